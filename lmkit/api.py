@@ -1,0 +1,180 @@
+"""The Python side of the commands: train, load, score, generate."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from lmkit import runs
+from lmkit.contracts import Encoder, LanguageModel, Tokenizer
+from lmkit.corpus.options import DataOptions
+from lmkit.corpus.readers import Line, Text
+from lmkit.devices import pick_device
+from lmkit.errors import ModelError, UsageError
+from lmkit.evaluation import score as scoring
+from lmkit.evaluation.signature import signature
+from lmkit.generation import Continuation, continue_text
+from lmkit.options import Chosen, choose, fields_of
+from lmkit.recipe import DEFAULT_MODEL, as_table, build, long_form
+from lmkit.specs import NoOptions
+from lmkit.training.options import TrainOptions
+from lmkit.training.report import Reporter, Silent
+from lmkit.training.run import train_recipe
+
+__all__ = ["Model", "load", "train"]
+
+
+class Model:
+    """A trained model with its tokenizer: what `load` gives.
+
+    Attributes that are not named here are the model's own, so that a plugin's extras are within reach.
+    """
+
+    def __init__(self, run: runs.LoadedRun) -> None:
+        self.run = run
+
+    def __repr__(self) -> str:
+        return f"<lmkit model {self.run.model_choice.name} in {self.run.directory}>"
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "run":  # not yet set, as while unpickling
+            raise AttributeError(name)
+        return getattr(self.run.model, name)
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        return self.run.tokenizer
+
+    @property
+    def causal(self) -> LanguageModel:
+        """The model as a causal one; ModelError when it is none."""
+        if not isinstance(self.run.model, LanguageModel):
+            raise ModelError(
+                f"{self.run.directory} holds an encoder: it sees both sides and has no causal score"
+            )
+        return self.run.model
+
+    def score(self, text: str | Sequence[str], *, batch_size: int = 32) -> scoring.Score:
+        """The figures of `lmkit eval` for a text, or a sequence of lines, in memory."""
+        lines = text.split("\n") if isinstance(text, str) else text
+        return self.score_text(Text.from_lines(lines), batch_size=batch_size)
+
+    def score_text(self, text: Iterable[Line], *, batch_size: int = 32) -> scoring.Score:
+        """The same for text from files: `score_text(Text(["test.txt"], DataOptions()))`."""
+        return scoring.evaluate(
+            self.causal,
+            self.tokenizer,
+            text,
+            signature=signature(self.run),
+            normalized=self.run.normalized,
+            batch_size=batch_size,
+        )
+
+    def generate(
+        self,
+        prompt: str = "",
+        *,
+        max_tokens: int = 50,
+        decoder: str | Chosen = "sample",
+        num: int = 1,
+        seed: int | None = None,
+        **options: Any,
+    ) -> list[Continuation]:
+        """`num` continuations of `prompt`; options are the decoder's: `generate("The", temperature=0.8)`."""
+        chosen = (
+            decoder
+            if isinstance(decoder, Chosen)
+            else choose("decoder", {"name": decoder, **options}, "decoder")
+        )
+        return continue_text(
+            self.causal,
+            self.tokenizer,
+            chosen.load()(chosen.options),
+            prompt,
+            max_tokens=max_tokens,
+            num=num,
+            seed=seed,
+        )
+
+
+def load(directory: str | Path, *, device: str = "auto") -> Model:
+    """The model in a run's directory, ready to score and generate.
+
+    Raises ModelError when the directory is no sound model, PluginError when it needs a plugin that is missing.
+    """
+    run = runs.load_run(Path(directory))
+    move = getattr(run.model, "to", None)
+    if move is not None:
+        move(pick_device(device))
+        run.model.eval()  # pyright: ignore[reportAttributeAccessIssue]
+    return Model(run)
+
+
+def train(
+    data: str | Path | Sequence[str | Path] = (),
+    *,
+    valid: str | Path | Sequence[str | Path] = (),
+    model: str | Mapping[str, Any] = DEFAULT_MODEL,
+    tokenizer: str | Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    stop_after: int | None = None,
+    reporter: Reporter | None = None,
+    **options: Any,
+) -> Model:
+    """Train a model and load it: `lmkit.train("text.txt", model="gru", hidden_size=200, max_epochs=5)`.
+
+    data, valid: paths, patterns or names of data sets, as on the command line; options are the command's flags
+    with underscores. model and tokenizer may be tables: `{"name": "recurrent", "cell": {"name": "gru"}}`.
+    Raises UsageError, DataError, PluginError; what the command line would print.
+    """
+    tables: dict[str, dict[str, Any]] = {
+        "data": {"train": _paths(data), "valid": _paths(valid)},
+        "train": {},
+        "model": long_form("model", as_table(model, "model"), "model"),
+    }
+    if tokenizer is not None:
+        tables["tokenizer"] = as_table(tokenizer, "tokenizer")
+    for name, value in options.items():
+        _owner(tables, name)[name] = value
+    run = train_recipe(
+        build(tables),
+        out=None if out is None else Path(out),
+        overwrite=overwrite,
+        stop_after=stop_after,
+        reporter=reporter or Silent(),
+    )
+    return load(run.directory)
+
+
+def _owner(tables: dict[str, dict[str, Any]], name: str) -> dict[str, Any]:
+    """The table that an option without its owner's name belongs to: the outermost one that has it."""
+    candidates: list[tuple[type, dict[str, Any]]] = [
+        (TrainOptions, tables["train"]),
+        (DataOptions, tables["data"]),
+    ]
+    for kind in ("model", "tokenizer"):
+        if kind in tables:
+            candidates += _tables_of(kind, tables[kind])
+    for options, table in candidates:
+        if any(item.name == name for item in fields_of(options)):
+            return table
+    known = [item.name for options, _ in candidates for item in fields_of(options)]
+    close = get_close_matches(name, known, n=1)
+    hint = f"did you mean '{close[0]}'?" if close else f"there are: {', '.join(known)}"
+    raise UsageError(f"unknown option '{name}'; {hint}")
+
+
+def _tables_of(kind: str, table: dict[str, Any]) -> list[tuple[type, dict[str, Any]]]:
+    """A part's table and those of the parts that its options name, made where they are left to the default."""
+    options = choose(kind, table["name"], kind).part().spec.options if "name" in table else NoOptions
+    found = [(options, table)]
+    for item in fields_of(options):
+        if item.kind:
+            table[item.name] = as_table(table.get(item.name, item.default), item.name)
+            found += _tables_of(item.kind, table[item.name])
+    return found
+
+
+def _paths(paths: str | Path | Sequence[str | Path]) -> list[str]:
+    return [str(paths)] if isinstance(paths, (str, Path)) else [str(p) for p in paths]

@@ -1,0 +1,140 @@
+"""The command line: the group of commands, its messages and its exit codes; `main` is the console script."""
+
+import contextlib
+import difflib
+import importlib
+import itertools
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+
+from lmkit import __version__
+from lmkit.cli import console
+from lmkit.errors import LmkitError, UsageError
+
+COMMANDS = {
+    "train": ("lmkit.cli.train", "Train a model on text."),
+    "eval": ("lmkit.cli.eval", "Score text: perplexity, bits per byte and more."),
+    "generate": ("lmkit.cli.generate", "Continue a prompt."),
+    "plugins": ("lmkit.cli.plugins", "List and describe the installed parts."),
+}
+"""The module of each command (its `command`) and its line of help: `lmkit --help` imports none."""
+
+INTERRUPTED = 130
+TERMINATED = 143
+PIPE_CLOSED = 141
+"""128 + SIGPIPE: what other programs exit with when the reader of their output has gone."""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        return importlib.import_module(COMMANDS[cmd_name][0]).command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in COMMANDS:
+            close = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f"did you mean '{close[0]}'?" if close else f"there are: {', '.join(COMMANDS)}"
+            raise UsageError(f"there is no command '{args[0]}'; {hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
+        except BrokenPipeError:
+            # Python flushes stdout once more at exit, and would complain.
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(PIPE_CLOSED)
+
+    def main(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
+    ) -> NoReturn:
+        """Run a line and exit: every error is one message on stderr and the exit code of its kind."""
+        args = sys.argv[1:] if args is None else list(args)
+        debug = "--debug" in itertools.takewhile(lambda arg: arg.startswith("-"), args)
+        try:
+            extra["standalone_mode"] = False
+            code = super().main(args, prog_name or "lmkit", **extra)
+        except Exception as error:
+            code = _report(error, debug)
+        except KeyboardInterrupt:
+            code = INTERRUPTED
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _report(error: Exception, debug: bool) -> int:
+    """Say what went wrong; the exit code."""
+    if isinstance(error, click.Abort):
+        return INTERRUPTED
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        return error.exit_code
+    if debug:
+        traceback.print_exception(error)
+    if isinstance(error, click.ClickException):
+        console.say(_click_message(error), "error")
+        return error.exit_code
+    if isinstance(error, LmkitError):
+        console.say(str(error), "error")
+        return error.exit_code
+    if isinstance(error, OSError) and error.filename is not None:
+        console.say(f"{error.filename}: {error.strerror}; check the path and its permissions", "error")
+        return 1
+    text = " ".join(str(error).split())
+    console.say(f"internal {type(error).__name__}: {text}; run with lmkit --debug and report it", "error")
+    return 1
+
+
+def _click_message(error: click.ClickException) -> str:
+    message = " ".join(error.format_message().split())
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    return f"{message} (see {context.command_path} --help)" if context else message
+
+
+@click.group(cls=LazyGroup, context_settings={"max_content_width": 100})
+@click.version_option(__version__, prog_name="lmkit", message="%(prog)s %(version)s")
+@click.option("--no-plugins", is_flag=True, help="Leave third-party plugins out.")
+@click.option("--verbose", is_flag=True, help="Say more on stderr.")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.pass_context
+def cli(ctx: click.Context, no_plugins: bool, verbose: bool, debug: bool) -> None:
+    """Train, score and query language models whose every part is a plugin.
+
+    A first model: lmkit train --model gru TEXT
+    """
+    from lmkit.plugins import use_third_party
+
+    ctx.obj = console.start_messages(verbose)
+    use_third_party(not no_plugins)
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
+    sys.exit(TERMINATED)
+
+
+def main() -> NoReturn:
+    """Run `lmkit`."""
+    # Training takes both signals over while it runs, since it saves first.
+    signal.signal(signal.SIGTERM, _terminate)
+    cli.main()

@@ -1,0 +1,185 @@
+"""What people see of a command: messages and progress on stderr, rows of figures on stdout."""
+
+import logging
+import math
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+
+BAR_AFTER = 2.0
+"""Seconds that an iteration may take before it gets a bar."""
+
+LINE_EVERY = 10.0
+"""Seconds between plain lines where stderr is no terminal."""
+
+MAX_EXPONENT = 700.0
+"""exp of more than about 709 overflows."""
+
+COLOURS = {"error": "31", "warning": "33"}  # ANSI red and yellow
+
+T = TypeVar("T")
+
+
+def say(text: str, label: str = "") -> None:
+    """Print a message for people on stderr, after a label such as "error"."""
+    if label:
+        colour = COLOURS.get(label)
+        plain = colour is None or "NO_COLOR" in os.environ or not sys.stderr.isatty()
+        text = f"{label}: {text}" if plain else f"\033[{colour}m{label}:\033[0m {text}"
+    print(text, file=sys.stderr, flush=True)
+
+
+class MessageHandler(logging.Handler):
+    """Log records of lmkit as messages; one that was said before is not said again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: set[str] = set()
+        self._silent: set[str] = set()
+
+    def silence(self, name: str) -> None:
+        """Leave out what the logger of that name says."""
+        self._silent.add(name)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if record.name in self._silent or text in self._said:
+            return
+        self._said.add(text)
+        say(text, "" if record.levelno <= logging.INFO else record.levelname.lower())
+
+
+def start_messages(verbose: bool) -> MessageHandler:
+    """Send what lmkit logs to stderr from now on: warnings, and with `verbose` the progress notes too."""
+    handler = MessageHandler()
+    logger = logging.getLogger("lmkit")
+    for old in [h for h in logger.handlers if isinstance(h, MessageHandler)]:
+        logger.removeHandler(old)
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO if verbose else logging.WARNING)
+    return handler
+
+
+def progress(items: Iterable[T], *, total: int | None, label: str) -> Iterable[T]:
+    """`items`, with a bar on stderr once they have taken two seconds; nothing where stderr is no terminal."""
+    return _with_bar(items, total, label) if sys.stderr.isatty() else items
+
+
+def _with_bar(items: Iterable[T], total: int | None, label: str) -> Iterator[T]:
+    begun = time.monotonic()
+    bars: Bars | None = None
+    task = None
+    try:
+        for done, item in enumerate(items):
+            if bars is None and time.monotonic() - begun > BAR_AFTER:
+                bars = _bars("")
+                task = bars.add_task(label, total=total, text="")
+                bars.start()
+            if bars is not None and task is not None:
+                bars.update(task, completed=done)
+            yield item
+    finally:
+        if bars is not None:
+            bars.stop()
+
+
+def _bars(text: str) -> "Bars":
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = [TextColumn("{task.description}"), BarColumn(), TextColumn(text or "{task.percentage:>3.0f}%")]
+    if not text:
+        columns.append(TimeRemainingColumn())
+    return Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False)
+
+
+class TrainReporter:
+    """The `lmkit.training.report.Reporter` of the command line: a live line, or plain ones now and then."""
+
+    def __init__(self) -> None:
+        self._live = sys.stderr.isatty()
+        self._total: int | None = None
+        self._bars: Bars | None = None
+        self._last = 0.0
+
+    def __call__(self, items: Iterable[T], *, total: int | None, label: str) -> Iterable[T]:
+        """A bar for work around the training: reading, fitting a tokenizer, counting."""
+        return progress(items, total=total, label=label)
+
+    def start(self, total_steps: int | None, description: str) -> None:
+        """A training of `total_steps` updates begins."""
+        self._total = total_steps
+        self._last = time.monotonic()
+        say(description)
+        if self._live:
+            self._bars = _bars("{task.fields[text]}")
+            self._bars.add_task("training", total=total_steps, text="")
+            self._bars.start()
+
+    def step(
+        self,
+        step: int,
+        *,
+        tokens: int,
+        loss: float,
+        grad_norm: float,
+        learning_rate: float,
+        tokens_per_second: float,
+        seconds_left: float | None,
+    ) -> None:
+        """An update was made. loss: nats a token."""
+        text = (
+            f"step {step}{'' if self._total is None else f'/{self._total}'}  loss {loss:.3f}  "
+            f"perplexity {perplexity(loss)}  {tokens_per_second:,.0f} tokens/s"
+        )
+        if seconds_left is not None:
+            text += f"  {duration(seconds_left)} left"
+        if self._bars is not None:
+            self._bars.update(self._bars.task_ids[0], completed=step, text=text)
+        elif time.monotonic() - self._last >= LINE_EVERY:
+            self._last = time.monotonic()
+            say(text)
+
+    def validation(self, step: int, loss: float, best: bool) -> None:
+        """A validation gave `loss` nats a token."""
+        say(
+            f"step {step}  validation loss {loss:.3f}  perplexity {perplexity(loss)}"
+            + ("  (best)" if best else "")
+        )
+
+    def message(self, text: str) -> None:
+        """Anything else worth a line."""
+        say(text)
+
+    def finish(self) -> None:
+        """The training is over, however it ended."""
+        if self._bars is not None:
+            self._bars.stop()
+            self._bars = None
+
+
+def perplexity(loss: float) -> str:
+    """exp(loss) in four digits or so; "inf" where it is too large to say."""
+    return "inf" if loss > MAX_EXPONENT else f"{math.exp(loss):.4g}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as 59s, 4:05 or 3:04:05."""
+    whole = max(0, round(seconds))
+    hours, minutes = divmod(whole // 60, 60)
+    if hours:
+        return f"{hours}:{minutes:02}:{whole % 60:02}"
+    return f"{minutes}:{whole % 60:02}" if minutes else f"{whole}s"
+
+
+def write_rows(rows: Iterable[tuple[str, object]]) -> None:
+    """Labels and values in two columns on stdout; floats with four digits after the point."""
+    pairs = [(label, f"{value:.4f}" if isinstance(value, float) else str(value)) for label, value in rows]
+    width = max((len(label) for label, _ in pairs), default=0)
+    for label, value in pairs:
+        print(f"{label:<{width}}  {value}")

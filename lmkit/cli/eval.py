@@ -1,0 +1,46 @@
+"""`lmkit eval`: the score of a model on text."""
+
+import json
+from pathlib import Path
+
+import click
+
+from lmkit.cli import console
+from lmkit.cli.dynamic import Section, SpecCommand, collected
+from lmkit.corpus.options import DataOptions
+from lmkit.options import resolve
+
+
+@click.command(cls=SpecCommand, grow=lambda _: [Section("Options of the data", ("data",), DataOptions, {})])
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("data", nargs=-1, required=True)
+@click.option(
+    "--batch-size",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=32,
+    show_default=True,
+    help="Lines that are scored at once.",
+)
+@click.option(
+    "--device", metavar="TEXT", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps ..."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+@click.pass_context
+def command(
+    ctx: click.Context, run: Path, data: tuple[str, ...], batch_size: int, device: str, as_json: bool
+) -> None:
+    """Score the text of DATA with the model in the directory RUN."""
+    options = resolve(DataOptions, collected(ctx)["data"], "data")
+
+    from lmkit import api
+    from lmkit.corpus.readers import Text
+
+    text = Text(list(data), options)
+    model = api.load(run, device=device)
+    lines = console.progress(text, total=None, label="scoring")
+    score = model.score_text(lines, batch_size=batch_size)
+    if as_json:
+        click.echo(json.dumps(score.to_json()))
+    else:
+        console.write_rows(score.table())

@@ -1,0 +1,189 @@
+"""`lmkit plugins`: what is installed, what failed to load, and how each part is used."""
+
+import difflib
+import json
+import sys
+from typing import Any
+
+import click
+
+from lmkit.cli import console
+from lmkit.cli.dynamic import display_name
+from lmkit.errors import LmkitError, PluginError, UsageError
+from lmkit.options import OptionField, fields_of
+from lmkit.plugins import Part, Registry, registry
+
+USES = {
+    "model": "lmkit train --model {0} FILE",
+    "cell": "lmkit train --model {0} FILE (or --cell {0} with a model that takes cells)",
+    "tokenizer": "lmkit train --tokenizer {0} FILE",
+    "decoder": "lmkit generate RUN --decoder {0}",
+}
+
+
+@click.group(no_args_is_help=True)
+@click.pass_obj
+def command(messages: console.MessageHandler) -> None:
+    """List and describe the installed parts."""
+    # What fails to load is part of these commands' answers.
+    messages.silence("lmkit.plugins")
+
+
+@command.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_parts(as_json: bool) -> None:
+    """List every tokenizer, cell, model and decoder, and what failed to load."""
+    found = registry()
+    rows = [
+        {
+            "kind": part.kind,
+            "name": part.spec.name,
+            "long_name": part.long_name,
+            "distribution": part.plugin.distribution,
+            "version": part.plugin.version,
+            "summary": part.spec.summary,
+        }
+        for part in found.parts()
+    ]
+    failures = [
+        {
+            "plugin": failure.plugin.name,
+            "distribution": failure.plugin.distribution,
+            "version": failure.plugin.version,
+            "reason": failure.reason,
+        }
+        for failure in found.failures
+    ]
+    if as_json:
+        click.echo(json.dumps({"parts": rows, "failures": failures, "collisions": collisions(found)}))
+        return
+    _print_table(rows)
+    for failure in found.failures:
+        click.echo(f"not loaded: {failure}")
+    for line in collisions(found):
+        click.echo(f"one name twice: {line}")
+
+
+@command.command("show")
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def show(name: str, as_json: bool) -> None:
+    """Describe the part NAME: its options, and how to use it."""
+    parts = _named(registry(), name)
+    for part in parts:
+        part.load()
+    described = [describe(part) for part in parts]
+    if as_json:
+        click.echo(json.dumps(described))
+    else:
+        click.echo("\n\n".join(_as_text(part) for part in described))
+
+
+def collisions(found: Registry) -> list[str]:
+    """The names that several plugins give, and what each such name means."""
+    spaces: dict[tuple[str, str], list[Part]] = {}
+    for part in found.parts():
+        # Cells and models share one namespace.
+        space = "model" if part.kind == "cell" else part.kind
+        spaces.setdefault((space, part.spec.name), []).append(part)
+    lines = []
+    for (_, name), parts in spaces.items():
+        if len(parts) > 1:
+            names = " and ".join(part.long_name for part in parts)
+            own = [part.long_name for part in parts if part.plugin.builtin]
+            meaning = f"'{name}' means {own[0]}" if own else "say which one by its long name"
+            lines.append(f"{names}; {meaning}")
+    return lines
+
+
+def describe(part: Part) -> dict[str, Any]:
+    """A part and its options as JSON-able figures."""
+    return {
+        "kind": part.kind,
+        "name": part.long_name,
+        "distribution": part.plugin.distribution,
+        "version": part.plugin.version,
+        "summary": part.spec.summary,
+        "target": part.spec.target,
+        "use": USES[part.kind].format(display_name(part)),
+        "options": [_describe_option(item) for item in fields_of(part.spec.options)],
+    }
+
+
+def _describe_option(item: OptionField) -> dict[str, Any]:
+    return {
+        "name": item.name,
+        "flag": f"--{item.flag}",
+        "type": item.kind or item.type.__name__,
+        "default": item.default,
+        "min": item.min,
+        "max": item.max,
+        "choices": list(item.choices),
+        "help": item.help,
+    }
+
+
+def _as_text(part: dict[str, Any]) -> str:
+    lines = [
+        f"{part['kind']} {part['name']} ({part['distribution']} {part['version']})",
+        part["summary"],
+        f"use: {part['use']}",
+        "options:" if part["options"] else "it has no options",
+    ]
+    for item in part["options"]:
+        bounds = [
+            f"{word} {item[bound]}"
+            for word, bound in (("from", "min"), ("to", "max"))
+            if item[bound] is not None
+        ]
+        facts = [item["type"], *bounds, *([" | ".join(item["choices"])] if item["choices"] else [])]
+        if item["default"] is not None:
+            facts.append(f"default {item['default']}")
+        lines.append(f"  {item['flag']}  {item['help']}  [{', '.join(facts)}]")
+    return "\n".join(line for line in lines if line)
+
+
+def _named(found: Registry, name: str) -> list[Part]:
+    """Every part of that bare or long name; the error says why when there is none."""
+    parts = [part for part in found.parts() if name in (part.spec.name, part.long_name)]
+    if parts:
+        return parts
+    owner = name.rpartition(":")[0]
+    broken = [
+        f for f in found.failures if f.plugin.owner == owner or name in (f.plugin.name, f.plugin.distribution)
+    ]
+    if broken:
+        raise PluginError("; ".join(str(f) for f in broken) + "; mend or reinstall it")
+    raise _unknown(found, name)
+
+
+def _unknown(found: Registry, name: str) -> LmkitError:
+    close = difflib.get_close_matches(name, [part.spec.name for part in found.parts()], n=1)
+    message = f"nothing is called '{name}'" + (
+        f"; did you mean '{close[0]}'?" if close else " (lmkit plugins list)"
+    )
+    if found.failures:
+        return PluginError(message + "; not loaded: " + "; ".join(str(f) for f in found.failures))
+    return UsageError(message)
+
+
+def _print_table(rows: list[dict[str, str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("kind", "name", "distribution", "summary"):
+        table.add_column(title)
+    for row in rows:
+        own = row["long_name"].startswith("lmkit:")
+        name = row["name"] if own else row["long_name"]
+        # Text, since a summary is somebody else's and "[x]" in it is no markup.
+        cells = (row["kind"], name, f"{row['distribution']} {row['version']}", row["summary"])
+        table.add_row(*(Text(cell) for cell in cells))
+    # A pipe has no width at which to break lines.
+    terminal = Console(width=None if sys.stdout.isatty() else 1000)
+    with terminal.capture() as capture:
+        terminal.print(table)
+    for line in capture.get().splitlines():
+        click.echo(line.rstrip())

@@ -1,0 +1,136 @@
+"""`lmkit train`: a recipe from a file and flags, then a run."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lmkit.cli import console
+from lmkit.cli.dynamic import (
+    HELP,
+    Section,
+    SpecCommand,
+    collected,
+    display_name,
+    key,
+    part_sections,
+    pick,
+)
+from lmkit.corpus.options import DataOptions
+from lmkit.errors import UsageError
+from lmkit.plugins import registry
+from lmkit.recipe import DEFAULT_MODEL, as_table, build, read_recipe
+from lmkit.training.options import TrainOptions
+
+WORD = "lmkit:word"
+"""The tokenizer whose options stand for the tokenizer's while none is named."""
+
+
+def sections(given: Mapping[str, str]) -> list[Section]:
+    """What the line so far makes of the options: training, data, model, its cell, tokenizer."""
+    tables = read_recipe(given["recipe"]) if "recipe" in given else {}
+    found = [
+        Section("Options of training", ("train",), TrainOptions, as_table(tables.get("train", {}), "train")),
+        Section("Options of the data", ("data",), DataOptions, as_table(tables.get("data", {}), "data")),
+    ]
+    named = "model" in given or "model" in tables
+    if named or HELP not in given:
+        _check_cell(given)
+        table = as_table(tables.get("model", {}), "model")
+        name = given.get("model") or (None if "name" in table else DEFAULT_MODEL)
+        model = pick("model", table, name, "model")
+        found += part_sections("model", model, given, ("model",), shown=named)
+    if "tokenizer" in given or "tokenizer" in tables:
+        table = as_table(tables.get("tokenizer", {}), "tokenizer")
+        tokenizer = pick("tokenizer", table, given.get("tokenizer"), "tokenizer")
+        found += part_sections("tokenizer", tokenizer, given, ("tokenizer",))
+    elif any(part.long_name == WORD for part in registry().parts("tokenizer")):
+        found += part_sections("tokenizer", {"name": WORD}, given, ("tokenizer",), shown=named, implied=True)
+    return found
+
+
+def note() -> str:
+    """The names that --model and --tokenizer take."""
+    models = ", ".join(display_name(part) for kind in ("model", "cell") for part in registry().parts(kind))
+    tokenizers = ", ".join(display_name(part) for part in registry().parts("tokenizer"))
+    return (
+        f"The options of a model are listed by: lmkit train --model NAME --help. Models: {models or 'none'}. "
+        f"Tokenizers: {tokenizers or 'none'}."
+    )
+
+
+def _check_cell(given: Mapping[str, str]) -> None:
+    """UsageError when --model names one cell and --cell another."""
+    cell = given.get(key(("model", "cell")))
+    if cell is None or "model" not in given:
+        return
+    part = registry().find(("model", "cell"), given["model"])
+    if part.kind == "cell" and registry().find("cell", cell).long_name != part.long_name:
+        raise UsageError(
+            f"--model {given['model']} names the cell already, but --cell says {cell}; leave one out"
+        )
+
+
+@click.command(cls=SpecCommand, grow=sections, note=note)
+@click.argument("data", nargs=-1)
+@click.option("--recipe", metavar="FILE", help="Start from the settings of this TOML file; flags beat it.")
+@click.option(
+    "--model", metavar="NAME", help=f"The model, or a cell for the recurrent one (default {DEFAULT_MODEL})."
+)
+@click.option("--tokenizer", metavar="NAME", help="How text becomes tokens (default: the text decides).")
+@click.option("--valid", multiple=True, metavar="PATH", help="Validate on this text; may be given again.")
+@click.option(
+    "--out",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Where the run goes (default: runs/ and the model's name, counting up).",
+)
+@click.option("--overwrite", is_flag=True, help="Replace a run that --out already holds.")
+@click.option(
+    "--stop-after",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="End after N steps; the schedule stays as it is.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    data: tuple[str, ...],
+    recipe: str | None,
+    model: str | None,
+    tokenizer: str | None,
+    valid: tuple[str, ...],
+    out: Path | None,
+    overwrite: bool,
+    stop_after: int | None,
+    as_json: bool,
+) -> None:
+    """Train a model on the text of DATA: files, patterns or names of data sets.
+
+    Without DATA it is the built-in `pydocs`, the English of the Python that runs lmkit.
+    """
+    tables: dict[str, Any] = {**(read_recipe(recipe) if recipe else {}), **collected(ctx)}
+    if data:
+        tables["data"]["train"] = list(data)
+    if valid:
+        tables["data"]["valid"] = list(valid)
+    settings = build(tables, source=recipe)
+
+    from lmkit import api
+
+    reporter = console.TrainReporter()
+    try:
+        run = api.train_recipe(
+            settings, out=out, overwrite=overwrite, stop_after=stop_after, reporter=reporter
+        )
+    finally:
+        reporter.finish()
+    if as_json:
+        click.echo(json.dumps({"run": str(run.directory), **run.summary}))
+    else:
+        console.write_rows([(name.replace("_", " "), value) for name, value in run.summary.items()])
+    console.say(f'the model is in {run.directory}; next: lmkit generate {run.directory} --prompt "..."')
+    console.say(f"or: lmkit eval {run.directory} FILE")

@@ -1,0 +1,217 @@
+"""What a plugin's targets must be: Tokenizer, LanguageModel, Encoder and Decoder."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lmkit import states
+from lmkit.states import State
+
+if TYPE_CHECKING:
+    from lmkit.corpus.store import TokenStore
+    from lmkit.training.context import FitContext
+
+__all__ = [
+    "Decoder",
+    "Encoder",
+    "Encoding",
+    "Hypothesis",
+    "LanguageModel",
+    "State",
+    "Tokenizer",
+    "Vocabulary",
+]
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """What ids mean, as far as a model needs to know: `<s>` and padding are not in it.
+
+    size: ids are 0 .. size - 1. eos_id: the id of `</s>`, which ends every line and is scored.
+    unk_id: the id of what is not in the vocabulary, or None; it has no spelling.
+    fingerprint: equal only for vocabularies that give every text the same ids.
+    """
+
+    size: int
+    eos_id: int
+    unk_id: int | None
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """A line as ids (int32, without `</s>`), and where each came from.
+
+    spans: (tokens, 2) int64, the characters [start, end) of the raw line that each token covers.
+    """
+
+    ids: np.ndarray
+    spans: np.ndarray
+
+
+class Tokenizer(ABC):
+    """Text to ids and back. A line has no line end in it; `</s>` is added by the caller."""
+
+    vocabulary: Vocabulary
+    lossless: ClassVar[bool] = False
+    """Whether `decode(encode(line).ids) == line` for every line."""
+    exact: ClassVar[bool] = True
+    """Whether ids and residual bits together restore every line; where False, each scored line is checked."""
+
+    @classmethod
+    @abstractmethod
+    def fit(cls, lines: Iterable[str], options: Any) -> Self:
+        """A tokenizer made from training text."""
+
+    @abstractmethod
+    def encode(self, line: str) -> Encoding: ...
+
+    @abstractmethod
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of ids; `</s>` gives nothing, the unknown id gives U+FFFD."""
+
+    @abstractmethod
+    def residual_bits(self, line: str, ids: np.ndarray) -> float:
+        """The bits that restore the raw line from its ids, by a code frozen when the tokenizer was fitted."""
+
+    @abstractmethod
+    def save(self, directory: Path) -> None:
+        """Write everything that `load` needs into an existing, empty directory; no pickle."""
+
+    @classmethod
+    @abstractmethod
+    def load(cls, directory: Path, options: Any) -> Self:
+        """What `save` wrote; ModelError if it is damaged."""
+
+    def ids(self, line: str) -> np.ndarray:
+        """The ids alone (int32): the fast way through a corpus."""
+        return self.encode(line).ids
+
+    def word_starts(self) -> Tensor | None:
+        """(size,) bool: the pieces that begin a word; None when every token is a word of its own."""
+        return None
+
+
+class LanguageModel(ABC):
+    """A causal model: p(token_t | tokens before t), in natural logarithms.
+
+    Methods never switch gradients off; callers do. Rows of different lengths are padded on the right with any
+    valid id: results past a row's end are ignored and that row's state is undefined. Time 0 is legal.
+    """
+
+    vocabulary: Vocabulary
+    reset_policy: str = "line"
+    """After which boundary the state starts anew: "line", "document" or "never". Callers turn it into `reset`."""
+    context_size: int | None = None
+    """How many tokens back the model can see, or None when there is no limit."""
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device("cpu")
+
+    @abstractmethod
+    def initial_state(self, batch_size: int, *, start: bool = True) -> State:
+        """start: a text begins here. Not start: nothing is known of what came before."""
+
+    @abstractmethod
+    def next_log_probs(self, state: State) -> Tensor:
+        """(batch, vocabulary) log-probabilities of the next token; each row's probabilities sum to one."""
+
+    @abstractmethod
+    def advance(self, ids: Tensor, state: State) -> State:
+        """The state after one more token a row; ids: (batch,)."""
+
+    @abstractmethod
+    def save(self, directory: Path) -> None:
+        """Write the model into an existing directory; no pickle."""
+
+    @classmethod
+    @abstractmethod
+    def load(cls, directory: Path, options: Any, vocabulary: Vocabulary) -> Self:
+        """What `save` wrote. Nothing is allocated before the sizes in the file are checked: ModelError."""
+
+    def fit(self, corpus: "TokenStore", run: "FitContext") -> None:
+        """Estimate the model from a corpus. Counting models write this; neural ones are trained by the trainer."""
+        raise NotImplementedError
+
+    def parameter_count(self) -> int:
+        """How many numbers the model has learned."""
+        return 0
+
+    def log_probs(self, ids: Tensor, state: State, *, reset: Tensor | None = None) -> tuple[Tensor, State]:
+        """(batch, time) log-probability of each of `ids` (batch, time), and the state after them.
+
+        reset: (batch, time) bool; `reset[b, t]` puts row b at `initial_state(start=True)` before token t.
+        """
+        steps = []
+        for t in range(ids.shape[1]):
+            state = self._reset(state, reset, t)
+            steps.append(self.next_log_probs(state).gather(1, ids[:, t : t + 1]))
+            state = self.advance(ids[:, t], state)
+        return (torch.cat(steps, 1) if steps else torch.zeros(ids.shape, device=self.device)), state
+
+    def scan(
+        self, ids: Tensor, state: State, *, reset: Tensor | None = None
+    ) -> Iterator[tuple[Tensor, State]]:
+        """Whole distributions: (batch, chunk, vocabulary) log-probabilities for one chunk of time after another.
+
+        Row [b, t] is the distribution from which ids[b, t] was drawn. The chunks together cover `ids`.
+        """
+        for t in range(ids.shape[1]):
+            state = self._reset(state, reset, t)
+            rows = self.next_log_probs(state)[:, None]
+            state = self.advance(ids[:, t], state)
+            yield rows, state
+
+    def _reset(self, state: State, reset: Tensor | None, t: int) -> State:
+        if reset is None or not bool(reset[:, t].any()):
+            return state
+        return states.where(reset[:, t], self.initial_state(len(reset)), state)
+
+
+class Encoder(ABC):
+    """A model that sees both sides: vectors for tokens, never a causal score."""
+
+    @abstractmethod
+    def embed(self, sentences: Sequence[str] | Sequence[Sequence[str]]) -> list[Tensor]:
+        """Per sentence (layers, tokens, features): one vector a token of a string, one a word of a list of words."""
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """A continuation. log_prob is its log-probability under the model, not under a truncated distribution."""
+
+    ids: tuple[int, ...]
+    log_prob: float
+
+
+class Decoder(ABC):
+    """A way to choose continuations; it sees a model only through the LanguageModel contract."""
+
+    def __init__(self, options: Any) -> None:
+        self.options = options
+
+    @abstractmethod
+    def generate(
+        self,
+        model: LanguageModel,
+        state: State,
+        *,
+        max_tokens: int,
+        stop_ids: frozenset[int] = frozenset(),
+        forbid_ids: frozenset[int] = frozenset(),
+        generator: torch.Generator | None = None,
+        on_token: Callable[[int, int], None] | None = None,
+    ) -> list[Hypothesis]:
+        """Continue every row of `state` (batch b); the hypotheses of row 0 first, each row's best first.
+
+        A row ends after a token of `stop_ids`, which is the last of its ids, or after `max_tokens`. Tokens of
+        `forbid_ids` and the unknown id are never emitted. generator: the only source of chance.
+        on_token: called as on_token(row, id) for each token as soon as it is final, where the decoder can.
+        """

@@ -1,0 +1,102 @@
+"""The bytes of files, compressed or not, with the checks that damaged and hostile archives call for."""
+
+import gzip
+import lzma
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from lmkit.corpus.lines import BLOCK
+from lmkit.errors import DataError
+
+SUFFIXES = {".gz": "gzip", ".xz": "xz", ".zst": "zstandard"}
+EXPANSION_FLOOR = 64 << 20
+"""Decompressed bytes below which no file is called a bomb."""
+_ZSTD_BLOCK = 1 << 11
+"""A few bytes of zstandard can stand for 128 KiB, and come out all at once: feed it little."""
+
+
+def blocks(path: Path, *, max_expansion: float) -> Iterator[bytes]:
+    """The content of a file in blocks, decompressed where its name ends in .gz, .xz or .zst.
+
+    DataError: it cannot be opened, it is cut off or not what its name says, or it grows by more than
+    `max_expansion` (0: no limit).
+    """
+    method = SUFFIXES.get(path.suffix.lower())
+    if method is None:
+        yield from raw_blocks(path)
+        return
+    with _opened(path) as file:
+        yield from _decompressed(path, file, method, max_expansion)
+
+
+def raw_blocks(path: Path) -> Iterator[bytes]:
+    """The bytes of a file as they are on disk; DataError when it cannot be read."""
+    with _opened(path) as file:
+        while block := file.read(BLOCK):
+            yield block
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    try:
+        with path.open("rb") as file:
+            yield file
+    except OSError as error:
+        reason = error.strerror or error
+        raise DataError(f"{path}: cannot be read: {reason}; check the path and its rights") from None
+
+
+def _decompressed(path: Path, file: IO[bytes], method: str, max_expansion: float) -> Iterator[bytes]:
+    size = 0
+    inner = _zstandard(file) if method == "zstandard" else _standard(file, method)
+    try:
+        for block in inner:
+            size += len(block)
+            if max_expansion and size > max(EXPANSION_FLOOR, max_expansion * file.tell()):
+                raise DataError(
+                    f"{path}: grows to more than {max_expansion:g} times its size (at byte {file.tell()}), "
+                    "like a decompression bomb; if it is none, raise --max-expansion (0: no limit)"
+                )
+            yield block
+    except EOFError:
+        raise DataError(
+            f"{path}: cut off after {size} decompressed bytes: its {method} stream has no end; fetch it again"
+        ) from None
+    except (gzip.BadGzipFile, zlib.error, lzma.LZMAError, _ZstdError) as error:
+        what = f"damaged after {size} decompressed bytes" if size else f"not a {method} file"
+        reason = " ".join(str(error).split())
+        raise DataError(
+            f"{path}: {what} ({reason}); fetch it again, or rename it if it is plain text"
+        ) from None
+
+
+def _standard(file: IO[bytes], method: str) -> Iterator[bytes]:
+    with gzip.GzipFile(fileobj=file) if method == "gzip" else lzma.LZMAFile(file) as stream:
+        while block := stream.read(BLOCK):
+            yield block
+
+
+class _ZstdError(Exception):
+    """zstandard's own error, under a name that needs no import."""
+
+
+def _zstandard(file: IO[bytes]) -> Iterator[bytes]:
+    # zstandard's file objects take a stream that is cut off for one that ends, hence its lower interface.
+    import zstandard
+
+    stream = None
+    data = b""
+    try:
+        while data := data or file.read(_ZSTD_BLOCK):
+            stream = stream or zstandard.ZstdDecompressor().decompressobj()
+            if block := stream.decompress(data):
+                yield block
+            data = stream.unused_data if stream.eof else b""
+            stream = None if stream.eof else stream
+    except zstandard.ZstdError as error:
+        raise _ZstdError(error) from None
+    if stream is not None:
+        raise EOFError

@@ -1,0 +1,25 @@
+"""The settings of reading: the table `[data]` of a recipe."""
+
+from dataclasses import dataclass
+
+from lmkit.specs import option
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """How text is read; each reader uses the options that concern its format."""
+
+    encoding: str = option("utf-8", "how the bytes of text, JSONL and CSV files spell characters")
+    on_bad_line: str = option(
+        "error", "what to do with a line that cannot be read", choices=("error", "skip")
+    )
+    text_field: str = option(
+        "text", "the field or column that holds the text (JSONL, CSV, Parquet, data sets)"
+    )
+    max_expansion: float = option(
+        200.0,
+        "refuse a compressed file that grows by more than this factor, past 64 MiB (0: no limit)",
+        min=0,
+    )
+    hub_subset: str | None = option(None, "the subset (configuration) of a data set of the Hugging Face hub")
+    hub_split: str = option("train", "the split of a data set of the Hugging Face hub")

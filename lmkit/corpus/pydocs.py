@@ -1,0 +1,125 @@
+"""The built-in data set `pydocs`: the English in the standard library of the Python that runs this.
+
+Nothing is imported: docstrings come from the source files by way of `ast`, and the language reference from
+the table in `pydoc_data/topics.py`. Code, interpreter sessions and grammar rules are left out, since what
+remains is to be prose that a small model can learn from.
+"""
+
+import ast
+import hashlib
+import inspect
+import os
+import platform
+import re
+import sysconfig
+import warnings
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from lmkit.errors import DataError
+
+_LEFT_OUT = {
+    "test",
+    "tests",
+    "idle_test",
+    "lib2to3",
+    "site-packages",
+    "dist-packages",
+    "encodings",
+    "pydoc_data",
+}
+"""Tests, what pip installed, and near-copies of one docstring for each codec."""
+_DEFINITIONS = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+_LETTER = re.compile(r"[A-Za-z]")
+_NO_LETTERS = re.compile(r"[^A-Za-z]+")
+_NOT_PROSE = re.compile(r"::=|^\s*(\||>>>)", re.MULTILINE)
+
+
+def describe() -> str:
+    return f"pydocs (Python {'.'.join(platform.python_version_tuple()[:2])})"
+
+
+@cache
+def documents() -> tuple[str, ...]:
+    """About 2 MB: each module's docstrings in the order of the source, then each topic of the reference."""
+    found = [text for path in _sources() if (text := _module(path.read_bytes()))]
+    found += [prose(topic) for topic in _topics()]
+    if not found:
+        raise DataError(
+            f"pydocs: this Python has no source files in {_library()}; name a text of your own with --data"
+        )
+    return tuple(found)
+
+
+def digest() -> str:
+    """Changes with the files that are read and with the way they are read; much quicker than reading them."""
+    sha = hashlib.sha256(Path(__file__).read_bytes())
+    for path in [*_sources(), _library() / "pydoc_data" / "topics.py"]:
+        if path.is_file():
+            sha.update(hashlib.sha256(path.read_bytes()).digest())
+    return sha.hexdigest()
+
+
+def prose(text: str) -> str:
+    """Paragraphs that read as sentences: no code, sessions, grammar rules, tables or underlines."""
+    paragraphs = re.split(r"\n\s*\n", inspect.cleandoc(text))
+    kept = [p for p in map(_without_lines, paragraphs) if p and _is_prose(p)]
+    return "".join(p + "\n\n" for p in kept)
+
+
+def _module(source: bytes) -> str:
+    """The docstrings of a module; "" if it is not for this Python."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what the library's authors wrote is not the user's concern
+            tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return ""
+    return "".join(map(prose, _docstrings(tree)))
+
+
+def _docstrings(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, (ast.Module, *_DEFINITIONS)) and (text := ast.get_docstring(node)):
+        yield text
+    for child in [*getattr(node, "body", ()), *getattr(node, "orelse", ())]:
+        # Statements in functions define nothing that has a docstring worth reading.
+        if isinstance(child, (*_DEFINITIONS, ast.If, ast.Try)) and not isinstance(node, _DEFINITIONS[1:]):
+            yield from _docstrings(child)
+
+
+def _topics() -> list[str]:
+    """The language reference, by name of topic; empty where the table is missing or has another form."""
+    path = _library() / "pydoc_data" / "topics.py"
+    try:
+        tree = ast.parse(path.read_bytes())
+        value = next(node.value for node in tree.body if isinstance(node, ast.Assign))
+        table = ast.literal_eval(value)
+        return [text for _, text in sorted(table.items())]
+    except (OSError, SyntaxError, ValueError, StopIteration, AttributeError):
+        return []
+
+
+def _sources() -> list[Path]:
+    found = []
+    for parent, folders, names in os.walk(_library()):
+        folders[:] = [f for f in folders if f not in _LEFT_OUT]  # never walk what pip installed
+        found += [Path(parent, name) for name in names if name.endswith(".py")]
+    return sorted(found)
+
+
+def _library() -> Path:
+    return Path(sysconfig.get_path("stdlib"))
+
+
+def _without_lines(paragraph: str) -> str:
+    """Less the underlines of titles, and trailing white space."""
+    lines = [line.rstrip() for line in paragraph.splitlines()]
+    return "\n".join(line for line in lines if _LETTER.search(line))
+
+
+def _is_prose(paragraph: str) -> bool:
+    if _NOT_PROSE.search(paragraph) or all(line.startswith("  ") for line in paragraph.splitlines()):
+        return False  # an indented block is nearly always code
+    dense = "".join(paragraph.split())
+    return len(_NO_LETTERS.sub("", dense)) > 0.75 * len(dense)

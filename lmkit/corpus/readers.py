@@ -1,0 +1,91 @@
+"""Text from anywhere as a stream of lines that can be read again and again."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from typing import Protocol, Self
+
+from lmkit.corpus.decoding import check_encoding
+from lmkit.corpus.lines import BadLines, Line
+from lmkit.corpus.options import DataOptions
+from lmkit.corpus.sources import ListSource, Source, find
+from lmkit.errors import DataError
+
+__all__ = ["Line", "Text", "TextLike"]
+
+log = logging.getLogger(__name__)
+
+
+class TextLike(Protocol):
+    """What the token store and the tokenizers need of a text."""
+
+    def __iter__(self) -> Iterator[Line]: ...
+
+    def fingerprint(self) -> str: ...
+
+    def describe(self) -> str: ...
+
+
+class Text:
+    """The lines of some sources, one source after another; each iteration reads them anew, in bounded memory.
+
+    sources: paths, folders, patterns, "pydocs" or names of data sets of the hub; none at all is "pydocs".
+    Raises DataError for a path that is not there, and, while iterating, for what cannot be read and for text
+    that is all blank.
+    """
+
+    def __init__(self, sources: Sequence[str], options: DataOptions) -> None:
+        check_encoding(options.encoding)
+        found = [find(name) for name in sources or ["pydocs"]]
+        self._fill([s for group, _ in found for s in group], [name for _, name in found], options)
+
+    @classmethod
+    def from_lines(cls, lines: Iterable[str]) -> Self:
+        """A document of lines that Python code has; a line end within or after one ends a line too."""
+        text = cls.__new__(cls)
+        given = (lines,) if isinstance(lines, str) else tuple(lines)
+        text._fill([ListSource(given)], [f"{len(given)} lines"], DataOptions())
+        return text
+
+    def _fill(self, sources: list[Source], names: list[str], options: DataOptions) -> None:
+        self._sources = sources
+        self._names = names
+        self._options = options
+        self._warned = False
+        self.skipped = 0
+        """Lines that the last iteration left out because they could not be read."""
+
+    def __iter__(self) -> Iterator[Line]:
+        bad = BadLines(self._options.on_bad_line)
+        self.skipped = 0
+        lines = words = 0
+        for source in self._sources:
+            for line in source.lines(self._options, bad):
+                lines += 1
+                words += line.num_words
+                yield line
+        self.skipped = bad.count
+        if bad.count and not self._warned:
+            self._warned = True
+            log.warning("%s: %d bad lines skipped; the first: %s", self.describe(), bad.count, bad.first)
+        if not words:
+            what = "only blank lines" if lines else "empty"
+            raise DataError(
+                f"{self.describe()}: no text in it ({what}); name a text that has some with --data"
+            )
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the contents and the options that say how they are read, not the files' names."""
+        options = asdict(self._options)
+        del options["max_expansion"]  # decides whether, not how, a file is read
+        sha = hashlib.sha256(json.dumps(options, sort_keys=True).encode())
+        for source in self._sources:
+            sha.update(source.digest().encode() + b"\n")
+        return sha.hexdigest()
+
+    def describe(self) -> str:
+        """A few words for messages: "train.txt", "3 files of books/"."""
+        shown = ", ".join(self._names[:3])
+        return shown if len(self._names) <= 3 else f"{shown} and {len(self._names) - 3} more"

@@ -1,0 +1,174 @@
+"""From what `--data` names to sources of documents: files, built-in data sets and the hub."""
+
+import glob
+import hashlib
+import os
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lmkit.corpus import compression, pydocs
+from lmkit.corpus.jsonl import read_jsonl
+from lmkit.corpus.lines import BadLines, Line, LineReader
+from lmkit.corpus.options import DataOptions
+from lmkit.corpus.text import read_text, utf8_blocks
+from lmkit.errors import DataError
+
+_FORMATS = {".jsonl": "jsonl", ".json": "jsonl", ".parquet": "parquet", ".csv": "csv", ".tsv": "tsv"}
+_HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
+
+
+class Source(ABC):
+    """Documents that come from one place."""
+
+    @abstractmethod
+    def lines(self, options: DataOptions, bad: BadLines) -> Iterator[Line]: ...
+
+    @abstractmethod
+    def digest(self) -> str:
+        """Equal for equal content."""
+
+
+@dataclass(frozen=True)
+class FileSource(Source):
+    """A file: its extension says how it is read, its text is one document unless it is a table."""
+
+    path: Path
+
+    @property
+    def format(self) -> str:
+        suffixes = [s.lower() for s in self.path.suffixes]
+        if suffixes and suffixes[-1] in compression.SUFFIXES:
+            suffixes.pop()
+        return _FORMATS.get(suffixes[-1], "text") if suffixes else "text"
+
+    def lines(self, options: DataOptions, bad: BadLines) -> Iterator[Line]:
+        if self.format == "parquet":
+            from lmkit.corpus.tables import read_parquet
+
+            yield from read_parquet(self.path, options, bad)
+        elif self.format in ("csv", "tsv"):
+            from lmkit.corpus.tables import read_csv
+
+            yield from read_csv(self.path, options, bad, separator="\t" if self.format == "tsv" else ",")
+        elif self.format == "jsonl":
+            blocks, mark = utf8_blocks(self.path, options, bad)
+            yield from read_jsonl(blocks, str(self.path), options.text_field, bad, offset=mark)
+        else:
+            yield from read_text(self.path, options, bad)
+
+    def digest(self) -> str:
+        sha = hashlib.sha256(self.format.encode())
+        # The compressed bytes: unpacking would cost more than building a store again after a new compression.
+        for block in compression.raw_blocks(self.path):
+            sha.update(block)
+        return sha.hexdigest()
+
+
+@dataclass(frozen=True)
+class ListSource(Source):
+    """Lines that Python code gave: one document."""
+
+    given: tuple[str, ...]
+
+    def lines(self, options: DataOptions, bad: BadLines) -> Iterator[Line]:
+        yield from LineReader(lambda line, byte: f"line {line} of the list", bad).read(self._blocks())
+
+    def digest(self) -> str:
+        sha = hashlib.sha256(b"list")
+        for block in self._blocks():
+            sha.update(block)
+        return sha.hexdigest()
+
+    def _blocks(self) -> Iterator[bytes]:
+        return ((line.removesuffix("\n") + "\n").encode("utf-8", "surrogatepass") for line in self.given)
+
+
+class PydocsSource(Source):
+    """The built-in data set: each module's docstrings and each topic of the reference are a document."""
+
+    def lines(self, options: DataOptions, bad: BadLines) -> Iterator[Line]:
+        for document in pydocs.documents():
+            yield from LineReader(lambda line, byte: f"pydocs: line {line}", bad).read([document.encode()])
+
+    def digest(self) -> str:
+        return pydocs.digest()
+
+
+@dataclass(frozen=True)
+class HubSource(Source):
+    """A data set of the Hugging Face hub."""
+
+    name: str
+
+    def lines(self, options: DataOptions, bad: BadLines) -> Iterator[Line]:
+        from lmkit.corpus.tables import read_hub
+
+        yield from read_hub(self.name, options, bad)
+
+    def digest(self) -> str:
+        from lmkit.corpus.tables import hub_revision
+
+        return f"hub:{self.name}@{hub_revision(self.name)}"
+
+
+def find(name: str) -> tuple[list[Source], str]:
+    """The sources that a name of `--data` stands for, and a short description of them.
+
+    A file; a folder (its files, below it too, hidden ones left out); a pattern; "pydocs"; else a data set of
+    the hub, which is looked up when it is read. DataError for a path that is not there or finds nothing.
+    """
+    try:
+        path = Path(name).expanduser()
+        is_folder, exists, is_file = path.is_dir(), path.exists(), path.is_file()
+    except (OSError, RuntimeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DataError(f"{name[:100]}: no path that can be used ({reason}); check it") from None
+    if is_folder:
+        files = _files_below(path)
+        if not files:
+            raise DataError(f"{name}: the folder has no files; name one that has")
+        return list(map(FileSource, files)), f"{_count(files)} of {path.resolve().name}/"
+    if exists and not is_file:
+        raise DataError(
+            f"{name}: a pipe or a device, but text is read more than once; write it to a file first"
+        )
+    if exists:
+        return [FileSource(path)], path.name
+    if glob.has_magic(name):
+        matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207 (Path.glob takes no absolute pattern)
+        files = [p for p in map(Path, matches) if p.is_file()]
+        if not files:
+            raise DataError(
+                f"{name}: the pattern matches no file; check it, or quote it if the shell expands it"
+            )
+        return list(map(FileSource, files)), f"{_count(files)} of {name}"
+    if name == "pydocs":
+        return [PydocsSource()], pydocs.describe()
+    if _looks_like_path(name):
+        raise DataError(f"{name}: no such file or folder (looked in {Path.cwd()}); check the path")
+    return [HubSource(name)], name
+
+
+def _files_below(folder: Path) -> list[Path]:
+    files = []
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [f for f in folders if not f.startswith(".")]
+        files += [Path(parent, n) for n in names if not n.startswith(".")]
+    return sorted(f for f in files if f.is_file())
+
+
+def _looks_like_path(name: str) -> bool:
+    known = {*_FORMATS, *compression.SUFFIXES, ".txt"}
+    owner = Path(name).parent
+    return (
+        not _HUB_NAME.fullmatch(name)
+        or Path(name).suffix.lower() in known
+        or (str(owner) != "." and owner.is_dir())
+    )
+
+
+def _count(files: Sequence[Path]) -> str:
+    return f"{len(files)} file{'s' if len(files) > 1 else ''}"

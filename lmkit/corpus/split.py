@@ -1,0 +1,99 @@
+"""A validation text, held out of a training text where none was named."""
+
+import hashlib
+import logging
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from lmkit.corpus.readers import Line, TextLike
+
+EVERY = 20
+"""One part in so many is held out."""
+MIN_DOCUMENTS = 200
+"""With fewer documents, blocks of lines are held out: too few documents would be no fair sample."""
+NUM_BLOCKS = 400
+
+log = logging.getLogger(__name__)
+
+
+def hold_out(text: TextLike) -> tuple[TextLike, TextLike | None]:
+    """The training part and the validation part of a text; no validation part for a single line.
+
+    Every 20th document is held out where there are 200 or more, else every 20th of some 400 blocks of lines
+    (the last block, where there are fewer than 20). The same text always gives the same parts. What is held
+    out is read as documents of its own.
+    """
+    documents, lines = _count(text)
+    if lines < 2:
+        log.warning(
+            "%s has one line: nothing is held out for validation; name a text with --valid", text.describe()
+        )
+        return text, None
+    by_documents = documents >= MIN_DOCUMENTS
+    size = 1 if by_documents else max(1, lines // NUM_BLOCKS)
+    units = documents if by_documents else -(-lines // size)
+    plan = _Plan(by_documents, size, min(EVERY, units))
+    unit = "document" if by_documents else f"block of {size} lines" if size > 1 else "line"
+    log.info("%s: every %dth %s is held out for validation", text.describe(), plan.every, unit)
+    return Part(text, plan, held_out=False), Part(text, plan, held_out=True)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Units are documents or blocks of `size` lines; the last of each `every` units is held out."""
+
+    by_documents: bool
+    size: int
+    every: int
+
+
+@dataclass(frozen=True)
+class Part:
+    """The lines of a text that are held out, or the others."""
+
+    text: TextLike
+    plan: _Plan
+    held_out: bool
+
+    def __iter__(self) -> Iterator[Line]:
+        last = None
+        starts = False
+        for line, documents, lines in _numbered(self.text):
+            unit = max(0, (documents - 1 if self.plan.by_documents else (lines - 1) // self.plan.size))
+            # A document may begin in the other part: what comes next in this one is not its predecessor's.
+            starts = starts or line.starts_document
+            if (unit % self.plan.every == self.plan.every - 1) != self.held_out:
+                continue
+            begins = starts or (self.held_out and unit != last)
+            yield line if begins == line.starts_document else replace(line, starts_document=begins)
+            last, starts = unit, False
+
+    def fingerprint(self) -> str:
+        return hashlib.sha256(f"{self.text.fingerprint()} {self.plan} {self.held_out}".encode()).hexdigest()
+
+    def describe(self) -> str:
+        share = f"1 in {self.plan.every} " + ("documents" if self.plan.by_documents else "lines")
+        return f"{self.text.describe()} ({share if self.held_out else 'without ' + share})"
+
+
+def _count(text: TextLike) -> tuple[int, int]:
+    _, documents, lines = deque(_numbered(text), maxlen=1).pop()
+    return documents, lines
+
+
+def _numbered(text: TextLike) -> Iterator[tuple[Line, int, int]]:
+    """Each Line with the number of documents and of lines so far, itself included.
+
+    Blank lines, and documents of nothing else, count with the text before them, so that every unit has text.
+    """
+    documents = lines = 0
+    counted = fresh = False
+    for line in text:
+        fresh = fresh or line.starts_document
+        if line.num_words and not counted:
+            documents += fresh
+            lines += 1
+            counted, fresh = True, False
+        counted = counted and line.continues
+        yield line, documents, lines

@@ -1,0 +1,297 @@
+"""The token store: a text as flat, memory-mapped ids with its line and document boundaries, written once."""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+from array import array
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Self
+
+import numpy as np
+
+from lmkit.corpus.readers import TextLike
+from lmkit.errors import DataError, PluginError
+
+if TYPE_CHECKING:
+    from lmkit.contracts import Tokenizer, Vocabulary
+    from lmkit.training.context import Progress
+
+FORMAT = 1
+_HEADER = "store.json"
+_LINE_ARRAYS = ("line_ends", "line_bytes", "line_words", "document_starts")
+_FLUSH = 1 << 20
+"""Tokens that are gathered before they are written."""
+
+log = logging.getLogger(__name__)
+
+
+class TokenStore:
+    """Every token of a text, each line's `</s>` included.
+
+    tokens: (num_tokens,) uint16 where the vocabulary fits into it, else int32.
+    line_ends: (num_lines,) int64, where each line ends in `tokens`, exclusive.
+    line_bytes, line_words: (num_lines,) int64, of the raw line without its line end, not normalised.
+    document_starts: int64, the lines that begin a document.
+    fingerprint: equal for equal contents under one vocabulary.
+    """
+
+    tokens: np.ndarray
+    line_ends: np.ndarray
+    line_bytes: np.ndarray
+    line_words: np.ndarray
+    document_starts: np.ndarray
+    fingerprint: str
+
+    def __init__(self, arrays: dict[str, np.ndarray], fingerprint: str) -> None:
+        self.tokens = arrays["tokens"]
+        self.line_ends = arrays["line_ends"]
+        self.line_bytes = arrays["line_bytes"]
+        self.line_words = arrays["line_words"]
+        self.document_starts = arrays["document_starts"]
+        self.fingerprint = fingerprint
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        """Keeps a store that has no cache on disk for as long as it is used."""
+
+    @property
+    def num_tokens(self) -> int:
+        return len(self.tokens)
+
+    @property
+    def num_lines(self) -> int:
+        return len(self.line_ends)
+
+    @property
+    def num_bytes(self) -> int:
+        """UTF-8 bytes of the raw lines, without line ends."""
+        return int(self.line_bytes.sum())
+
+    @property
+    def num_words(self) -> int:
+        """White-space words of the raw lines."""
+        return int(self.line_words.sum())
+
+    def lines(self) -> Iterator[np.ndarray]:
+        """The ids of each line, `</s>` included."""
+        start = 0
+        for end in self.line_ends.tolist():
+            yield self.tokens[start:end]
+            start = end
+
+    @classmethod
+    def from_lines(cls, lines: Iterable[np.ndarray], vocabulary: "Vocabulary") -> Self:
+        """A store in memory, one document; each line's ids end with `</s>`. The raw counts are zero."""
+        rows = list(lines)
+        ends = np.cumsum([len(row) for row in rows], dtype=np.int64)
+        arrays = {
+            "tokens": np.concatenate(rows).astype(_dtype(vocabulary))
+            if rows
+            else np.empty(0, _dtype(vocabulary)),
+            "line_ends": ends,
+            "line_bytes": np.zeros(len(rows), np.int64),
+            "line_words": np.zeros(len(rows), np.int64),
+            "document_starts": np.zeros(min(1, len(rows)), np.int64),
+        }
+        return cls(arrays, _content_hash(arrays, vocabulary))
+
+    @classmethod
+    def build(
+        cls,
+        text: TextLike,
+        tokenizer: "Tokenizer",
+        *,
+        cache: Path | None = None,
+        progress: "Progress | None" = None,
+    ) -> Self:
+        """The store of a text, from the cache where it has been made before.
+
+        cache: a folder; None is the user's cache folder. Where it cannot be written, the store lives in a
+        temporary folder until it is no longer used. Raises DataError for what is wrong with the text, or when
+        there is no room on the disk.
+        """
+        from filelock import FileLock
+
+        vocabulary = tokenizer.vocabulary
+        key = _key(text, vocabulary)
+        folder, temporary = _writable(cache)
+        target = folder / key
+        with FileLock(folder / f"{key}.lock"):
+            store = cls._open(target, vocabulary)
+            if store is None:
+                try:
+                    _write(target, text, tokenizer, progress)
+                except OSError as error:
+                    reason = error.strerror or error
+                    raise DataError(f"{folder}: cannot write the tokens: {reason}; make room there") from None
+                store = cls._open(target, vocabulary)
+        assert store is not None, "what was written can be read"
+        store._folder = temporary
+        return store
+
+    @classmethod
+    def _open(cls, target: Path, vocabulary: "Vocabulary") -> Self | None:
+        """What is in a folder of the cache; None when nothing is, or when it is damaged."""
+        if not target.exists():
+            return None
+        try:
+            header = json.loads((target / _HEADER).read_text("utf-8"))
+            arrays = {name: _map(target / name, header["lengths"][name], vocabulary) for name in _names()}
+            return cls(arrays, str(header["fingerprint"]))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            log.warning("%s: the cached tokens are damaged (%s); they are made again", target, error)
+            return None
+
+
+class _Writer:
+    """Appends lines to the files of a store."""
+
+    def __init__(self, folder: Path, tokenizer: "Tokenizer") -> None:
+        self.vocabulary = tokenizer.vocabulary
+        self._ids = tokenizer.ids
+        self._eos = np.array([self.vocabulary.eos_id], np.int32)
+        self._files: dict[str, IO[bytes]] = {name: (folder / name).open("wb") for name in _names()}
+        self._pending: list[np.ndarray] = []
+        self._columns = {name: array("q") for name in _LINE_ARRAYS}
+        self._lengths = dict.fromkeys(_names(), 0)
+        self._num_lines = self._num_tokens = 0
+
+    def write(self, text: TextLike, progress: "Progress | None") -> dict[str, int]:
+        """Write every line; the lengths of the arrays."""
+        label = f"tokenizing {text.describe()}"
+        num_bytes = num_words = 0
+        for line in progress(text, total=None, label=label) if progress else text:
+            if line.starts_document:
+                self._columns["document_starts"].append(self._num_lines)
+            self._append(self._ids(line.text))
+            num_bytes += line.num_bytes
+            num_words += line.num_words
+            if line.continues:
+                continue
+            self._append(self._eos)
+            self._columns["line_ends"].append(self._num_tokens)
+            self._columns["line_bytes"].append(num_bytes)
+            self._columns["line_words"].append(num_words)
+            self._num_lines += 1
+            num_bytes = num_words = 0
+        self._flush()
+        for file in self._files.values():
+            file.flush()
+            os.fsync(file.fileno())
+        return self._lengths
+
+    def close(self) -> None:
+        for file in self._files.values():
+            file.close()
+
+    def _append(self, ids: np.ndarray) -> None:
+        self._pending.append(ids)
+        self._num_tokens += len(ids)
+        if self._num_tokens - self._lengths["tokens"] >= _FLUSH:
+            self._flush()
+
+    def _flush(self) -> None:
+        tokens = np.concatenate(self._pending) if self._pending else np.empty(0, np.int32)
+        self._pending = []
+        if len(tokens) and not (tokens.min() >= 0 and tokens.max() < self.vocabulary.size):
+            raise PluginError(
+                f"the tokenizer gave the ids {tokens.min()} to {tokens.max()}, but its vocabulary has "
+                f"{self.vocabulary.size}; report it to its author"
+            )
+        self._put("tokens", tokens.astype(_dtype(self.vocabulary)))
+        for name, column in self._columns.items():
+            self._put(name, np.frombuffer(column, np.int64) if column else np.empty(0, np.int64))
+            self._columns[name] = array("q")
+
+    def _put(self, name: str, values: np.ndarray) -> None:
+        self._files[name].write(values.tobytes())
+        self._lengths[name] += len(values)
+
+
+def _write(target: Path, text: TextLike, tokenizer: "Tokenizer", progress: "Progress | None") -> None:
+    """Write a store under its lock: in a hidden folder that is renamed when all of it is on the disk."""
+    hidden = target.with_name(f".{target.name}")
+    shutil.rmtree(hidden, ignore_errors=True)  # what a process left that was killed here
+    hidden.mkdir()
+    try:
+        writer = _Writer(hidden, tokenizer)
+        try:
+            lengths = writer.write(text, progress)
+        finally:
+            writer.close()
+        vocabulary = tokenizer.vocabulary
+        arrays = {name: _map(hidden / name, lengths[name], vocabulary) for name in _names()}
+        header = {"format": FORMAT, "lengths": lengths, "fingerprint": _content_hash(arrays, vocabulary)}
+        with (hidden / _HEADER).open("w", encoding="utf-8") as file:
+            json.dump(header, file)
+            file.flush()
+            os.fsync(file.fileno())
+        _sync(hidden)
+        if target.exists():
+            shutil.rmtree(target)  # damaged
+        hidden.rename(target)
+        _sync(target.parent)
+    except BaseException:
+        shutil.rmtree(hidden, ignore_errors=True)
+        raise
+
+
+def _writable(cache: Path | None) -> tuple[Path, "tempfile.TemporaryDirectory[str] | None"]:
+    """The cache folder, or a temporary one with a notice."""
+    import platformdirs
+
+    folder = cache or platformdirs.user_cache_path("lmkit") / "tokens"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder, None
+    except OSError as error:
+        log.warning(
+            "%s: cannot be written (%s); the tokens are not cached but made again each time",
+            folder,
+            error.strerror or error,
+        )
+        temporary = tempfile.TemporaryDirectory(prefix="lmkit-tokens-")
+        return Path(temporary.name), temporary
+
+
+def _key(text: TextLike, vocabulary: "Vocabulary") -> str:
+    parts = [str(FORMAT), text.fingerprint(), vocabulary.fingerprint]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:40]
+
+
+def _content_hash(arrays: dict[str, np.ndarray], vocabulary: "Vocabulary") -> str:
+    sha = hashlib.sha256(vocabulary.fingerprint.encode())
+    for name in _names():
+        sha.update(f"\n{name} {len(arrays[name])} ".encode())
+        sha.update(np.ascontiguousarray(arrays[name]).data)
+    return sha.hexdigest()
+
+
+def _map(path: Path, length: int, vocabulary: "Vocabulary") -> np.ndarray:
+    """A file of the store as an array that is read as it is used; ValueError when it has another size."""
+    dtype = np.dtype(_dtype(vocabulary) if path.name == "tokens" else np.int64)
+    size = path.stat().st_size
+    if size != length * dtype.itemsize:
+        raise ValueError(f"{path.name} has {size} bytes, not {length * dtype.itemsize}")
+    # An empty file cannot be mapped.
+    return np.memmap(path, dtype, mode="r", shape=(length,)) if length else np.empty(0, dtype)
+
+
+def _dtype(vocabulary: "Vocabulary") -> type[np.generic]:
+    return np.uint16 if vocabulary.size <= 1 << 16 else np.int32
+
+
+def _names() -> tuple[str, ...]:
+    return ("tokens", *_LINE_ARRAYS)
+
+
+def _sync(folder: Path) -> None:
+    """Make a folder's entries last."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

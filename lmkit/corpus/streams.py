@@ -1,0 +1,93 @@
+"""Parallel streams of a corpus: what a recurrent model is trained on, window by window."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lmkit.corpus.store import TokenStore
+from lmkit.errors import DataError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Window:
+    """One training step's text, batch first.
+
+    inputs: (batch, time) the token before each target, or `start_id` where the state starts anew.
+    targets: (batch, time). reset: (batch, time) bool, or None when no state starts anew inside.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    reset: Tensor | None
+
+
+class Streams:
+    """`batch_size` equal, contiguous parts of the corpus, read side by side.
+
+    The state of a model is carried from window to window; `reset_policy` ("line", "document", "never") says
+    after which boundaries it starts anew. Fewer than `batch_size` tokens at the corpus's end are left out.
+    """
+
+    def __init__(
+        self, store: TokenStore, batch_size: int, bptt: int, reset_policy: str, start_id: int
+    ) -> None:
+        total = store.num_tokens
+        if total < 2:
+            raise DataError(f"the training text has {total} tokens: at least 2 are needed")
+        bptt = min(bptt, total)
+        fitting = max(1, min(batch_size, total // bptt))
+        if fitting < batch_size:
+            log.warning(
+                "the text has %d tokens: %d streams instead of %d, so that each fills a window of %d",
+                total, fitting, batch_size, bptt,
+            )  # fmt: skip
+        self.batch_size = fitting
+        self.bptt = bptt
+        self.start_id = start_id
+        self._tokens = store.tokens
+        self._length = total // fitting
+        self._starts = np.arange(fitting) * self._length
+        self._resets = reset_positions(store, reset_policy)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return -(-self._length // self.bptt)
+
+    @property
+    def tokens_per_epoch(self) -> int:
+        return self._length * self.batch_size
+
+    def window(self, step: int) -> Window:
+        """The window of step `step` (0 .. steps_per_epoch - 1); the last of an epoch may be shorter."""
+        first, last = step * self.bptt, min((step + 1) * self.bptt, self._length)
+        rows = self._starts[:, None] + np.arange(first, last)
+        targets = torch.from_numpy(self._tokens[rows].astype(np.int64))
+        inputs = torch.from_numpy(self._tokens[np.maximum(rows - 1, 0)].astype(np.int64))
+        reset = torch.from_numpy(self._is_reset(rows))
+        inputs.masked_fill_(reset, self.start_id)
+        return Window(inputs, targets, reset if bool(reset.any()) else None)
+
+    def epoch(self) -> Iterator[Window]:
+        """All windows of one pass."""
+        return (self.window(step) for step in range(self.steps_per_epoch))
+
+    def _is_reset(self, rows: np.ndarray) -> np.ndarray:
+        nearest = np.searchsorted(self._resets, rows)
+        return self._resets[np.minimum(nearest, len(self._resets) - 1)] == rows
+
+
+def reset_positions(store: TokenStore, policy: str) -> np.ndarray:
+    """The tokens before which the state starts anew, in order; the corpus's first is always one."""
+    line_starts = np.concatenate([[0], store.line_ends[:-1]]).astype(np.int64)
+    if policy == "line":
+        return line_starts
+    if policy == "document":
+        return np.union1d([0], line_starts[store.document_starts])
+    assert policy == "never", policy
+    return np.zeros(1, np.int64)

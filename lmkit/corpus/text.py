@@ -1,0 +1,27 @@
+"""Plain text files: one document each, in any encoding."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from lmkit.corpus import compression
+from lmkit.corpus.decoding import is_utf8, to_utf8, without_mark
+from lmkit.corpus.lines import BadLines, Line, LineReader
+from lmkit.corpus.options import DataOptions
+
+
+def read_text(path: Path, options: DataOptions, bad: BadLines) -> Iterator[Line]:
+    """The lines of a text file."""
+    # Offsets are known in the file itself only where it is not transcoded.
+    exact = is_utf8(options.encoding)
+
+    def locate(line: int, byte: int) -> str:
+        return f"{path}: line {line} (byte {byte})" if exact else f"{path}: line {line}"
+
+    blocks, mark = utf8_blocks(path, options, bad)
+    yield from LineReader(locate, bad, offset=mark).read(blocks)
+
+
+def utf8_blocks(path: Path, options: DataOptions, bad: BadLines) -> tuple[Iterator[bytes], int]:
+    """A file's text in UTF-8 without its byte-order mark, and how many bytes that mark took."""
+    blocks = compression.blocks(path, max_expansion=options.max_expansion)
+    return without_mark(to_utf8(blocks, options.encoding, str(path), skip=bad.skip))

@@ -1,0 +1,50 @@
+"""The errors that a person can act on; each class carries the exit code of its kind."""
+
+
+class LmkitError(Exception):
+    """Something went wrong that the user can mend.
+
+    The message is one line (or a list of lines when several problems are reported at once) that says
+    what is wrong, where, and what to do. The command line prints it without a traceback.
+    """
+
+    exit_code = 1
+
+
+class UsageError(LmkitError):
+    """A command, an option or a recipe asks for something that cannot be."""
+
+    exit_code = 2
+
+
+class DataError(LmkitError):
+    """The text that was given cannot be read or is not enough."""
+
+    exit_code = 3
+
+
+class ModelError(LmkitError):
+    """A model directory is missing, damaged or not what it claims to be."""
+
+    exit_code = 4
+
+
+class CheckpointError(LmkitError):
+    """A run cannot be resumed."""
+
+    exit_code = 5
+
+
+class PluginError(LmkitError):
+    """A plugin is missing, broken, or made for another version."""
+
+    exit_code = 6
+
+
+def listed(problems: list[str]) -> str:
+    """One message for several problems found at once."""
+    return (
+        problems[0]
+        if len(problems) == 1
+        else "\n".join([f"{len(problems)} problems:", *("  " + p for p in problems)])
+    )

@@ -1,0 +1,1 @@
+"""What models are asked: scores that can be compared."""

@@ -1,0 +1,243 @@
+"""`eval`: perplexities and bits per byte that can be compared, with the signature that says when."""
+
+import math
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from lmkit.contracts import LanguageModel, Tokenizer
+from lmkit.corpus.readers import Line
+from lmkit.corpus.scripts import ScriptCounter
+from lmkit.errors import DataError
+from lmkit.evaluation.stream import WINDOW, Sentence, score_lines
+
+ESCAPE_FLAG_BITS = -math.log2(1 - 2**-16)
+"""What a line pays to say that it is not escaped, under a tokenizer that may have to escape one."""
+ESCAPED_LIMIT = 0.01
+"""Above this share of escaped bytes the figures are of the escape code, not of the model."""
+
+
+@dataclass
+class Tally:
+    """Sums over a text, from which every figure is made; sums add up over parts of a text."""
+
+    lines: int = 0
+    tokens: int = 0
+    oov_tokens: int = 0
+    num_bytes: int = 0
+    words: int = 0
+    characters: int = 0
+    nats: float = 0.0
+    """-log p over all tokens."""
+    oov_nats: float = 0.0
+    """-log p of the unknown tokens alone."""
+    residual_bits: float = 0.0
+    """What restores the raw text from the ids, escape flags included."""
+    escaped_bits: float = 0.0
+    """What escaped lines cost in place of their scores."""
+    escaped_nats: float = 0.0
+    """-log p of lines whose code is the escape instead."""
+    escaped_bytes: int = 0
+    escaped_lines: int = 0
+    scripts: ScriptCounter = field(default_factory=ScriptCounter)
+
+    @property
+    def bits(self) -> float:
+        """The length of the text's code."""
+        return (self.nats - self.escaped_nats) / math.log(2) + self.residual_bits + self.escaped_bits
+
+    def add(self, line: "RawLine", ids: np.ndarray, scores: np.ndarray, tokenizer: Tokenizer) -> None:
+        """Count a line: its ids without `</s>`, and the log-probabilities of its tokens with `</s>`."""
+        nats = -float(scores.sum())
+        self.lines += 1
+        self.tokens += len(scores)
+        self.num_bytes += line.num_bytes
+        self.words += line.num_words
+        self.characters += len(line.text)
+        self.nats += nats
+        unknown = ids == tokenizer.vocabulary.unk_id
+        if unknown.any():
+            self.oov_tokens += int(unknown.sum())
+            self.oov_nats -= float(scores[:-1][unknown].sum())
+        self.scripts.add(line.text)
+        if tokenizer.exact:
+            self.residual_bits += tokenizer.residual_bits(line.text, ids)
+        elif tokenizer.decode(ids.tolist()) == line.text:
+            self.residual_bits += tokenizer.residual_bits(line.text, ids) + ESCAPE_FLAG_BITS
+        else:
+            self.escaped_nats += nats
+            self.escaped_bits += 16 + 8 * (line.num_bytes + 1)
+            self.escaped_bytes += line.num_bytes + 1
+            self.escaped_lines += 1
+
+
+@dataclass(frozen=True)
+class Score:
+    """What `lmkit eval` reports. A figure that is None is withheld, and `withheld` says why."""
+
+    perplexity: float | None
+    perplexity_excluding_oov: float | None
+    bits_per_byte: float | None
+    word_perplexity: float | None
+    bits_per_character: float | None
+    log_prob: float
+    """Of the whole text, natural logarithm, residual bits not included."""
+    tokens: int
+    oov_tokens: int
+    lines: int
+    words: int
+    num_bytes: int
+    residual_bits: float
+    escaped_lines: int
+    signature: str
+    withheld: dict[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """The figures under the names that scripts rely on."""
+        return {
+            "perplexity": self.perplexity,
+            "perplexity_excluding_oov": self.perplexity_excluding_oov,
+            "bits_per_byte": self.bits_per_byte,
+            "word_perplexity": self.word_perplexity,
+            "bits_per_character": self.bits_per_character,
+            "log_prob": self.log_prob,
+            "tokens": self.tokens,
+            "oov_tokens": self.oov_tokens,
+            "lines": self.lines,
+            "words": self.words,
+            "bytes": self.num_bytes,
+            "residual_bits": self.residual_bits,
+            "escaped_lines": self.escaped_lines,
+            "signature": self.signature,
+            "withheld": self.withheld,
+        }
+
+    def table(self) -> list[tuple[str, str]]:
+        """Rows of label and value for people."""
+        figures = [
+            ("perplexity", self.perplexity, ".3f"),
+            ("perplexity excluding OOV", self.perplexity_excluding_oov if self.oov_tokens else None, ".3f"),
+            ("bits per byte", self.bits_per_byte, ".4f"),
+            ("word perplexity", self.word_perplexity, ".3f"),
+            ("bits per character", self.bits_per_character, ".4f"),
+        ]
+        rows = [(label, format(value, form)) for label, value, form in figures if value is not None]
+        rows += [(name.replace("_", " "), f"withheld: {why}") for name, why in self.withheld.items()]
+        share = f" ({self.oov_tokens / self.tokens:.2%})" if self.oov_tokens else ""
+        rows += [
+            ("tokens", f"{self.tokens:,} in {self.lines:,} lines"),
+            ("out of vocabulary", f"{self.oov_tokens:,}{share}"),
+            ("signature", self.signature),
+        ]
+        return rows
+
+
+def evaluate(
+    model: LanguageModel,
+    tokenizer: Tokenizer,
+    text: Iterable[Line],
+    *,
+    signature: str,
+    normalized: bool = True,
+    batch_size: int = 32,
+    window: int = WINDOW,
+) -> Score:
+    """Score a text as one stream: every token, each line's `</s>` included.
+
+    normalized: False for a model whose probabilities do not sum to one, which gets no perplexity.
+    Raises DataError when the text has no lines.
+    """
+    tally = Tally()
+    waiting: deque[tuple[RawLine, np.ndarray]] = deque()
+    eos = tokenizer.vocabulary.eos_id
+
+    def sentences() -> Iterator[Sentence]:
+        for line in whole_lines(text):
+            ids = tokenizer.ids(line.text)
+            waiting.append((line, ids))
+            yield Sentence(np.append(ids, eos), line.starts_document)
+
+    for scores in score_lines(model, sentences(), batch_size=batch_size, window=window):
+        line, ids = waiting.popleft()
+        tally.add(line, ids, scores, tokenizer)
+    if not tally.lines:
+        raise DataError("the text to score has no lines")
+    return summarise(tally, signature, normalized=normalized)
+
+
+@dataclass(frozen=True)
+class RawLine:
+    """A line in one piece, with its raw sizes."""
+
+    text: str
+    num_bytes: int
+    num_words: int
+    starts_document: bool
+
+
+def whole_lines(text: Iterable[Line]) -> Iterator[RawLine]:
+    """Lines in one piece: a very long one comes from its reader in several."""
+    parts: list[Line] = []
+    for piece in text:
+        parts.append(piece)
+        if piece.continues:
+            continue
+        raw = piece.text if len(parts) == 1 else "".join(p.text for p in parts)
+        yield RawLine(
+            raw, sum(p.num_bytes for p in parts), sum(p.num_words for p in parts), parts[0].starts_document
+        )
+        parts = []
+
+
+def summarise(tally: Tally, signature: str, *, normalized: bool = True) -> Score:
+    """The figures that follow from the sums, and which of them are withheld."""
+    withheld: dict[str, str] = {}
+    figures: dict[str, float | None] = {
+        "perplexity": _exp(tally.nats / tally.tokens),
+        "perplexity_excluding_oov": _exp(
+            (tally.nats - tally.oov_nats) / max(tally.tokens - tally.oov_tokens, 1)
+        ),
+        "bits_per_byte": tally.bits / (tally.num_bytes + tally.lines),
+        "word_perplexity": _exp(tally.bits * math.log(2) / (tally.words + tally.lines)),
+        "bits_per_character": tally.bits / (tally.characters + tally.lines),
+    }
+
+    def withhold(names: tuple[str, ...], why: str) -> None:
+        for name in names:
+            figures[name] = None
+            withheld[name] = why
+
+    if not tally.scripts.words_are_spaced:
+        withhold(
+            ("word_perplexity",),
+            f"{tally.scripts.share:.0%} of the letters belong to scripts written without spaces between words",
+        )
+    escaped = tally.escaped_bytes / max(tally.num_bytes + tally.lines, 1)
+    if escaped > ESCAPED_LIMIT:
+        withhold(
+            ("bits_per_byte", "word_perplexity", "bits_per_character"),
+            f"{escaped:.1%} of the bytes are in lines that the tokenizer cannot restore: "
+            "train it with normalization identity, remove_extra_whitespaces false and byte_fallback true",
+        )
+    if not normalized:
+        withhold(tuple(figures), "the model's scores are not probabilities: they do not sum to one")
+    return Score(
+        **figures,
+        log_prob=-tally.nats,
+        tokens=tally.tokens,
+        oov_tokens=tally.oov_tokens,
+        lines=tally.lines,
+        words=tally.words,
+        num_bytes=tally.num_bytes + tally.lines,
+        residual_bits=tally.residual_bits,
+        escaped_lines=tally.escaped_lines,
+        signature=signature,
+        withheld=withheld,
+    )
+
+
+def _exp(nats: float) -> float:
+    return math.exp(nats) if nats < 700 else math.inf

@@ -1,0 +1,22 @@
+"""The signature of a score: two scores compare only as far as their signatures agree."""
+
+import lmkit
+from lmkit.runs import LoadedRun
+
+CODE = 1
+"""The version of the code by which residual bits and escapes are counted."""
+
+
+def signature(run: LoadedRun) -> str:
+    """Tokenizer, vocabulary, residual code, what the state does at boundaries, unit of the figures, version."""
+    vocabulary = run.tokenizer.vocabulary
+    policy = getattr(run.model, "reset_policy", "none")
+    fields = {
+        "tokenizer": run.tokenizer_choice.name,
+        "vocabulary": f"{vocabulary.size}/{vocabulary.fingerprint[:8]}",
+        "code": str(CODE),
+        "state": "carried" if policy == "never" else f"reset-by-{policy}",
+        "eos": "scored",
+        "lmkit": lmkit.__version__,
+    }
+    return "|".join(f"{name}:{value}" for name, value in fields.items())

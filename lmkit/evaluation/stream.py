@@ -1,0 +1,126 @@
+"""Log-probabilities of a text as one stream: every token, no padding scored, no remainder dropped, memory bounded."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from lmkit.contracts import LanguageModel
+from lmkit.states import State
+
+BLOCK = 16384
+"""Tokens gathered before they are scored."""
+WINDOW = 512
+"""Tokens of a row scored in one call."""
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A line for scoring: ids with `</s>` at the end, and whether a document begins with it."""
+
+    ids: np.ndarray
+    starts_document: bool
+
+
+def score_lines(
+    model: LanguageModel,
+    lines: Iterable[Sentence],
+    *,
+    batch_size: int = 32,
+    window: int = WINDOW,
+    block: int = BLOCK,
+) -> Iterator[np.ndarray]:
+    """The natural log-probability of every token of each line (float64), in the order of the lines.
+
+    The state starts anew where `model.reset_policy` says and is carried everywhere else, as in one pass over
+    the whole text: segments between resets are scored side by side, `batch_size` at once, `window` tokens a
+    call, and none of the three moves a result past rounding.
+    """
+    state: State | None = None
+    for group in _blocks(lines, block):
+        segments = _segments(group, model.reset_policy, fresh=state is None)
+        scores, state = _score_block(model, segments, state, batch_size, window)
+        first = 0
+        for line in group:
+            yield scores[first : first + len(line.ids)]
+            first += len(line.ids)
+
+
+@dataclass(frozen=True)
+class _Segment:
+    ids: np.ndarray
+    first: int
+    """Where the segment stands in the block."""
+    fresh: bool
+    """Whether the state starts anew before it."""
+
+
+def _blocks(lines: Iterable[Sentence], block: int) -> Iterator[list[Sentence]]:
+    group, size = [], 0
+    for line in lines:
+        group.append(line)
+        size += len(line.ids)
+        if size >= block:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def _segments(group: list[Sentence], policy: str, *, fresh: bool) -> list[_Segment]:
+    """The block cut at resets."""
+    segments: list[_Segment] = []
+    pieces: list[np.ndarray] = []
+    first = at = 0
+    for line in group:
+        if policy == "line" or (policy == "document" and line.starts_document):
+            if pieces:
+                segments.append(_Segment(np.concatenate(pieces), first, fresh))
+            pieces, first, fresh = [], at, True
+        pieces.append(line.ids)
+        at += len(line.ids)
+    segments.append(_Segment(np.concatenate(pieces), first, fresh))
+    return segments
+
+
+@torch.no_grad()
+def _score_block(
+    model: LanguageModel, segments: list[_Segment], state: State | None, batch_size: int, window: int
+) -> tuple[np.ndarray, State | None]:
+    scores = np.empty(sum(len(s.ids) for s in segments), np.float64)
+    # The first may go on from the last block and the last may go on in the next: each is a batch of its own,
+    # since the state of a padded row is undefined.
+    alone = {0, len(segments) - 1}
+    inner = sorted((s for i, s in enumerate(segments) if i not in alone), key=lambda s: len(s.ids))
+    for start in range(0, len(inner), batch_size):
+        _score_batch(model, inner[start : start + batch_size], model.initial_state, window, scores)
+    for index in sorted(alone):
+        carried = None if segments[index].fresh else state
+        begin = model.initial_state if carried is None else lambda _, carried=carried: carried
+        state = _score_batch(model, [segments[index]], begin, window, scores)
+    return scores, state
+
+
+def _score_batch(
+    model: LanguageModel,
+    segments: list[_Segment],
+    begin: Callable[[int], State],
+    window: int,
+    scores: np.ndarray,
+) -> State:
+    """Fill in the scores of segments side by side; the state after them (undefined where they differ in length)."""
+    lengths = [len(s.ids) for s in segments]
+    ids = np.zeros((len(segments), max(lengths)), np.int64)
+    for row, segment in zip(ids, segments, strict=True):
+        row[: len(segment.ids)] = segment.ids
+    batch = torch.from_numpy(ids).to(model.device)
+    state = begin(len(segments))
+    found = []
+    for start in range(0, batch.shape[1], window):
+        log_probs, state = model.log_probs(batch[:, start : start + window], state)
+        found.append(log_probs.double().cpu())
+    table = torch.cat(found, 1).numpy()
+    for row, segment in zip(table, segments, strict=True):
+        scores[segment.first : segment.first + len(segment.ids)] = row[: len(segment.ids)]
+    return state

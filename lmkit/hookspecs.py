@@ -1,0 +1,30 @@
+"""What a plugin may add: tokenizers, cells, models and decoders."""
+
+from collections.abc import Iterable
+
+import pluggy
+
+from lmkit.specs import CellSpec, DecoderSpec, ModelSpec, TokenizerSpec
+
+hookspec = pluggy.HookspecMarker("lmkit")
+hookimpl = pluggy.HookimplMarker("lmkit")
+
+
+@hookspec
+def lmkit_tokenizers() -> Iterable[TokenizerSpec]:  # pyright: ignore[reportReturnType]
+    """Tokenizers: text to ids and back; targets are `lmkit.contracts.Tokenizer` classes."""
+
+
+@hookspec
+def lmkit_cells() -> Iterable[CellSpec]:  # pyright: ignore[reportReturnType]
+    """Recurrent cells: each becomes a choice for `--cell` and a model of its own name."""
+
+
+@hookspec
+def lmkit_models() -> Iterable[ModelSpec]:  # pyright: ignore[reportReturnType]
+    """Models: targets are `lmkit.contracts.LanguageModel` classes."""
+
+
+@hookspec
+def lmkit_decoders() -> Iterable[DecoderSpec]:  # pyright: ignore[reportReturnType]
+    """Decoders: ways to choose words from a model; targets are `lmkit.contracts.Decoder` classes."""

@@ -1,0 +1,288 @@
+"""Discovery: from installed entry points to a registry of names, in which one broken plugin breaks only itself."""
+
+import dataclasses
+import difflib
+import importlib
+import importlib.metadata
+import logging
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+import pluggy
+
+from lmkit import hookspecs
+from lmkit.errors import PluginError, UsageError
+from lmkit.specs import API, KINDS, Spec
+
+GROUP = "lmkit"
+BUILTIN = "lmkit"
+"""The owner written in the long names of the built-ins, whatever the distribution is called."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """An entry point of the group `lmkit`, not yet imported."""
+
+    name: str
+    distribution: str
+    version: str
+    load: Callable[[], ModuleType | object]
+    builtin: bool = False
+
+    @property
+    def owner(self) -> str:
+        return BUILTIN if self.builtin else self.distribution
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a plugin, or one of its parts, is left out."""
+
+    plugin: Plugin
+    reason: str
+
+    def __str__(self) -> str:
+        return (
+            f"plugin '{self.plugin.name}' of {self.plugin.distribution} {self.plugin.version}: {self.reason}"
+        )
+
+
+@dataclass(frozen=True)
+class Part:
+    """A spec together with the plugin that brought it."""
+
+    spec: Spec
+    plugin: Plugin
+
+    @property
+    def kind(self) -> str:
+        return self.spec.kind
+
+    @property
+    def long_name(self) -> str:
+        """`owner:name`, what recipes and models store."""
+        return f"{self.plugin.owner}:{self.spec.name}"
+
+    def load(self) -> Any:
+        """Import the target and check that it is what the hook asks for; PluginError if not."""
+        from lmkit import contracts, recurrence
+
+        wanted = {
+            "tokenizer": contracts.Tokenizer,
+            "cell": recurrence.Cell,
+            "model": (contracts.LanguageModel, contracts.Encoder),
+            "decoder": contracts.Decoder,
+        }[self.kind]
+        module_name, _, attribute = self.spec.target.partition(":")
+        where = f"the {self.kind} '{self.long_name}' ({self.plugin.distribution} {self.plugin.version})"
+        try:
+            target = getattr(importlib.import_module(module_name), attribute)
+        except Exception as error:
+            raise PluginError(
+                f"{where} cannot be imported from {self.spec.target}: {_say(error)}; "
+                f"mend or uninstall {self.plugin.distribution}"
+            ) from error
+        if not (isinstance(target, type) and issubclass(target, wanted)):
+            expected = " or ".join(c.__name__ for c in (wanted if isinstance(wanted, tuple) else (wanted,)))
+            raise PluginError(
+                f"{where}: {self.spec.target} is not a subclass of {expected}; report it to its author"
+            )
+        return target
+
+
+class Registry:
+    """Every part by kind and name; loading order never decides what a name means."""
+
+    def __init__(self, plugins: Iterable[Plugin]) -> None:
+        self.plugins = sorted(plugins, key=lambda p: (not p.builtin, p.distribution, p.name))
+        self.failures: list[Failure] = []
+        self._parts: list[Part] = []
+        for plugin in self.plugins:
+            self._add(plugin)
+
+    def parts(self, kind: str | None = None) -> list[Part]:
+        """All parts, built-ins first, then by long name."""
+        chosen = [p for p in self._parts if kind is None or p.kind == kind]
+        return sorted(chosen, key=lambda p: (p.kind, not p.plugin.builtin, p.long_name))
+
+    def find(
+        self, kind: str | tuple[str, ...], name: str, *, needed_by: str | None = None, version: str = ""
+    ) -> Part:
+        """The part called `name` (bare or `owner:name`) among the given kinds.
+
+        needed_by, version: for the message when a saved model names a part that is not installed.
+        Raises UsageError for a name that nobody has, PluginError when a plugin is missing, broken or ambiguous.
+        """
+        kinds = (kind,) if isinstance(kind, str) else kind
+        owner, _, bare = name.rpartition(":")
+        # Cells and models share one namespace, since `--model gru` may mean either.
+        namespace = {*kinds, *({"cell", "model"} if {"cell", "model"} & set(kinds) else ())}
+        same = [p for p in self._parts if p.kind in namespace and p.spec.name == bare]
+        if owner:
+            found = [p for p in same if p.plugin.owner == owner and p.kind in kinds]
+            if found:
+                return found[0]
+            raise self._missing(kinds, owner, bare, needed_by, version)
+        own = [p for p in same if p.plugin.builtin]
+        if own and len(same) > 1:
+            hidden = ", ".join(p.long_name for p in same if not p.plugin.builtin)
+            log.warning(
+                "'%s' means the built-in %s; the installed %s needs its long name",
+                bare,
+                own[0].long_name,
+                hidden,
+            )
+        matches = own or same
+        if len(matches) > 1:
+            names = " and ".join(p.long_name for p in matches)
+            raise PluginError(f"two plugins are called '{bare}': {names}; say which one by its long name")
+        found = [p for p in matches if p.kind in kinds]
+        if found:
+            return found[0]
+        raise self._unknown(kinds, bare)
+
+    def _add(self, plugin: Plugin) -> None:
+        try:
+            module = plugin.load()
+        except (Exception, SystemExit) as error:
+            self._fail(plugin, f"cannot be imported: {_say(error)}")
+            return
+        try:
+            manager = pluggy.PluginManager("lmkit")
+            manager.add_hookspecs(hookspecs)
+            manager.register(module, name=plugin.name)
+            manager.check_pending()
+        except pluggy.PluginValidationError as error:
+            self._fail(plugin, " ".join(str(error).split()))
+            return
+        for kind in KINDS:
+            hook = getattr(manager.hook, f"lmkit_{kind}s")
+            try:
+                specs = [spec for specs in hook() for spec in specs]
+            except Exception as error:
+                self._fail(plugin, f"its hook lmkit_{kind}s failed: {_say(error)}")
+                continue
+            for spec in specs:
+                problem = check_spec(kind, spec) or self._taken(plugin, spec)
+                if problem:
+                    self._fail(plugin, problem)
+                else:
+                    self._parts.append(Part(spec, plugin))
+
+    def _fail(self, plugin: Plugin, reason: str) -> None:
+        failure = Failure(plugin, reason)
+        self.failures.append(failure)
+        log.warning("%s is left out; everything else works (lmkit plugins list)", failure)
+
+    def _taken(self, plugin: Plugin, spec: Spec) -> str | None:
+        space = ("cell", "model") if spec.kind in ("cell", "model") else (spec.kind,)
+        for part in self._parts:
+            if part.kind in space and part.spec.name == spec.name and part.plugin.owner == plugin.owner:
+                return f"it has two {' or '.join(s + 's' for s in space)} called '{spec.name}'"
+        return None
+
+    def _missing(
+        self, kinds: tuple[str, ...], owner: str, bare: str, needed_by: str | None, version: str
+    ) -> PluginError | UsageError:
+        broken = [f for f in self.failures if f.plugin.owner == owner]
+        if broken:
+            return PluginError(
+                "; ".join(str(f) for f in broken) + f"; '{owner}:{bare}' needs it: mend or reinstall it"
+            )
+        who = needed_by or "this command"
+        if any(p.owner == owner for p in self.plugins):
+            have = ", ".join(p.long_name for p in self._parts if p.plugin.owner == owner)
+            message = f"{who} needs the {' or '.join(kinds)} '{bare}' of {owner}, which has only: {have or 'nothing'}"
+            return PluginError(
+                message + (f"; it was made with version {version}" if version else "; check the name")
+            )
+        wanted = f"{owner}=={version}" if version else owner
+        return PluginError(
+            f"{who} needs the {' or '.join(kinds)} '{bare}' of the distribution {owner}: pip install {wanted}"
+        )
+
+    def _unknown(self, kinds: tuple[str, ...], bare: str) -> PluginError | UsageError:
+        names = [p.spec.name for p in self.parts() if p.kind in kinds]
+        close = difflib.get_close_matches(bare, names, n=1)
+        hint = f"did you mean '{close[0]}'?" if close else f"there are: {', '.join(names) or 'none'}"
+        message = f"there is no {' or '.join(kinds)} called '{bare}'; {hint}"
+        if self.failures:
+            return PluginError(message + "; not loaded: " + "; ".join(str(f) for f in self.failures))
+        if not self.plugins:
+            return PluginError(message + "; lmkit itself is not installed (in its folder: pip install .)")
+        return UsageError(message + " (lmkit plugins list)")
+
+
+def check_spec(kind: str, spec: object) -> str | None:
+    """What is wrong with a spec that a plugin returned for `kind`, or None."""
+    if not isinstance(spec, KINDS[kind]):
+        return f"lmkit_{kind}s must give {KINDS[kind].__name__} objects, not {type(spec).__name__}"
+    where = f"the {kind} '{spec.name}'"
+    if spec.api != API:
+        return (
+            f"{where} was made for plugin API {spec.api}, this lmkit has {API}; install versions that match"
+        )
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", spec.name):
+        return f"{where}: a name is lower-case letters, digits, '-' and '_'"
+    if not re.fullmatch(r"[\w.]+:\w+", spec.target):
+        return f"{where}: its target must read 'module:object', not {spec.target!r}"
+    params = getattr(spec.options, "__dataclass_params__", None)
+    if not (
+        dataclasses.is_dataclass(spec.options) and isinstance(spec.options, type) and params and params.frozen
+    ):
+        return f"{where}: its options must be a frozen dataclass"
+    return None
+
+
+def installed(*, third_party: bool = True) -> list[Plugin]:
+    """The plugins that pip has installed, the built-ins among them."""
+    own = own_distribution()
+    plugins = []
+    for entry in importlib.metadata.entry_points(group=GROUP):
+        if entry.dist is None:
+            continue
+        builtin = own is not None and entry.dist.name == own.name
+        if builtin or third_party:
+            plugins.append(Plugin(entry.name, entry.dist.name, entry.dist.version, entry.load, builtin))
+    return plugins
+
+
+def own_distribution() -> importlib.metadata.Distribution | None:
+    """The distribution that provides lmkit, found by its console script, or None when it is not installed."""
+    for entry in importlib.metadata.entry_points(group="console_scripts", name="lmkit"):
+        if entry.value.startswith("lmkit."):
+            return entry.dist
+    return None
+
+
+def install_hint(extra: str) -> str:
+    """The line that installs one of lmkit's extras, under the distribution's real name."""
+    own = own_distribution()
+    return f"pip install '{own.name if own else '.'}[{extra}]'"
+
+
+_third_party = True
+
+
+def use_third_party(on: bool) -> None:
+    """Leave third-party plugins out from now on (`--no-plugins`), or take them back in."""
+    global _third_party
+    _third_party = on
+    registry.cache_clear()
+
+
+@cache
+def registry() -> Registry:
+    """The registry of this process, made when it is first asked for."""
+    return Registry(installed(third_party=_third_party))
+
+
+def _say(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,190 @@
+"""Recipes: every setting of a run, from TOML tables and back."""
+
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from lmkit.corpus.options import DataOptions
+from lmkit.errors import UsageError, listed
+from lmkit.options import Chosen, OptionField, choose, fields_of, resolve, to_table
+from lmkit.plugins import registry
+from lmkit.training.options import TrainOptions
+
+if TYPE_CHECKING:
+    import tomlkit.items
+
+DEFAULT_MODEL = "gru"
+RECURRENT = "lmkit:recurrent"
+"""The model that a cell's name stands for: `--model gru` is `--model recurrent --cell gru`."""
+
+TABLES = ("data", "tokenizer", "train", "model")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a run is made from. tokenizer: None when the text is to decide."""
+
+    train_paths: tuple[str, ...]
+    valid_paths: tuple[str, ...]
+    data: DataOptions
+    tokenizer: Chosen | None
+    train: TrainOptions
+    model: Chosen
+
+
+def read_recipe(path: str | Path) -> dict[str, Any]:
+    """The tables of a TOML file, for `build`; UsageError when it cannot be read or is not TOML."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: byte {error.start} is not UTF-8; save the recipe as UTF-8") from error
+    except OSError as error:
+        raise UsageError(f"the recipe {path} cannot be read: {error.strerror}; check the path") from error
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path} is not TOML: {error}; mend that line") from error
+
+
+def build(tables: Mapping[str, Any], *, source: str | Path | None = None) -> Recipe:
+    """The recipe that tables describe, with every option resolved.
+
+    tables: {"data": {"train": [...], "valid": [...], ...DataOptions}, "tokenizer": {"name": ...},
+    "train": {...}, "model": {"name": ..., "cell": {"name": ...}}}; each may be left out.
+    source: the file they come from, for the messages. Raises UsageError with all problems at once.
+    """
+    problems: list[str] = []
+    for name in tables:
+        if name not in TABLES:
+            close = get_close_matches(str(name), TABLES, n=1)
+            hint = f"did you mean [{close[0]}]?" if close else f"a recipe has: {', '.join(TABLES)}"
+            problems.append(f"unknown table [{name}]; {hint}")
+    data = _collect(problems, lambda: as_table(tables.get("data", {}), "data")) or {}
+    train_paths = _paths(data, "train", problems)
+    valid_paths = _paths(data, "valid", problems)
+    data_options = _collect(problems, lambda: resolve(DataOptions, data, "data"))
+    tokenizer = None
+    if "tokenizer" in tables:
+        tokenizer = _collect(problems, lambda: choose("tokenizer", tables["tokenizer"], "tokenizer"))
+    train = _collect(
+        problems, lambda: resolve(TrainOptions, as_table(tables.get("train", {}), "train"), "train")
+    )
+    model = _collect(problems, lambda: _model(tables.get("model", {})))
+    if problems:
+        prefix = f"{source}: " if source else ""
+        raise UsageError(listed([prefix + problem for problem in problems]))
+    assert data_options is not None
+    assert train is not None
+    assert model is not None
+    return Recipe(train_paths, valid_paths, data_options, tokenizer, train, model)
+
+
+def to_tables(recipe: Recipe) -> dict[str, Any]:
+    """The tables that `build` reads back to the same recipe, every setting written out."""
+    paths = {"train": list(recipe.train_paths), "valid": list(recipe.valid_paths)}
+    tables: dict[str, Any] = {"data": {**paths, **to_table(recipe.data)}}
+    if recipe.tokenizer is not None:
+        tables["tokenizer"] = to_table(recipe.tokenizer)
+    return {**tables, "train": to_table(recipe.train), "model": to_table(recipe.model)}
+
+
+def write(recipe: Recipe, path: str | Path) -> None:
+    """Write a recipe as TOML, the help of each option beside it; what is not set stands as a comment."""
+    import tomlkit
+
+    document = tomlkit.document()
+    document.add(tomlkit.comment("lmkit train --recipe FILE repeats this run"))
+    data = tomlkit.table()
+    for name, paths in (("train", recipe.train_paths), ("valid", recipe.valid_paths)):
+        data.add(name, list(paths))
+    document.add("data", _write_options(data, recipe.data))
+    if recipe.tokenizer is not None:
+        document.add("tokenizer", _write_chosen(recipe.tokenizer))
+    document.add("train", _write_options(tomlkit.table(), recipe.train))
+    document.add("model", _write_chosen(recipe.model))
+    Path(path).write_text(tomlkit.dumps(document), encoding="utf-8", newline="\n")
+
+
+def as_table(value: Any, where: str) -> dict[str, Any]:
+    """A table of its own from what a recipe gives for one: a table, a bare name or a Chosen."""
+    if isinstance(value, Chosen):
+        return to_table(value)
+    if isinstance(value, str):
+        return {"name": value}
+    if not isinstance(value, Mapping):
+        raise UsageError(f"{where} must be a table, not {value!r}")
+    return dict(value)
+
+
+def long_form(kind: str, table: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The same table with the long name of its part; a cell that stands for a model becomes one."""
+    name = table.get("name")
+    if not isinstance(name, str):
+        raise UsageError(f'{where}: it needs a name (name = "...")')
+    part = registry().find(("model", "cell") if kind == "model" else kind, name)
+    if part.kind == kind:
+        return {**table, "name": part.long_name}
+    cell = as_table(table.get("cell", {}), f"{where}.cell")
+    given = cell.get("name", part.long_name)
+    if registry().find("cell", given).long_name != part.long_name:
+        raise UsageError(
+            f"{where}: the name '{name}' is a cell, but {where}.cell names '{given}'; leave one out"
+        )
+    return {**table, "name": RECURRENT, "cell": {**cell, "name": part.long_name}}
+
+
+def _model(value: Any) -> Chosen:
+    table = {"name": DEFAULT_MODEL, **as_table(value, "model")}
+    return choose("model", long_form("model", table, "model"), "model")
+
+
+def _paths(data: dict[str, Any], name: str, problems: list[str]) -> tuple[str, ...]:
+    value = data.pop(name, ())
+    paths = (value,) if isinstance(value, str) else value
+    if isinstance(paths, (list, tuple)) and all(isinstance(p, str) for p in paths):
+        return tuple(paths)
+    problems.append(f"data: {name} must be a list of paths, not {value!r}")
+    return ()
+
+
+def _collect(problems: list[str], make: Callable[[], T]) -> T | None:
+    """What `make` gives; the problems of its UsageError join the others."""
+    try:
+        return make()
+    except UsageError as error:
+        first, *rest = str(error).splitlines()
+        problems.extend([line.strip() for line in rest] or [first])
+        return None
+
+
+def _write_chosen(chosen: Chosen) -> "tomlkit.items.Table":
+    import tomlkit
+
+    table = tomlkit.table()
+    table.add("name", chosen.name)
+    return _write_options(table, chosen.options)
+
+
+def _write_options(table: "tomlkit.items.Table", options: Any) -> "tomlkit.items.Table":
+    import tomlkit
+
+    # Nested tables come last: TOML gives every line after a header to that header.
+    for item in sorted(fields_of(type(options)), key=lambda item: item.kind is not None):
+        value = getattr(options, item.name)
+        if isinstance(value, Chosen):
+            table.add(item.name, _write_chosen(value))
+        elif value is None:
+            table.add(tomlkit.comment(f"{item.name} =  # {_help(item)}"))
+        else:
+            entry = tomlkit.item(value)
+            table.add(item.name, entry.comment(_help(item)) if item.help else entry)
+    return table
+
+
+def _help(item: OptionField) -> str:
+    return " ".join(item.help.split())

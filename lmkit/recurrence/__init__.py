@@ -1,0 +1,20 @@
+"""Cells to sequences: the three classes of cells, the loop, stacks, the output layer and the recurrent language model."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lmkit.recurrence.cells import Cell, GatedCell, LinearCell
+    from lmkit.recurrence.neural import NeuralLanguageModel
+    from lmkit.recurrence.stack import Recurrent
+
+__all__ = ["Cell", "GatedCell", "LinearCell", "NeuralLanguageModel", "Recurrent"]
+
+_HOME = {"NeuralLanguageModel": "neural", "Recurrent": "stack"}
+
+
+def __getattr__(name: str) -> Any:
+    # Lazy, so that `lmkit.recurrence.options`, which the plugin's description needs, does not import torch.
+    if name in __all__:
+        return getattr(importlib.import_module(f"lmkit.recurrence.{_HOME.get(name, 'cells')}"), name)
+    raise AttributeError(f"module 'lmkit.recurrence' has no attribute {name!r}")

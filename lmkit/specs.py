@@ -1,0 +1,88 @@
+"""The light descriptions that plugins return: a name, a lazy target and a dataclass of options."""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+API = 1
+"""The version of the door. It changes only when a plugin that was right becomes wrong."""
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """The options of a part that has none."""
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What the registry knows of a part before its code is imported.
+
+    name: what people type, lower-case letters, digits, `-` and `_`.
+    target: "module:object", imported only when the part is used.
+    summary: one line for `lmkit plugins list`.
+    options: a frozen dataclass whose fields are made by `option`.
+    api: the version of the door that the plugin was written for.
+    """
+
+    kind: ClassVar[str] = ""
+
+    name: str
+    target: str
+    summary: str = ""
+    options: type = NoOptions
+    api: int = API
+
+
+@dataclass(frozen=True)
+class TokenizerSpec(Spec):
+    """Target: a `lmkit.contracts.Tokenizer`; it is fitted, saved and loaded with `options`."""
+
+    kind: ClassVar[str] = "tokenizer"
+
+
+@dataclass(frozen=True)
+class CellSpec(Spec):
+    """Target: a `lmkit.recurrence.Cell`, called as `target(input_size, hidden_size, options)`."""
+
+    kind: ClassVar[str] = "cell"
+
+
+@dataclass(frozen=True)
+class ModelSpec(Spec):
+    """Target: a `lmkit.contracts.LanguageModel`, called as `target(options, vocabulary)`.
+
+    normalized: False when its scores do not sum to one (stupid backoff); no perplexity is printed then.
+    """
+
+    kind: ClassVar[str] = "model"
+    normalized: bool = True
+
+
+@dataclass(frozen=True)
+class DecoderSpec(Spec):
+    """Target: a `lmkit.contracts.Decoder`, called as `target(options)`."""
+
+    kind: ClassVar[str] = "decoder"
+
+
+KINDS: dict[str, type[Spec]] = {s.kind: s for s in (TokenizerSpec, CellSpec, ModelSpec, DecoderSpec)}
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    min: float | None = None,
+    max: float | None = None,
+    choices: tuple[str, ...] = (),
+    kind: str | None = None,
+) -> Any:
+    """A field of an options dataclass.
+
+    The annotation gives the type: `int`, `float`, `str`, `bool`, or one of these `| None`.
+    min, max: inclusive bounds. choices: the allowed strings.
+    kind: the value is the name of a registered part of that kind ("cell"), with options of its own nested
+    under it; the annotation is `lmkit.options.Chosen` and the default is the name.
+    """
+    return field(
+        default=default, metadata={"help": help, "min": min, "max": max, "choices": choices, "kind": kind}
+    )

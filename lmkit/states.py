@@ -1,0 +1,50 @@
+"""States of models: nested tuples of tensors whose dimension 0 is the batch, and what one does with them."""
+
+from collections.abc import Callable
+from typing import TypeAlias, Union
+
+import torch
+from torch import Tensor
+
+State: TypeAlias = Union[Tensor, tuple["State", ...]]  # noqa: UP007 (a string cannot be joined to `| None`)
+
+
+def apply(function: Callable[..., Tensor], *states: State) -> State:
+    """The state whose leaves are `function` of the leaves of `states`, which have one structure."""
+    first = states[0]
+    if isinstance(first, Tensor):
+        return function(*states)
+    return tuple(apply(function, *parts) for parts in zip(*states, strict=True))
+
+
+def leaves(state: State) -> list[Tensor]:
+    """The tensors of a state, in order."""
+    return [state] if isinstance(state, Tensor) else [leaf for part in state for leaf in leaves(part)]
+
+
+def take(state: State, index: Tensor | slice) -> State:
+    """The rows of the batch that `index` names, in its order."""
+    return apply(lambda t: t[index], state)
+
+
+def where(mask: Tensor, yes: State, no: State) -> State:
+    """Row b of `yes` where `mask[b]` (a bool vector), else row b of `no`.
+
+    A choice, never a product: a NaN or an infinity in the row that is left out does not survive.
+    """
+    return apply(lambda a, b: torch.where(mask.view(-1, *[1] * (a.dim() - 1)), a, b), yes, no)
+
+
+def cat(states: list[State]) -> State:
+    """Batches put one after another."""
+    return apply(lambda *parts: torch.cat(parts), *states)
+
+
+def detach(state: State) -> State:
+    """The same values, cut from the graph: truncated back-propagation through time."""
+    return apply(lambda t: t.detach(), state)
+
+
+def to(state: State, device: torch.device | str) -> State:
+    """The state on another device."""
+    return apply(lambda t: t.to(device), state)

@@ -1,0 +1,247 @@
+"""The rules for recurrent cells, compared in float64."""
+
+import torch
+from torch import Tensor
+
+from lmkit import states
+from lmkit.plugins import Part
+from lmkit.recurrence import Cell, Recurrent
+from lmkit.states import State
+from lmkit.testing.samples import small_options
+
+INPUT, HIDDEN, BATCH, TIME = 5, 8, 3, 7
+
+
+def built(part: Part, seed: int = 0) -> Cell:
+    """A small cell in float64, ready for inference."""
+    torch.manual_seed(seed)
+    return part.load()(INPUT, HIDDEN, small_options(part)).double().eval()
+
+
+def inputs(time: int = TIME, batch: int = BATCH) -> Tensor:
+    """(time, batch, INPUT) float64."""
+    return torch.randn(time, batch, INPUT, dtype=torch.float64)
+
+
+def lived_in(cell: Cell, batch: int = BATCH) -> State:
+    """A state after some steps."""
+    return states.detach(cell.sequence(inputs(4, batch), cell.initial_state(batch))[1])
+
+
+def check_shapes(part: Part) -> None:
+    """One step and a sequence give outputs of output_size and a state of the structure of initial_state."""
+    cell = built(part)
+    state = cell.initial_state(BATCH)
+    y, after = cell(inputs()[0], state)
+    assert y.shape == (BATCH, cell.output_size), (
+        f"forward gives {tuple(y.shape)}, not {(BATCH, cell.output_size)}"
+    )
+    ys, last = cell.sequence(inputs(), state)
+    expected = (TIME, BATCH, cell.output_size)
+    assert ys.shape == expected, f"sequence gives {tuple(ys.shape)}, not {expected}"
+    for name, new in (("forward", after), ("sequence", last)):
+        shapes = [tuple(leaf.shape) for leaf in states.leaves(new)]
+        wanted = [tuple(leaf.shape) for leaf in states.leaves(state)]
+        assert shapes == wanted, f"the state after {name} has the shapes {shapes}, initial_state {wanted}"
+
+
+def check_initial_state(part: Part) -> None:
+    """initial_state has a leaf or more, each with the batch as dimension 0 and every row alike."""
+    cell = built(part)
+    leaves = states.leaves(cell.initial_state(BATCH))
+    assert leaves, "it is empty"
+    for leaf, alone in zip(leaves, states.leaves(cell.initial_state(1)), strict=True):
+        assert leaf.shape == (BATCH, *alone.shape[1:]), (
+            f"a leaf for {BATCH} rows has the shape {tuple(leaf.shape)}"
+        )
+        assert torch.equal(leaf, alone.expand_as(leaf)), "its rows differ"
+
+
+def check_sequence_is_loop(part: Part) -> None:
+    """sequence gives the numbers of forward called step by step, with resets and without."""
+    for dtype, tolerance in ((torch.float64, 1e-10), (torch.float32, 1e-5)):
+        cell = built(part).to(dtype)
+        xs = inputs().to(dtype)
+        state = cell.sequence(xs[:2], cell.initial_state(BATCH))[1]
+        for resets in (None, torch.rand(TIME, BATCH) < 0.3):
+            # A faster kernel may be taken only where no gradient is asked for.
+            for with_gradients in (True, False):
+                with torch.set_grad_enabled(with_gradients):
+                    ys, last = cell.sequence(xs, state, resets)
+                    looped, after = Cell.sequence(cell, xs, state, resets)
+                _close("the outputs", ys, looped, tolerance)
+                _close_states(last, after, tolerance)
+
+
+def check_carry(part: Part) -> None:
+    """Two halves, the state carried from one to the other, give what the whole gives."""
+    cell = built(part)
+    xs, state = inputs(), lived_in(cell)
+    whole, last = cell.sequence(xs, state)
+    first, middle = cell.sequence(xs[:3], state)
+    second, after = cell.sequence(xs[3:], middle)
+    _close("the outputs", torch.cat([first, second]), whole)
+    _close_states(after, last)
+
+
+def check_reset(part: Part) -> None:
+    """A row that is reset at step t goes on as if it began there; the other rows notice nothing."""
+    cell = built(part)
+    xs, state = inputs(), lived_in(cell)
+    resets = torch.zeros(TIME, BATCH, dtype=torch.bool)
+    resets[3, 1] = True
+    ys, _ = cell.sequence(xs, state, resets)
+    untouched, _ = cell.sequence(xs, state)
+    anew, _ = cell.sequence(xs[3:, 1:2], cell.initial_state(1))
+    _close("the row after its reset", ys[3:, 1:2], anew)
+    _close("the row before its reset", ys[:3], untouched[:3])
+    _close("the other rows", ys[:, [0, 2]], untouched[:, [0, 2]])
+
+
+def check_reset_forgets(part: Part) -> None:
+    """Nothing survives a reset, not even NaN or infinity in the state before it."""
+    cell = built(part)
+    xs = inputs()
+    resets = torch.zeros(TIME, BATCH, dtype=torch.bool)
+    resets[0] = True
+    clean, _ = cell.sequence(xs, cell.initial_state(BATCH))
+    for poison in (torch.nan, torch.inf, -torch.inf):
+        state = states.apply(lambda t, value=poison: torch.full_like(t, value), cell.initial_state(BATCH))
+        ys, last = cell.sequence(xs, state, resets)
+        _close(f"the outputs after a state of {poison}", ys, clean)
+        finite = all(bool(leaf.isfinite().all()) for leaf in states.leaves(last))
+        assert finite, f"the last state is not finite after a state of {poison}"
+
+
+def check_causality(part: Part) -> None:
+    """A later input changes no earlier output."""
+    cell = built(part)
+    xs, state = inputs(), lived_in(cell)
+    changed = xs.clone()
+    changed[4:] += 1
+    _close("the earlier outputs", cell.sequence(changed, state)[0][:4], cell.sequence(xs, state)[0][:4])
+
+
+def check_batch_invariance(part: Part) -> None:
+    """A row alone gives what it gives among others."""
+    cell = built(part)
+    xs, state = inputs(), lived_in(cell)
+    ys, _ = cell.sequence(xs, state)
+    for row in range(BATCH):
+        rows = slice(row, row + 1)
+        _close(f"row {row}", cell.sequence(xs[:, rows], states.take(state, rows))[0], ys[:, rows])
+
+
+def check_time_zero(part: Part) -> None:
+    """A sequence of no steps gives no outputs and the state as it was."""
+    cell = built(part)
+    state = lived_in(cell)
+    ys, last = cell.sequence(inputs(0), state, torch.zeros(0, BATCH, dtype=torch.bool))
+    assert ys.shape == (0, BATCH, cell.output_size), f"the outputs have the shape {tuple(ys.shape)}"
+    _close_states(last, state)
+
+
+def check_gradients(part: Part) -> None:
+    """Gradients reach every parameter, the same from sequence as from the loop."""
+    cell = _stirred(part)
+    xs, state = inputs(), lived_in(cell)
+    fast = _gradients(cell, cell.sequence(xs, state)[0])
+    slow = _gradients(cell, Cell.sequence(cell, xs, state)[0])
+    for name in fast:
+        assert bool((fast[name] != 0).any()), f"none reaches {name}"
+        _close(f"the gradient of {name}", fast[name], slow[name], tolerance=1e-8)
+
+
+def check_finite_differences(part: Part) -> None:
+    """Gradients agree with finite differences along a random direction in the parameters."""
+    cell = _stirred(part)
+    xs, state = inputs(), lived_in(cell)
+    gradients = _gradients(cell, cell.sequence(xs, state)[0])
+    directions = {name: torch.randn_like(p) for name, p in cell.named_parameters()}
+    predicted = sum(float((gradients[name] * directions[name]).sum()) for name in gradients)
+    sides = []
+    for step in (1e-6, -2e-6):  # to +1e-6, then back past the start to -1e-6
+        with torch.no_grad():
+            for name, parameter in cell.named_parameters():
+                parameter.add_(directions[name], alpha=step)
+            sides.append(float(_objective(cell.sequence(xs, state)[0])))
+    measured = (sides[0] - sides[1]) / 2e-6
+    agree = abs(predicted - measured) <= 1e-5 * max(1.0, abs(predicted))
+    assert agree, f"the gradient says {predicted:.8g}, finite differences {measured:.8g}"
+
+
+def check_seed(part: Part) -> None:
+    """The same seed gives the same parameters."""
+    first, second = built(part).state_dict(), built(part).state_dict()
+    for name in first:
+        assert torch.equal(first[name], second[name]), f"{name} differs"
+
+
+def check_state_dict(part: Part) -> None:
+    """A cell that loads another's state_dict gives its outputs, bit for bit."""
+    cell, other = built(part), built(part, seed=1)
+    other.load_state_dict(cell.state_dict())
+    xs = inputs()
+    ys, _ = cell.sequence(xs, cell.initial_state(BATCH))
+    assert torch.equal(other.sequence(xs, other.initial_state(BATCH))[0], ys), "the outputs differ"
+
+
+def check_stack(part: Part) -> None:
+    """Two layers in lmkit.recurrence.Recurrent give outputs batch first, and carry."""
+    target, options = part.load(), small_options(part)
+    stack = Recurrent(INPUT, HIDDEN, 2, lambda width, hidden: target(width, hidden, options)).double().eval()
+    xs = inputs().transpose(0, 1)
+    whole, _ = stack(xs)
+    expected = (BATCH, TIME, stack.output_size)
+    assert whole.shape == expected, f"the outputs have the shape {tuple(whole.shape)}, not {expected}"
+    first, state = stack(xs[:, :3])
+    _close("the outputs", torch.cat([first, stack(xs[:, 3:], state)[0]], 1), whole)
+
+
+def _stirred(part: Part) -> Cell:
+    """A cell with a little noise on its parameters: where they start at zero, gradients may too."""
+    cell = built(part)
+    with torch.no_grad():
+        for parameter in cell.parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=0.01)
+    return cell
+
+
+def _objective(ys: Tensor) -> Tensor:
+    # Weights that differ at every output, so that no gradient cancels.
+    return (ys * torch.linspace(-1, 1, ys.numel(), dtype=ys.dtype).view_as(ys).cos()).sum()
+
+
+def _gradients(cell: Cell, ys: Tensor) -> dict[str, Tensor]:
+    cell.zero_grad()
+    _objective(ys).backward()
+    return {n: torch.zeros_like(p) if p.grad is None else p.grad.clone() for n, p in cell.named_parameters()}
+
+
+def _close(what: str, got: Tensor, wanted: Tensor, tolerance: float = 1e-10) -> None:
+    assert got.shape == wanted.shape, f"{what}: the shape is {tuple(got.shape)}, not {tuple(wanted.shape)}"
+    same = torch.allclose(got, wanted, rtol=tolerance, atol=tolerance)
+    assert same, f"{what} differ by {float((got - wanted).detach().abs().max()):.3g}"
+
+
+def _close_states(got: State, wanted: State, tolerance: float = 1e-10) -> None:
+    for one, other in zip(states.leaves(got), states.leaves(wanted), strict=True):
+        _close("the states", one, other, tolerance)
+
+
+CHECKS = (
+    check_shapes,
+    check_initial_state,
+    check_sequence_is_loop,
+    check_carry,
+    check_reset,
+    check_reset_forgets,
+    check_causality,
+    check_batch_invariance,
+    check_time_zero,
+    check_gradients,
+    check_finite_differences,
+    check_seed,
+    check_state_dict,
+    check_stack,
+)

@@ -1,0 +1,71 @@
+"""The rules for parts of every kind: a light description, and options that can be typed and stored."""
+
+import keyword
+import re
+import subprocess
+import sys
+from functools import cache
+
+from lmkit.errors import PluginError
+from lmkit.options import check_value, fields_of, resolve, to_table
+from lmkit.plugins import GROUP, Part, check_spec
+
+HEAVY = ("torch", "numpy", "datasets", "sentencepiece", "transformers")
+
+PROBE = """
+import importlib.metadata, sys
+for entry in importlib.metadata.entry_points(group=sys.argv[1], name=sys.argv[2]):
+    if entry.dist.name == sys.argv[3]:
+        entry.load()
+print(*(name for name in sys.argv[4:] if name in sys.modules))
+"""
+
+
+def check_target(part: Part) -> None:
+    """The target can be imported and is a class of the kind that the hook asks for."""
+    try:
+        part.load()
+    except PluginError as error:
+        raise AssertionError(str(error)) from error
+
+
+def check_light_import(part: Part) -> None:
+    """Importing the plugin's module, which every `lmkit --help` does, imports no torch, numpy or the like."""
+    heavy = _heavy_imports(part.plugin.name, part.plugin.distribution)
+    assert not heavy, f"it imports {heavy}; put that behind the target, or inside the function that uses it"
+
+
+def check_description(part: Part) -> None:
+    """The spec has a proper name, a summary of one line, a target and a frozen dataclass of options."""
+    problem = check_spec(part.kind, part.spec)
+    assert problem is None, problem
+    assert part.spec.summary.strip(), "it has no summary"
+    assert "\n" not in part.spec.summary, "its summary is longer than a line"
+
+
+def check_options(part: Part) -> None:
+    """Every option has a lower-case name, a help text and a default that its own bounds and choices admit."""
+    for item in fields_of(part.spec.options):
+        proper = re.fullmatch(r"[a-z][a-z0-9_]*", item.name) and not keyword.iskeyword(item.name)
+        assert proper, f"'{item.name}' is not a lower-case identifier"
+        assert item.help.strip(), f"'{item.name}' has no help text; make the field with lmkit.option"
+        problem = None if item.kind else check_value(item, item.default)
+        assert problem is None, f"the default of '{item.name}' {problem}"
+
+
+def check_options_round_trip(part: Part) -> None:
+    """The default options, written as a table of a recipe, are read back equal."""
+    options = resolve(part.spec.options, {}, part.long_name)
+    again = resolve(part.spec.options, to_table(options), part.long_name)
+    assert again == options, f"{again} is not {options}"
+
+
+@cache
+def _heavy_imports(name: str, distribution: str) -> str:
+    command = [sys.executable, "-c", PROBE, GROUP, name, distribution, *HEAVY]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr.strip().rpartition("\n")[2]
+    return result.stdout.strip()
+
+
+CHECKS = (check_target, check_description, check_light_import, check_options, check_options_round_trip)

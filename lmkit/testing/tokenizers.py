@@ -1,0 +1,140 @@
+"""The rules for tokenizers."""
+
+import math
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lmkit.contracts import Tokenizer
+from lmkit.plugins import Part
+from lmkit.testing.samples import TEXT, UNSEEN, small_options
+
+LINES = TEXT + UNSEEN
+
+
+def fitted(part: Part) -> Tokenizer:
+    """The part's tokenizer, fitted from an iterator on the small text (repeated: trainers want some)."""
+    return part.load().fit(iter(TEXT * 20), small_options(part))
+
+
+def check_vocabulary(part: Part) -> None:
+    """The vocabulary has a size, ids of `</s>` and of the unknown within it, and a fingerprint."""
+    vocabulary = fitted(part).vocabulary
+    assert vocabulary.size > 0, f"its size is {vocabulary.size}"
+    assert 0 <= vocabulary.eos_id < vocabulary.size, f"eos_id {vocabulary.eos_id} is not in it"
+    if vocabulary.unk_id is not None:
+        assert 0 <= vocabulary.unk_id < vocabulary.size, f"unk_id {vocabulary.unk_id} is not in it"
+        assert vocabulary.unk_id != vocabulary.eos_id, "unk_id is eos_id"
+    assert isinstance(vocabulary.fingerprint, str), "the fingerprint is not a string"
+    assert vocabulary.fingerprint, "the fingerprint is empty"
+
+
+def check_ids(part: Part) -> None:
+    """Ids are int32, in the vocabulary and never `</s>`; `ids` gives what `encode` gives."""
+    tokenizer = fitted(part)
+    for line in LINES:
+        ids = tokenizer.encode(line).ids
+        assert ids.dtype == np.int32, f"{line!r} gives ids of {ids.dtype}"
+        assert ids.ndim == 1, f"{line!r} gives ids of shape {ids.shape}"
+        inside = (ids >= 0) & (ids < tokenizer.vocabulary.size) & (ids != tokenizer.vocabulary.eos_id)
+        assert inside.all(), f"{line!r} gives the id {ids[~inside][0]}"
+        assert np.array_equal(tokenizer.ids(line), ids), f"ids({line!r}) differs from encode"
+
+
+def check_spans(part: Part) -> None:
+    """Spans are int64 (tokens, 2), lie within the line and never go back."""
+    tokenizer = fitted(part)
+    for line in LINES:
+        encoding = tokenizer.encode(line)
+        spans = encoding.spans
+        assert spans.shape == (len(encoding.ids), 2), f"{line!r} gives spans of shape {spans.shape}"
+        assert spans.dtype == np.int64, f"{line!r} gives spans of {spans.dtype}"
+        flat = spans[:, 0] <= spans[:, 1]
+        assert flat.all(), f"{line!r} gives a span that ends before it starts: {spans[~flat][0].tolist()}"
+        assert (np.diff(spans, axis=0) >= 0).all(), f"{line!r} gives spans that go back: {spans.tolist()}"
+        assert spans.min(initial=0) >= 0, f"{line!r} gives spans outside it: {spans.tolist()}"
+        assert spans.max(initial=0) <= len(line), f"{line!r} gives spans outside it: {spans.tolist()}"
+
+
+def check_empty_line(part: Part) -> None:
+    """The empty line has no tokens, and no tokens are the empty text."""
+    tokenizer = fitted(part)
+    assert len(tokenizer.encode("").ids) == 0, f"it has {tokenizer.encode('').ids.tolist()}"
+    assert tokenizer.decode([]) == "", f"decode([]) is {tokenizer.decode([])!r}"
+
+
+def check_decode(part: Part) -> None:
+    """decode: `</s>` gives nothing, the unknown id U+FFFD, and a lossless tokenizer every line back."""
+    tokenizer = fitted(part)
+    vocabulary = tokenizer.vocabulary
+    for line in LINES:
+        ids = tokenizer.encode(line).ids.tolist()
+        text = tokenizer.decode(ids)
+        assert tokenizer.decode([*ids, vocabulary.eos_id]) == text, "`</s>` adds text"
+        if tokenizer.lossless:
+            assert text == line, f"{line!r} comes back as {text!r}"
+    if vocabulary.unk_id is not None:
+        text = tokenizer.decode([vocabulary.unk_id])
+        assert "\ufffd" in text, f"the unknown id gives {text!r}"
+
+
+def check_residual_bits(part: Part) -> None:
+    """Residual bits are finite and never negative, and 0 where the tokenizer is lossless."""
+    tokenizer = fitted(part)
+    for line in LINES:
+        bits = tokenizer.residual_bits(line, tokenizer.ids(line))
+        assert math.isfinite(bits), f"{line!r} has {bits} residual bits"
+        assert bits >= 0, f"{line!r} has {bits} residual bits"
+        assert bits == 0 or not tokenizer.lossless, (
+            f"{line!r} has {bits} residual bits, yet the tokenizer is lossless"
+        )
+
+
+def check_save(part: Part) -> None:
+    """A saved and loaded tokenizer has the vocabulary, ids and residual bits of the one that was saved."""
+    tokenizer = fitted(part)
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer.save(Path(folder))
+        again = part.load().load(Path(folder), small_options(part))
+        _same(tokenizer, again)
+
+
+def check_fit_again(part: Part) -> None:
+    """Two fits on the same lines give the same tokenizer."""
+    _same(fitted(part), fitted(part))
+
+
+def check_word_starts(part: Part) -> None:
+    """word_starts is None or a bool for each token."""
+    tokenizer = fitted(part)
+    starts = tokenizer.word_starts()
+    if starts is not None:
+        assert starts.shape == (tokenizer.vocabulary.size,), f"its shape is {tuple(starts.shape)}"
+        assert starts.dtype == torch.bool, f"its type is {starts.dtype}"
+
+
+def _same(first: Tokenizer, second: Tokenizer) -> None:
+    assert first.vocabulary == second.vocabulary, f"{second.vocabulary} is not {first.vocabulary}"
+    for line in LINES:
+        ids = first.ids(line)
+        assert np.array_equal(ids, second.ids(line)), (
+            f"{line!r}: {second.ids(line).tolist()} is not {ids.tolist()}"
+        )
+        assert first.residual_bits(line, ids) == second.residual_bits(line, ids), (
+            f"{line!r}: residual bits differ"
+        )
+
+
+CHECKS = (
+    check_vocabulary,
+    check_ids,
+    check_spans,
+    check_empty_line,
+    check_decode,
+    check_residual_bits,
+    check_save,
+    check_fit_again,
+    check_word_starts,
+)

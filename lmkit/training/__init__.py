@@ -1,0 +1,1 @@
+"""Training: the loop, optimisers, schedules, and what a run writes."""

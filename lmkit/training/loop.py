@@ -1,0 +1,224 @@
+"""The training loop: truncated back-propagation through time over parallel streams, with validation on a schedule."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+
+from lmkit import states
+from lmkit.corpus.streams import Streams
+from lmkit.errors import LmkitError
+from lmkit.recurrence import NeuralLanguageModel
+from lmkit.states import State
+from lmkit.training.metrics import Metrics
+from lmkit.training.optimiser import make_optimiser, peak_rate, rate_factor
+from lmkit.training.options import TrainOptions
+from lmkit.training.report import Reporter
+
+DEFAULT_EPOCHS = 10
+VALIDATION_SHARE = 20
+"""By default validation waits until so many times its own tokens have been trained on, or an epoch is over."""
+
+
+@dataclass(frozen=True)
+class TrainState:
+    """Where training stands, besides weights, optimiser and the hidden state of the streams."""
+
+    step: int = 0
+    seconds: float = 0.0
+    rate_divisor: float = 1.0
+    best_loss: float = math.inf
+    best_step: int = 0
+    worse: int = 0
+    """Validations since the best one."""
+
+
+class Diverged(LmkitError):
+    """The loss is no longer a number."""
+
+
+class Trainer:
+    """Trains `model` on `streams`.
+
+    validate: the mean loss in nats over the validation text, or None without one.
+    keep_best: called when validation is better than ever before, with the weights to keep in the model.
+    stop_requested: asked after every step; True ends training early.
+    """
+
+    def __init__(
+        self,
+        model: NeuralLanguageModel,
+        streams: Streams,
+        options: TrainOptions,
+        *,
+        validation_tokens: int,
+        validate: Callable[[], float] | None,
+        keep_best: Callable[[], None],
+        metrics: Metrics,
+        reporter: Reporter,
+        stop_requested: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.model = model
+        self.streams = streams
+        self.options = with_limits(options)
+        self.validate = validate
+        self.keep_best = keep_best
+        self.metrics = metrics
+        self.reporter = reporter
+        self.stop_requested = stop_requested
+        self.optimiser = make_optimiser(model, options)
+        self.state = TrainState()
+        self.hidden: State = model.blank_state(streams.batch_size)
+        self.total_steps = total_steps(self.options, streams.steps_per_epoch)
+        self.valid_every = options.valid_every or min(
+            streams.steps_per_epoch,
+            -(-VALIDATION_SHARE * validation_tokens // (streams.batch_size * streams.bptt))
+            or streams.steps_per_epoch,
+        )
+        self._before = 0.0
+        self._started = 0.0
+
+    def run(self, stop_after: int | None = None) -> TrainState:
+        """Train until a limit, `stop_after` steps in all, or a request to stop; the state that was reached.
+
+        Raises Diverged when the loss is not finite; the best weights kept so far stay kept.
+        """
+        self._started, self._before = time.perf_counter(), self.state.seconds
+        self.reporter.start(self.total_steps, f"training for {self._limits()}")
+        seen, since = 0, self._started
+        while not self._over() and self.state.step != stop_after and not self.stop_requested():
+            loss, grad_norm, rate, tokens = self._step()
+            seen += tokens
+            now = time.perf_counter()
+            self.state = replace(
+                self.state, step=self.state.step + 1, seconds=self._before + now - self._started
+            )
+            self.reporter.step(
+                self.state.step,
+                tokens=tokens,
+                loss=loss,
+                grad_norm=grad_norm,
+                learning_rate=rate,
+                tokens_per_second=seen / max(now - since, 1e-9),
+                seconds_left=self._seconds_left(),
+            )
+            if self.state.step % self.options.log_every == 0 or self.state.step == 1:
+                self.metrics.write(
+                    step=self.state.step,
+                    epoch=round(self.state.step / self.streams.steps_per_epoch, 4),
+                    loss=loss,
+                    grad_norm=grad_norm,
+                    learning_rate=rate,
+                    tokens_per_second=round(seen / max(now - since, 1e-9), 1),
+                    seconds=round(self.state.seconds, 2),
+                )
+            if self.state.step % self.valid_every == 0:
+                self._validate()
+                # Rates are of training alone.
+                seen, since = 0, time.perf_counter()
+        if self.state.step != stop_after and self.state.step % self.valid_every:
+            self._validate()
+        self.reporter.finish()
+        return self.state
+
+    def _step(self) -> tuple[float, float, float, int]:
+        """One update; loss, norm of the gradient before clipping, learning rate and tokens read."""
+        model, options = self.model, self.options
+        index = self.state.step % self.streams.steps_per_epoch
+        if index == 0:
+            self.hidden = model.blank_state(self.streams.batch_size)
+        window = self.streams.window(index)
+        device = model.device
+        reset = None if window.reset is None else window.reset.to(device)
+        rate = peak_rate(options) * rate_factor(options, self._progress()) / self.state.rate_divisor
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+
+        model.train()
+        self.optimiser.zero_grad(set_to_none=True)
+        loss, hidden = model.window_loss(
+            window.inputs.to(device), window.targets.to(device), self.hidden, reset=reset
+        )
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise Diverged(
+                f"the loss became {value} at step {self.state.step + 1}: the weights of the best validation are kept; "
+                f"try a lower --learning-rate than {peak_rate(options):g} or a smaller --clip-norm"
+            )
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), options.clip_norm or math.inf, foreach=True)
+        self.optimiser.step()
+        self.hidden = states.detach(hidden)
+        return value, float(norm), rate, window.targets.numel()
+
+    def _validate(self) -> None:
+        if self.validate is None:
+            self.keep_best()
+            return
+        self.model.eval()
+        loss = self.validate()
+        best = loss < self.state.best_loss
+        if best:
+            self.state = replace(self.state, best_loss=loss, best_step=self.state.step, worse=0)
+            self.keep_best()
+        else:
+            divisor = self.options.decay_factor if self.options.schedule == "plateau" else 1.0
+            self.state = replace(
+                self.state, worse=self.state.worse + 1, rate_divisor=self.state.rate_divisor * divisor
+            )
+        self.state = replace(self.state, seconds=self._before + time.perf_counter() - self._started)
+        self.metrics.write(
+            step=self.state.step,
+            valid_loss=loss,
+            valid_perplexity=math.exp(min(loss, 700)),
+            best=best,
+            seconds=round(self.state.seconds, 2),
+        )
+        self.reporter.validation(self.state.step, loss, best)
+
+    def _progress(self) -> float:
+        """The share of the training that is done, by whichever limit is nearest."""
+        by_time = self.state.seconds / self.options.max_time if self.options.max_time else 0.0
+        return max((self.state.step + 0.5) / self.total_steps if self.total_steps else 0.0, by_time)
+
+    def _over(self) -> bool:
+        patience = self.options.patience
+        return (
+            (self.total_steps is not None and self.state.step >= self.total_steps)
+            or (self.options.max_time is not None and self.state.seconds >= self.options.max_time)
+            or (patience is not None and self.state.worse >= patience)
+        )
+
+    def _seconds_left(self) -> float | None:
+        limits = []
+        if self.total_steps:
+            limits.append((self.total_steps - self.state.step) * self.state.seconds / self.state.step)
+        if self.options.max_time:
+            limits.append(self.options.max_time - self.state.seconds)
+        return max(0.0, min(limits)) if limits else None
+
+    def _limits(self) -> str:
+        parts = []
+        if self.total_steps:
+            epochs = self.total_steps / self.streams.steps_per_epoch
+            parts.append(f"{self.total_steps} steps ({epochs:.3g} epochs)")
+        if self.options.max_time:
+            parts.append(f"{self.options.max_time:g} seconds")
+        return " or ".join(parts)
+
+
+def with_limits(options: TrainOptions) -> TrainOptions:
+    """The options with the default number of epochs when nothing else ends the training."""
+    if options.max_epochs is None and options.max_steps is None and options.max_time is None:
+        return replace(options, max_epochs=DEFAULT_EPOCHS)
+    return options
+
+
+def total_steps(options: TrainOptions, steps_per_epoch: int) -> int | None:
+    """The steps at which the schedule ends, or None when only the clock ends the training."""
+    limits = [options.max_steps] if options.max_steps else []
+    if options.max_epochs:
+        limits.append(options.max_epochs * steps_per_epoch)
+    return min(limits) if limits else None

@@ -1,0 +1,42 @@
+"""Optimisers and the schedule of the learning rate."""
+
+import math
+
+import torch
+from torch import nn
+
+from lmkit.training.options import TrainOptions
+
+DEFAULT_RATE = {"adamw": 3e-3, "sgd": 1.0}
+
+
+def make_optimiser(model: nn.Module, options: TrainOptions) -> torch.optim.Optimizer:
+    """The optimiser that the options name; weight decay falls on matrices, not on vectors."""
+    matrices = [p for p in model.parameters() if p.dim() > 1]
+    vectors = [p for p in model.parameters() if p.dim() <= 1]
+    groups = [
+        {"params": matrices, "weight_decay": options.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    rate = peak_rate(options)
+    if options.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=rate, momentum=options.momentum, foreach=True)
+    # Fused: one pass over parameters and moments instead of some ten.
+    return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.99), fused=True)
+
+
+def peak_rate(options: TrainOptions) -> float:
+    """The learning rate after the warm-up."""
+    return DEFAULT_RATE[options.optimizer] if options.learning_rate is None else options.learning_rate
+
+
+def rate_factor(options: TrainOptions, progress: float) -> float:
+    """The learning rate as a share of its peak, at a share of the training that is done (0 to 1)."""
+    if progress < options.warmup:
+        return progress / options.warmup
+    done = (progress - options.warmup) / (1 - options.warmup) if options.warmup < 1 else 1.0
+    if options.schedule == "cosine":
+        return 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+    if options.schedule == "linear":
+        return 1 - min(done, 1.0)
+    return 1.0

@@ -1,0 +1,40 @@
+"""The settings of training: the table `[train]` of a recipe."""
+
+from dataclasses import dataclass
+
+from lmkit.specs import option
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """How a neural model is trained; counting models use only the seed and the device."""
+
+    batch_size: int = option(32, "parallel streams of the text", min=1, max=65536)
+    bptt: int = option(64, "tokens in a window, through which gradients flow", min=1, max=65536)
+    max_epochs: int | None = option(
+        None, "passes over the text (default 10, when no other limit is given)", min=1
+    )
+    max_steps: int | None = option(None, "updates of the weights", min=1)
+    max_time: float | None = option(None, "seconds of training", min=0.1)
+    optimizer: str = option("adamw", "how weights are updated", choices=("adamw", "sgd"))
+    learning_rate: float | None = option(None, "peak rate (default 0.003 for adamw, 1 for sgd)", min=0)
+    weight_decay: float = option(0.01, "decay of weight matrices, times the rate", min=0)
+    momentum: float = option(0.0, "momentum of sgd", min=0, max=1)
+    schedule: str = option(
+        "cosine", "how the rate falls after the warm-up", choices=("cosine", "linear", "constant", "plateau")
+    )
+    warmup: float = option(0.02, "share of all steps in which the rate rises from zero", min=0, max=1)
+    decay_factor: float = option(
+        4.0, "plateau: divide the rate by this when validation stops improving", min=1
+    )
+    clip_norm: float = option(1.0, "largest norm of the gradient (0: none)", min=0)
+    valid_every: int | None = option(
+        None,
+        "steps between validations (default: each epoch, or rarer where validation would take over 5 %)",
+        min=1,
+    )
+    patience: int | None = option(None, "stop after so many validations without improvement", min=1)
+    log_every: int = option(20, "steps between lines of metrics.jsonl", min=1)
+    seed: int = option(0, "seed of everything drawn by chance", min=0, max=2**63 - 1)
+    device: str = option("auto", "cpu, cuda, cuda:1, mps ... (auto: a GPU when there is one)")
+    threads: int | None = option(None, "CPU threads (default: torch's own choice)", min=1, max=1024)

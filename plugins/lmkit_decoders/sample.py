@@ -1,0 +1,85 @@
+"""Sampling: each token is drawn from the model's distribution, reshaped and truncated by options."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from lmkit.contracts import Decoder, Hypothesis, LanguageModel, State
+from lmkit.states import leaves
+from lmkit_decoders import SampleOptions
+from lmkit_decoders.greedy import most_probable
+from lmkit_decoders.steps import generate_by_steps
+
+
+class SampleDecoder(Decoder):
+    """Draws each token by inverting the cumulative distribution at one uniform number a row.
+
+    A uniform is drawn for every row at every step, whether the row goes on or has ended, so that what a row
+    says does not depend on when the others end. Temperature 0 is greedy decoding and draws nothing.
+    """
+
+    options: SampleOptions
+
+    def generate(
+        self,
+        model: LanguageModel,
+        state: State,
+        *,
+        max_tokens: int,
+        stop_ids: frozenset[int] = frozenset(),
+        forbid_ids: frozenset[int] = frozenset(),
+        generator: torch.Generator | None = None,
+        on_token: Callable[[int, int], None] | None = None,
+    ) -> list[Hypothesis]:
+        batch_size = len(leaves(state)[0])
+        device = generator.device if generator else torch.device("cpu")
+
+        def draw(log_probs: Tensor, rows: Tensor) -> Tensor:
+            uniforms = torch.rand(batch_size, dtype=torch.float64, generator=generator, device=device)
+            return inverse_cdf(distribution(log_probs, self.options), uniforms.cpu()[rows])
+
+        return generate_by_steps(
+            model,
+            state,
+            draw if self.options.temperature > 0 else most_probable,
+            max_tokens=max_tokens,
+            stop_ids=stop_ids,
+            forbid_ids=forbid_ids,
+            on_token=on_token,
+        )
+
+
+def distribution(log_probs: Tensor, options: SampleOptions) -> Tensor:
+    """The probabilities (rows, vocabulary), float64, from which tokens are drawn.
+
+    The order: forbidden tokens (-inf) are out; the temperature; then top-k, top-p (Holtzman et al., 2020) and
+    min-p (Nguyen et al., 2024), each on what the one before left, renormalised. The most probable token
+    always stays; of tokens that are equally probable at the edge, the lowest ids stay.
+    """
+    scores = log_probs.double()
+    # The maximum goes first: a division by a tiny temperature would otherwise overflow for every token.
+    probs = ((scores - scores.amax(-1, keepdim=True)) / options.temperature).softmax(-1)
+    if options.top_k is None and options.top_p >= 1 and options.min_p <= 0:
+        return probs
+    ranked, order = probs.sort(dim=-1, descending=True, stable=True)
+    if options.top_k is not None:
+        ranked[:, options.top_k :] = 0
+    if options.top_p < 1:
+        before = ranked.cumsum(-1) - ranked
+        cut = before >= options.top_p * ranked.sum(-1, keepdim=True)
+        cut[:, 0] = False
+        ranked[cut] = 0
+    ranked[ranked < options.min_p * ranked[:, :1]] = 0
+    kept = torch.zeros_like(probs).scatter(1, order, ranked)
+    return kept / kept.sum(-1, keepdim=True)
+
+
+def inverse_cdf(probs: Tensor, uniforms: Tensor) -> Tensor:
+    """The first id of each row whose cumulative probability passes the row's uniform number in [0, 1)."""
+    cumulative = probs.cumsum(-1)
+    # The last sum, not 1, is the scale: rounding may leave it a little to either side.
+    targets = uniforms[:, None] * cumulative[:, -1:]
+    ids = torch.searchsorted(cumulative, targets, right=True)[:, 0]
+    last = probs.shape[1] - 1 - (probs > 0).int().flip(-1).argmax(-1)
+    return torch.minimum(ids, last)

@@ -1,0 +1,83 @@
+"""What the decoders share: forbidden tokens, and the loop that chooses one token a row at a time."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from lmkit import states
+from lmkit.contracts import Hypothesis, LanguageModel, State, Vocabulary
+from lmkit.errors import ModelError, UsageError
+
+
+def forbidden_mask(vocabulary: Vocabulary, forbid_ids: frozenset[int]) -> Tensor:
+    """(vocabulary,) bool: the unknown id, which has no spelling, and `forbid_ids`."""
+    mask = torch.zeros(vocabulary.size, dtype=torch.bool)
+    mask[[i for i in forbid_ids if 0 <= i < vocabulary.size]] = True
+    if vocabulary.unk_id is not None:
+        mask[vocabulary.unk_id] = True
+    return mask
+
+
+def check_choice(log_probs: Tensor) -> None:
+    """See that each row of (rows, vocabulary) has a token to choose.
+
+    Raises ModelError for NaN or infinity, UsageError where all that is possible is forbidden.
+    """
+    best = log_probs.amax(-1)
+    if bool(best.isfinite().all()):
+        return
+    if bool((best == -torch.inf).any()):
+        raise UsageError(
+            "no token is left to choose: all that the model allows are forbidden; forbid fewer tokens"
+        )
+    raise ModelError(
+        "the model gives NaN or infinite log-probabilities, so no token can be chosen; train it anew"
+    )
+
+
+@torch.no_grad()
+def generate_by_steps(
+    model: LanguageModel,
+    state: State,
+    choose: Callable[[Tensor, Tensor], Tensor],
+    *,
+    max_tokens: int,
+    stop_ids: frozenset[int],
+    forbid_ids: frozenset[int],
+    on_token: Callable[[int, int], None] | None,
+) -> list[Hypothesis]:
+    """One hypothesis a row, a token at a time; rows that have ended leave the batch.
+
+    Choosing is done on the CPU, in the float64 that some accelerators lack, and draws alike for all of them.
+    choose: called with log-probabilities (n, vocabulary), -inf where forbidden, and the row numbers (n,) that
+    they belong to; returns the ids (n,).
+    """
+    batch_size = len(states.leaves(state)[0])
+    forbidden = forbidden_mask(model.vocabulary, forbid_ids)
+    tokens: list[list[int]] = [[] for _ in range(batch_size)]
+    totals = [0.0] * batch_size  # Python's floats are float64
+    rows = torch.arange(batch_size)
+    for step in range(max_tokens):
+        log_probs = model.next_log_probs(state).cpu()
+        allowed = log_probs.masked_fill(forbidden, -torch.inf)
+        check_choice(allowed)
+        ids = choose(allowed, rows)
+        scores = log_probs.gather(1, ids[:, None])[:, 0]
+        going = []
+        for i, (row, token, score) in enumerate(
+            zip(rows.tolist(), ids.tolist(), scores.tolist(), strict=True)
+        ):
+            tokens[row].append(token)
+            totals[row] += score
+            if on_token:
+                on_token(row, token)
+            if token not in stop_ids:
+                going.append(i)
+        if not going or step + 1 == max_tokens:
+            break
+        if len(going) < len(rows):
+            keep = torch.tensor(going)
+            rows, ids, state = rows[keep], ids[keep], states.take(state, keep.to(model.device))
+        state = model.advance(ids.to(model.device), state)
+    return [Hypothesis(tuple(t), total) for t, total in zip(tokens, totals, strict=True)]

@@ -1,0 +1,30 @@
+"""The gated recurrent unit (Cho et al., 2014, arXiv:1406.1078v1), as in torch.nn."""
+
+import torch
+from torch import Tensor
+
+from lmkit.recurrence import GatedCell
+from lmkit.states import State
+from lmkit_recurrent.fused import run_fused
+
+
+class GRUCell(GatedCell):
+    """r, z = sigmoid(x + h); n = tanh(x_n + r h_n); h_t = (1 - z) n + z h_{t-1}.
+
+    The reset gate acts after the recurrent product, whose bias is its own: hence x and h apart.
+    """
+
+    num_gates = 3
+    state_names = ("h",)
+
+    def gates(self, x: Tensor, h: Tensor, state: tuple[Tensor, ...]) -> Tensor:
+        x_r, x_z, x_n = x.chunk(3, -1)
+        h_r, h_z, h_n = h.chunk(3, -1)
+        z = torch.sigmoid(x_z + h_z)
+        n = torch.tanh(x_n + torch.sigmoid(x_r + h_r) * h_n)
+        return (1 - z) * n + z * state[0]
+
+    def sequence(self, xs: Tensor, state: State, resets: Tensor | None = None) -> tuple[Tensor, State]:
+        if resets is not None or len(xs) == 0:
+            return super().sequence(xs, state, resets)
+        return run_fused(torch.gru, self, xs, state)

@@ -1,0 +1,35 @@
+"""The built-in tokenizers: words, characters, bytes and sentencepiece's pieces."""
+
+from lmkit.hookspecs import hookimpl
+from lmkit.specs import TokenizerSpec
+from lmkit_tokenizers.options import CharOptions, SentencePieceOptions, WordOptions
+
+
+@hookimpl
+def lmkit_tokenizers() -> list[TokenizerSpec]:
+    """Specs only: the tokenizers themselves are imported when they are used."""
+    return [
+        TokenizerSpec(
+            name="word",
+            target="lmkit_tokenizers.word:WordTokenizer",
+            summary="Words between white space, split as KenLM splits them",
+            options=WordOptions,
+        ),
+        TokenizerSpec(
+            name="char",
+            target="lmkit_tokenizers.char:CharTokenizer",
+            summary="Unicode characters",
+            options=CharOptions,
+        ),
+        TokenizerSpec(
+            name="byte",
+            target="lmkit_tokenizers.byte:ByteTokenizer",
+            summary="The 256 bytes of UTF-8: no unknown, nothing to learn",
+        ),
+        TokenizerSpec(
+            name="sentencepiece",
+            target="lmkit_tokenizers.pieces:SentencePieceTokenizer",
+            summary="Subword pieces learned by sentencepiece (Kudo and Richardson, 2018)",
+            options=SentencePieceOptions,
+        ),
+    ]

@@ -1,0 +1,60 @@
+"""The bytes of UTF-8 as tokens."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import ClassVar, Self
+
+import numpy as np
+
+from lmkit.contracts import Encoding, Tokenizer, Vocabulary
+from lmkit.specs import NoOptions
+from lmkit_tokenizers import files
+from lmkit_tokenizers.text import code_points, encoded
+
+EOS = 256
+
+
+class ByteTokenizer(Tokenizer):
+    """Ids: a byte is its own value, 256 is `</s>`; nothing is unknown and nothing is dropped.
+
+    All bytes of a character have that character's span: tokens that share a span spell it together.
+    `word_starts` is None, since no byte begins a word wherever it stands: what decides is the white space
+    before it, which belongs to the word before.
+    """
+
+    lossless: ClassVar[bool] = True
+
+    def __init__(self) -> None:
+        self.vocabulary = Vocabulary(EOS + 1, EOS, None, files.fingerprint("byte", []))
+
+    @classmethod
+    def fit(cls, lines: Iterable[str], options: NoOptions) -> Self:
+        """There is nothing to learn: the lines are not read."""
+        return cls()
+
+    def ids(self, line: str) -> np.ndarray:
+        return np.frombuffer(encoded(line), np.uint8).astype(np.int32)
+
+    def encode(self, line: str) -> Encoding:
+        codes = code_points(line)
+        lengths = 1 + (codes >= 0x80) + (codes >= 0x800) + (codes >= 0x10000)
+        starts = np.repeat(np.arange(len(line), dtype=np.int64), lengths)
+        return Encoding(self.ids(line), np.stack([starts, starts + 1], 1))
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Bytes that are not UTF-8 become U+FFFD."""
+        numbers = np.asarray(ids, np.int64)
+        return numbers[numbers != EOS].astype(np.uint8).tobytes().decode(errors="replace")
+
+    def residual_bits(self, line: str, ids: np.ndarray) -> float:
+        """Zero: the ids are the line."""
+        return 0.0
+
+    def save(self, directory: Path) -> None:
+        files.write_header(directory, "byte", self.vocabulary)
+
+    @classmethod
+    def load(cls, directory: Path, options: NoOptions) -> Self:
+        tokenizer = cls()
+        files.check_header(directory, files.read_header(directory, "byte"), tokenizer.vocabulary)
+        return tokenizer

@@ -1,0 +1,108 @@
+"""Unicode characters as tokens."""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from lmkit.contracts import Encoding, Tokenizer, Vocabulary
+from lmkit_tokenizers import files
+from lmkit_tokenizers.options import CharOptions
+from lmkit_tokenizers.text import CHUNK, code_points
+
+EOS, UNK = 0, 1
+FIRST = 2
+"""The id of the most frequent character."""
+
+CODE_POINTS = 0x110000
+CHARACTERS = CODE_POINTS - 2048
+"""Unicode's scalar values, 1,112,064: code points without surrogates."""
+
+REPLACEMENT = 0xFFFD
+
+
+class CharTokenizer(Tokenizer):
+    """Ids: 0 is `</s>`, 1 the unknown character, then characters by falling count, ties by code point.
+
+    `lossless` is False: an unknown character is decoded as U+FFFD, and `residual_bits` pays for which it
+    was. `word_starts` is None, since no character begins a word wherever it stands: what decides is the white
+    space before it, which belongs to the word before. Spans are single characters.
+    """
+
+    def __init__(self, characters: np.ndarray) -> None:
+        """characters: (known,) distinct code points in the order of their ids."""
+        self._codes = np.concatenate([[REPLACEMENT, REPLACEMENT], characters]).astype("<u4")
+        # 4 MB, which makes a line of any script one gather.
+        self._ids = np.full(CODE_POINTS, UNK, np.int32)
+        self._ids[characters] = np.arange(FIRST, FIRST + len(characters), dtype=np.int32)
+        self._unknown_bits = math.log2(max(CHARACTERS - len(characters), 1))
+        print_ = files.fingerprint("char", [self._codes.tobytes()])
+        self.vocabulary = Vocabulary(len(characters) + FIRST, EOS, UNK, print_)
+
+    @classmethod
+    def fit(cls, lines: Iterable[str], options: CharOptions) -> Self:
+        counts = np.zeros(CODE_POINTS, np.int64)
+        for text in _batches(lines):
+            counts += np.bincount(code_points(text), minlength=CODE_POINTS)
+        # A stable sort keeps ties in the order of code points.
+        ranked = np.argsort(-counts, kind="stable")
+        kept = int((counts >= options.min_count).sum())
+        if options.vocab_size is not None:
+            kept = min(kept, options.vocab_size - FIRST)
+        return cls(ranked[:kept])
+
+    def ids(self, line: str) -> np.ndarray:
+        if len(line) <= CHUNK:
+            return self._ids[code_points(line)]
+        return np.concatenate([self._ids[code_points(part)] for part in _slices(line)])
+
+    def encode(self, line: str) -> Encoding:
+        starts = np.arange(len(line), dtype=np.int64)
+        return Encoding(self.ids(line), np.stack([starts, starts + 1], 1))
+
+    def decode(self, ids: Sequence[int]) -> str:
+        numbers = np.asarray(ids, np.int64)
+        return self._codes[numbers[numbers != EOS]].tobytes().decode("utf-32-le")
+
+    def residual_bits(self, line: str, ids: np.ndarray) -> float:
+        """log2(1,112,064 - known characters) for each unknown one."""
+        return int((ids == UNK).sum()) * self._unknown_bits
+
+    def save(self, directory: Path) -> None:
+        characters = self._codes[FIRST:].tobytes().decode("utf-32-le")
+        (directory / "characters.txt").write_bytes(characters.encode())
+        files.write_header(directory, "char", self.vocabulary)
+
+    @classmethod
+    def load(cls, directory: Path, options: CharOptions) -> Self:
+        header = files.read_header(directory, "char")
+        path = directory / "characters.txt"
+        try:
+            characters = code_points(files.read_bytes(path, 4 * CHARACTERS).decode())
+        except UnicodeDecodeError as error:
+            raise files.damaged(path, f"byte {error.start} is not UTF-8") from error
+        if len(np.unique(characters)) != len(characters):
+            raise files.damaged(path, "a character stands in it twice")
+        tokenizer = cls(characters)
+        files.check_header(directory, header, tokenizer.vocabulary)
+        return tokenizer
+
+
+def _slices(text: str) -> Iterator[str]:
+    return (text[first : first + CHUNK] for first in range(0, len(text), CHUNK))
+
+
+def _batches(lines: Iterable[str]) -> Iterator[str]:
+    """The text in strings of about CHUNK characters, enough to count over all of Unicode."""
+    waiting: list[str] = []
+    size = 0
+    for line in lines:
+        for part in _slices(line):
+            waiting.append(part)
+            size += len(part)
+            if size >= CHUNK:
+                yield "".join(waiting)
+                waiting, size = [], 0
+    yield "".join(waiting)

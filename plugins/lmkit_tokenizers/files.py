@@ -1,0 +1,92 @@
+"""What a saved tokenizer says of itself, and reading it back without trust."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from lmkit.contracts import Vocabulary
+from lmkit.errors import ModelError
+
+FORMAT = 1
+LARGEST_JSON = 1 << 26
+"""Bytes; what we write is far smaller."""
+
+HEADER = "tokenizer.json"
+
+
+def fingerprint(kind: str, parts: Iterable[bytes]) -> str:
+    """sha256 over everything that decides ids; each part is preceded by its length."""
+    digest = hashlib.sha256(f"lmkit {kind} {FORMAT}\n".encode())
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "little"))
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def write_header(directory: Path, kind: str, vocabulary: Vocabulary, **more: str) -> None:
+    """Say what the directory holds, so that `check_header` can tell when it does not."""
+    header = {
+        "format": FORMAT,
+        "tokenizer": kind,
+        "size": vocabulary.size,
+        "fingerprint": vocabulary.fingerprint,
+        **more,
+    }
+    write_json(directory / HEADER, header)
+
+
+def read_header(directory: Path, kind: str) -> dict[str, Any]:
+    """The header of a tokenizer of this kind; ModelError when it is missing, damaged or of another kind."""
+    path = directory / HEADER
+    header = read_json(path)
+    if not isinstance(header, dict) or type(header.get("size")) is not int:
+        raise damaged(path, "it is not the header of a tokenizer")
+    if header.get("tokenizer") != kind:
+        raise damaged(path, f"it describes the tokenizer {header.get('tokenizer')!r}, not '{kind}'")
+    if header.get("format") != FORMAT:
+        raise ModelError(
+            f"{path}: it has format {header.get('format')!r}, this version of lmkit reads {FORMAT}; "
+            "use the version that wrote it"
+        )
+    return header
+
+
+def check_header(directory: Path, header: dict[str, Any], vocabulary: Vocabulary) -> None:
+    """ModelError unless the vocabulary that was read is the one that was written."""
+    if (header["size"], header.get("fingerprint")) != (vocabulary.size, vocabulary.fingerprint):
+        raise damaged(directory, "its vocabulary is not the one that its header describes")
+
+
+def read_bytes(path: Path, largest: int) -> bytes:
+    """A whole file; ModelError when it is missing, is no file, or is larger than any that we write."""
+    try:
+        if path.is_dir():
+            raise damaged(path, "it is a directory, not a file")
+        size = path.stat().st_size
+        if size > largest:
+            raise damaged(path, f"it has {size:,} bytes, more than {largest:,}")
+        return path.read_bytes()
+    except OSError as error:
+        raise damaged(path, f"it cannot be read ({error.strerror or error})") from error
+
+
+def read_json(path: Path) -> Any:
+    """A parsed file; ModelError when it is no JSON, too large or too deep."""
+    data = read_bytes(path, LARGEST_JSON)
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        reason = "it is nested too deep" if isinstance(error, RecursionError) else f"it is not JSON ({error})"
+        raise damaged(path, reason) from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """The same text for the same value."""
+    path.write_text(json.dumps(value, ensure_ascii=True, indent=1) + "\n", encoding="utf-8")
+
+
+def damaged(path: Path, reason: str) -> ModelError:
+    """The error for a file that is not what `save` wrote."""
+    return ModelError(f"{path}: {reason}; restore it from a backup or train again")

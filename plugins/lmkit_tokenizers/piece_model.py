@@ -1,0 +1,139 @@
+"""A sentencepiece model read field by field, so that the C++ library only ever sees a sound one."""
+
+import math
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+EOS, UNK = 0, 1
+EOS_PIECE, UNK_PIECE = "</s>", "<unk>"
+SPACE = "▁"
+"""How pieces write a space."""
+
+LONGEST_PIECE = 1024
+"""Bytes; the trainer's own limit is 16 characters."""
+
+# sentencepiece_model.proto: fields of ModelProto, SentencePiece, TrainerSpec and NormalizerSpec.
+_PIECES, _TRAINER, _NORMALIZER, _DENORMALIZER = 1, 2, 3, 5
+_TEXT, _SCORE, _KIND = 1, 2, 3
+_MODEL_TYPE = 3
+_CHARSMAP, _DUMMY_PREFIX, _TRIM = 2, 3, 4
+_UNIGRAM, _BPE = 1, 2
+NORMAL, UNKNOWN, CONTROL, BYTE = 1, 2, 3, 6
+
+_VARINT, _EIGHT_BYTES, _BYTES, _FOUR_BYTES = 0, 1, 2, 5
+
+
+@dataclass(frozen=True)
+class PieceModel:
+    """What a model says. pieces and kinds: by id. parts: everything that decides ids, for the fingerprint.
+
+    identity: the text is neither normalised nor trimmed.
+    """
+
+    pieces: tuple[str, ...]
+    kinds: tuple[int, ...]
+    identity: bool
+    parts: tuple[bytes, ...]
+
+
+def parse(data: bytes) -> PieceModel:
+    """The model in `data`; ValueError, saying what is wrong, unless `fit` could have made it."""
+    pieces: list[str] = []
+    kinds: list[int] = []
+    parts: list[bytes] = []
+    specs: dict[int, bytes] = {}
+    for number, value in _fields(data):
+        if not isinstance(value, bytes) or number not in (_PIECES, _TRAINER, _NORMALIZER, _DENORMALIZER):
+            raise ValueError(f"it has an unexpected field {number}")
+        if number == _PIECES:
+            text, kind = _piece(value, len(pieces))
+            pieces.append(text)
+            kinds.append(kind)
+            parts.append(value)
+        elif number in specs:
+            raise ValueError(f"it has field {number} twice")
+        else:
+            specs[number] = value
+    if _TRAINER not in specs or _NORMALIZER not in specs:
+        raise ValueError("it has no settings: it is cut off or no sentencepiece model")
+    _check_pieces(pieces, kinds)
+    if specs.get(_DENORMALIZER):
+        raise ValueError("it changes text when decoding")
+    model_type = dict(_fields(specs[_TRAINER])).get(_MODEL_TYPE, _UNIGRAM)
+    if model_type not in (_UNIGRAM, _BPE):
+        raise ValueError(f"its model type {model_type!r} is neither unigram nor bpe")
+    normalizer = dict(_fields(specs[_NORMALIZER]))
+    if normalizer.get(_DUMMY_PREFIX, 1) != 0:
+        raise ValueError("it puts a space before each line")
+    identity = not normalizer.get(_CHARSMAP) and normalizer.get(_TRIM, 1) == 0
+    parts += [specs[_NORMALIZER], bytes([model_type])]
+    return PieceModel(tuple(pieces), tuple(kinds), identity, tuple(parts))
+
+
+def byte_of(piece: str) -> int:
+    """The byte that a byte piece such as `<0x0A>` stands for."""
+    return int(piece[3:5], 16)
+
+
+def byte_piece(byte: int) -> str:
+    return f"<0x{byte:02X}>"
+
+
+def _piece(data: bytes, i: int) -> tuple[str, int]:
+    values = dict(_fields(data))
+    text, score, kind = values.get(_TEXT), values.get(_SCORE, 0.0), values.get(_KIND, NORMAL)
+    if not isinstance(text, bytes) or not 0 < len(text) <= LONGEST_PIECE:
+        raise ValueError(f"its piece {i} is empty or longer than {LONGEST_PIECE} bytes")
+    if not isinstance(score, float) or not math.isfinite(score):
+        raise ValueError(f"its piece {i} has no finite score")
+    if not isinstance(kind, int):
+        raise ValueError(f"its piece {i} has no kind")
+    return text.decode(), kind
+
+
+def _check_pieces(pieces: list[str], kinds: list[int]) -> None:
+    if pieces[:2] != [EOS_PIECE, UNK_PIECE] or kinds[:2] != [CONTROL, UNKNOWN]:
+        raise ValueError("its first pieces are not </s> and <unk>")
+    if len(set(pieces)) != len(pieces):
+        raise ValueError("it has a piece twice")
+    if set(kinds[2:]) - {NORMAL, BYTE}:
+        raise ValueError("it has pieces that are neither text nor bytes")
+    in_bytes = sorted(piece for piece, kind in zip(pieces, kinds, strict=True) if kind == BYTE)
+    if in_bytes and in_bytes != sorted(map(byte_piece, range(256))):
+        raise ValueError("it has some byte pieces, not all 256")
+
+
+def _fields(data: bytes) -> Iterator[tuple[int, int | float | bytes]]:
+    """The fields of a protobuf message, as it stands on the wire; every length is checked."""
+    at = 0
+    while at < len(data):
+        tag, at = _varint(data, at)
+        number, wire = tag >> 3, tag & 7
+        if wire == _VARINT:
+            value, at = _varint(data, at)
+        else:
+            if wire == _BYTES:
+                size, at = _varint(data, at)
+            elif wire in (_FOUR_BYTES, _EIGHT_BYTES):
+                size = 4 if wire == _FOUR_BYTES else 8
+            else:
+                raise ValueError("it is not a sentencepiece model")
+            value, at = data[at : at + size], at + size
+            if at > len(data):
+                raise ValueError("it is cut off or no sentencepiece model")
+            if wire == _FOUR_BYTES:
+                (value,) = struct.unpack("<f", value)
+        yield number, value
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 64, 7):
+        if at >= len(data):
+            raise ValueError("it is cut off or no sentencepiece model")
+        value |= (data[at] & 0x7F) << shift
+        at += 1
+        if data[at - 1] < 0x80:
+            return value, at
+    raise ValueError("it is not a sentencepiece model")

@@ -1,0 +1,169 @@
+"""Subword pieces learned by sentencepiece."""
+
+import hashlib
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import ClassVar, Self
+
+import numpy as np
+import torch
+from sentencepiece import SentencePieceProcessor
+from torch import Tensor
+
+from lmkit.contracts import Encoding, Tokenizer, Vocabulary
+from lmkit_tokenizers import files, piece_model
+from lmkit_tokenizers.options import SentencePieceOptions
+from lmkit_tokenizers.piece_model import BYTE, EOS, SPACE, UNK, PieceModel, byte_of, byte_piece
+from lmkit_tokenizers.piece_trainer import train
+from lmkit_tokenizers.text import WHITE_SPACE, encoded
+
+LONGEST_PART = 1 << 16
+"""Characters that are segmented at once; longer lines are cut before a space, where no piece would cross."""
+
+LARGEST_MODEL = 1 << 30
+"""Bytes."""
+
+log = logging.getLogger(__name__)
+
+
+class SentencePieceTokenizer(Tokenizer):
+    """Ids: 0 is `</s>`, 1 the unknown, then the model's pieces; there are no other control symbols.
+
+    With the default options every line is restored by its ids, a literal U+2581 too: sentencepiece would
+    write it as a space, so it is spelled in its three bytes here. `lossless` and `exact` are False because
+    other options lose text.
+
+    No space is put before a line, so its first word begins with a piece that may stand inside a word
+    elsewhere: the first token of a line begins a word whatever `word_starts` says of it. The bytes that spell
+    one character all have that character's span.
+    """
+
+    exact: ClassVar[bool] = False
+
+    def __init__(self, data: bytes, model: PieceModel) -> None:
+        self._data = data
+        self._model = model
+        self._processor = SentencePieceProcessor(model_proto=data)
+        in_bytes = BYTE in model.kinds
+        # Where text is changed, or bytes have no pieces, nothing is gained by leaving U+2581 to us.
+        self._in_parts = model.identity and in_bytes
+        mark = [byte_piece(byte) for byte in SPACE.encode()]
+        self._mark = np.array([model.pieces.index(piece) for piece in mark] if in_bytes else [], np.int32)
+        print_ = files.fingerprint("sentencepiece", model.parts)
+        self.vocabulary = Vocabulary(len(model.pieces), EOS, UNK, print_)
+
+    @classmethod
+    def fit(cls, lines: Iterable[str], options: SentencePieceOptions) -> Self:
+        data = train(lines, options)
+        model = piece_model.parse(data)
+        if len(model.pieces) < options.vocab_size:
+            log.warning(
+                "vocab_size %d is more than the text allows: reduced to %d",
+                options.vocab_size,
+                len(model.pieces),
+            )
+        return cls(data, model)
+
+    def ids(self, line: str) -> np.ndarray:
+        encoded(line)  # DataError for what is not text
+        return _joined([self._part_ids(text) for _, text in self._parts(line)])
+
+    def encode(self, line: str) -> Encoding:
+        encoded(line)
+        ids, spans = [], []
+        for start, text in self._parts(line):
+            if self._is_mark(text):
+                ids.append(self._mark)
+                spans.append(np.full((len(self._mark), 2), [start, start + 1], np.int64))
+            else:
+                found = self._processor.encode(text, return_type="offset_mapping")
+                ids.append(np.array(found["ids"], np.int32))
+                spans.append(_shared(np.array(found["offsets"], np.int64).reshape(-1, 2)) + start)
+        return Encoding(_joined(ids), np.concatenate([np.zeros((0, 2), np.int64), *spans]))
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Bytes that are not UTF-8 become U+FFFD."""
+        return self._processor.decode([int(i) for i in ids])
+
+    def residual_bits(self, line: str, ids: np.ndarray) -> float:
+        """Zero: ids that restore a line need nothing more, and no code of ours mends the others."""
+        return 0.0
+
+    def word_starts(self) -> Tensor:
+        """(size,) bool: the pieces whose text begins with white space.
+
+        A piece of nothing but white space is marked too: a word has ended where it stands.
+        """
+        pairs = zip(self._model.pieces, self._model.kinds, strict=True)
+        return torch.tensor([_first_character(piece, kind) in WHITE_SPACE for piece, kind in pairs])
+
+    def save(self, directory: Path) -> None:
+        (directory / "sentencepiece.model").write_bytes(self._data)
+        digest = hashlib.sha256(self._data).hexdigest()
+        files.write_header(directory, "sentencepiece", self.vocabulary, model_sha256=digest)
+
+    @classmethod
+    def load(cls, directory: Path, options: SentencePieceOptions) -> Self:
+        """The C++ library is given only a file that has its checksum and whose every field was checked."""
+        header = files.read_header(directory, "sentencepiece")
+        path = directory / "sentencepiece.model"
+        data = files.read_bytes(path, LARGEST_MODEL)
+        try:
+            model = piece_model.parse(data)
+            if hashlib.sha256(data).hexdigest() != header.get("model_sha256"):
+                raise ValueError("it is not the file that its header describes")
+            tokenizer = cls(data, model)
+        except (ValueError, RuntimeError) as error:
+            raise files.damaged(path, str(error)) from error
+        files.check_header(directory, header, tokenizer.vocabulary)
+        return tokenizer
+
+    def _part_ids(self, text: str) -> np.ndarray:
+        return self._mark if self._is_mark(text) else self._processor.encode(text, return_type="numpy")
+
+    def _is_mark(self, text: str) -> bool:
+        return self._in_parts and text == SPACE
+
+    def _parts(self, line: str) -> Iterator[tuple[int, str]]:
+        """Where each part of the line begins, and its text: a literal U+2581 or what is segmented at once."""
+        if not self._in_parts or (len(line) <= LONGEST_PART and SPACE not in line):
+            yield 0, line
+            return
+        start = 0
+        while start < len(line):
+            end = _part_end(line, start)
+            yield start, line[start:end]
+            start = end
+
+
+def _part_end(line: str, start: int) -> int:
+    if line[start] == SPACE:
+        return start + 1
+    limit = min(start + LONGEST_PART, len(line))
+    mark = line.find(SPACE, start, limit)
+    if mark >= 0:
+        return mark
+    space = line.rfind(" ", start + 1, limit) if limit < len(line) else -1
+    return space if space >= 0 else limit
+
+
+def _shared(offsets: np.ndarray) -> np.ndarray:
+    """(tokens, 2) offsets: the bytes of a character share its span, which sentencepiece gives to the last."""
+    wide = np.flatnonzero(offsets[:, 1] > offsets[:, 0])
+    if len(wide) < len(offsets):
+        following = np.searchsorted(wide, np.arange(len(offsets)))
+        has = following < len(wide)
+        offsets[has] = offsets[wide[following[has]]]
+    return offsets
+
+
+def _joined(ids: list[np.ndarray]) -> np.ndarray:
+    """One writable array; sentencepiece's own are views of read-only buffers."""
+    return np.concatenate([np.zeros(0, np.int32), *ids])
+
+
+def _first_character(piece: str, kind: int) -> str:
+    if kind == BYTE:
+        return chr(byte_of(piece))
+    return " " if piece[0] == SPACE else piece[0]

@@ -1,0 +1,166 @@
+"""Plugins that exist only in memory, and a stand-in for `lmkit.api`."""
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from lmkit import CellSpec, DecoderSpec, ModelSpec, TokenizerSpec, hookimpl, option, plugins
+from lmkit.cli import cli
+from lmkit.options import Chosen
+from lmkit.plugins import Plugin
+
+# Chosen is a name that ruff does not know to be immutable.
+# ruff: noqa: RUF009
+
+
+@dataclass(frozen=True)
+class RecurrentOptions:
+    cell: Chosen = option("gru", "the recurrent cell", kind="cell")
+    hidden_size: int = option(256, "units of a layer", min=1, max=4096)
+    dropout: float = option(0.1, "share that is dropped", min=0, max=0.9)
+    tied: bool = option(True, "one embedding for both ends")
+    seed: int = option(7, "a name that training has too")
+    reset: str = option("document", "where the state starts anew", choices=("line", "document"))
+
+
+@dataclass(frozen=True)
+class ElmanOptions:
+    activation: str = option("tanh", "the nonlinearity", choices=("tanh", "relu"))
+    dropout: float = option(0.0, "a name that the model has too", min=0, max=1)
+
+
+@dataclass(frozen=True)
+class WordOptions:
+    vocab_size: int = option(50000, "most words", min=3)
+
+
+@dataclass(frozen=True)
+class SampleOptions:
+    temperature: float = option(1.0, "divides the log-probabilities", min=0)
+
+
+class Builtins:
+    """What lmkit brings along, in small."""
+
+    @hookimpl
+    def lmkit_tokenizers(self) -> list[TokenizerSpec]:
+        return [
+            TokenizerSpec("word", "nowhere:Word", "Words", WordOptions),
+            TokenizerSpec("byte", "nowhere:Byte"),
+        ]
+
+    @hookimpl
+    def lmkit_cells(self) -> list[CellSpec]:
+        return [
+            CellSpec("gru", "nowhere:GRU", "Gated"),
+            CellSpec("rnn", "nowhere:RNN", "Simple", ElmanOptions),
+        ]
+
+    @hookimpl
+    def lmkit_models(self) -> list[ModelSpec]:
+        return [
+            ModelSpec("recurrent", "nowhere:Recurrent", "Any cell", RecurrentOptions),
+            ModelSpec("ngram", "nowhere:N"),
+        ]
+
+    @hookimpl
+    def lmkit_decoders(self) -> list[DecoderSpec]:
+        return [
+            DecoderSpec("sample", "nowhere:Sample", "By chance", SampleOptions),
+            DecoderSpec("greedy", "nowhere:G"),
+        ]
+
+
+class ThirdParty:
+    @hookimpl
+    def lmkit_cells(self) -> list[CellSpec]:
+        return [
+            CellSpec("mine", "nowhere:Mine", "Somebody's"),
+            CellSpec("gru", "nowhere:Other", "Another GRU"),
+        ]
+
+
+def broken() -> object:
+    raise ImportError("no module named 'absent'")
+
+
+BUILTIN = Plugin("builtins", "lmkit-toolkit", "0.1", Builtins, builtin=True)
+THIRD = Plugin("third", "acme-cells", "1.2", ThirdParty)
+BROKEN = Plugin("unwell", "unwell-dist", "3.0", broken)
+
+
+@pytest.fixture
+def install(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Decide which plugins are installed."""
+
+    def set_plugins(*chosen: Plugin) -> None:
+        monkeypatch.setattr(
+            plugins, "installed", lambda *, third_party=True: [p for p in chosen if p.builtin or third_party]
+        )
+        plugins.registry.cache_clear()
+
+    set_plugins(BUILTIN)
+    yield set_plugins
+    plugins.use_third_party(True)
+
+
+@dataclass
+class Api:
+    """Remembers what the commands ask of `lmkit.api`."""
+
+    calls: list[SimpleNamespace] = field(default_factory=list)
+    failure: BaseException | None = None
+
+    @property
+    def last(self) -> SimpleNamespace:
+        return self.calls[-1]
+
+    def _called(self, *args: Any, **kwargs: Any) -> None:
+        self.calls.append(SimpleNamespace(args=args, **kwargs))
+        if self.failure:
+            raise self.failure
+
+    def train_recipe(self, recipe: Any, **kwargs: Any) -> SimpleNamespace:
+        self._called(recipe=recipe, **kwargs)
+        return SimpleNamespace(directory=Path("runs/gru"), summary={"valid_perplexity": 12.5, "steps": 3})
+
+    def load(self, path: Path, **kwargs: Any) -> "Api":
+        return self
+
+    def generate(self, prompt: str, **kwargs: Any) -> list[SimpleNamespace]:
+        self._called(prompt, **kwargs)
+        return [SimpleNamespace(text=" world", log_prob=-1.5)] * kwargs["num"]
+
+    def score_text(self, text: Any, **kwargs: Any) -> SimpleNamespace:
+        self._called(lines=[line.text for line in text], **kwargs)
+        return SimpleNamespace(to_json=lambda: {"perplexity": 9.5}, table=lambda: [("perplexity", "9.500")])
+
+
+@pytest.fixture
+def api(monkeypatch: pytest.MonkeyPatch) -> Api:
+    """A stand-in for `lmkit.api`, which trains nothing."""
+    fake = Api()
+    module = ModuleType("lmkit.api")
+    for name in ("train_recipe", "load"):
+        setattr(module, name, getattr(fake, name))
+    monkeypatch.setitem(sys.modules, "lmkit.api", module)
+    monkeypatch.setattr("lmkit.api", module, raising=False)
+    return fake
+
+
+@pytest.fixture
+def lmkit(install: Callable[..., None], api: Api) -> Callable[..., Result]:
+    """Run a command line."""
+    return lambda *line: CliRunner().invoke(cli, [str(word) for word in line])
+
+
+@pytest.fixture
+def everything(install: Callable[..., None]) -> None:
+    """The built-ins beside a plugin of somebody else and one that cannot be imported."""
+    install(BUILTIN, THIRD, BROKEN)

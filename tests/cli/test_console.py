@@ -1,0 +1,110 @@
+"""Messages, progress and the reporter of training."""
+
+import io
+import logging
+import sys
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmkit.cli import console
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def terminal(monkeypatch) -> Terminal:
+    """A terminal for stderr; not a fixture, since pytest puts its own stderr in place after those."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    return stream
+
+
+def step(reporter: console.TrainReporter, number: int, loss: float = 1.0) -> None:
+    reporter.step(
+        number,
+        tokens=64,
+        loss=loss,
+        grad_norm=1.0,
+        learning_rate=0.1,
+        tokens_per_second=1234.5,
+        seconds_left=65.0,
+    )
+
+
+def test_a_warning_is_said_once(capsys):
+    """What many places log for one reason reaches the user once, and notes only with --verbose."""
+    console.start_messages(verbose=False)
+    for _ in range(3):
+        logging.getLogger("lmkit.somewhere").warning("careful")
+        logging.getLogger("lmkit.somewhere").info("by the way")
+    assert capsys.readouterr().err == "warning: careful\n"
+    console.start_messages(verbose=True)
+    logging.getLogger("lmkit.somewhere").info("by the way")
+    assert capsys.readouterr().err == "by the way\n"
+
+
+def test_colour_only_on_a_terminal_without_no_color(monkeypatch):
+    """NO_COLOR wins over a terminal."""
+    stream = terminal(monkeypatch)
+    console.say("x", "error")
+    assert "\033[31m" in stream.getvalue()
+    monkeypatch.setenv("NO_COLOR", "1")
+    console.say("y", "error")
+    assert stream.getvalue().endswith("error: y\n")
+
+
+def test_progress_is_transparent(monkeypatch):
+    """The items pass unchanged, with a bar or without; a short iteration draws nothing."""
+    stream = terminal(monkeypatch)
+    assert list(console.progress(range(5), total=5, label="counting")) == [0, 1, 2, 3, 4]
+    assert stream.getvalue() == ""
+    monkeypatch.setattr(console, "BAR_AFTER", -1.0)
+    assert list(console.progress(range(5), total=None, label="counting")) == [0, 1, 2, 3, 4]
+    assert "counting" in stream.getvalue()
+
+
+def test_plain_lines_are_rare(capsys, monkeypatch):
+    """Without a terminal: a line every ten seconds at most, and one for each validation."""
+    clock = iter([0.0, 4.0, 8.0, 12.0, 12.0, 13.0])
+    monkeypatch.setattr(console.time, "monotonic", lambda: next(clock))
+    reporter = console.TrainReporter()
+    reporter.start(100, "gru, 1,000 parameters")
+    for number in range(1, 5):
+        step(reporter, number)
+    reporter.validation(4, 2.0, best=True)
+    reporter.finish()
+    assert capsys.readouterr().err.splitlines() == [
+        "gru, 1,000 parameters",
+        "step 3/100  loss 1.000  perplexity 2.718  1,234 tokens/s  1:05 left",
+        "step 4  validation loss 2.000  perplexity 7.389  (best)",
+    ]
+
+
+def test_a_terminal_gets_a_live_line(monkeypatch):
+    """On a terminal the line is drawn in place and gone at the end; validations stay."""
+    stream = terminal(monkeypatch)
+    reporter = console.TrainReporter()
+    reporter.start(None, "training")
+    step(reporter, 1)
+    reporter.validation(1, 2.0, best=False)
+    reporter.finish()
+    reporter.finish()
+    assert "validation loss 2.000" in stream.getvalue()
+
+
+@given(st.floats(allow_nan=True, allow_infinity=True))
+def test_any_loss_has_a_perplexity(loss):
+    """A diverged loss must not end the reporter."""
+    assert console.perplexity(loss)
+
+
+@given(st.floats(0, 1e7))
+def test_a_duration_is_read_back(seconds):
+    """h:mm:ss, m:ss or a number of seconds, rounded."""
+    parts = console.duration(seconds).removesuffix("s").split(":")
+    assert sum(int(part) * 60**i for i, part in enumerate(reversed(parts))) == round(seconds)

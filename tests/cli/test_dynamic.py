@@ -1,0 +1,44 @@
+"""How flags are shared out among the owners of options."""
+
+from dataclasses import make_dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmkit import option
+from lmkit.cli.dynamic import Section, make_options
+from lmkit.errors import PluginError
+
+NAMES = st.lists(st.sampled_from(["seed", "size", "dropout", "rate", "help"]), unique=True)
+
+
+def section(path: tuple[str, ...], names: list[str], kind: type = int) -> Section:
+    fields = [(name, kind, option(kind(), "help")) for name in names]
+    return Section(f"Options of {path[-1]}", path, make_dataclass("Made", fields, frozen=True), {})
+
+
+@given(NAMES, NAMES, NAMES)
+def test_every_flag_has_one_owner_and_every_option_its_dotted_flag(train, model, cell):
+    """Whatever names the owners chose: no flag twice, the outermost owner has the bare one."""
+    sections = [section(("train",), train), section(("model",), model), section(("model", "cell"), cell)]
+    options = make_options(sections, {"--help"})
+    flags = [flag for made in options for flag in made.opts]
+    assert len(flags) == len(set(flags))
+    assert "--help" not in flags
+    for made in options:
+        assert made.dotted in made.opts
+        bare = f"--{made.field.flag}"
+        outermost = next(
+            s for s in sections if made.field.name in [o.field.name for o in options if o.section is s]
+        )
+        assert (bare in made.opts) == (outermost is made.section and bare != "--help")
+
+
+def test_a_duplicate_of_one_owner_is_our_error():
+    """`tied` and `no_tied` of one plugin both want --no-tied: refused before click sees it."""
+    made = make_dataclass(
+        "Made", [("tied", bool, option(True, "")), ("no_tied", int, option(1, ""))], frozen=True
+    )
+    with pytest.raises(PluginError, match="--no-tied"):
+        make_options([Section("Options of model x", ("model",), made, {})], set())

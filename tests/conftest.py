@@ -1,0 +1,69 @@
+"""Fixtures for all tests: the shared folder, and commands with third-party plugins installed."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+THIRDPARTY = ROOT / "tests" / "thirdparty"
+DEMOS = ("lmkit-demo-cell", "lmkit-demo-tokenizer", "lmkit-demo-decoder", "lmkit-demo-bigram")
+"""The third-party distributions that are as they should be."""
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of texts and reference files beside the repository."""
+    path = ROOT.parent / "shared"
+    if not path.is_dir():
+        pytest.skip(f"needs the folder {path.name} beside the repository")
+    return path
+
+
+@pytest.fixture(scope="session")
+def plugin_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Each distribution of tests/thirdparty, installed in a folder of its own for PYTHONPATH."""
+    wheels = tmp_path_factory.mktemp("wheels")
+    sources = [str(path.parent) for path in sorted(THIRDPARTY.glob("*/pyproject.toml"))]
+    options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check"]
+    command = [sys.executable, "-m", "pip", "wheel", *options, "--wheel-dir", str(wheels), *sources]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    folders = {}
+    for wheel in wheels.glob("*.whl"):
+        # A wheel of pure Python unpacked is a wheel installed, and takes no second run of pip for each.
+        folder = tmp_path_factory.mktemp("plugin")
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(folder)
+        folders[wheel.name.split("-")[0].replace("_", "-")] = folder
+    return folders
+
+
+@pytest.fixture
+def python_with_plugins(plugin_folders: dict[str, Path], tmp_path: Path) -> Run:
+    """python_with_plugins(*args, plugins=DEMOS): Python in an empty folder with these distributions."""
+
+    def run(*args: str, plugins: tuple[str, ...] = DEMOS) -> "subprocess.CompletedProcess[str]":
+        paths = os.pathsep.join(str(plugin_folders[name]) for name in plugins)
+        env = {**os.environ, "NO_COLOR": "1", "COLUMNS": "200", "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
+        command = [sys.executable, *args]
+        return subprocess.run(command, capture_output=True, text=True, check=False, env=env, cwd=tmp_path)
+
+    return run
+
+
+@pytest.fixture
+def lmkit_with_plugins(python_with_plugins: Run) -> Run:
+    """lmkit_with_plugins(*args, plugins=DEMOS): `lmkit *args` in an empty folder with these distributions."""
+
+    def run(*args: str, plugins: tuple[str, ...] = DEMOS) -> "subprocess.CompletedProcess[str]":
+        start = "import sys; from lmkit.cli import main; sys.argv[0] = 'lmkit'; sys.exit(main())"
+        return python_with_plugins("-c", start, *args, plugins=plugins)
+
+    return run

@@ -1,0 +1,77 @@
+"""The built-in data set: present everywhere, the same each time, and English."""
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lmkit.corpus import pydocs
+from lmkit.corpus.options import DataOptions
+from lmkit.corpus.readers import Text
+from lmkit.errors import DataError
+
+
+def test_pydocs_is_the_default() -> None:
+    """With no data named, some 2 MB of English are read, many documents of prose."""
+    text = Text([], DataOptions())
+    assert text.describe().startswith("pydocs (Python 3.")
+    found = list(text)
+    assert 1_000_000 < sum(line.num_bytes for line in found) < 4_000_000
+    assert sum(line.starts_document for line in found) > 300
+    words = [word.lower() for line in found for word in line.text.split()]
+    assert words.count("the") > 0.03 * len(words)
+    assert not any(line.text.lstrip().startswith(">>>") for line in found)
+
+
+def test_deterministic_and_light() -> None:
+    """Another process reads the same documents, and imports neither what it reads nor anything heavy."""
+    code = (
+        "import hashlib, sys; from lmkit.corpus import pydocs, readers;"
+        "print(hashlib.sha256('|'.join(pydocs.documents()).encode()).hexdigest(), pydocs.digest(),"
+        "*sorted({'turtle', 'tkinter', 'antigravity', 'torch', 'numpy', 'datasets'} & set(sys.modules)))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    here = hashlib.sha256("|".join(pydocs.documents()).encode()).hexdigest()
+    assert out.split() == [here, pydocs.digest()]
+
+
+def test_prose_keeps_sentences() -> None:
+    """Sessions, grammar rules, code blocks, tables and underlines go; sentences stay."""
+    text = """Title of it
+    ***********
+
+    A sentence that says something,
+    in two lines.
+
+    >>> 1 + 1
+    2
+
+       stmt ::= "pass"
+
+        for x in y: f(x)
+
+    | a | b |
+    +---+---+
+
+    The end."""
+    assert pydocs.prose(text).split("\n\n") == [
+        "Title of it",
+        "A sentence that says something,\nin two lines.",
+        "The end.",
+        "",
+    ]
+
+
+def test_without_topics(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Where the language reference is missing, the docstrings alone are read; with neither it is 3."""
+    (tmp_path / "a.py").write_text('"""Says what it does."""\ndef f():\n    """Does it."""\n')
+    (tmp_path / "broken.py").write_text("print 'python 2'")
+    (tmp_path / "site-packages").mkdir()
+    (tmp_path / "site-packages" / "b.py").write_text('"""Not ours."""')
+    monkeypatch.setattr(pydocs, "_library", lambda: tmp_path)
+    assert pydocs.documents.__wrapped__() == ("Says what it does.\n\nDoes it.\n\n",)
+    (tmp_path / "a.py").unlink()
+    with pytest.raises(DataError, match="name a text of your own"):
+        pydocs.documents.__wrapped__()

@@ -1,0 +1,57 @@
+"""Continuing a prompt: text in, text out, line ends as the model takes them."""
+
+import pytest
+
+import lmkit
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    (folder / "text.txt").write_text("the cat sat on the mat\n" * 60, encoding="utf-8")
+    options = {"hidden_size": 16, "max_epochs": 8, "batch_size": 2, "bptt": 8, "learning_rate": 0.02}
+    return {
+        (name, reset): lmkit.train(
+            folder / "text.txt", out=folder / f"{name}-{reset}", tokenizer=name, reset=reset, **options
+        )
+        for name in ("word", "char")
+        for reset in ("line", "document")
+    }
+
+
+def test_a_continuation_follows_its_prompt(models):
+    """The text after the prompt begins with the space that the tokenizer puts there."""
+    (text,) = models["word", "line"].generate("the cat", decoder="greedy", max_tokens=10)
+    assert text.text == " sat on the mat\n"
+    (text,) = models["char", "line"].generate("the ca", decoder="greedy", max_tokens=4)
+    assert len(text.text) == 4
+
+
+def test_lines_go_on_where_the_state_does(models):
+    """A model that carries its state over lines writes on; one that starts anew stops at the line's end."""
+    (on,) = models["word", "document"].generate("the cat", decoder="greedy", max_tokens=10)
+    assert on.text == " sat on the mat\nthe cat sat on the"
+    assert len(on.text.split()) == 9
+
+
+def test_a_seed_repeats_and_num_varies(models):
+    """The same seed gives the same texts; several texts of one call differ."""
+    model = models["char", "document"]
+    texts = model.generate("the", num=4, seed=5, max_tokens=20, temperature=2.0)
+    assert [t.text for t in texts] == [
+        t.text for t in model.generate("the", num=4, seed=5, max_tokens=20, temperature=2.0)
+    ]
+    assert len({t.text for t in texts}) > 1
+
+
+def test_log_prob_is_the_models_own(models):
+    """What is reported for a continuation is its score under the model."""
+    model = models["word", "document"]
+    (text,) = model.generate("", decoder="greedy", max_tokens=7)
+    assert text.log_prob == pytest.approx(model.score(text.text.rstrip("\n")).log_prob, rel=1e-4)
+
+
+def test_a_prompt_may_have_lines_and_unknown_words(models):
+    """Each line of the prompt but the last is ended; what is not in the vocabulary is read as unknown."""
+    (text,) = models["word", "document"].generate("the zebra\nthe cat", decoder="greedy", max_tokens=3)
+    assert text.text.startswith(" ")

@@ -1,0 +1,130 @@
+"""Reading a run's directory that nobody vouches for: every damage is one clear error, before anything is built."""
+
+import json
+import shutil
+
+import pytest
+
+import lmkit
+from lmkit.errors import LmkitError, ModelError, PluginError
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "text.txt").write_text("the cat sat on the mat\n" * 40, encoding="utf-8")
+    lmkit.train(
+        folder / "text.txt", out=folder / "run", tokenizer="word", min_count=1,
+        hidden_size=8, max_steps=2, batch_size=2, bptt=8,
+    )  # fmt: skip
+    return folder / "run"
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    return shutil.copytree(trained, tmp_path / "run")
+
+
+def edit(run, change) -> None:
+    manifest = json.loads((run / "lmkit.json").read_text())
+    change(manifest)
+    (run / "lmkit.json").write_text(json.dumps(manifest))
+
+
+def refusal(run, kind: type[LmkitError] = ModelError) -> str:
+    with pytest.raises(kind) as caught:
+        lmkit.load(run)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("size", [10**12, -1, 0, 2.5, "8", None, True])
+def test_a_size_out_of_bounds_is_refused_before_allocation(run, size):
+    """hidden_size 10^12, negative or of another type: exit code 4 and the name of the option."""
+    edit(run, lambda m: m["model"].update(hidden_size=size))
+    assert "hidden_size" in refusal(run)
+
+
+def test_a_size_within_bounds_that_the_weights_have_not(run):
+    """A legal but wrong size is found by comparing shapes, before the larger model is allocated."""
+    edit(run, lambda m: m["model"].update(hidden_size=60000, num_layers=200))
+    assert "shape" in refusal(run)
+
+
+def test_unknown_keys_are_refused(run):
+    """An option that the model does not have is named."""
+    edit(run, lambda m: m["model"].update(hiden=3))
+    assert "hiden" in refusal(run)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"[" * 100_000, b"{}", b"[]", b"", b"\xff\xfe", b'{"format": 99}', b'{"format": 1, "model": 3}'],
+)
+def test_a_manifest_that_is_none_is_refused(run, content):
+    """Deep nesting, other types, other formats, no JSON at all: exit code 4 with the file's name."""
+    (run / "lmkit.json").write_bytes(content)
+    assert "lmkit.json" in refusal(run)
+
+
+@pytest.mark.parametrize(
+    "vocabulary", [None, 3, {"size": 5}, {"size": 1e9, "eos_id": 0, "unk_id": 1, "fingerprint": ""},
+                   {"size": 5, "eos_id": 7, "unk_id": 1, "fingerprint": ""}]
+)  # fmt: skip
+def test_a_damaged_vocabulary_is_refused(run, vocabulary):
+    """Sizes and ids of the vocabulary are checked before a model is made of them."""
+    edit(run, lambda m: m.update(vocabulary=vocabulary))
+    assert "vocabulary" in refusal(run)
+
+
+def test_an_absent_plugin_is_named_with_what_to_install(run):
+    """Exit code 6, the distribution, and the version that the model was made with."""
+
+    def change(manifest):
+        manifest["model"]["cell"] = {"name": "some-cells:foo"}
+        manifest["distributions"]["some-cells:foo"] = {"distribution": "some-cells", "version": "1.2"}
+
+    edit(run, change)
+    message = refusal(run, PluginError)
+    assert "'foo'" in message
+    assert "pip install some-cells==1.2" in message
+
+
+def test_a_directory_cannot_make_lmkit_import_anything(run):
+    """A name that looks like a module's path is a name of a part that nobody has."""
+    edit(run, lambda m: m["model"].update(name="os:system"))
+    assert "pip install os" in refusal(run, PluginError)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer"])
+def test_missing_files_are_named(run, name):
+    """What is gone is named, and what to do."""
+    path = run / name
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert name in refusal(run)
+
+
+def test_a_changed_file_is_noticed(run):
+    """A byte flipped in the weights is found by the digest in the manifest."""
+    data = bytearray((run / "model.safetensors").read_bytes())
+    data[-1] ^= 1
+    (run / "model.safetensors").write_bytes(data)
+    assert "SHA-256" in refusal(run)
+
+
+def test_files_outside_the_directory_are_refused(run):
+    """The manifest cannot point outside the run."""
+    edit(run, lambda m: m["files"].update({"../../etc/passwd": {"size": 1, "sha256": ""}}))
+    assert "damaged" in refusal(run)
+
+
+def test_another_tokenizer_is_refused(run, tmp_path):
+    """A tokenizer that gives other ids than the one trained with is exit code 4."""
+    edit(run, lambda m: m["vocabulary"].update(fingerprint="0" * 64))
+    assert "not the tokenizer" in refusal(run)
+
+
+def test_what_is_no_run_is_said_so(tmp_path):
+    """A missing path and an unfinished run each get their own words."""
+    assert "does not exist" in refusal(tmp_path / "nowhere")
+    (tmp_path / "half").mkdir()
+    assert "never finished" in refusal(tmp_path / "half")

@@ -1,0 +1,146 @@
+"""The training loop: limits, schedules, validation, and what it keeps."""
+
+import json
+import math
+
+import pytest
+import torch
+
+from lmkit.corpus.store import TokenStore
+from lmkit.corpus.streams import Streams
+from lmkit.options import choose
+from lmkit.recurrence.model import RecurrentLanguageModel
+from lmkit.training.loop import Diverged, Trainer
+from lmkit.training.metrics import Metrics
+from lmkit.training.optimiser import make_optimiser, rate_factor
+from lmkit.training.options import TrainOptions
+from lmkit.training.report import Silent
+from lmkit.contracts import Vocabulary
+
+VOCABULARY = Vocabulary(8, 0, 1, "test")
+
+
+def trainer(tmp_path, validate=None, keep=lambda: None, **options) -> Trainer:
+    torch.manual_seed(0)
+    table = {"name": "recurrent", "cell": "gru", "hidden_size": 8, "dropout": 0.0}
+    model = RecurrentLanguageModel(choose("model", table, "model").options, VOCABULARY)
+    lines = [torch.tensor([2, 3, 4, 5, 6, 7, 0]).numpy()] * 12
+    settings = TrainOptions(batch_size=2, bptt=7, **options)
+    streams = Streams(TokenStore.from_lines(lines, VOCABULARY), 2, 7, "document", model.start_id)
+    return Trainer(
+        model,
+        streams,
+        settings,
+        validation_tokens=7,
+        validate=validate,
+        keep_best=keep,
+        metrics=Metrics(tmp_path / "metrics.jsonl"),
+        reporter=Silent(),
+    )
+
+
+def test_it_learns_a_line_that_repeats(tmp_path):
+    """With the default optimiser, a text that repeats is predicted almost surely after some epochs."""
+    run = trainer(tmp_path, max_epochs=30, learning_rate=0.02, log_every=1)
+    run.run()
+    losses = [json.loads(line)["loss"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert losses[0] > 1.8
+    assert losses[-1] < 0.1
+
+
+@pytest.mark.parametrize(
+    ("options", "steps"),
+    [({"max_steps": 5}, 5), ({"max_epochs": 2}, 12), ({"max_epochs": 2, "max_steps": 7}, 7), ({}, 60)],
+)
+def test_the_nearest_limit_ends_training(tmp_path, options, steps):
+    """Steps or epochs, whichever comes first; ten epochs when nothing is said."""
+    assert trainer(tmp_path, **options).run().step == steps
+
+
+def test_time_ends_training(tmp_path):
+    """`max_time` stops at the end of the step in which it has passed."""
+    state = trainer(tmp_path, max_time=0.3).run()
+    assert 0.3 <= state.seconds < 5
+
+
+def test_stop_after_leaves_the_schedule_where_it_was(tmp_path):
+    """Stopping early does not bring the end of the schedule nearer."""
+    whole, part = trainer(tmp_path, max_steps=10), trainer(tmp_path, max_steps=10)
+    assert part.run(stop_after=4).step == 4
+    whole.run(stop_after=4)
+    assert part.optimiser.param_groups[0]["lr"] == whole.optimiser.param_groups[0]["lr"] > 0
+
+
+def test_the_best_weights_are_kept_and_patience_ends_it(tmp_path):
+    """Weights are kept when validation is better than ever; so many worse ones in a row end the training."""
+    losses = iter([3.0, 2.0, 2.5, 2.4, 1.0])
+    kept = []
+    run = trainer(
+        tmp_path,
+        validate=lambda: next(losses),
+        keep=lambda: kept.append(run.state.step),
+        valid_every=2,
+        patience=2,
+    )
+    state = run.run()
+    assert kept == [2, 4]
+    assert (state.best_loss, state.best_step, state.step) == (2.0, 4, 8)
+
+
+def test_plateau_divides_the_rate(tmp_path):
+    """On a plateau schedule each validation without improvement divides the learning rate."""
+    losses = iter([3.0, 3.0, 3.0])
+    run = trainer(
+        tmp_path, validate=lambda: next(losses), valid_every=2, max_steps=6, schedule="plateau",
+        learning_rate=0.1, warmup=0.0, decay_factor=4.0,
+    )  # fmt: skip
+    run.run()
+    assert run.state.rate_divisor == 16
+    assert run.optimiser.param_groups[0]["lr"] == pytest.approx(0.1 / 4)
+
+
+def test_a_loss_that_is_no_number_stops_training(tmp_path):
+    """The step is named and a remedy given, before the weights are spoilt any further."""
+    run = trainer(tmp_path, max_steps=5)
+    run.run(stop_after=2)
+    with torch.no_grad():
+        run.model.output.bias.fill_(math.nan)
+    with pytest.raises(Diverged, match="nan at step 3"):
+        run.run()
+
+
+def test_metrics_report_the_norm_before_clipping(tmp_path):
+    """metrics.jsonl holds loss, gradient norm, rate and speed, and one line a validation."""
+    run = trainer(tmp_path, validate=lambda: 1.5, max_steps=4, valid_every=4, log_every=2, clip_norm=1e-6)
+    run.run()
+    records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [r["step"] for r in records] == [1, 2, 4, 4]
+    assert records[0]["grad_norm"] > 1e-3
+    assert records[-1]["valid_loss"] == 1.5
+
+
+def test_same_seed_same_weights(tmp_path):
+    """Two trainings from one seed end in the same bits."""
+    first, second = trainer(tmp_path, max_steps=6), trainer(tmp_path, max_steps=6)
+    first.run()
+    second.run()
+    for a, b in zip(first.model.parameters(), second.model.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "linear", "constant", "plateau"])
+def test_schedules_rise_then_fall(schedule):
+    """Each schedule rises from zero in the warm-up; cosine and linear end at zero, the others stay."""
+    options = TrainOptions(schedule=schedule, warmup=0.1)
+    assert rate_factor(options, 0.0) == 0
+    assert rate_factor(options, 0.05) == pytest.approx(0.5)
+    assert rate_factor(options, 0.1) == pytest.approx(1)
+    assert rate_factor(options, 1.0) == pytest.approx(0.0 if schedule in ("cosine", "linear") else 1.0)
+    assert rate_factor(TrainOptions(schedule=schedule, warmup=0.0), 0.0) == 1
+
+
+def test_weight_decay_falls_on_matrices_alone():
+    """Biases and other vectors are not decayed."""
+    module = torch.nn.Linear(3, 4)
+    groups = make_optimiser(module, TrainOptions(weight_decay=0.5)).param_groups
+    assert [(g["weight_decay"], [p.dim() for p in g["params"]]) for g in groups] == [(0.5, [2]), (0.0, [1])]

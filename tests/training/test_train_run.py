@@ -1,0 +1,100 @@
+"""From a recipe to a run's directory: what it holds, what is refused, what is left after a failure."""
+
+import json
+
+import pytest
+
+import lmkit
+from lmkit import recipe as recipes
+from lmkit.errors import DataError, UsageError
+from lmkit.training import run as training
+from lmkit.training.report import Silent
+
+SMALL = {"hidden_size": 8, "max_steps": 6, "batch_size": 2, "bptt": 8, "min_count": 1}
+
+
+@pytest.fixture
+def text(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("the cat sat on the mat\nthe dog sat on the log\n" * 40, encoding="utf-8")
+    return path
+
+
+def train(text, out, **options):
+    return lmkit.train(text, out=out, tokenizer="word", **{**SMALL, **options})
+
+
+def test_a_run_is_a_directory_that_loads(tmp_path, text):
+    """Recipe, tokenizer, weights, metrics and manifest are there, and the loaded model scores as the trained one."""
+    model = train(text, tmp_path / "run")
+    assert {p.name for p in (tmp_path / "run").iterdir()} == {
+        "lmkit.json", "metrics.jsonl", "model.safetensors", "recipe.toml", "tokenizer",
+    }  # fmt: skip
+    again = lmkit.load(tmp_path / "run")
+    assert again.score("the cat").log_prob == model.score("the cat").log_prob
+    manifest = json.loads((tmp_path / "run" / "lmkit.json").read_text())
+    assert manifest["model"]["name"] == "lmkit:recurrent"
+    assert manifest["model"]["cell"]["name"] == "lmkit:gru"
+    assert manifest["distributions"]["lmkit:gru"]["version"] == lmkit.__version__
+
+
+def test_its_recipe_repeats_it(tmp_path, text):
+    """Training from the recipe that a run wrote gives the same weights."""
+    first = train(text, tmp_path / "a", seed=3)
+    recipe = recipes.build(recipes.read_recipe(tmp_path / "a" / "recipe.toml"))
+    training.train_recipe(recipe, out=tmp_path / "b", reporter=Silent())
+    assert lmkit.load(tmp_path / "b").score("the dog").log_prob == first.score("the dog").log_prob
+
+
+def test_an_existing_run_is_not_overwritten_unasked(tmp_path, text):
+    """The refusal names --overwrite, and a directory that is no run is never replaced."""
+    train(text, tmp_path / "run")
+    with pytest.raises(UsageError, match="--overwrite"):
+        train(text, tmp_path / "run")
+    train(text, tmp_path / "run", overwrite=True)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("x")
+    with pytest.raises(UsageError, match="not a run of lmkit"):
+        train(text, tmp_path / "mine", overwrite=True)
+    assert (tmp_path / "mine" / "thesis.tex").exists()
+
+
+def test_a_failure_leaves_nothing_half_written(tmp_path, text):
+    """Bad data, or weights that explode before the first validation, leave no directory behind."""
+    with pytest.raises(DataError):
+        train(tmp_path / "nowhere.txt", tmp_path / "a")
+    with pytest.raises(lmkit.errors.LmkitError, match="loss became"):
+        train(text, tmp_path / "b", optimizer="sgd", learning_rate=1e30, clip_norm=0, warmup=0)
+    assert not (tmp_path / "a").exists()
+    assert not (tmp_path / "b").exists()
+
+
+def test_default_names_count_up(tmp_path, text, monkeypatch):
+    """Without --out the run is runs/NAME, then runs/NAME-2."""
+    monkeypatch.chdir(tmp_path)
+    assert [str(train(text, None).run.directory) for _ in range(2)] == ["runs/gru", "runs/gru-2"]
+
+
+def test_the_text_chooses_the_tokenizer(tmp_path, text):
+    """Words where spaces separate them, characters where they do not."""
+    chinese = tmp_path / "zh.txt"
+    chinese.write_text("今天天气很好，我去打球。\n" * 60, encoding="utf-8")
+    options = {k: v for k, v in SMALL.items() if k != "min_count"}
+    assert lmkit.train(text, out=tmp_path / "en", **options).run.tokenizer_choice.name == "lmkit:word"
+    assert lmkit.train(chinese, out=tmp_path / "zh", **options).run.tokenizer_choice.name == "lmkit:char"
+
+
+def test_unknown_options_are_named_with_a_suggestion(tmp_path, text):
+    """From Python too, a misspelt option is an error that says what was meant."""
+    with pytest.raises(UsageError, match="did you mean 'hidden_size'"):
+        lmkit.train(text, out=tmp_path / "x", hiden_size=8)
+
+
+def test_no_data_named_means_pydocs_for_two_minutes():
+    """The first command of a new user needs no text; a limit that is given stands."""
+    plain = training.with_defaults(recipes.build({}))
+    assert plain.train_paths == ("pydocs",)
+    assert plain.train.max_time == 120
+    assert training.with_defaults(recipes.build({"train": {"max_epochs": 1}})).train.max_time is None
+    named = training.with_defaults(recipes.build({"data": {"train": ["x.txt"]}}))
+    assert named.train.max_time is None
