@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lmkit import runs
-from lmkit.contracts import Encoder, LanguageModel, Tokenizer
+from lmkit.contracts import LanguageModel, Tokenizer
 from lmkit.corpus.options import DataOptions
 from lmkit.corpus.readers import Line, Text
 from lmkit.devices import pick_device

@@ -30,7 +30,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Nested:
-    cell: Chosen = option("mine", "the cell", kind="cell")  # noqa: RUF009
+    cell: Chosen = option("mine", "the cell", kind="cell")
     layers: int = option(1, "layers", min=1)
 
 

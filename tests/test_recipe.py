@@ -15,7 +15,6 @@ from lmkit.plugins import Plugin
 from lmkit.recipe import build, read_recipe, to_tables, write
 
 # Chosen is a name that ruff does not know to be immutable.
-# ruff: noqa: RUF009
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Cells to sequences: the three classes of cells, the loop, stacks, the output layer and the recurrent language model."""
+"""Cells to sequences: three classes of cells, the loop, stacks, the output layer, the recurrent language model."""
 
 import importlib
 from typing import TYPE_CHECKING, Any

@@ -1,7 +1,7 @@
 """The three classes of recurrent cells, from "anything goes" to "the engine owns the products"."""
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -154,42 +154,28 @@ class LinearCell(Cell):
         return ys[0], state
 
     def sequence(self, xs: Tensor, state: State, resets: Tensor | None = None) -> tuple[Tensor, State]:
-        assert isinstance(state, tuple)
-        h, *past = state
+        blank, *blank_past = states.leaves(self.initial_state(xs.shape[1]))
+        h, *past = states.leaves(state)
         at = reset_steps(resets)
-        inputs, past = self._with_past(xs, list(past), resets, at)
-        z = F.linear(inputs, self.weight, self.bias)
+
+        def begun_anew(t: int, fresh: Tensor, carried: Tensor) -> Tensor:
+            return carried if t not in at else torch.where(cast(Tensor, resets)[t][:, None], fresh, carried)
+
+        # Each input beside the ones before it, nearest first.
+        rows = []
+        for t, x in enumerate(xs.unbind(0)):
+            past = [begun_anew(t, fresh, p) for fresh, p in zip(blank_past, past, strict=True)]
+            rows.append(torch.cat([x, *past], -1) if past else x)
+            past = [x, *past][: len(past)]
+        if not rows:
+            return xs.new_zeros(0, xs.shape[1], self.output_size), state
+        z = F.linear(torch.stack(rows) if past else xs, self.weight, self.bias)
         a, b = self.coefficients(z)
         hs = []
         for t, (a_t, b_t) in enumerate(zip(a.unbind(0), b.unbind(0), strict=True)):
-            if t in at:
-                h = self.reset(h, resets, t)
-            h = torch.addcmul(b_t, a_t, h)
+            h = torch.addcmul(b_t, a_t, begun_anew(t, blank, h))
             hs.append(h)
-        if not hs:
-            return xs.new_zeros(0, xs.shape[1], self.output_size), state
         return self.output(torch.stack(hs), z), (h, *past)
-
-    def reset(self, state: State, resets: Tensor | None, t: int) -> State:
-        assert resets is not None
-        if isinstance(state, Tensor):  # h alone
-            return states.where(resets[t], self.initial_state(resets.shape[1])[0], state)
-        return super().reset(state, resets, t)
-
-    def _with_past(
-        self, xs: Tensor, past: list[Tensor], resets: Tensor | None, at: frozenset[int]
-    ) -> tuple[Tensor, list[Tensor]]:
-        """Each input beside the ones before it, nearest first, and the inputs that the next call will need."""
-        if not past:
-            return xs, past
-        rows = []
-        for t, x in enumerate(xs.unbind(0)):
-            if t in at:
-                assert resets is not None
-                past = [states.where(resets[t], torch.zeros_like(p), p) for p in past]  # pyright: ignore
-            rows.append(torch.cat([x, *past], -1))
-            past = [x, *past[:-1]]
-        return (torch.stack(rows) if rows else xs.new_zeros(0, xs.shape[1], self.weight.shape[1])), past
 
 
 def reset_steps(resets: Tensor | None) -> frozenset[int]:

@@ -1,5 +1,7 @@
 """The recurrent language model: an embedding, a stack of any registered cell, and a softmax."""
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -31,11 +33,9 @@ class RecurrentLanguageModel(NeuralLanguageModel):
                 f"tied weights need an embedding as wide as the output: --embedding-size {self.stack.output_size}, "
                 f"not {width}; or give --no-tied"
             )
-        shared = (
-            self.embedding.weight
-            if options.tied
-            else nn.Parameter(torch.empty(vocabulary.size, self.stack.output_size))
-        )
+        shared = nn.Parameter(torch.empty(vocabulary.size, self.stack.output_size))
+        if options.tied:
+            shared = cast(nn.Parameter, self.embedding.weight)
         self.output = OutputLayer(shared)
         for weight in (self.embedding.weight, self.start, shared):
             nn.init.uniform_(weight, -0.1, 0.1)

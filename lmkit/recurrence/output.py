@@ -58,26 +58,26 @@ class ChunkedCrossEntropy(torch.autograd.Function):
     def forward(ctx: Any, features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
         rows = len(features)
         total = features.new_zeros((), dtype=torch.float64)
-        wants_gradient = any(ctx.needs_input_grad)
-        if wants_gradient:
-            d_features, d_weight, d_bias = (torch.zeros_like(t) for t in (features, weight, bias))
+        gradients = (
+            [torch.zeros_like(t) for t in (features, weight, bias)] if any(ctx.needs_input_grad) else []
+        )
         for start in range(0, rows, ROWS):
             x, y = features[start : start + ROWS], targets[start : start + ROWS, None]
             scores = torch.log_softmax(torch.addmm(bias, x, weight.t()), 1)
             total -= scores.gather(1, y).sum(dtype=torch.float64)
-            if wants_gradient:
+            if gradients:
+                d_features, d_weight, d_bias = gradients
                 d_logits = scores.exp_()
                 d_logits.scatter_add_(1, y, d_logits.new_full((1, 1), -1.0).expand_as(y))
                 d_logits /= rows
                 torch.mm(d_logits, weight, out=d_features[start : start + ROWS])
                 d_weight.addmm_(d_logits.t(), x)
                 d_bias += d_logits.sum(0)
-        if wants_gradient:
-            ctx.save_for_backward(d_features, d_weight, d_bias)
+        ctx.save_for_backward(*gradients)
         return (total / max(rows, 1)).to(features.dtype)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore
         # The gradients are scaled in place: nobody else holds them, and the weight's is large.
-        return (*(gradient.mul_(grads[0]) for gradient in ctx.saved_tensors), None)
+        return (*(gradient.mul_(grad_outputs[0]) for gradient in ctx.saved_tensors), None)

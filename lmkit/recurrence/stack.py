@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import cast
 
-import torch
 from torch import Tensor, nn
 
 from lmkit.options import Chosen, choose

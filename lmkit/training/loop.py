@@ -35,7 +35,7 @@ class TrainState:
     """Validations since the best one."""
 
 
-class Diverged(LmkitError):
+class DivergedError(LmkitError):
     """The loss is no longer a number."""
 
 
@@ -83,7 +83,7 @@ class Trainer:
     def run(self, stop_after: int | None = None) -> TrainState:
         """Train until a limit, `stop_after` steps in all, or a request to stop; the state that was reached.
 
-        Raises Diverged when the loss is not finite; the best weights kept so far stay kept.
+        Raises DivergedError when the loss is not finite; the best weights kept so far stay kept.
         """
         self._started, self._before = time.perf_counter(), self.state.seconds
         self.reporter.start(self.total_steps, f"training for {self._limits()}")
@@ -143,7 +143,7 @@ class Trainer:
         )
         value = float(loss.detach())
         if not math.isfinite(value):
-            raise Diverged(
+            raise DivergedError(
                 f"the loss became {value} at step {self.state.step + 1}: the weights of the best validation are kept; "
                 f"try a lower --learning-rate than {peak_rate(options):g} or a smaller --clip-norm"
             )

@@ -11,7 +11,7 @@ import torch
 
 from lmkit import recipe as recipes
 from lmkit import runs
-from lmkit.contracts import Encoder, LanguageModel, Tokenizer
+from lmkit.contracts import LanguageModel, Tokenizer
 from lmkit.corpus.readers import Line, Text
 from lmkit.corpus.scripts import ScriptCounter
 from lmkit.corpus.split import hold_out
@@ -86,8 +86,8 @@ def train_recipe(
     corpus = read_corpus(recipe, reporter)
     recipe = replace(recipe, tokenizer=corpus.tokenizer_choice)
     torch.manual_seed(recipe.train.seed)
-    model = target(recipe.model.options, corpus.tokenizer.vocabulary)
-    if isinstance(model, torch.nn.Module):
+    model: LanguageModel = target(recipe.model.options, corpus.tokenizer.vocabulary)
+    if isinstance(model, NeuralLanguageModel):
         model.to(device)
     runs.begin(directory, overwrite=overwrite)
     try:
@@ -174,9 +174,7 @@ def choose_tokenizer(text: Iterable[Line]) -> Chosen:
 class Saver:
     """Keeps the best weights: files first, lmkit.json last, each put in place by a rename."""
 
-    def __init__(
-        self, directory: Path, recipe: Recipe, corpus: Corpus, model: LanguageModel | Encoder
-    ) -> None:
+    def __init__(self, directory: Path, recipe: Recipe, corpus: Corpus, model: LanguageModel) -> None:
         self.directory = directory
         self.recipe = recipe
         self.corpus = corpus
@@ -184,7 +182,6 @@ class Saver:
 
     def keep(self, training: dict[str, Any]) -> None:
         """Save the model as it is now."""
-        assert isinstance(self.model, LanguageModel)
         staging = self.directory / ".saving"
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir()

@@ -16,7 +16,6 @@ from lmkit.options import Chosen
 from lmkit.plugins import Plugin
 
 # Chosen is a name that ruff does not know to be immutable.
-# ruff: noqa: RUF009
 
 
 @dataclass(frozen=True)

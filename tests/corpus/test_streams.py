@@ -1,6 +1,7 @@
 """Parallel streams: every token is a target once, and states start anew where the policy says."""
 
 import logging
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ VOCABULARY = Vocabulary(START, 0, 1, "test")
 def store(*lengths: int) -> TokenStore:
     """Lines of the given lengths; tokens count up, so that each is known by its place."""
     ends = np.cumsum([0, *lengths])
-    return TokenStore.from_lines([np.arange(a, b) for a, b in zip(ends, ends[1:], strict=False)], VOCABULARY)
+    return TokenStore.from_lines([np.arange(a, b) for a, b in pairwise(ends)], VOCABULARY)
 
 
 def test_an_epoch_is_the_corpus_cut_into_streams():

@@ -6,16 +6,16 @@ import math
 import pytest
 import torch
 
+from lmkit.contracts import Vocabulary
 from lmkit.corpus.store import TokenStore
 from lmkit.corpus.streams import Streams
 from lmkit.options import choose
 from lmkit.recurrence.model import RecurrentLanguageModel
-from lmkit.training.loop import Diverged, Trainer
+from lmkit.training.loop import DivergedError, Trainer
 from lmkit.training.metrics import Metrics
 from lmkit.training.optimiser import make_optimiser, rate_factor
 from lmkit.training.options import TrainOptions
 from lmkit.training.report import Silent
-from lmkit.contracts import Vocabulary
 
 VOCABULARY = Vocabulary(8, 0, 1, "test")
 
@@ -105,7 +105,7 @@ def test_a_loss_that_is_no_number_stops_training(tmp_path):
     run.run(stop_after=2)
     with torch.no_grad():
         run.model.output.bias.fill_(math.nan)
-    with pytest.raises(Diverged, match="nan at step 3"):
+    with pytest.raises(DivergedError, match="nan at step 3"):
         run.run()
 
 
