@@ -1,6 +1,6 @@
 """The Python side of the commands: train, load, score, generate."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -12,16 +12,19 @@ from lmkit.corpus.readers import Line, Text
 from lmkit.devices import pick_device
 from lmkit.errors import ModelError, UsageError
 from lmkit.evaluation import score as scoring
+from lmkit.evaluation.records import LineRecords, Record
 from lmkit.evaluation.signature import signature
+from lmkit.evaluation.surprisal import surprisals
 from lmkit.generation import Continuation, continue_text
 from lmkit.options import Chosen, choose, fields_of
 from lmkit.recipe import DEFAULT_MODEL, as_table, build, long_form
 from lmkit.specs import NoOptions
 from lmkit.training.options import TrainOptions
 from lmkit.training.report import Reporter, Silent
+from lmkit.training.resume import resume_run
 from lmkit.training.run import train_recipe
 
-__all__ = ["Model", "load", "train"]
+__all__ = ["Model", "load", "resume_run", "train", "train_recipe"]
 
 
 class Model:
@@ -70,6 +73,30 @@ class Model:
             batch_size=batch_size,
         )
 
+    def surprisal(
+        self,
+        text: str | Sequence[str],
+        by: str = "word",
+        *,
+        spans: Iterable[tuple[int, int, int]] | None = None,
+        entropy: bool = False,
+        rank: bool = False,
+        batch_size: int = 32,
+    ) -> list[Record]:
+        """The surprisal in bits of each word, token, char, line or span of a text, or of lines, in memory.
+
+        spans: (line from 1, start, end) for by="span". See `lmkit.evaluation.surprisal.surprisals`.
+        """
+        lines = Text.from_lines(text.split("\n") if isinstance(text, str) else text)
+        found = self.surprisal_text(lines, by, spans=spans, entropy=entropy, rank=rank, batch_size=batch_size)
+        return [record for line in found for record in line.records()]
+
+    def surprisal_text(
+        self, text: Iterable[Line], by: str = "word", **settings: Any
+    ) -> Iterator[LineRecords]:
+        """The same for text from files, line by line as it is read: `surprisal_text(Text(["test.txt"], ...))`."""
+        return surprisals(self.causal, self.tokenizer, text, by, normalized=self.run.normalized, **settings)
+
     def generate(
         self,
         prompt: str = "",
@@ -97,12 +124,13 @@ class Model:
         )
 
 
-def load(directory: str | Path, *, device: str = "auto") -> Model:
+def load(directory: str | Path, *, device: str = "auto", allow_nonfinite: bool = False) -> Model:
     """The model in a run's directory, ready to score and generate.
 
+    allow_nonfinite: load it even when NaN or an infinity is among its weights.
     Raises ModelError when the directory is no sound model, PluginError when it needs a plugin that is missing.
     """
-    run = runs.load_run(Path(directory))
+    run = runs.load_run(Path(directory), allow_nonfinite=allow_nonfinite)
     move = getattr(run.model, "to", None)
     if move is not None:
         move(pick_device(device))

@@ -19,10 +19,12 @@ from lmkit.cli.dynamic import (
     pick,
 )
 from lmkit.corpus.options import DataOptions
-from lmkit.errors import UsageError
+from lmkit.errors import CheckpointError, UsageError
 from lmkit.plugins import registry
 from lmkit.recipe import DEFAULT_MODEL, as_table, build, read_recipe
 from lmkit.training.options import TrainOptions
+
+RECIPE = "recipe.toml"
 
 WORD = "lmkit:word"
 """The tokenizer whose options stand for the tokenizer's while none is named."""
@@ -30,7 +32,8 @@ WORD = "lmkit:word"
 
 def sections(given: Mapping[str, str]) -> list[Section]:
     """What the line so far makes of the options: training, data, model, its cell, tokenizer."""
-    tables = read_recipe(given["recipe"]) if "recipe" in given else {}
+    path = recipe_path(given.get("recipe"), given.get("resume"))
+    tables = {} if path is None else read_recipe(path)
     found = [
         Section("Options of training", ("train",), TrainOptions, as_table(tables.get("train", {}), "train")),
         Section("Options of the data", ("data",), DataOptions, as_table(tables.get("data", {}), "data")),
@@ -49,6 +52,18 @@ def sections(given: Mapping[str, str]) -> list[Section]:
     elif any(part.long_name == WORD for part in registry().parts("tokenizer")):
         found += part_sections("tokenizer", {"name": WORD}, given, ("tokenizer",), shown=named, implied=True)
     return found
+
+
+def recipe_path(recipe: str | None, resume: str | None) -> Path | None:
+    """The file with the settings to start from: --recipe's, or that of the run to resume."""
+    if resume is None:
+        return None if recipe is None else Path(recipe)
+    if recipe is not None:
+        raise UsageError("--resume takes the recipe of its run; leave --recipe out")
+    path = Path(resume) / RECIPE
+    if not path.is_file():
+        raise CheckpointError(f"{resume} holds no run to resume (no {RECIPE}): give the directory of a run")
+    return path
 
 
 def note() -> str:
@@ -77,6 +92,9 @@ def _check_cell(given: Mapping[str, str]) -> None:
 @click.argument("data", nargs=-1)
 @click.option("--recipe", metavar="FILE", help="Start from the settings of this TOML file; flags beat it.")
 @click.option(
+    "--resume", metavar="RUN", help="Go on with the run in this directory from its newest checkpoint."
+)
+@click.option(
     "--model", metavar="NAME", help=f"The model, or a cell for the recurrent one (default {DEFAULT_MODEL})."
 )
 @click.option("--tokenizer", metavar="NAME", help="How text becomes tokens (default: the text decides).")
@@ -100,6 +118,7 @@ def command(
     ctx: click.Context,
     data: tuple[str, ...],
     recipe: str | None,
+    resume: str | None,
     model: str | None,
     tokenizer: str | None,
     valid: tuple[str, ...],
@@ -112,20 +131,26 @@ def command(
 
     Without DATA it is the built-in `pydocs`, the English of the Python that runs lmkit.
     """
-    tables: dict[str, Any] = {**(read_recipe(recipe) if recipe else {}), **collected(ctx)}
+    path = recipe_path(recipe, resume)
+    tables: dict[str, Any] = {**(read_recipe(path) if path else {}), **collected(ctx)}
     if data:
         tables["data"]["train"] = list(data)
     if valid:
         tables["data"]["valid"] = list(valid)
-    settings = build(tables, source=recipe)
+    settings = build(tables, source=path)
+    if resume is not None and (out is not None or overwrite):
+        raise UsageError("--resume goes on in the run's own directory; leave --out and --overwrite out")
 
     from lmkit import api
 
     reporter = console.TrainReporter()
     try:
-        run = api.train_recipe(
-            settings, out=out, overwrite=overwrite, stop_after=stop_after, reporter=reporter
-        )
+        if resume is not None:
+            run = api.resume_run(Path(resume), settings, stop_after=stop_after, reporter=reporter)
+        else:
+            run = api.train_recipe(
+                settings, out=out, overwrite=overwrite, stop_after=stop_after, reporter=reporter
+            )
     finally:
         reporter.finish()
     if as_json:

@@ -12,10 +12,12 @@ from lmkit.corpus.streams import Streams
 from lmkit.errors import LmkitError
 from lmkit.recurrence import NeuralLanguageModel
 from lmkit.states import State
+from lmkit.training.checkpoint import Checkpoints
 from lmkit.training.metrics import Metrics
 from lmkit.training.optimiser import make_optimiser, peak_rate, rate_factor
 from lmkit.training.options import TrainOptions
 from lmkit.training.report import Reporter
+from lmkit.training.snapshot import snapshot
 
 DEFAULT_EPOCHS = 10
 VALIDATION_SHARE = 20
@@ -33,6 +35,8 @@ class TrainState:
     best_step: int = 0
     worse: int = 0
     """Validations since the best one."""
+    validated: int = 0
+    """The step of the last validation."""
 
 
 class DivergedError(LmkitError):
@@ -44,7 +48,7 @@ class Trainer:
 
     validate: the mean loss in nats over the validation text, or None without one.
     keep_best: called when validation is better than ever before, with the weights to keep in the model.
-    stop_requested: asked after every step; True ends training early.
+    checkpoints: where the state is saved now and then; None: nowhere.
     """
 
     def __init__(
@@ -58,7 +62,7 @@ class Trainer:
         keep_best: Callable[[], None],
         metrics: Metrics,
         reporter: Reporter,
-        stop_requested: Callable[[], bool] = lambda: False,
+        checkpoints: Checkpoints | None = None,
     ) -> None:
         self.model = model
         self.streams = streams
@@ -67,61 +71,52 @@ class Trainer:
         self.keep_best = keep_best
         self.metrics = metrics
         self.reporter = reporter
-        self.stop_requested = stop_requested
+        self.checkpoints = checkpoints
         self.optimiser = make_optimiser(model, options)
         self.state = TrainState()
         self.hidden: State = model.blank_state(streams.batch_size)
         self.total_steps = total_steps(self.options, streams.steps_per_epoch)
-        self.valid_every = options.valid_every or min(
-            streams.steps_per_epoch,
-            -(-VALIDATION_SHARE * validation_tokens // (streams.batch_size * streams.bptt))
-            or streams.steps_per_epoch,
-        )
+        self.valid_every = options.valid_every or default_valid_every(streams, validation_tokens)
         self._before = 0.0
         self._started = 0.0
 
-    def run(self, stop_after: int | None = None) -> TrainState:
+    def run(
+        self, stop_after: int | None = None, stop_requested: Callable[[], bool] = lambda: False
+    ) -> TrainState:
         """Train until a limit, `stop_after` steps in all, or a request to stop; the state that was reached.
 
+        Only a limit ends with a validation: a training that stops early can go on as if it had not stopped.
         Raises DivergedError when the loss is not finite; the best weights kept so far stay kept.
         """
         self._started, self._before = time.perf_counter(), self.state.seconds
         self.reporter.start(self.total_steps, f"training for {self._limits()}")
-        seen, since = 0, self._started
-        while not self._over() and self.state.step != stop_after and not self.stop_requested():
+        speed = Speed()
+        while not self.over() and self.state.step != stop_after and not stop_requested():
             loss, grad_norm, rate, tokens = self._step()
-            seen += tokens
-            now = time.perf_counter()
-            self.state = replace(
-                self.state, step=self.state.step + 1, seconds=self._before + now - self._started
-            )
-            self.reporter.step(
-                self.state.step,
-                tokens=tokens,
-                loss=loss,
-                grad_norm=grad_norm,
-                learning_rate=rate,
-                tokens_per_second=seen / max(now - since, 1e-9),
-                seconds_left=self._seconds_left(),
-            )
-            if self.state.step % self.options.log_every == 0 or self.state.step == 1:
-                self.metrics.write(
-                    step=self.state.step,
-                    epoch=round(self.state.step / self.streams.steps_per_epoch, 4),
-                    loss=loss,
-                    grad_norm=grad_norm,
-                    learning_rate=rate,
-                    tokens_per_second=round(seen / max(now - since, 1e-9), 1),
-                    seconds=round(self.state.seconds, 2),
-                )
+            speed.add(tokens)
+            self.state = replace(self.state, step=self.state.step + 1, seconds=self._clock())
+            self._report(loss, grad_norm, rate, tokens, speed)
             if self.state.step % self.valid_every == 0:
                 self._validate()
-                # Rates are of training alone.
-                seen, since = 0, time.perf_counter()
-        if self.state.step != stop_after and self.state.step % self.valid_every:
+                speed = Speed()
+            if self.checkpoints and self.checkpoints.due(self.state.step):
+                self.checkpoints.save(snapshot(self))
+                speed = Speed()
+        if self.over() and self.state.validated != self.state.step:
             self._validate()
+        if self.checkpoints:
+            self.checkpoints.save(snapshot(self), last=True)
         self.reporter.finish()
         return self.state
+
+    def over(self) -> bool:
+        """Whether a limit has ended the training."""
+        patience = self.options.patience
+        return (
+            (self.total_steps is not None and self.state.step >= self.total_steps)
+            or (self.options.max_time is not None and self.state.seconds >= self.options.max_time)
+            or (patience is not None and self.state.worse >= patience)
+        )
 
     def _step(self) -> tuple[float, float, float, int]:
         """One update; loss, norm of the gradient before clipping, learning rate and tokens read."""
@@ -154,6 +149,7 @@ class Trainer:
         return value, float(norm), rate, window.targets.numel()
 
     def _validate(self) -> None:
+        self.state = replace(self.state, validated=self.state.step)
         if self.validate is None:
             self.keep_best()
             return
@@ -168,7 +164,7 @@ class Trainer:
             self.state = replace(
                 self.state, worse=self.state.worse + 1, rate_divisor=self.state.rate_divisor * divisor
             )
-        self.state = replace(self.state, seconds=self._before + time.perf_counter() - self._started)
+        self.state = replace(self.state, seconds=self._clock())
         self.metrics.write(
             step=self.state.step,
             valid_loss=loss,
@@ -178,18 +174,36 @@ class Trainer:
         )
         self.reporter.validation(self.state.step, loss, best)
 
+    def _report(self, loss: float, grad_norm: float, rate: float, tokens: int, speed: "Speed") -> None:
+        step = self.state.step
+        self.reporter.step(
+            step,
+            tokens=tokens,
+            loss=loss,
+            grad_norm=grad_norm,
+            learning_rate=rate,
+            tokens_per_second=speed.tokens_per_second,
+            seconds_left=self._seconds_left(),
+        )
+        if step % self.options.log_every == 0 or step == 1:
+            self.metrics.write(
+                step=step,
+                epoch=round(step / self.streams.steps_per_epoch, 4),
+                loss=loss,
+                grad_norm=grad_norm,
+                learning_rate=rate,
+                tokens_per_second=round(speed.tokens_per_second, 1),
+                seconds=round(self.state.seconds, 2),
+            )
+
+    def _clock(self) -> float:
+        """Seconds of training so far, over all the processes that a resumed run has had."""
+        return self._before + time.perf_counter() - self._started
+
     def _progress(self) -> float:
         """The share of the training that is done, by whichever limit is nearest."""
         by_time = self.state.seconds / self.options.max_time if self.options.max_time else 0.0
         return max((self.state.step + 0.5) / self.total_steps if self.total_steps else 0.0, by_time)
-
-    def _over(self) -> bool:
-        patience = self.options.patience
-        return (
-            (self.total_steps is not None and self.state.step >= self.total_steps)
-            or (self.options.max_time is not None and self.state.seconds >= self.options.max_time)
-            or (patience is not None and self.state.worse >= patience)
-        )
 
     def _seconds_left(self) -> float | None:
         limits = []
@@ -207,6 +221,27 @@ class Trainer:
         if self.options.max_time:
             parts.append(f"{self.options.max_time:g} seconds")
         return " or ".join(parts)
+
+
+class Speed:
+    """Tokens a second of training alone: begun anew after each validation and checkpoint."""
+
+    def __init__(self) -> None:
+        self._begun = time.perf_counter()
+        self._tokens = 0
+
+    def add(self, tokens: int) -> None:
+        self._tokens += tokens
+
+    @property
+    def tokens_per_second(self) -> float:
+        return self._tokens / max(time.perf_counter() - self._begun, 1e-9)
+
+
+def default_valid_every(streams: Streams, validation_tokens: int) -> int:
+    """Steps between validations: an epoch, or fewer where validation is short beside what is trained on."""
+    wanted = -(-VALIDATION_SHARE * validation_tokens // (streams.batch_size * streams.bptt))
+    return min(streams.steps_per_epoch, wanted or streams.steps_per_epoch)
 
 
 def with_limits(options: TrainOptions) -> TrainOptions:

@@ -10,6 +10,17 @@ class Metrics:
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    @property
+    def size(self) -> int:
+        """Bytes written so far: what a checkpoint remembers."""
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    def cut(self, size: int) -> None:
+        """Forget what was written after `size` bytes: a resumed run writes it again."""
+        if self.size > size:
+            with self.path.open("rb+") as file:
+                file.truncate(size)
+
     def write(self, **record: object) -> None:
         """Append one record."""
         with self.path.open("a", encoding="utf-8") as file:

@@ -34,6 +34,10 @@ class TrainOptions:
         min=1,
     )
     patience: int | None = option(None, "stop after so many validations without improvement", min=1)
+    save_every: int | None = option(
+        None, "steps between checkpoints (default: about every five minutes)", min=1
+    )
+    keep: int = option(2, "checkpoints that are kept", min=1, max=1000)
     log_every: int = option(20, "steps between lines of metrics.jsonl", min=1)
     seed: int = option(0, "seed of everything drawn by chance", min=0, max=2**63 - 1)
     device: str = option("auto", "cpu, cuda, cuda:1, mps ... (auto: a GPU when there is one)")

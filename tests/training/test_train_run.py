@@ -7,8 +7,9 @@ import pytest
 import lmkit
 from lmkit import recipe as recipes
 from lmkit.errors import DataError, UsageError
-from lmkit.training import run as training
 from lmkit.training.report import Silent
+from lmkit.training.run import train_recipe
+from lmkit.training.text import with_defaults
 
 SMALL = {"hidden_size": 8, "max_steps": 6, "batch_size": 2, "bptt": 8, "min_count": 1}
 
@@ -27,8 +28,8 @@ def train(text, out, **options):
 def test_a_run_is_a_directory_that_loads(tmp_path, text):
     """Recipe, tokenizer, weights, metrics and manifest are there, and the loaded model scores as the trained one."""
     model = train(text, tmp_path / "run")
-    assert {p.name for p in (tmp_path / "run").iterdir()} == {
-        "lmkit.json", "metrics.jsonl", "model.safetensors", "recipe.toml", "tokenizer",
+    assert {p.name for p in (tmp_path / "run").iterdir() if not p.name.startswith(".")} == {
+        "checkpoints", "lmkit.json", "metrics.jsonl", "model.safetensors", "recipe.toml", "tokenizer",
     }  # fmt: skip
     again = lmkit.load(tmp_path / "run")
     assert again.score("the cat").log_prob == model.score("the cat").log_prob
@@ -42,7 +43,7 @@ def test_its_recipe_repeats_it(tmp_path, text):
     """Training from the recipe that a run wrote gives the same weights."""
     first = train(text, tmp_path / "a", seed=3)
     recipe = recipes.build(recipes.read_recipe(tmp_path / "a" / "recipe.toml"))
-    training.train_recipe(recipe, out=tmp_path / "b", reporter=Silent())
+    train_recipe(recipe, out=tmp_path / "b", reporter=Silent())
     assert lmkit.load(tmp_path / "b").score("the dog").log_prob == first.score("the dog").log_prob
 
 
@@ -92,9 +93,9 @@ def test_unknown_options_are_named_with_a_suggestion(tmp_path, text):
 
 def test_no_data_named_means_pydocs_for_two_minutes():
     """The first command of a new user needs no text; a limit that is given stands."""
-    plain = training.with_defaults(recipes.build({}))
+    plain = with_defaults(recipes.build({}))
     assert plain.train_paths == ("pydocs",)
     assert plain.train.max_time == 120
-    assert training.with_defaults(recipes.build({"train": {"max_epochs": 1}})).train.max_time is None
-    named = training.with_defaults(recipes.build({"data": {"train": ["x.txt"]}}))
+    assert with_defaults(recipes.build({"train": {"max_epochs": 1}})).train.max_time is None
+    named = with_defaults(recipes.build({"data": {"train": ["x.txt"]}}))
     assert named.train.max_time is None

@@ -1,0 +1,200 @@
+"""Checkpoints on disk: written so that a crash at any moment leaves the ones before intact, and checked when read."""
+
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from lmkit.errors import CheckpointError, LmkitError
+from lmkit.runs import CHECKPOINTS, read_json, sha256
+
+FORMAT = 1
+STATE = "state.json"
+DIGESTS = "manifest.json"
+SECONDS = 300.0
+"""By default a checkpoint is written when the last is so old."""
+
+CRASH_POINTS = ("begun", "tensors", "state", "manifest", "flushed", "renamed", "pruned")
+"""The moments of a save at which tests kill the process: after each, in this order."""
+
+DAMAGE = (LmkitError, OSError, SafetensorError, KeyError, TypeError, ValueError)
+"""What reading a damaged checkpoint may raise."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything that training needs to go on to the last bit.
+
+    tensors: groups ("model", "optimiser", "hidden", "random") of tensors by name. facts: what JSON can hold.
+    """
+
+    step: int
+    tensors: dict[str, dict[str, Tensor]]
+    facts: dict[str, Any]
+
+
+class Checkpoints:
+    """The checkpoints of a run: the newest `keep` of them."""
+
+    def __init__(
+        self, directory: Path, *, keep: int, every: int | None, facts: dict[str, Any] | None = None
+    ) -> None:
+        """every: steps between checkpoints; None: about five minutes. facts: what each checkpoint also says."""
+        self.folder = directory / CHECKPOINTS
+        self.keep = keep
+        self.every = every
+        self.facts = facts or {}
+        self._saved_at = time.monotonic()
+
+    def due(self, step: int) -> bool:
+        """Whether a checkpoint should be written after this step."""
+        if self.every is not None:
+            return step % self.every == 0
+        return time.monotonic() - self._saved_at >= SECONDS
+
+    def save(self, snapshot: Snapshot, *, last: bool = False) -> None:
+        """Write a checkpoint and remove the oldest ones.
+
+        When the disk is full the ones before stay, with a warning, and the next save tries again; CheckpointError
+        if this is the last one of the run.
+        """
+        self._saved_at = time.monotonic()
+        try:
+            self._write(snapshot)
+        except OSError as error:
+            shutil.rmtree(self._hidden(snapshot.step), ignore_errors=True)
+            reason = error.strerror or error
+            message = f"{self.folder}: the checkpoint of step {snapshot.step} cannot be written ({reason})"
+            if last:
+                raise CheckpointError(
+                    f"{message}: make room, then go on from the one before with --resume"
+                ) from error
+            log.warning("%s: the ones before are intact; it is tried again", message)
+
+    def newest(self) -> Snapshot:
+        """The newest checkpoint that is whole, with a warning for each that is not; CheckpointError if none is."""
+        folders = self._all()
+        if not folders:
+            raise CheckpointError(f"{self.folder.parent} has no checkpoint to resume from; train it anew")
+        for folder in reversed(folders):
+            try:
+                return read(folder)
+            except DAMAGE as error:
+                log.warning("%s is damaged (%s); the one before it is taken", folder, error)
+        raise CheckpointError(
+            f"{self.folder}: every checkpoint is damaged; restore one, or train anew with --overwrite"
+        )
+
+    def _write(self, snapshot: Snapshot) -> None:
+        self.folder.mkdir(exist_ok=True)
+        hidden, final = self._hidden(snapshot.step), self.folder / f"step-{snapshot.step:09d}"
+        if final.exists():
+            if is_whole(final):
+                return  # the same state, saved before an interruption at this very step
+            shutil.rmtree(final)
+        shutil.rmtree(hidden, ignore_errors=True)
+        hidden.mkdir()
+        crash_point("begun")
+        digests = {}
+        for group, tensors in snapshot.tensors.items():
+            path = hidden / f"{group}.safetensors"
+            save_file({name: t.detach().contiguous().cpu() for name, t in tensors.items()}, path)
+            digests[path.name] = _flush(path)
+        crash_point("tensors")
+        facts = {
+            "format": FORMAT,
+            "step": snapshot.step,
+            "groups": list(snapshot.tensors),
+            **self.facts,
+            **snapshot.facts,
+        }
+        (hidden / STATE).write_text(json.dumps(facts, indent=1), encoding="utf-8")
+        digests[STATE] = _flush(hidden / STATE)
+        crash_point("state")
+        # The digests come last: a folder without them is no checkpoint.
+        (hidden / DIGESTS).write_text(json.dumps(digests, indent=1), encoding="utf-8")
+        _flush(hidden / DIGESTS)
+        crash_point("manifest")
+        sync_folder(hidden)
+        crash_point("flushed")
+        hidden.rename(final)
+        sync_folder(self.folder)
+        crash_point("renamed")
+        for folder in self._all()[: -self.keep]:
+            shutil.rmtree(folder)
+        crash_point("pruned")
+
+    def _hidden(self, step: int) -> Path:
+        return self.folder / f".step-{step:09d}"
+
+    def _all(self) -> list[Path]:
+        """The folders of finished checkpoints, oldest first."""
+        return sorted(self.folder.glob("step-*"))
+
+
+def read(folder: Path) -> Snapshot:
+    """A checkpoint whose every file is what its digests say; an error of any kind if it is not."""
+    for name, digest in read_json(folder / DIGESTS).items():
+        if Path(name).name != name or sha256(folder / name) != digest:
+            raise CheckpointError(f"{name} is not what was saved")
+    facts = read_json(folder / STATE)
+    if facts["format"] != FORMAT:
+        raise CheckpointError(f"it has format {facts['format']}, this lmkit reads {FORMAT}")
+    tensors = {}
+    for group in facts["groups"]:
+        with safetensors.safe_open(folder / f"{Path(group).name}.safetensors", "pt") as file:
+            # Copies, because what is mapped from a file is not aligned as torch's own memory is, and a matrix
+            # product may round otherwise for it.
+            tensors[group] = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (not a dict)
+    return Snapshot(facts["step"], tensors, facts)
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a checkpoint can be read."""
+    try:
+        read(folder)
+    except DAMAGE:
+        return False
+    return True
+
+
+def differences(then: dict[str, Any], now: dict[str, Any], where: str = "") -> Iterator[str]:
+    """One line for each setting that differs between two tables."""
+    for name in sorted(then.keys() | now.keys()):
+        before, after = then.get(name), now.get(name)
+        if isinstance(before, dict) and isinstance(after, dict):
+            yield from differences(before, after, f"{where}{name}.")
+        elif before != after:
+            yield f"{where}{name} was {before!r}, now {after!r}"
+
+
+def crash_point(name: str) -> None:
+    """A moment of the save that tests can interrupt; nothing happens here."""
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the entries of a folder last."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _flush(path: Path) -> str:
+    """Write a file through to the disk; its SHA-256."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+    return sha256(path)

@@ -1,0 +1,88 @@
+"""`--resume`: going on with a run as if it had never stopped."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from lmkit import recipe as recipes
+from lmkit import runs
+from lmkit.contracts import Tokenizer
+from lmkit.errors import CheckpointError, listed
+from lmkit.recipe import Recipe
+from lmkit.recurrence import NeuralLanguageModel
+from lmkit.training import checkpoint
+from lmkit.training.checkpoint import Checkpoints
+from lmkit.training.report import Reporter
+from lmkit.training.run import Saver, TrainedRun, make_trainer, prepare, run_lock, run_trainer, summary
+from lmkit.training.snapshot import machine, restore
+from lmkit.training.text import open_texts, store_corpus
+
+log = logging.getLogger(__name__)
+
+FREE = frozenset(f"train.{name}" for name in ("device", "threads", "log_every", "save_every", "keep"))
+"""Settings that a resumed run may change without changing its result past the last bits."""
+LIMITS = frozenset(f"train.{name}" for name in ("max_epochs", "max_steps", "max_time", "patience"))
+"""Settings that it may change, but which then end it elsewhere."""
+
+
+def resume_run(
+    directory: Path, recipe: Recipe, *, stop_after: int | None = None, reporter: Reporter
+) -> TrainedRun:
+    """Go on with the run in `directory` from its newest whole checkpoint.
+
+    recipe: the run's own (`read_run_recipe`), where only settings of FREE or LIMITS may have been changed.
+    With everything else the same, the result is that of a run that never stopped, to the last bit on a CPU;
+    where it cannot be, a warning says why. Raises CheckpointError with all the differences that forbid it.
+    """
+    if not directory.is_dir():
+        raise CheckpointError(f"{directory} does not exist: --resume takes the directory of a run")
+    with run_lock(directory):
+        checkpoints = Checkpoints(directory, keep=recipe.train.keep, every=recipe.train.save_every)
+        saved = checkpoints.newest()
+        check_same_recipe(saved.facts["recipe"], recipes.to_tables(recipe))
+        device = prepare(recipe)
+        text, valid = open_texts(recipe)
+        choice = recipe.tokenizer
+        assert choice is not None
+        tokenizer: Tokenizer = choice.load().load(directory / runs.TOKENIZER, choice.options)
+        corpus = store_corpus(text, valid, tokenizer, choice, reporter)
+        problems = [
+            f"{name} was {before[:12]}, now {after[:12]}"
+            for name, before, after in (
+                (name, saved.facts["fingerprints"].get(name, "none"), now)
+                for name, now in corpus.fingerprints().items()
+            )
+            if before != after
+        ]
+        if problems:
+            raise CheckpointError(
+                f"{directory}: the text or the tokenizer is not what it was trained on: {listed(problems)}"
+            )
+        model: NeuralLanguageModel = recipe.model.load()(recipe.model.options, tokenizer.vocabulary).to(
+            device
+        )
+        recipes.write(recipe, directory / runs.RECIPE)
+        saver = Saver(directory, recipe, corpus, model)
+        trainer = make_trainer(model, recipe, corpus, saver, reporter)
+        restore(trainer, saved)
+        for difference in checkpoint.differences(saved.facts["machine"], machine(model)):
+            log.warning(
+                "the result may differ in the last bits from a run that never stopped: %s", difference
+            )
+        reporter.message(f"resuming {directory} at step {saved.step}")
+        figures = run_trainer(trainer, saver, stop_after)
+    return TrainedRun(directory, summary(directory, recipe, corpus, model, figures))
+
+
+def check_same_recipe(then: dict[str, Any], now: dict[str, Any]) -> None:
+    """CheckpointError for settings that a resumed run cannot change; a warning for those that end it elsewhere."""
+    changed = list(checkpoint.differences(then, now))
+    names = {line: line.partition(" ")[0] for line in changed}
+    forbidden = [line for line in changed if names[line] not in FREE | LIMITS]
+    if forbidden:
+        raise CheckpointError(
+            f"a run is resumed with the settings it began with: {listed(forbidden)}; leave them out, or train anew"
+        )
+    for line in changed:
+        if names[line] in LIMITS:
+            log.warning("%s: the result is not that of a run that never stopped", line)

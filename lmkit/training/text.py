@@ -1,0 +1,86 @@
+"""The text of a run: what is read, what is held out, which tokenizer, and the ids that come of it."""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from lmkit.contracts import Tokenizer
+from lmkit.corpus.readers import Line, Text, TextLike
+from lmkit.corpus.scripts import ScriptCounter
+from lmkit.corpus.split import hold_out
+from lmkit.corpus.store import TokenStore
+from lmkit.options import Chosen, choose
+from lmkit.recipe import Recipe
+from lmkit.training.report import Reporter
+
+log = logging.getLogger(__name__)
+
+DEFAULT_DATA = "pydocs"
+DEFAULT_SECONDS = 120.0
+"""How long the first run trains when neither data nor a limit is named: a look, not a result."""
+SCRIPT_SAMPLE = 5000
+"""Lines read to choose a tokenizer."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The text of a run as ids."""
+
+    tokenizer: Tokenizer
+    tokenizer_choice: Chosen
+    train: TokenStore
+    valid: TokenStore | None
+    description: str
+
+    def fingerprints(self) -> dict[str, str]:
+        """What a resumed run must find again."""
+        found = {"tokenizer": self.tokenizer.vocabulary.fingerprint, "train": self.train.fingerprint}
+        return found if self.valid is None else {**found, "valid": self.valid.fingerprint}
+
+
+def with_defaults(recipe: Recipe) -> Recipe:
+    """The recipe with the data of the first run, and its time, when no data is named."""
+    if recipe.train_paths:
+        return recipe
+    train = recipe.train
+    if train.max_epochs is None and train.max_steps is None and train.max_time is None:
+        train = replace(train, max_time=DEFAULT_SECONDS)
+        log.info(
+            "no data named: the documentation of this Python (%s), for %g seconds; "
+            "name a text file or --max-time for more",
+            DEFAULT_DATA,
+            DEFAULT_SECONDS,
+        )
+    return replace(recipe, train_paths=(DEFAULT_DATA,), train=train)
+
+
+def open_texts(recipe: Recipe) -> tuple[TextLike, TextLike | None]:
+    """The training text of a recipe, and its validation text: a part that is held out when none is named."""
+    text = Text(recipe.train_paths, recipe.data)
+    return (text, Text(recipe.valid_paths, recipe.data)) if recipe.valid_paths else hold_out(text)
+
+
+def store_corpus(
+    text: TextLike, valid: TextLike | None, tokenizer: Tokenizer, choice: Chosen, reporter: Reporter
+) -> Corpus:
+    """Both texts as ids."""
+    train = TokenStore.build(text, tokenizer, progress=reporter)
+    held_out = TokenStore.build(valid, tokenizer, progress=reporter) if valid else None
+    reporter.message(
+        f"{text.describe()}: {train.num_tokens:,} tokens of {tokenizer.vocabulary.size:,} kinds "
+        f"({choice.name.rpartition(':')[2]})"
+        + (f", {held_out.num_tokens:,} for validation" if held_out else ", no validation")
+    )
+    return Corpus(tokenizer, choice, train, held_out, text.describe())
+
+
+def choose_tokenizer(text: Iterable[Line]) -> Chosen:
+    """Words where the text separates them by spaces, characters where it does not."""
+    scripts = ScriptCounter()
+    for number, line in enumerate(text):
+        if number == SCRIPT_SAMPLE:
+            break
+        scripts.add(line.text)
+    name = "word" if scripts.words_are_spaced else "char"
+    log.info("tokenizer: %s (the text has %s spaces between words)", name, "" if name == "word" else "no")
+    return choose("tokenizer", name, "tokenizer")

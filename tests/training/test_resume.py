@@ -1,0 +1,377 @@
+"""Exact resume: a run that stopped and went on is, to the last bit, one that never stopped."""
+
+import json
+import math
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import lmkit
+from lmkit import recipe as recipes
+from lmkit.errors import CheckpointError
+from lmkit.training import checkpoint
+from lmkit.training.loop import DivergedError
+from lmkit.training.report import Silent
+from lmkit.training.resume import resume_run
+from lmkit.training.run import train_recipe
+
+SMALL = {
+    "model": {"name": "gru", "hidden_size": 8, "num_layers": 2, "dropout": 0.2},
+    "tokenizer": {"name": "word", "min_count": 1},
+    "train": {"batch_size": 3, "bptt": 5, "max_steps": 23, "valid_every": 4, "log_every": 1, "threads": 1},
+}
+STEPS_PER_EPOCH = 19
+
+
+@pytest.fixture
+def text(tmp_path) -> Path:
+    path = tmp_path / "text.txt"
+    lines = [
+        f"the {a} {b} the {c}"
+        for a in ("cat", "dog", "cow")
+        for b in ("sat on", "saw")
+        for c in ("mat", "log")
+    ]
+    path.write_text("\n".join(lines * 4) + "\n", encoding="utf-8")
+    return path
+
+
+def settings(text: Path, **changes) -> recipes.Recipe:
+    tables = {name: {**table, **changes.get(name, {})} for name, table in SMALL.items()}
+    return recipes.build({**tables, "data": {"train": [str(text)]}})
+
+
+def start(text: Path, out: Path, stop_after: int | None = None, **changes):
+    return train_recipe(settings(text, **changes), out=out, stop_after=stop_after, reporter=Silent())
+
+
+def go_on(run: Path, stop_after: int | None = None):
+    recipe = recipes.build(recipes.read_recipe(run / "recipe.toml"))
+    return resume_run(run, recipe, stop_after=stop_after, reporter=Silent())
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    """Best weights, last checkpoint and metrics are the same bits; only clocks may differ."""
+    assert_same_tensors(one / "model.safetensors", other / "model.safetensors")
+    last = [max((run / "checkpoints").glob("step-*")) for run in (one, other)]
+    assert last[0].name == last[1].name
+    for path in last[0].glob("*.safetensors"):
+        assert_same_tensors(path, last[1] / path.name)
+    states = [json.loads((folder / "state.json").read_text())["state"] for folder in last]
+    assert [{**s, "seconds": 0} for s in states[:1]] == [{**s, "seconds": 0} for s in states[1:]]
+    assert metrics(one) == metrics(other)
+
+
+def assert_same_tensors(one: Path, other: Path) -> None:
+    ours, theirs = load_file(one), load_file(other)
+    assert ours.keys() == theirs.keys()
+    for name, tensor in ours.items():
+        assert torch.equal(tensor, theirs[name]), f"{one.name}: {name}"
+
+
+def metrics(run: Path) -> list[dict]:
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in r.items() if k not in ("seconds", "tokens_per_second")} for r in records]
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("schedule", ["cosine", "linear", "constant", "plateau"])
+def test_stopping_changes_nothing(tmp_path, text, cell, optimizer, schedule):
+    """Every cell, optimiser and schedule, stopped in the middle of an epoch and between validations."""
+    changes = {
+        "model": {"name": cell},
+        "train": {"optimizer": optimizer, "schedule": schedule, "momentum": 0.5, "learning_rate": 0.05},
+    }
+    start(text, tmp_path / "whole", **changes)
+    start(text, tmp_path / "parts", stop_after=7, **changes)
+    go_on(tmp_path / "parts")
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+@pytest.mark.parametrize("stop_after", [1, 4, STEPS_PER_EPOCH - 1, STEPS_PER_EPOCH, STEPS_PER_EPOCH + 1, 23])
+@pytest.mark.parametrize("reset", ["line", "document", "never"])
+def test_any_step_is_a_place_to_stop(tmp_path, text, stop_after, reset):
+    """At the first step, at a validation, around an epoch's end, at the very end; with the hidden state carried."""
+    changes = {"model": {"reset": reset}}
+    start(text, tmp_path / "whole", **changes)
+    start(text, tmp_path / "parts", stop_after=stop_after, **changes)
+    go_on(tmp_path / "parts")
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_early_stopping_goes_on_counting(tmp_path, text):
+    """Validations without improvement before the stop count after it."""
+    changes = {
+        "train": {"patience": 2, "valid_every": 2, "learning_rate": 1.0, "max_steps": 60, "warmup": 0.0}
+    }
+    whole = start(text, tmp_path / "whole", **changes)
+    assert whole.summary["steps"] < 60
+    start(text, tmp_path / "parts", stop_after=whole.summary["steps"] - 1, **changes)
+    go_on(tmp_path / "parts")
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_many_stops_are_one_run(tmp_path, text):
+    """A run may stop as often as it likes."""
+    start(text, tmp_path / "whole")
+    start(text, tmp_path / "parts", stop_after=3)
+    for stop in (5, 11, 12, 20, None):
+        go_on(tmp_path / "parts", stop)
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_metrics_are_cut_back(tmp_path, text):
+    """Lines written after the checkpoint that is resumed from are forgotten, not doubled."""
+    start(text, tmp_path / "whole")
+    start(text, tmp_path / "parts", stop_after=8)
+    with (tmp_path / "parts" / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 9, "loss": 1.0}\n{"step": 10, "lo')
+    go_on(tmp_path / "parts")
+    assert metrics(tmp_path / "whole") == metrics(tmp_path / "parts")
+
+
+@pytest.mark.parametrize(
+    ("table", "name", "value"),
+    [
+        ("model", "hidden_size", 9),
+        ("train", "learning_rate", 0.5),
+        ("train", "seed", 1),
+        ("tokenizer", "min_count", 2),
+    ],
+)
+def test_other_settings_are_refused_with_the_differences(tmp_path, text, table, name, value):
+    """Another architecture, tokenizer or training is exit code 5, and each difference is listed."""
+    start(text, tmp_path / "run", stop_after=5)
+    recipe = settings(text, **{table: {name: value}})
+    with pytest.raises(CheckpointError, match=f"{table}.{name} was .* now {value}") as caught:
+        resume_run(tmp_path / "run", recipe, reporter=Silent())
+    assert caught.value.exit_code == 5
+
+
+def test_another_text_is_refused(tmp_path, text):
+    """Resuming with text that has changed since is exit code 5."""
+    start(text, tmp_path / "run", stop_after=5)
+    text.write_text(text.read_text().replace("cow", "hen"), encoding="utf-8")
+    with pytest.raises(CheckpointError, match="train was"):
+        go_on(tmp_path / "run")
+
+
+def test_a_longer_run_is_said_not_to_be_the_same(tmp_path, text, caplog):
+    """Limits may be moved, with a warning that the schedule then is another."""
+    start(text, tmp_path / "run", stop_after=5)
+    resume_run(tmp_path / "run", settings(text, train={"max_steps": 30}), reporter=Silent())
+    assert "train.max_steps was 23, now 30" in caplog.text
+
+
+def test_another_machine_is_said_not_to_be_exact(tmp_path, text, caplog):
+    """What bit-equality depends on is recorded; a difference is named."""
+    start(text, tmp_path / "run", stop_after=5)
+    for path in (tmp_path / "run" / "checkpoints").glob("*/state.json"):
+        facts = json.loads(path.read_text())
+        facts["machine"]["torch"] = "1.0"
+        path.write_text(json.dumps(facts))
+        digests = json.loads((path.parent / "manifest.json").read_text())
+        digests["state.json"] = checkpoint.sha256(path)
+        (path.parent / "manifest.json").write_text(json.dumps(digests))
+    go_on(tmp_path / "run")
+    assert "torch was '1.0'" in caplog.text
+
+
+@pytest.mark.parametrize("point", checkpoint.CRASH_POINTS)
+def test_a_crash_inside_a_save_loses_nothing(tmp_path, text, point, monkeypatch):
+    """At every named moment of a save: what is on the disk resumes to the bits of a run that never crashed."""
+
+    class Crash(BaseException):
+        pass
+
+    saves = 0
+
+    def crash(name: str) -> None:
+        nonlocal saves
+        saves += name == point
+        if saves == 3:
+            raise Crash
+
+    changes = {"train": {"save_every": 3}}
+    start(text, tmp_path / "whole", **changes)
+    monkeypatch.setattr(checkpoint, "crash_point", crash)
+    with pytest.raises(Crash):
+        start(text, tmp_path / "parts", **changes)
+    monkeypatch.undo()
+    go_on(tmp_path / "parts")
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_a_full_disk_keeps_the_ones_before(tmp_path, text, monkeypatch, caplog):
+    """A save that fails warns and is tried again; exit code 5 only when it was the last."""
+    full = {"now": False}
+
+    def no_room(name: str) -> None:
+        if full["now"] and name == "tensors":
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "crash_point", no_room)
+    changes = {"train": {"save_every": 3}}
+    start(text, tmp_path / "whole", stop_after=6, **changes)
+    full["now"] = True
+    with pytest.raises(CheckpointError, match="No space left") as caught:
+        go_on(tmp_path / "whole", 11)
+    assert caught.value.exit_code == 5
+    assert "tried again" in caplog.text
+    full["now"] = False
+    go_on(tmp_path / "whole", 12)
+    start(text, tmp_path / "plain", stop_after=12, **changes)
+    assert_same_run(tmp_path / "whole", tmp_path / "plain")
+    assert not list((tmp_path / "whole" / "checkpoints").glob(".step*"))
+
+
+def damage(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-3] ^= 1
+    path.write_bytes(data)
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, text, caplog):
+    """A flipped byte in the newest is noticed, named, and the one before it resumed to the same end."""
+    changes = {"train": {"save_every": 3}}
+    start(text, tmp_path / "whole", **changes)
+    start(text, tmp_path / "parts", stop_after=9, **changes)
+    damage(max((tmp_path / "parts" / "checkpoints").glob("step-*")))
+    go_on(tmp_path / "parts")
+    assert "step-000000009 is damaged" in caplog.text
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_all_damaged_is_an_error_never_a_fresh_start(tmp_path, text):
+    """With no whole checkpoint left, or none at all, --resume is exit code 5."""
+    start(text, tmp_path / "run", stop_after=9, train={"save_every": 3})
+    for folder in (tmp_path / "run" / "checkpoints").glob("step-*"):
+        damage(folder)
+    with pytest.raises(CheckpointError, match="every checkpoint is damaged"):
+        go_on(tmp_path / "run")
+    with pytest.raises(CheckpointError, match="does not exist"):
+        resume_run(tmp_path / "nowhere", settings(text), reporter=Silent())
+
+
+def test_the_newest_checkpoints_are_kept(tmp_path, text):
+    """`keep` says how many."""
+    start(text, tmp_path / "run", train={"save_every": 2, "keep": 3})
+    names = sorted(p.name for p in (tmp_path / "run" / "checkpoints").iterdir())
+    assert names == ["step-000000020", "step-000000022", "step-000000023"]
+
+
+COMMAND = [sys.executable, "-c", "from lmkit.cli import main; main()"]
+
+
+def launch(text: Path, out: Path, *flags: str) -> "subprocess.Popen[str]":
+    line = [
+        "train", str(text), "--model", "gru", "--hidden-size", "8", "--tokenizer", "word", "--batch-size", "3",
+        "--bptt", "5", "--max-steps", "3000", "--valid-every", "50", "--save-every", "20", "--log-every", "1",
+        "--threads", "1", "--out", str(out),
+    ]  # fmt: skip
+    return subprocess.Popen(
+        [*COMMAND, *line, *flags], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+
+
+def resume(out: Path, *flags: str) -> "subprocess.CompletedProcess[str]":
+    line = [*COMMAND, "train", "--resume", str(out), *flags]
+    return subprocess.run(line, capture_output=True, text=True, check=False)
+
+
+def wait_for_checkpoint(run: Path, process: "subprocess.Popen[str]") -> None:
+    for _ in range(600):
+        if any((run / "checkpoints").glob("step-*")):
+            return
+        assert process.poll() is None, process.stderr.read() if process.stderr else ""
+        time.sleep(0.05)
+    raise AssertionError("no checkpoint after 30 seconds")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_saves_and_the_run_goes_on_to_the_same_bits(tmp_path, text, number, code):
+    """SIGTERM and SIGINT end the step, save, say how to go on, and exit with 128 plus the signal's number."""
+    process = launch(text, tmp_path / "parts")
+    wait_for_checkpoint(tmp_path / "parts", process)
+    process.send_signal(number)
+    _, messages = process.communicate(timeout=60)
+    assert process.returncode == code, messages
+    assert "--resume" in messages
+    lmkit.load(tmp_path / "parts")
+    reached = max((tmp_path / "parts" / "checkpoints").glob("step-*")).name
+    stop = str(int(reached.removeprefix("step-")) + 30)
+    again = resume(tmp_path / "parts", "--stop-after", stop)
+    assert again.returncode == 0, again.stderr
+    assert launch(text, tmp_path / "whole", "--stop-after", stop).wait(timeout=60) == 0
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_two_runs_in_one_directory(tmp_path, text):
+    """The second refuses while the first trains."""
+    process = launch(text, tmp_path / "run")
+    wait_for_checkpoint(tmp_path / "run", process)
+    second = resume(tmp_path / "run")
+    third = launch(text, tmp_path / "run", "--overwrite")
+    _, messages = third.communicate(timeout=60)
+    process.kill()
+    process.communicate()
+    assert second.returncode == third.returncode == 5
+    assert "another process is training in it" in second.stderr
+    assert "another process is training in it" in messages
+
+
+def test_interrupting_twice_stops_at_once(tmp_path, text):
+    """The second SIGINT does not wait for the step's end; the last checkpoint stays whole."""
+    process = launch(text, tmp_path / "run")
+    wait_for_checkpoint(tmp_path / "run", process)
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert resume(tmp_path / "run", "--stop-after", "1").returncode == 0
+
+
+def test_a_loss_that_is_no_number_keeps_the_last_good_state(tmp_path, text, monkeypatch):
+    """The step is named, and checkpoints and best weights from before it stay."""
+    start(text, tmp_path / "run", stop_after=6, train={"optimizer": "sgd", "learning_rate": 0.1})
+    folder = max((tmp_path / "run" / "checkpoints").glob("step-*"))
+    before = {p.name: p.read_bytes() for p in folder.iterdir()}
+    recipe = recipes.build(recipes.read_recipe(tmp_path / "run" / "recipe.toml"))
+    spoil = lambda parameters, *_, **__: [p.grad.fill_(math.inf) for p in parameters] and torch.tensor(1.0)  # noqa: E731
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", spoil)
+    with pytest.raises(DivergedError, match="at step 8"):
+        resume_run(tmp_path / "run", recipe, reporter=Silent())
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+    lmkit.load(tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_twenty_kills_at_random_moments_lose_nothing(tmp_path, text):
+    """SIGKILL wherever it falls, twenty times: the run resumes each time and ends in the same bits."""
+    chance = random.Random(0)
+    process = launch(text, tmp_path / "parts")
+    wait_for_checkpoint(tmp_path / "parts", process)
+    kills = 0
+    while kills < 20:
+        time.sleep(chance.uniform(0.0, 0.4))
+        process.kill()
+        process.communicate()
+        kills += 1
+        if kills < 20:
+            process = subprocess.Popen(
+                [*COMMAND, "train", "--resume", str(tmp_path / "parts")], stderr=subprocess.PIPE
+            )
+            time.sleep(chance.uniform(2.0, 3.0))
+    last = resume(tmp_path / "parts")
+    assert last.returncode == 0, last.stderr
+    assert launch(text, tmp_path / "whole").wait(timeout=300) == 0
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
