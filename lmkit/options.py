@@ -2,6 +2,8 @@
 
 import dataclasses
 import difflib
+import reprlib
+import sys
 import types
 import typing
 from collections.abc import Mapping
@@ -161,11 +163,13 @@ def check_value(item: OptionField, value: Any) -> str | None:
         str: isinstance(value, str),
     }[item.type]
     if not right:
-        return f"must be {'an' if item.type is int else 'a'} {item.type.__name__}, not {value!r}"
+        return f"must be {'an' if item.type is int else 'a'} {item.type.__name__}, not {reprlib.repr(value)}"
     if item.choices and value not in item.choices:
-        return f"must be one of {', '.join(item.choices)}, not {value!r}"
+        return f"must be one of {', '.join(item.choices)}, not {reprlib.repr(value)}"
     if is_number and value != value:
         return "must be a number, not nan"
+    if item.type is float and isinstance(value, int) and abs(value) > sys.float_info.max:
+        return "is too large a number"
     if item.min is not None and value < item.min:
         return f"must be at least {item.min}, not {value}"
     if item.max is not None and value > item.max:

@@ -1,5 +1,6 @@
 """Recipes: every setting of a run, from TOML tables and back."""
 
+import reprlib
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -47,8 +48,10 @@ def read_recipe(path: str | Path) -> dict[str, Any]:
         raise UsageError(f"the recipe {path} cannot be read: {error.strerror}; check the path") from error
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:
         raise UsageError(f"{path} is not TOML: {error}; mend that line") from error
+    except RecursionError:
+        raise UsageError(f"{path} is not TOML of a recipe: it is nested too deeply; mend it") from None
 
 
 def build(tables: Mapping[str, Any], *, source: str | Path | None = None) -> Recipe:
@@ -117,7 +120,7 @@ def as_table(value: Any, where: str) -> dict[str, Any]:
     if isinstance(value, str):
         return {"name": value}
     if not isinstance(value, Mapping):
-        raise UsageError(f"{where} must be a table, not {value!r}")
+        raise UsageError(f"{where} must be a table, not {reprlib.repr(value)}")
     return dict(value)
 
 
@@ -148,7 +151,7 @@ def _paths(data: dict[str, Any], name: str, problems: list[str]) -> tuple[str, .
     paths = (value,) if isinstance(value, str) else value
     if isinstance(paths, (list, tuple)) and all(isinstance(p, str) for p in paths):
         return tuple(paths)
-    problems.append(f"data: {name} must be a list of paths, not {value!r}")
+    problems.append(f"data: {name} must be a list of paths, not {reprlib.repr(value)}")
     return ()
 
 

@@ -3,24 +3,35 @@
 import hashlib
 import json
 import os
+import re
+import reprlib
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 import lmkit
+from lmkit import strict_json
 from lmkit.contracts import Encoder, LanguageModel, Tokenizer, Vocabulary
 from lmkit.errors import ModelError, UsageError
 from lmkit.options import Chosen, choose, nested, to_table
+from lmkit.pickles import SUFFIXES, refuse_pickle
 from lmkit.plugins import registry
+from lmkit.recurrence.weights import nonfinite, shortened
 from lmkit.specs import ModelSpec
 
 FORMAT = 1
 MANIFEST = "lmkit.json"
 RECIPE = "recipe.toml"
 METRICS = "metrics.jsonl"
+CHECKPOINTS = "checkpoints"
 TOKENIZER = "tokenizer"
+ARCHIVES = (".tar.gz", ".tar.xz", ".zip")
+"""How the names of archives of runs end."""
+LONGEST_NAME = 255
 JSON_LIMIT = 1 << 24
 HASHED_LIMIT = 1 << 28
 """Larger files are compared by size alone: they are mapped, not read, when a model is loaded."""
@@ -102,15 +113,16 @@ def write_manifest(
         "files": {
             path.relative_to(directory).as_posix(): {"size": path.stat().st_size, "sha256": sha256(path)}
             for path in sorted(directory.rglob("*"))
-            if path.is_file() and path.name not in (MANIFEST, METRICS) and not _is_hidden(path, directory)
+            if path.is_file() and _is_part(path.relative_to(directory))
         },
     }
     write_atomic(directory / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
 
 
-def load_run(directory: Path) -> LoadedRun:
+def load_run(directory: Path, *, allow_nonfinite: bool = False) -> LoadedRun:
     """The model in a run's directory.
 
+    allow_nonfinite: load it even when NaN or an infinity is among its weights.
     Raises ModelError when a file is missing, damaged or does not fit, PluginError when a plugin that the model
     names is not installed. Nothing but installed plugins is ever imported, and nothing is unpickled.
     """
@@ -119,14 +131,19 @@ def load_run(directory: Path) -> LoadedRun:
     chosen_model = _choice("model", manifest, where)
     chosen_tokenizer = _choice("tokenizer", manifest, where)
     vocabulary = _vocabulary(manifest, where)
-    _check_files(directory, manifest)
+    check_files(directory, manifest)
     tokenizer: Tokenizer = chosen_tokenizer.load().load(directory / TOKENIZER, chosen_tokenizer.options)
     if tokenizer.vocabulary != vocabulary:
         raise ModelError(
             f"{directory / TOKENIZER}: not the tokenizer that the model was trained with "
             f"(vocabulary {tokenizer.vocabulary.fingerprint[:12]}, wanted {vocabulary.fingerprint[:12]}); restore it"
         )
-    model = chosen_model.load().load(directory, chosen_model.options, vocabulary)
+    model: LanguageModel | Encoder = chosen_model.load().load(directory, chosen_model.options, vocabulary)
+    if isinstance(model, nn.Module) and not allow_nonfinite and (names := nonfinite(model)):
+        raise ModelError(
+            f"{directory}: NaN or infinite weights: {shortened(names)}; train it again with a lower "
+            "learning rate, or load it all the same with --allow-nonfinite (in Python, allow_nonfinite=True)"
+        )
     return LoadedRun(directory, model, tokenizer, chosen_model, chosen_tokenizer, manifest)
 
 
@@ -134,19 +151,19 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     """lmkit.json, checked as far as its form goes."""
     path = directory / MANIFEST
     if not directory.is_dir():
-        hint = "" if directory.exists() else " (it does not exist)"
-        raise ModelError(
-            f"{directory} is not a run's directory{hint}: give what `lmkit train --out` was given"
-        )
+        raise _no_directory(directory)
     if not path.exists():
+        for other in sorted(directory.iterdir()):
+            if other.suffix.lower() in SUFFIXES and other.is_file():
+                refuse_pickle(other, by_name=True)
         raise ModelError(
             f"{directory} has no {MANIFEST}: it is no run, or its training never finished; train it again"
         )
     manifest = read_json(path)
     if manifest.get("format") != FORMAT:
         raise ModelError(
-            f"{path}: format {manifest.get('format')!r}, this lmkit {lmkit.__version__} reads {FORMAT}; "
-            f"it was written by lmkit {manifest.get('lmkit')!r}: install a version that matches"
+            f"{path}: format {reprlib.repr(manifest.get('format'))}, this lmkit {lmkit.__version__} reads {FORMAT}; "
+            f"it was written by lmkit {reprlib.repr(manifest.get('lmkit'))}: install a version that matches"
         )
     return manifest
 
@@ -154,16 +171,15 @@ def read_manifest(directory: Path) -> dict[str, Any]:
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file that nobody vouches for; ModelError if it is none."""
     try:
+        if path.exists() and not path.is_file():
+            raise ValueError("it is not a file")
         if path.stat().st_size > JSON_LIMIT:
             raise ModelError(f"{path}: over {JSON_LIMIT >> 20} MB, so it is not what it claims to be")
-        value = json.loads(path.read_bytes())
+        value = strict_json.parse(path.read_bytes())
     except FileNotFoundError:
         raise ModelError(f"{path}: missing; restore it or train the model again") from None
-    except (ValueError, RecursionError, OSError) as error:
-        problem = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise ModelError(
-            f"{path}: not sound JSON ({problem}); restore it or train the model again"
-        ) from error
+    except (ValueError, OSError) as error:
+        raise ModelError(f"{path}: not sound JSON ({error}); restore it or train the model again") from error
     if not isinstance(value, dict):
         raise ModelError(f"{path}: must hold a JSON object, not {type(value).__name__}")
     return value
@@ -185,6 +201,18 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _no_directory(path: Path) -> ModelError:
+    """The error for what was given in place of a run's directory."""
+    if path.is_file():
+        if path.name.endswith(ARCHIVES):
+            return ModelError(
+                f"{path} is an archive: unpack it with `lmkit import archive {path} --out DIR`, then give DIR"
+            )
+        refuse_pickle(path, by_name=True)
+    hint = "" if path.exists() else " (it does not exist)"
+    return ModelError(f"{path} is not a run's directory{hint}: give what `lmkit train --out` was given")
+
+
 def _choice(kind: str, manifest: dict[str, Any], where: str) -> Chosen:
     table = manifest.get(kind)
     if not isinstance(table, dict):
@@ -199,26 +227,40 @@ def _choice(kind: str, manifest: dict[str, Any], where: str) -> Chosen:
 def _check_installed(table: dict[str, Any], manifest: dict[str, Any], where: str) -> None:
     """PluginError, with the version to install, for every part that the table names and nobody has."""
     origins = manifest.get("distributions")
-    for name in _names(table):
+    for name in _names(table, where):
         origin = origins.get(name) if isinstance(origins, dict) else None
-        version = origin.get("version", "") if isinstance(origin, dict) else ""
-        registry().find(("tokenizer", "cell", "model"), name, needed_by=where, version=str(version))
+        version = origin.get("version") if isinstance(origin, dict) else None
+        # It ends up in a line for the shell.
+        if not (isinstance(version, str) and re.fullmatch(r"\w[\w.+!-]{0,63}", version)):
+            version = ""
+        registry().find(("tokenizer", "cell", "model"), name, needed_by=where, version=version)
 
 
-def _names(table: dict[str, Any]) -> list[str]:
-    names = [table["name"]] if isinstance(table.get("name"), str) and ":" in table["name"] else []
-    return names + [name for value in table.values() if isinstance(value, dict) for name in _names(value)]
+def _names(table: dict[str, Any], where: str) -> list[str]:
+    """The long names in a table; ModelError for names of parts and options that nobody could have given."""
+    found = []
+    for key, value in table.items():
+        if not key.isidentifier() or len(key) > LONGEST_NAME:
+            raise ModelError(f"{where}: damaged: {reprlib.repr(key)} is no name of an option")
+        if isinstance(value, dict):
+            found += _names(value, where)
+        elif key == "name" and isinstance(value, str):
+            if not re.fullmatch(r"\w[\w.:-]*", value) or len(value) > LONGEST_NAME:
+                raise ModelError(f"{where}: damaged: {reprlib.repr(value)} is no name of a part")
+            found += [value] if ":" in value else []
+    return found
 
 
 def _vocabulary(manifest: dict[str, Any], where: str) -> Vocabulary:
     table = manifest.get("vocabulary")
-    try:
-        vocabulary = Vocabulary(**table)  # pyright: ignore[reportCallIssue]
-    except TypeError as error:
-        raise ModelError(f"{where}: 'vocabulary' is damaged ({error})") from error
+    wanted = [item.name for item in fields(Vocabulary)]
+    if not isinstance(table, dict) or table.keys() != set(wanted):
+        raise ModelError(f"{where}: 'vocabulary' is damaged (it has {', '.join(wanted)} and nothing else)")
+    vocabulary = Vocabulary(**table)
     ids = (vocabulary.eos_id, 0 if vocabulary.unk_id is None else vocabulary.unk_id)
     whole = all(isinstance(n, int) and not isinstance(n, bool) for n in (vocabulary.size, *ids))
-    if not (whole and isinstance(vocabulary.fingerprint, str) and 0 < vocabulary.size < 2**31):
+    named = isinstance(vocabulary.fingerprint, str) and vocabulary.fingerprint.isprintable()
+    if not (whole and named and 0 < vocabulary.size < 2**31):
         raise ModelError(
             f"{where}: 'vocabulary' is damaged (its sizes must be whole numbers from 0 to 2147483647)"
         )
@@ -227,18 +269,26 @@ def _vocabulary(manifest: dict[str, Any], where: str) -> Vocabulary:
     return vocabulary
 
 
-def _check_files(directory: Path, manifest: dict[str, Any]) -> None:
+def check_files(directory: Path, manifest: dict[str, Any], *, hash_all: bool = False) -> None:
+    """ModelError unless the files that a manifest lists are what was saved.
+
+    hash_all: compare large files by SHA-256 too, which reads them whole.
+    """
     files = manifest.get("files")
     if not isinstance(files, dict):
         raise ModelError(f"{directory / MANIFEST}: 'files' must be an object")
     for name, facts in files.items():
         path = directory / name
-        if not isinstance(facts, dict) or Path(name).is_absolute() or ".." in Path(name).parts:
-            raise ModelError(f"{directory / MANIFEST}: 'files' is damaged at {name!r}")
+        # Only what is printable has bytes; file systems take names of 255.
+        plain = name.isprintable() and len(name.encode()) <= LONGEST_NAME
+        inside = not Path(name).is_absolute() and ".." not in Path(name).parts
+        if not (plain and inside and isinstance(facts, dict)):
+            raise ModelError(f"{directory / MANIFEST}: 'files' is damaged at {reprlib.repr(name)}")
         if not path.is_file():
             raise ModelError(f"{path}: missing; restore it or train the model again")
         size = path.stat().st_size
-        if size != facts.get("size") or (size <= HASHED_LIMIT and sha256(path) != facts.get("sha256")):
+        hashed = hash_all or size <= HASHED_LIMIT
+        if size != facts.get("size") or (hashed and sha256(path) != facts.get("sha256")):
             raise ModelError(f"{path}: not the file that was saved (size or SHA-256 differs); restore it")
 
 
@@ -247,5 +297,7 @@ def _origin(chosen: Chosen) -> dict[str, str]:
     return {"distribution": plugin.distribution, "version": plugin.version}
 
 
-def _is_hidden(path: Path, directory: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(directory).parts)
+def _is_part(name: Path) -> bool:
+    """Whether a file of a run, by its path in it, belongs to the model."""
+    hidden = any(part.startswith(".") for part in name.parts)
+    return not hidden and name.parts[0] != CHECKPOINTS and name.name not in (MANIFEST, METRICS)

@@ -63,7 +63,7 @@ def test_everything_may_be_left_out():
     """An empty recipe is the default model, with the tokenizer left to the text."""
     recipe = build({})
     assert (recipe.model.name, recipe.model.options.cell.name) == ("lmkit:recurrent", "lmkit:gru")
-    assert (recipe.tokenizer, recipe.train_paths, recipe.train.batch_size) == (None, (), 32)
+    assert (recipe.tokenizer, recipe.train_paths, recipe.train.batch_size) == (None, (), 16)
 
 
 @pytest.mark.parametrize(
@@ -165,6 +165,6 @@ def test_a_written_recipe_explains_itself(tmp_path):
     """Every option stands in the file with its help; what is not set is a comment."""
     write(build({}), tmp_path / "r.toml")
     text = (tmp_path / "r.toml").read_text()
-    assert "batch_size = 32 # parallel streams" in text
+    assert "batch_size = 16 # parallel streams" in text
     assert "\n# width =  # a width\n" in text
     assert tomllib.loads(text)["model"]["cell"]["name"] == "lmkit:gru"

@@ -21,7 +21,10 @@ from lmkit.errors import LmkitError, UsageError
 COMMANDS = {
     "train": ("lmkit.cli.train", "Train a model on text."),
     "eval": ("lmkit.cli.eval", "Score text: perplexity, bits per byte and more."),
+    "surprisal": ("lmkit.cli.surprisal", "Surprisal of each word, token, character, line or span."),
     "generate": ("lmkit.cli.generate", "Continue a prompt."),
+    "export": ("lmkit.cli.export", "Write a model in another format."),
+    "import": ("lmkit.cli.import_", "Make a run of a model in another format."),
     "plugins": ("lmkit.cli.plugins", "List and describe the installed parts."),
 }
 """The module of each command (its `command`) and its line of help: `lmkit --help` imports none."""

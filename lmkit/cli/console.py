@@ -55,13 +55,14 @@ class MessageHandler(logging.Handler):
 
 
 def start_messages(verbose: bool) -> MessageHandler:
-    """Send what lmkit logs to stderr from now on: warnings, and with `verbose` the progress notes too."""
+    """Send what is logged to stderr from now on: warnings, and with `verbose` lmkit's progress notes too."""
     handler = MessageHandler()
-    logger = logging.getLogger("lmkit")
-    for old in [h for h in logger.handlers if isinstance(h, MessageHandler)]:
-        logger.removeHandler(old)
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO if verbose else logging.WARNING)
+    # The root, since each plugin has a logger of its own name.
+    root = logging.getLogger()
+    for old in [h for h in root.handlers if isinstance(h, MessageHandler)]:
+        root.removeHandler(old)
+    root.addHandler(handler)
+    logging.getLogger("lmkit").setLevel(logging.INFO if verbose else logging.WARNING)
     return handler
 
 
@@ -178,8 +179,18 @@ def duration(seconds: float) -> str:
 
 
 def write_rows(rows: Iterable[tuple[str, object]]) -> None:
-    """Labels and values in two columns on stdout; floats with four digits after the point."""
-    pairs = [(label, f"{value:.4f}" if isinstance(value, float) else str(value)) for label, value in rows]
+    """Labels and values in two columns on stdout."""
+    pairs = [(label, figure(value)) for label, value in rows]
     width = max((len(label) for label, _ in pairs), default=0)
     for label, value in pairs:
         print(f"{label:<{width}}  {value}")
+
+
+def figure(value: object) -> str:
+    """A value for people: thousands apart, at most four digits after the point, "none" for None."""
+    if isinstance(value, float):
+        text = f"{value:,.4f}"
+        return text.rstrip("0").rstrip(".") if "." in text else text
+    if value is None:
+        return "none"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

@@ -25,6 +25,9 @@ _GIVEN = "lmkit.given"
 
 METAVARS = {int: "N", float: "X", str: "TEXT"}
 
+UNBOUNDED = 2**31 - 1
+"""A maximum from here on is what a machine word holds, which help need not say."""
+
 
 @dataclass(frozen=True)
 class Section:
@@ -86,7 +89,8 @@ class SpecCommand(click.Command):
         options = [option for option in ctx.meta.get(_OPTIONS, []) if option.section.shown]
         if options:
             formatter.write_paragraph()
-            flag = options[-1].dotted
+            # textwrap would break a flag with a hyphen in it over two lines.
+            flag = min((option.dotted for option in options), key=lambda dotted: dotted.count("-"))
             formatter.write_text(
                 f"Each option of a section can also be written with its owner, as in {flag}."
             )
@@ -135,15 +139,17 @@ class SpecOption(click.Option):
         return "--" + ".".join((*self.section.path, self.field.flag))
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
-        shown = copy.copy(self)
-        shown.opts, shown.secondary_opts = self.opts[:1], self.secondary_opts[:1]
-        return click.Option.get_help_record(shown, ctx)
+        short = copy.copy(self)
+        short.opts, short.secondary_opts = self.opts[:1], self.secondary_opts[:1]
+        return click.Option.get_help_record(short, ctx)
 
     def get_help_extra(self, ctx: click.Context) -> Any:
         extra = super().get_help_extra(ctx)
         value = self.section.table.get(self.field.name, self.field.default)
         if value not in (None, ""):
-            extra["default"] = {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+            extra["default"] = written(value)
+        if self.field.min is not None and (self.field.max or 0) >= UNBOUNDED:
+            extra["range"] = f"x>={written(self.field.min)}"
         return extra
 
     @staticmethod
@@ -152,6 +158,13 @@ class SpecOption(click.Option):
         # Only what was really typed may beat a recipe.
         if ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE:
             ctx.meta[_GIVEN][param.name] = value
+
+
+def written(value: object) -> str:
+    """A value of an option as people write it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def key(path: Sequence[str]) -> str:

@@ -6,13 +6,14 @@ from pathlib import Path
 import click
 
 from lmkit.cli import console
+from lmkit.cli.common import loads_model
 from lmkit.cli.dynamic import Section, SpecCommand, collected
 from lmkit.corpus.options import DataOptions
 from lmkit.options import resolve
 
 
 @click.command(cls=SpecCommand, grow=lambda _: [Section("Options of the data", ("data",), DataOptions, {})])
-@click.argument("run", type=click.Path(path_type=Path))
+@loads_model
 @click.argument("data", nargs=-1, required=True)
 @click.option(
     "--batch-size",
@@ -22,13 +23,16 @@ from lmkit.options import resolve
     show_default=True,
     help="Lines that are scored at once.",
 )
-@click.option(
-    "--device", metavar="TEXT", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps ..."
-)
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 @click.pass_context
 def command(
-    ctx: click.Context, run: Path, data: tuple[str, ...], batch_size: int, device: str, as_json: bool
+    ctx: click.Context,
+    run: Path,
+    device: str,
+    allow_nonfinite: bool,
+    data: tuple[str, ...],
+    batch_size: int,
+    as_json: bool,
 ) -> None:
     """Score the text of DATA with the model in the directory RUN."""
     options = resolve(DataOptions, collected(ctx)["data"], "data")
@@ -37,7 +41,7 @@ def command(
     from lmkit.corpus.readers import Text
 
     text = Text(list(data), options)
-    model = api.load(run, device=device)
+    model = api.load(run, device=device, allow_nonfinite=allow_nonfinite)
     lines = console.progress(text, total=None, label="scoring")
     score = model.score_text(lines, batch_size=batch_size)
     if as_json:

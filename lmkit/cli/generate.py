@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from lmkit.cli.common import loads_model
 from lmkit.cli.dynamic import Section, SpecCommand, collected, display_name, part_sections, pick
 from lmkit.options import choose
 from lmkit.plugins import registry
@@ -25,7 +26,7 @@ def note() -> str:
 
 
 @click.command(cls=SpecCommand, grow=sections, note=note)
-@click.argument("run", type=click.Path(path_type=Path))
+@loads_model
 @click.option("--prompt", metavar="TEXT", default="", help="What the text begins with.")
 @click.option(
     "--max-tokens",
@@ -43,21 +44,19 @@ def note() -> str:
     "--seed", metavar="N", type=click.IntRange(0, 2**63 - 1), help="Seed of chance, to repeat a text."
 )
 @click.option(
-    "--device", metavar="TEXT", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps ..."
-)
-@click.option(
     "--json", "as_json", is_flag=True, help="Print the texts as JSON, with their log-probabilities."
 )
 @click.pass_context
 def command(
     ctx: click.Context,
     run: Path,
+    device: str,
+    allow_nonfinite: bool,
     prompt: str,
     max_tokens: int,
     decoder: str | None,
     num: int,
     seed: int | None,
-    device: str,
     as_json: bool,
 ) -> None:
     """Continue a prompt with the model in the directory RUN."""
@@ -65,7 +64,7 @@ def command(
 
     from lmkit import api
 
-    model = api.load(run, device=device)
+    model = api.load(run, device=device, allow_nonfinite=allow_nonfinite)
     texts = model.generate(prompt, max_tokens=max_tokens, decoder=chosen, num=num, seed=seed)
     if as_json:
         rows = [{"prompt": prompt, "text": text.text, "log_prob": text.log_prob} for text in texts]

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from lmkit.cli import console
-from lmkit.cli.dynamic import display_name
+from lmkit.cli.dynamic import display_name, written
 from lmkit.errors import LmkitError, PluginError, UsageError
 from lmkit.options import OptionField, fields_of
 from lmkit.plugins import Part, Registry, registry
@@ -29,7 +29,7 @@ def command(messages: console.MessageHandler) -> None:
     messages.silence("lmkit.plugins")
 
 
-@command.command("list")
+@command.command("list", short_help="List every part, and what failed to load.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_parts(as_json: bool) -> None:
     """List every tokenizer, cell, model and decoder, and what failed to load."""
@@ -131,14 +131,12 @@ def _as_text(part: dict[str, Any]) -> str:
         "options:" if part["options"] else "it has no options",
     ]
     for item in part["options"]:
-        bounds = [
-            f"{word} {item[bound]}"
-            for word, bound in (("from", "min"), ("to", "max"))
-            if item[bound] is not None
-        ]
-        facts = [item["type"], *bounds, *([" | ".join(item["choices"])] if item["choices"] else [])]
+        facts = [item["type"], *([" | ".join(item["choices"])] if item["choices"] else [])]
+        if item["min"] is not None or item["max"] is not None:
+            bounds = (("from", item["min"]), ("to", item["max"]))
+            facts.append(" ".join(f"{word} {written(bound)}" for word, bound in bounds if bound is not None))
         if item["default"] is not None:
-            facts.append(f"default {item['default']}")
+            facts.append(f"default {written(item['default'])}")
         lines.append(f"  {item['flag']}  {item['help']}  [{', '.join(facts)}]")
     return "\n".join(line for line in lines if line)
 

@@ -46,9 +46,7 @@ def documents() -> tuple[str, ...]:
     found = [text for path in _sources() if (text := _module(path.read_bytes()))]
     found += [prose(topic) for topic in _topics()]
     if not found:
-        raise DataError(
-            f"pydocs: this Python has no source files in {_library()}; name a text of your own with --data"
-        )
+        raise DataError(f"pydocs: this Python has no source files in {_library()}; name a text of your own")
     return tuple(found)
 
 

@@ -72,9 +72,7 @@ class Text:
             log.warning("%s: %d bad lines skipped; the first: %s", self.describe(), bad.count, bad.first)
         if not words:
             what = "only blank lines" if lines else "empty"
-            raise DataError(
-                f"{self.describe()}: no text in it ({what}); name a text that has some with --data"
-            )
+            raise DataError(f"{self.describe()}: no text in it ({what}); name one that has some")
 
     def fingerprint(self) -> str:
         """SHA-256 over the contents and the options that say how they are read, not the files' names."""

@@ -1,4 +1,4 @@
-"""From what `--data` names to sources of documents: files, built-in data sets and the hub."""
+"""From what DATA names to sources of documents: files, built-in data sets and the hub."""
 
 import glob
 import hashlib
@@ -115,7 +115,7 @@ class HubSource(Source):
 
 
 def find(name: str) -> tuple[list[Source], str]:
-    """The sources that a name of `--data` stands for, and a short description of them.
+    """The sources that a name of DATA stands for, and a short description of them.
 
     A file; a folder (its files, below it too, hidden ones left out); a pattern; "pydocs"; else a data set of
     the hub, which is looked up when it is read. DataError for a path that is not there or finds nothing.

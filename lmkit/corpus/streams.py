@@ -44,8 +44,8 @@ class Streams:
         fitting = max(1, min(batch_size, total // bptt))
         if fitting < batch_size:
             log.warning(
-                "the text has %d tokens: %d streams instead of %d, so that each fills a window of %d",
-                total, fitting, batch_size, bptt,
+                "the text has %s tokens, too few for %d parallel streams with a window of %d each: it is read in %d",
+                f"{total:,}", batch_size, bptt, fitting,
             )  # fmt: skip
         self.batch_size = fitting
         self.bptt = bptt

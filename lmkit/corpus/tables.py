@@ -110,7 +110,7 @@ def _pattern(path: Path) -> str:
 
 def _no_data_set(name: str, reason: str) -> DataError:
     return DataError(
-        f"--data {name}: no such file or folder, and no data set of that name could be reached on the "
+        f"{name}: no such file or folder, and no data set of that name could be reached on the "
         f"Hugging Face hub ({reason}); check the name, or the network"
     )
 

@@ -1,8 +1,7 @@
 """`eval`: perplexities and bits per byte that can be compared, with the signature that says when."""
 
 import math
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +11,8 @@ from lmkit.contracts import LanguageModel, Tokenizer
 from lmkit.corpus.readers import Line
 from lmkit.corpus.scripts import ScriptCounter
 from lmkit.errors import DataError
-from lmkit.evaluation.stream import WINDOW, Sentence, score_lines
+from lmkit.evaluation.lines import RawLine, measured_lines
+from lmkit.evaluation.stream import WINDOW
 
 ESCAPE_FLAG_BITS = -math.log2(1 - 2**-16)
 """What a line pays to say that it is not escaped, under a tokenizer that may have to escape one."""
@@ -49,7 +49,7 @@ class Tally:
         """The length of the text's code."""
         return (self.nats - self.escaped_nats) / math.log(2) + self.residual_bits + self.escaped_bits
 
-    def add(self, line: "RawLine", ids: np.ndarray, scores: np.ndarray, tokenizer: Tokenizer) -> None:
+    def add(self, line: RawLine, ids: np.ndarray, scores: np.ndarray, tokenizer: Tokenizer) -> None:
         """Count a line: its ids without `</s>`, and the log-probabilities of its tokens with `</s>`."""
         nats = -float(scores.sum())
         self.lines += 1
@@ -151,45 +151,12 @@ def evaluate(
     Raises DataError when the text has no lines.
     """
     tally = Tally()
-    waiting: deque[tuple[RawLine, np.ndarray]] = deque()
-    eos = tokenizer.vocabulary.eos_id
-
-    def sentences() -> Iterator[Sentence]:
-        for line in whole_lines(text):
-            ids = tokenizer.ids(line.text)
-            waiting.append((line, ids))
-            yield Sentence(np.append(ids, eos), line.starts_document)
-
-    for scores in score_lines(model, sentences(), batch_size=batch_size, window=window):
-        line, ids = waiting.popleft()
-        tally.add(line, ids, scores, tokenizer)
+    figures = measured_lines(model, tokenizer, text, batch_size=batch_size, window=window)
+    for line, encoding, table in figures:
+        tally.add(line, encoding.ids, table[:, 0], tokenizer)
     if not tally.lines:
         raise DataError("the text to score has no lines")
     return summarise(tally, signature, normalized=normalized)
-
-
-@dataclass(frozen=True)
-class RawLine:
-    """A line in one piece, with its raw sizes."""
-
-    text: str
-    num_bytes: int
-    num_words: int
-    starts_document: bool
-
-
-def whole_lines(text: Iterable[Line]) -> Iterator[RawLine]:
-    """Lines in one piece: a very long one comes from its reader in several."""
-    parts: list[Line] = []
-    for piece in text:
-        parts.append(piece)
-        if piece.continues:
-            continue
-        raw = piece.text if len(parts) == 1 else "".join(p.text for p in parts)
-        yield RawLine(
-            raw, sum(p.num_bytes for p in parts), sum(p.num_words for p in parts), parts[0].starts_document
-        )
-        parts = []
 
 
 def summarise(tally: Tally, signature: str, *, normalized: bool = True) -> Score:

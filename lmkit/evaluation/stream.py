@@ -1,10 +1,11 @@
-"""Log-probabilities of a text as one stream: every token, no padding scored, no remainder dropped, memory bounded."""
+"""Figures of the tokens of a text read as one stream: no padding scored, no remainder dropped, memory bounded."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from lmkit.contracts import LanguageModel
 from lmkit.states import State
@@ -23,6 +24,23 @@ class Sentence:
     starts_document: bool
 
 
+class Measure:
+    """What is taken of every token: its log-probability. A subclass may look at whole distributions.
+
+    names: of the figures, in their order; the log-probability is the first.
+    """
+
+    names: tuple[str, ...] = ("log_prob",)
+
+    def __call__(self, model: LanguageModel, ids: Tensor, state: State) -> tuple[Tensor, State]:
+        """(batch, time, figures) for ids (batch, time), and the state after them."""
+        log_probs, state = model.log_probs(ids, state)
+        return log_probs[..., None], state
+
+
+LOG_PROB = Measure()
+
+
 def score_lines(
     model: LanguageModel,
     lines: Iterable[Sentence],
@@ -31,7 +49,21 @@ def score_lines(
     window: int = WINDOW,
     block: int = BLOCK,
 ) -> Iterator[np.ndarray]:
-    """The natural log-probability of every token of each line (float64), in the order of the lines.
+    """The natural log-probability of every token of each line (float64), in the order of the lines."""
+    figures = measure_lines(model, lines, LOG_PROB, batch_size=batch_size, window=window, block=block)
+    return (table[:, 0] for table in figures)
+
+
+def measure_lines(
+    model: LanguageModel,
+    lines: Iterable[Sentence],
+    measure: Measure,
+    *,
+    batch_size: int = 32,
+    window: int = WINDOW,
+    block: int = BLOCK,
+) -> Iterator[np.ndarray]:
+    """(tokens, figures) float64 of each line: what `measure` takes of every token, in the order of the lines.
 
     The state starts anew where `model.reset_policy` says and is carried everywhere else, as in one pass over
     the whole text: segments between resets are scored side by side, `batch_size` at once, `window` tokens a
@@ -40,10 +72,10 @@ def score_lines(
     state: State | None = None
     for group in _blocks(lines, block):
         segments = _segments(group, model.reset_policy, fresh=state is None)
-        scores, state = _score_block(model, segments, state, batch_size, window)
+        figures, state = _measure_block(model, segments, measure, state, batch_size, window)
         first = 0
         for line in group:
-            yield scores[first : first + len(line.ids)]
+            yield figures[first : first + len(line.ids)]
             first += len(line.ids)
 
 
@@ -85,31 +117,41 @@ def _segments(group: list[Sentence], policy: str, *, fresh: bool) -> list[_Segme
 
 
 @torch.no_grad()
-def _score_block(
-    model: LanguageModel, segments: list[_Segment], state: State | None, batch_size: int, window: int
+def _measure_block(
+    model: LanguageModel,
+    segments: list[_Segment],
+    measure: Measure,
+    state: State | None,
+    batch_size: int,
+    window: int,
 ) -> tuple[np.ndarray, State | None]:
-    scores = np.empty(sum(len(s.ids) for s in segments), np.float64)
+    figures = np.empty((sum(len(s.ids) for s in segments), len(measure.names)), np.float64)
+
+    def fill(batch: list[_Segment], begin: Callable[[int], State]) -> State:
+        return _measure_batch(model, batch, measure, begin, window, figures)
+
     # The first may go on from the last block and the last may go on in the next: each is a batch of its own,
     # since the state of a padded row is undefined.
     alone = {0, len(segments) - 1}
     inner = sorted((s for i, s in enumerate(segments) if i not in alone), key=lambda s: len(s.ids))
     for start in range(0, len(inner), batch_size):
-        _score_batch(model, inner[start : start + batch_size], model.initial_state, window, scores)
+        fill(inner[start : start + batch_size], model.initial_state)
     for index in sorted(alone):
         carried = None if segments[index].fresh else state
         begin = model.initial_state if carried is None else lambda _, carried=carried: carried
-        state = _score_batch(model, [segments[index]], begin, window, scores)
-    return scores, state
+        state = fill([segments[index]], begin)
+    return figures, state
 
 
-def _score_batch(
+def _measure_batch(
     model: LanguageModel,
     segments: list[_Segment],
+    measure: Measure,
     begin: Callable[[int], State],
     window: int,
-    scores: np.ndarray,
+    figures: np.ndarray,
 ) -> State:
-    """Fill in the scores of segments side by side; the state after them (undefined where they differ in length)."""
+    """Fill in the figures of segments side by side; the state after them (undefined where lengths differ)."""
     lengths = [len(s.ids) for s in segments]
     ids = np.zeros((len(segments), max(lengths)), np.int64)
     for row, segment in zip(ids, segments, strict=True):
@@ -118,9 +160,9 @@ def _score_batch(
     state = begin(len(segments))
     found = []
     for start in range(0, batch.shape[1], window):
-        log_probs, state = model.log_probs(batch[:, start : start + window], state)
-        found.append(log_probs.double().cpu())
+        part, state = measure(model, batch[:, start : start + window], state)
+        found.append(part.cpu().double())
     table = torch.cat(found, 1).numpy()
     for row, segment in zip(table, segments, strict=True):
-        scores[segment.first : segment.first + len(segment.ids)] = row[: len(segment.ids)]
+        figures[segment.first : segment.first + len(segment.ids)] = row[: len(segment.ids)]
     return state

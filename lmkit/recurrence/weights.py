@@ -1,6 +1,6 @@
 """Weights on disk: safetensors alone, every name, shape and type compared before anything is allocated."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -10,11 +10,24 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from lmkit.errors import ModelError, listed
+from lmkit.errors import ModelError
+from lmkit.safetensors_check import Entry, check_header
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
-DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+
+MOST_LISTED = 20
+"""Weights that a message names one by one; of the others only the number is said."""
 
 
 def named_weights(module: nn.Module) -> dict[str, Tensor]:
@@ -37,21 +50,16 @@ def load_weights(path: Path, plan: ModuleT, make: Callable[[], ModuleT]) -> Modu
 
     plan: the same module on the device "meta", where nothing is allocated; ModelError if the file is not it.
     """
-    wanted = named_weights(plan)
     try:
-        with safetensors.safe_open(path, "pt") as file:
-            found = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-            problems = differences(
-                wanted, {n: (tuple(s.get_shape()), s.get_dtype()) for n, s in found.items()}
+        if problems := differences(named_weights(plan), check_header(path)):
+            raise ModelError(
+                f"{path}: these are not the weights of this configuration: {shortened(problems)}; "
+                "restore the file that belongs to it"
             )
-            if problems:
-                raise ModelError(
-                    f"{path}: these are not the weights of this configuration: {listed(problems)}"
-                )
-            module = make()
-            with torch.no_grad():
-                for name, tensor in named_weights(module).items():
-                    tensor.copy_(file.get_tensor(name))
+        module = make()
+        with safetensors.safe_open(path, "pt") as file, torch.no_grad():
+            for name, tensor in named_weights(module).items():
+                tensor.copy_(file.get_tensor(name))
     except FileNotFoundError:
         raise ModelError(f"{path}: missing; the run has no finished weights, train it again") from None
     except (SafetensorError, OSError) as error:
@@ -61,14 +69,36 @@ def load_weights(path: Path, plan: ModuleT, make: Callable[[], ModuleT]) -> Modu
     return module
 
 
-def differences(wanted: dict[str, Tensor], found: dict[str, tuple[tuple[int, ...], str]]) -> list[str]:
-    """How the tensors in a file (shape and type by name) differ from those that a module needs."""
-    problems = [f"{name} is missing" for name in sorted(wanted.keys() - found.keys())]
-    problems += [f"{name} is not a weight of this model" for name in sorted(found.keys() - wanted.keys())]
+def differences(wanted: Mapping[str, Tensor], found: Mapping[str, Entry]) -> list[str]:
+    """How the tensors in a file differ from those that a module needs."""
+    problems = []
     for name in sorted(wanted.keys() & found.keys()):
-        shape, dtype = found[name]
-        if shape != tuple(wanted[name].shape):
-            problems.append(f"{name} has shape {list(shape)}, wanted {list(wanted[name].shape)}")
-        elif DTYPES.get(dtype) != wanted[name].dtype:
-            problems.append(f"{name} is of type {dtype}, wanted {wanted[name].dtype}")
+        entry, tensor = found[name], wanted[name]
+        if entry.shape != tuple(tensor.shape):
+            problems.append(f"{name} has shape {list(entry.shape)}, wanted {list(tensor.shape)}")
+        elif DTYPES.get(entry.dtype) != tensor.dtype:
+            problems.append(f"{name} is of type {entry.dtype}, wanted {tensor.dtype}")
+    problems += [f"{name} is missing" for name in sorted(wanted.keys() - found.keys())]
+    problems += [f"{name} is not a weight of this model" for name in sorted(found.keys() - wanted.keys())]
     return problems
+
+
+def shortened(items: list[str]) -> str:
+    """The first MOST_LISTED items in one line, and how many more there are."""
+    more = len(items) - MOST_LISTED
+    return "; ".join([*items[:MOST_LISTED], *([f"and {more} more"] if more > 0 else [])])
+
+
+def nonfinite(module: nn.Module) -> list[str]:
+    """The names of the weights in which NaN or an infinity stands."""
+    # The extremes are NaN where any element is, and take no memory, unlike a mask.
+    return [
+        name
+        for name, tensor in named_weights(module).items()
+        if tensor.is_floating_point() and tensor.numel() and not _finite(tensor)
+    ]
+
+
+def _finite(tensor: Tensor) -> bool:
+    low, high = tensor.detach().aminmax()
+    return bool(low.isfinite() and high.isfinite())

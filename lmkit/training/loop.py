@@ -23,6 +23,9 @@ DEFAULT_EPOCHS = 10
 VALIDATION_SHARE = 20
 """By default validation waits until so many times its own tokens have been trained on, or an epoch is over."""
 
+VALIDATION_STEPS = 20
+"""By default so many steps at least lie between validations."""
+
 
 @dataclass(frozen=True)
 class TrainState:
@@ -241,7 +244,8 @@ class Speed:
 def default_valid_every(streams: Streams, validation_tokens: int) -> int:
     """Steps between validations: an epoch, or fewer where validation is short beside what is trained on."""
     wanted = -(-VALIDATION_SHARE * validation_tokens // (streams.batch_size * streams.bptt))
-    return min(streams.steps_per_epoch, wanted or streams.steps_per_epoch)
+    # A tiny text has epochs of few steps: not each needs a validation.
+    return max(VALIDATION_STEPS, min(streams.steps_per_epoch, wanted or streams.steps_per_epoch))
 
 
 def with_limits(options: TrainOptions) -> TrainOptions:

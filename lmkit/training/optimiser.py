@@ -7,7 +7,7 @@ from torch import nn
 
 from lmkit.training.options import TrainOptions
 
-DEFAULT_RATE = {"adamw": 3e-3, "sgd": 1.0}
+DEFAULT_RATE = {"adamw": 2e-3, "sgd": 1.0}
 
 
 def make_optimiser(model: nn.Module, options: TrainOptions) -> torch.optim.Optimizer:

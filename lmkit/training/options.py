@@ -9,7 +9,7 @@ from lmkit.specs import option
 class TrainOptions:
     """How a neural model is trained; counting models use only the seed and the device."""
 
-    batch_size: int = option(32, "parallel streams of the text", min=1, max=65536)
+    batch_size: int = option(16, "parallel streams of the text", min=1, max=65536)
     bptt: int = option(64, "tokens in a window, through which gradients flow", min=1, max=65536)
     max_epochs: int | None = option(
         None, "passes over the text (default 10, when no other limit is given)", min=1
@@ -17,7 +17,7 @@ class TrainOptions:
     max_steps: int | None = option(None, "updates of the weights", min=1)
     max_time: float | None = option(None, "seconds of training", min=0.1)
     optimizer: str = option("adamw", "how weights are updated", choices=("adamw", "sgd"))
-    learning_rate: float | None = option(None, "peak rate (default 0.003 for adamw, 1 for sgd)", min=0)
+    learning_rate: float | None = option(None, "peak rate (default 0.002 for adamw, 1 for sgd)", min=0)
     weight_decay: float = option(0.01, "decay of weight matrices, times the rate", min=0)
     momentum: float = option(0.0, "momentum of sgd", min=0, max=1)
     schedule: str = option(

@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+import reprlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from lmkit import strict_json
 from lmkit.contracts import Vocabulary
 from lmkit.errors import ModelError
 
@@ -44,10 +46,12 @@ def read_header(directory: Path, kind: str) -> dict[str, Any]:
     if not isinstance(header, dict) or type(header.get("size")) is not int:
         raise damaged(path, "it is not the header of a tokenizer")
     if header.get("tokenizer") != kind:
-        raise damaged(path, f"it describes the tokenizer {header.get('tokenizer')!r}, not '{kind}'")
+        raise damaged(
+            path, f"it describes the tokenizer {reprlib.repr(header.get('tokenizer'))}, not '{kind}'"
+        )
     if header.get("format") != FORMAT:
         raise ModelError(
-            f"{path}: it has format {header.get('format')!r}, this version of lmkit reads {FORMAT}; "
+            f"{path}: it has format {reprlib.repr(header.get('format'))}, this version of lmkit reads {FORMAT}; "
             "use the version that wrote it"
         )
     return header
@@ -62,8 +66,8 @@ def check_header(directory: Path, header: dict[str, Any], vocabulary: Vocabulary
 def read_bytes(path: Path, largest: int) -> bytes:
     """A whole file; ModelError when it is missing, is no file, or is larger than any that we write."""
     try:
-        if path.is_dir():
-            raise damaged(path, "it is a directory, not a file")
+        if path.exists() and not path.is_file():
+            raise damaged(path, "it is a directory or a device, not a file")
         size = path.stat().st_size
         if size > largest:
             raise damaged(path, f"it has {size:,} bytes, more than {largest:,}")
@@ -76,10 +80,9 @@ def read_json(path: Path) -> Any:
     """A parsed file; ModelError when it is no JSON, too large or too deep."""
     data = read_bytes(path, LARGEST_JSON)
     try:
-        return json.loads(data)
-    except (ValueError, RecursionError) as error:
-        reason = "it is nested too deep" if isinstance(error, RecursionError) else f"it is not JSON ({error})"
-        raise damaged(path, reason) from error
+        return strict_json.parse(data)
+    except ValueError as error:
+        raise damaged(path, f"it is not sound JSON ({error})") from error
 
 
 def write_json(path: Path, value: Any) -> None:

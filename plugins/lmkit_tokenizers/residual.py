@@ -1,6 +1,7 @@
 """Codes for what word ids drop: the white space between words and the spelling of unknown ones."""
 
 import math
+import reprlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, Self
@@ -67,7 +68,7 @@ class SpellingCode:
                 raise ValueError("an entry of the table of spelling is not three integers")
             row, column, count = entry
             if not (0 <= row < SYMBOLS and 0 <= column < SYMBOLS and 0 < count < 2**40):
-                raise ValueError(f"the entry {entry} of the table of spelling is out of range")
+                raise ValueError(f"the entry {reprlib.repr(entry)} of the table of spelling is out of range")
             counts[row, column] = count
         return cls(counts)
 
@@ -105,7 +106,7 @@ class SpaceCode:
             raise ValueError("a table of white space has a bad 'uncounted'")
         for string, count in counts.items():
             if string.strip(WHITE_SPACE) or type(count) is not int or not 0 < count < 2**60:
-                raise ValueError(f"the entry {string!r} of a table of white space is wrong")
+                raise ValueError(f"the entry {reprlib.repr(string)} of a table of white space is wrong")
         return cls(counts, uncounted)
 
 

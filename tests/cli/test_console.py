@@ -4,6 +4,7 @@ import io
 import logging
 import sys
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -108,3 +109,20 @@ def test_a_duration_is_read_back(seconds):
     """h:mm:ss, m:ss or a number of seconds, rounded."""
     parts = console.duration(seconds).removesuffix("s").split(":")
     assert sum(int(part) * 60**i for i, part in enumerate(reversed(parts))) == round(seconds)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(6.5, "6.5"), (8.30146, "8.3015"), (1234567, "1,234,567"), (30.0, "30"), (None, "none"), ("gru", "gru")],
+)
+def test_figures_have_no_silly_digits(value, text):
+    """Figures for people: thousands apart, four digits after the point at most, no zeros at the end."""
+    assert console.figure(value) == text
+
+
+def test_warnings_of_plugins_are_labelled(capsys):
+    """A plugin logs under a name of its own; its warnings look like lmkit's."""
+    console.start_messages(verbose=False)
+    logging.getLogger("somebodys_plugin").warning("too few words")
+    logging.getLogger("somebodys_plugin").info("a detail")
+    assert capsys.readouterr().err == "warning: too few words\n"

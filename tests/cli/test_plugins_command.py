@@ -58,7 +58,7 @@ def test_show_describes_options(lmkit, loads):
     """`plugins show` gives type, bounds, default and use of a part."""
     result = lmkit("plugins", "show", "recurrent")
     assert "lmkit train --model recurrent FILE" in result.stdout
-    assert "--hidden-size  units of a layer  [int, from 1, to 4096, default 256]" in result.stdout
+    assert "--hidden-size  units of a layer  [int, from 1 to 4096, default 256]" in result.stdout
     options = json.loads(lmkit("plugins", "show", "lmkit:rnn", "--json").stdout)[0]["options"]
     assert options[0]["choices"] == ["tanh", "relu"]
 

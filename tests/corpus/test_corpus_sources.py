@@ -1,4 +1,4 @@
-"""What a name of --data stands for, and what each format of file gives."""
+"""What a name of DATA stands for, and what each format of file gives."""
 
 import gzip
 import json

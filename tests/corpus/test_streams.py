@@ -53,7 +53,7 @@ def test_a_short_corpus_shrinks_the_batch_with_a_notice(caplog):
     with caplog.at_level(logging.WARNING):
         streams = Streams(store(25), batch_size=8, bptt=10, reset_policy="never", start_id=START)
     assert streams.batch_size == 2
-    assert "2 streams instead of 8" in caplog.text
+    assert "it is read in 2" in caplog.text
     assert Streams(store(3), batch_size=8, bptt=10, reset_policy="never", start_id=START).bptt == 3
 
 

@@ -9,7 +9,8 @@ import torch
 from lmkit.contracts import Tokenizer
 from lmkit.corpus.readers import Text
 from lmkit.errors import DataError
-from lmkit.evaluation.score import ESCAPE_FLAG_BITS, evaluate, whole_lines
+from lmkit.evaluation.lines import whole_lines
+from lmkit.evaluation.score import ESCAPE_FLAG_BITS, evaluate
 from lmkit.options import choose
 from lmkit.recurrence.model import RecurrentLanguageModel
 

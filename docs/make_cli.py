@@ -1,0 +1,103 @@
+"""Write docs/cli.md from the help of every command: python docs/make_cli.py (--print: to stdout)."""
+
+import sys
+from pathlib import Path
+
+import click
+from click.testing import CliRunner
+
+from lmkit.cli import cli
+from lmkit.cli.dynamic import written
+from lmkit.options import OptionField, fields_of
+from lmkit.plugins import Part, registry
+
+WIDTH = 100
+PAGE = Path(__file__).with_name("cli.md")
+HEAD = """# The command line
+
+Made by `python docs/make_cli.py`: do not edit.
+
+Data goes to stdout, messages go to stderr. Exit codes: 0 done, 1 anything else, 2 usage, 3 data, 4 model, \
+5 checkpoint, 6 plugin, 130 interrupted, 143 terminated. Every error is a line that says what, where and what to \
+do; `lmkit --debug` adds the traceback.
+"""
+PARTS_HEAD = """## The options of the built-in parts
+
+The options of a model, its cell and a tokenizer are flags of `lmkit train`, those of a decoder of \
+`lmkit generate`; all of them are keys of a [recipe](recipes.md).
+"""
+
+
+def render() -> str:
+    """The whole page."""
+    sections = [HEAD, *(help_section(path) for path in command_paths())]
+    sections += [PARTS_HEAD, *(part_section(part) for part in registry().parts())]
+    return "\n".join(sections)
+
+
+def command_paths() -> list[list[str]]:
+    """[], ["train"], ... ["plugins", "list"]: every command and group."""
+    paths: list[list[str]] = []
+
+    def walk(command: click.Command, path: list[str]) -> None:
+        paths.append(path)
+        if isinstance(command, click.Group):
+            context = click.Context(command)
+            for name in command.list_commands(context):
+                child = command.get_command(context, name)
+                assert child is not None
+                walk(child, [*path, name])
+
+    walk(cli, [])
+    return paths
+
+
+def help_section(path: list[str]) -> str:
+    """The help of a command, at one width whatever the terminal, without third parties."""
+    result = CliRunner().invoke(
+        cli, ["--no-plugins", *path, "--help"], prog_name="lmkit", terminal_width=WIDTH
+    )
+    assert result.exit_code == 0, result.output
+    return f"## {' '.join(['lmkit', *path])}\n\n```text\n{result.stdout.rstrip()}\n```\n"
+
+
+def part_section(part: Part) -> str:
+    """A built-in part and a table of its options."""
+    lines = [f"### {part.kind} `{part.spec.name}`", "", f"{part.spec.summary}."]
+    options = fields_of(part.spec.options)
+    if options:
+        lines += ["", "| option | values | default | |", "|---|---|---|---|", *map(row, options)]
+    return "\n".join(lines) + "\n"
+
+
+def row(item: OptionField) -> str:
+    """One line of a table of options."""
+    flag = f"`--{item.flag}`" if item.type is not bool else f"`--{item.flag}` / `--no-{item.flag}`"
+    if item.type is bool:
+        values = "yes or no"
+    elif item.choices:
+        values = ", ".join(f"`{choice}`" for choice in item.choices)
+    else:
+        bounds = [
+            f"{word} {written(x)}" for word, x in (("from", item.min), ("to", item.max)) if x is not None
+        ]
+        values = " ".join([item.kind or item.type.__name__, *bounds])
+    default = "" if item.default in (None, "") else f"`{written(item.default)}`"
+    text = item.help.replace("<", "&lt;")  # `</s>` would be taken for HTML
+    return f"| {flag} | {values} | {default} | {text} |"
+
+
+def main() -> None:
+    """Write the page, or print it."""
+    from lmkit.plugins import use_third_party
+
+    use_third_party(False)
+    page = render()
+    if "--print" in sys.argv[1:]:
+        sys.stdout.write(page)
+    else:
+        PAGE.write_text(page, encoding="utf-8", newline="\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,247 @@
+"""Runs in one file: written as .tar.gz, .tar.xz or .zip, and unpacked without trust."""
+
+import errno
+import math
+import os
+import shutil
+import stat
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import IO
+
+from lmkit import runs
+from lmkit.corpus.compression import EXPANSION_FLOOR
+from lmkit.corpus.options import DataOptions
+from lmkit.errors import ModelError, UsageError
+from lmkit.packed import CarefulFile, Unpacked
+
+MOST_MEMBERS = 10_000
+LONGEST_PART = 255
+"""Bytes of one part of a path, the limit of common file systems."""
+LONGEST_NAME = 1024
+DEEPEST = 16
+MAX_EXPANSION = DataOptions.max_expansion
+
+BLOCK = 1 << 20
+"""Bytes copied at once."""
+
+Member = tuple[str, str, Callable[[], IO[bytes]]]
+"""A member's name, what it is ("file", "folder", or anything else, which is refused), and how to open it."""
+
+
+def write_archive(run: runs.LoadedRun, file: Path, *, overwrite: bool = False) -> None:
+    """Write the files of a model under a folder of the run's name; the end of the file's name says how.
+
+    Raises UsageError when the file exists or its name has no such end, ModelError when the run is damaged.
+    """
+    if not file.name.endswith(runs.ARCHIVES):
+        raise UsageError(
+            f"{file}: an archive's name ends in {', '.join(runs.ARCHIVES)}; give it one of these"
+        )
+    if file.is_dir() or (file.exists() and not overwrite):
+        raise UsageError(f"{file} exists already: give --overwrite to replace it, or another name")
+    runs.check_files(run.directory, run.manifest, hash_all=True)
+    top = run.directory.resolve().name or "run"
+    members = [(run.directory / name, f"{top}/{name}") for name in (*run.manifest["files"], runs.MANIFEST)]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    hidden = file.with_name(f".{file.name}.part")
+    try:
+        _write(hidden, file.name, members)
+        hidden.replace(file)
+    finally:
+        hidden.unlink(missing_ok=True)
+
+
+def _write(hidden: Path, name: str, members: list[tuple[Path, str]]) -> None:
+    if name.endswith(".zip"):
+        with zipfile.ZipFile(hidden, "w", zipfile.ZIP_DEFLATED) as packed:
+            for path, inner in members:
+                packed.write(path, inner)
+        return
+    with tarfile.open(hidden, "w:xz" if name.endswith(".xz") else "w:gz") as packed:
+        for path, inner in members:
+            packed.add(path, inner, recursive=False, filter=_nameless)
+
+
+def _nameless(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    """The member without its owner, who is nobody's business."""
+    member.uid = member.gid = 0
+    member.uname = member.gname = ""
+    member.mode = 0o644
+    return member
+
+
+def read_archive(
+    file: Path, out: Path, *, overwrite: bool = False, max_expansion: float = MAX_EXPANSION
+) -> None:
+    """Unpack the run in an archive to the directory `out`.
+
+    overwrite: replace the run that `out` already holds.
+    max_expansion: refuse an archive that grows by more than this factor, past 64 MiB (0: no limit).
+    Raises UsageError when `out` is taken, ModelError when the archive is damaged, holds anything but the files
+    of one sound run, or would write outside it. Nothing is left behind then. Nothing is imported: whether the
+    plugins of the model are installed is found when it is loaded.
+    """
+    runs.check_free(out, overwrite=overwrite)
+    # Beside `out`, so that the last step is a rename.
+    beside = next(parent for parent in out.absolute().parents if parent.is_dir())
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=beside) as staging:
+        root = Path(staging) / "run"
+        root.mkdir()
+        try:
+            _unpack(file, root, max_expansion)
+            run = _run_in(root)
+            runs.check_files(run, runs.read_manifest(run), hash_all=True)
+            _check_no_more(run)
+        except ModelError as error:
+            # What is said of a file names it as it stands in the archive.
+            raise ModelError(f"{file}: {str(error).replace(f'{root}{os.sep}', '')}") from error
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if out.exists():
+            shutil.rmtree(out)
+        run.rename(out)
+
+
+def _unpack(file: Path, root: Path, max_expansion: float) -> None:
+    if not file.is_file():
+        raise ModelError("is no file; check the path")
+    if not file.name.endswith(runs.ARCHIVES):
+        raise ModelError(f"the name of an archive of a run ends in {', '.join(runs.ARCHIVES)}; rename it")
+    kinds: dict[PurePosixPath, str] = {}
+    room = max(EXPANSION_FLOOR, max_expansion * file.stat().st_size) if max_expansion else math.inf
+    is_zip = file.name.endswith(".zip")
+    members = _zip_members(file) if is_zip else _tar_members(file, root, max_expansion)
+    with _sound(), closing(members):
+        for name, kind, opened in members:
+            path = root / _checked(name, kind, kinds)
+            if kind == "folder":
+                path.mkdir(parents=True, exist_ok=True)
+                continue
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with opened() as source, path.open("xb") as target:
+                while block := source.read(BLOCK):
+                    room -= len(block)
+                    if room < 0:
+                        raise ModelError(
+                            f"grows to more than {max_expansion:g} times its size, like a decompression bomb; "
+                            "if it is none, raise --max-expansion (0: no limit)"
+                        )
+                    target.write(block)
+
+
+@contextmanager
+def _sound() -> Iterator[None]:
+    """Errors of the libraries as ModelErrors."""
+    try:
+        yield
+    except OSError as error:
+        # zipfile seeks where headers say; errors of the disk have a number.
+        if error.errno not in (None, errno.EINVAL):
+            raise
+        raise ModelError("is not a sound archive; fetch it again") from None
+    except (
+        tarfile.TarError,
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        ValueError,
+        NotImplementedError,
+    ) as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(f"is not a sound archive ({reason}); fetch it again") from None
+
+
+def _checked(name: str, kind: str, kinds: dict[PurePosixPath, str]) -> PurePosixPath:
+    """The path of a member, when it can be written inside a folder without touching another member."""
+    path = PurePosixPath(name)
+    windows = PureWindowsPath(name)
+    plain = name.isprintable() and "\\" not in name and len(path.parts) <= DEEPEST
+    if not plain or not (path.parts or kind == "folder"):
+        raise _refused(name, "has no plain name")
+    if path.is_absolute() or windows.drive or ".." in path.parts:
+        raise _refused(name, "would be written outside the directory")
+    if len(name) > LONGEST_NAME or any(len(part.encode()) > LONGEST_PART for part in path.parts):
+        raise _refused(name, "has too long a name")
+    if kind not in ("file", "folder"):
+        raise _refused(name, f"is {kind}, not a file")
+    if len(kinds) >= MOST_MEMBERS:
+        raise ModelError(f"has more than {MOST_MEMBERS:,} members; no run has")
+    # Some file systems take two cases of a letter for one.
+    folded = PurePosixPath(name.casefold())
+    if kinds.get(folded, kind) != kind or (kind == "file" and folded in kinds):
+        raise _refused(name, "stands in it twice")
+    for parent in list(folded.parents)[:-1]:
+        if kinds.setdefault(parent, "folder") == "file":
+            raise _refused(name, "lies inside a file")
+    kinds[folded] = kind
+    return path
+
+
+def _refused(name: str, problem: str) -> ModelError:
+    shown = name if len(name) <= LONGEST_PART else f"{name[:LONGEST_PART]}..."
+    return ModelError(f"its member {shown!r} {problem}; nothing is unpacked: fetch the archive again")
+
+
+def _zip_members(file: Path) -> Generator[Member]:
+    with CarefulFile(file) as raw, zipfile.ZipFile(raw) as packed:
+        for info in packed.infolist():
+            yield info.filename, _zip_kind(info), lambda info=info: packed.open(info)
+
+
+def _zip_kind(info: zipfile.ZipInfo) -> str:
+    if info.flag_bits & 0x1:
+        return "encrypted"
+    # Unix modes stand in the upper half; other systems leave it empty.
+    mode = info.external_attr >> 16
+    if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
+        return "a link or a device"
+    # Other methods may ask for gigabytes of memory.
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        return "compressed in an unusual way"
+    return "folder" if info.is_dir() else "file"
+
+
+def _tar_members(file: Path, root: Path, max_expansion: float) -> Generator[Member]:
+    with (
+        Unpacked(file, max_expansion) as raw,
+        tarfile.open(fileobj=raw, mode="r:") as packed,  # pyright: ignore[reportArgumentType, reportCallIssue]
+    ):
+        for info in packed:
+            kind = _tar_kind(info)
+            yield info.name, kind, lambda info=info: _opened(packed, tarfile.data_filter(info, str(root)))
+
+
+def _tar_kind(info: tarfile.TarInfo) -> str:
+    if info.isdir():
+        return "folder"
+    if not info.isreg() or info.issparse():
+        return "a link, a device or a sparse file"
+    return "file"
+
+
+def _opened(packed: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
+    opened = packed.extractfile(info)
+    assert opened is not None, "only regular files are opened"
+    return opened
+
+
+def _run_in(root: Path) -> Path:
+    """The directory of the run: the only folder, or all that was unpacked."""
+    inner = list(root.iterdir())
+    if len(inner) == 1 and inner[0].is_dir():
+        return inner[0]
+    return root
+
+
+def _check_no_more(run: Path) -> None:
+    """ModelError for files that the manifest does not vouch for."""
+    listed = runs.read_manifest(run)["files"].keys() | {runs.MANIFEST, runs.METRICS}
+    for path in sorted(run.rglob("*")):
+        name = path.relative_to(run).as_posix()
+        if path.is_file() and name not in listed:
+            raise ModelError(f"{name}: not listed in {runs.MANIFEST}; make the archive with `lmkit export`")

@@ -1,0 +1,65 @@
+"""From the lines of a reader to the figures of their tokens, and back to lines."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from lmkit.contracts import Encoding, LanguageModel, Tokenizer
+from lmkit.corpus.readers import Line
+from lmkit.evaluation.stream import LOG_PROB, WINDOW, Measure, Sentence, measure_lines
+
+_NO_SPANS = np.zeros((0, 2), np.int64)
+
+
+@dataclass(frozen=True)
+class RawLine:
+    """A line in one piece, with its raw sizes."""
+
+    text: str
+    num_bytes: int
+    num_words: int
+    starts_document: bool
+
+
+def whole_lines(text: Iterable[Line]) -> Iterator[RawLine]:
+    """Lines in one piece: a very long one comes from its reader in several."""
+    parts: list[Line] = []
+    for piece in text:
+        parts.append(piece)
+        if piece.continues:
+            continue
+        raw = piece.text if len(parts) == 1 else "".join(p.text for p in parts)
+        yield RawLine(
+            raw, sum(p.num_bytes for p in parts), sum(p.num_words for p in parts), parts[0].starts_document
+        )
+        parts = []
+
+
+def measured_lines(
+    model: LanguageModel,
+    tokenizer: Tokenizer,
+    text: Iterable[Line],
+    *,
+    measure: Measure = LOG_PROB,
+    spans: bool = False,
+    batch_size: int = 32,
+    window: int = WINDOW,
+) -> Iterator[tuple[RawLine, Encoding, np.ndarray]]:
+    """Each line with its encoding (without `</s>`) and the (tokens + 1, figures) of its tokens and `</s>`.
+
+    spans: whether the encodings have them; ids alone are made faster. Lines are drawn as they are needed.
+    """
+    waiting: deque[tuple[RawLine, Encoding]] = deque()
+    eos = tokenizer.vocabulary.eos_id
+
+    def sentences() -> Iterator[Sentence]:
+        for line in whole_lines(text):
+            encoding = tokenizer.encode(line.text) if spans else Encoding(tokenizer.ids(line.text), _NO_SPANS)
+            waiting.append((line, encoding))
+            yield Sentence(np.append(encoding.ids, eos), line.starts_document)
+
+    for figures in measure_lines(model, sentences(), measure, batch_size=batch_size, window=window):
+        line, encoding = waiting.popleft()
+        yield line, encoding, figures

@@ -1,0 +1,50 @@
+"""Records of surprisal: what stands in each, and for which units."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+UNITS = ("word", "token", "char", "line", "span")
+"""What a record may be of."""
+
+
+class Record(NamedTuple):
+    """A unit of a line: its place, its text and how surprising it was."""
+
+    line: int
+    """From 1, over all lines that were read."""
+    start: int
+    end: int
+    """Characters [start, end) of the raw line."""
+    text: str
+    """The raw text between the two; empty for `</s>`, whose start and end are the length of the line."""
+    surprisal: float
+    """-log2 p, bits."""
+    entropy: float | None = None
+    """Bits, of the distribution of the unit's first token."""
+    rank: int | None = None
+    """1 + how many tokens were more likely than the unit's first token."""
+
+
+def column_names(*, entropy: bool, rank: bool) -> tuple[str, ...]:
+    """The fields that records have, in order."""
+    left_out = {*(() if entropy else ("entropy",)), *(() if rank else ("rank",))}
+    return tuple(name for name in Record._fields if name not in left_out)
+
+
+@dataclass(frozen=True)
+class LineRecords:
+    """The records of a line by column, since that is how they are made and written fast.
+
+    columns: by the names of `Record`, without `line`; lists of one length.
+    """
+
+    line: int
+    columns: dict[str, list[Any]]
+
+    def records(self) -> list[Record]:
+        """One by one."""
+        names = list(self.columns)
+        return [
+            Record(self.line, **dict(zip(names, row, strict=True)))
+            for row in zip(*self.columns.values(), strict=True)
+        ]

@@ -1,0 +1,175 @@
+"""Surprisal of words, tokens, characters, lines and spans, in one stream over a text."""
+
+import logging
+import math
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lmkit.contracts import LanguageModel, State, Tokenizer
+from lmkit.corpus.readers import Line
+from lmkit.corpus.scripts import ScriptCounter
+from lmkit.errors import DataError, ModelError, UsageError
+from lmkit.evaluation.lines import measured_lines
+from lmkit.evaluation.records import LineRecords, column_names
+from lmkit.evaluation.stream import LOG_PROB, Measure
+from lmkit.evaluation.units import SpanCut, Units, is_characterwise, make_cut
+
+log = logging.getLogger(__name__)
+
+Figures = dict[str, np.ndarray]
+"""(tokens + 1,) figures of a line's tokens and `</s>`, by name."""
+
+
+class WholeRows(Measure):
+    """Figures that need the whole distribution of every token, which is seen one chunk of time after another.
+
+    word_starts: (vocabulary,) bool; with it comes `log_mass`, the logarithm of the mass of these pieces and of
+    `</s>`, with which a word ends. entropy: in nats. rank: 1 + how many tokens are more likely.
+    """
+
+    def __init__(self, word_starts: Tensor | None, eos_id: int, *, entropy: bool, rank: bool) -> None:
+        wanted = {"log_mass": word_starts is not None, "entropy": entropy, "rank": rank}
+        self.names = ("log_prob", *(name for name, is_wanted in wanted.items() if is_wanted))
+        self._bias: Tensor | None = None
+        if word_starts is not None:
+            ends_a_word = word_starts.clone()
+            ends_a_word[eos_id] = True
+            self._bias = torch.zeros(len(word_starts)).masked_fill(~ends_a_word, -math.inf)
+
+    def __call__(self, model: LanguageModel, ids: Tensor, state: State) -> tuple[Tensor, State]:
+        found = []
+        at = 0
+        for rows, after in model.scan(ids, state):
+            found.append(self._figures(rows, ids[:, at : at + rows.shape[1]]))
+            at += rows.shape[1]
+            state = after
+        return torch.cat(found, 1), state
+
+    def _figures(self, rows: Tensor, ids: Tensor) -> Tensor:
+        """(batch, chunk, figures) of rows (batch, chunk, vocabulary)."""
+        log_prob = rows.gather(2, ids[..., None])
+        figures = [log_prob[..., 0]]
+        if self._bias is not None:
+            self._bias = self._bias.to(rows)
+            figures.append((rows + self._bias).logsumexp(-1))
+        if "entropy" in self.names:
+            figures.append(torch.special.entr(rows.exp()).sum(-1))
+        if "rank" in self.names:
+            figures.append((rows > log_prob).sum(-1).to(rows) + 1)
+        return torch.stack(figures, -1)
+
+
+def surprisals(
+    model: LanguageModel,
+    tokenizer: Tokenizer,
+    text: Iterable[Line],
+    by: str = "word",
+    *,
+    spans: Iterable[tuple[int, int, int]] | None = None,
+    entropy: bool = False,
+    rank: bool = False,
+    normalized: bool = True,
+    batch_size: int = 32,
+) -> Iterator[LineRecords]:
+    """The records of one line after another, in the order of the text; lines are drawn as they are scored.
+
+    by: "word", "token", "char", "line" or "span"; spans: (line from 1, start, end) for the last. A line's
+    records, the last of which is its `</s>` (by line it is within the one record), add up to its score.
+    Surprisal is in bits, of the tokenizer's own segmentation. Under a tokenizer that marks beginnings a word
+    has p = prod p(pieces) * M(after) / M(before), with M the mass of the pieces that end the word before, of
+    `</s>` too (Pimentel and Meister, 2024; Oh and Schuler, 2024).
+    normalized: False for a model whose scores are no probabilities. Raises ModelError for it, UsageError for
+    units that the tokenizer or the text does not have, DataError for spans that do not fit the text.
+    """
+    if not normalized:
+        raise ModelError(
+            "the model's scores are not probabilities (they do not sum to one), so they give no surprisal; "
+            "use a model that is normalised"
+        )
+    cut = make_cut(by, tokenizer, spans)
+    starts = tokenizer.word_starts() if by == "word" else None
+    measure = LOG_PROB
+    if starts is not None or entropy or rank:
+        measure = WholeRows(starts, tokenizer.vocabulary.eos_id, entropy=entropy, rank=rank)
+    scripts = _Scripts(tokenizer) if by == "word" else None
+    names = column_names(entropy=entropy, rank=rank)
+
+    def records() -> Iterator[LineRecords]:
+        number = 0
+        lines = text if scripts is None else scripts.watch(text)
+        for line, encoding, table in measured_lines(
+            model, tokenizer, lines, measure=measure, spans=by != "line", batch_size=batch_size
+        ):
+            if scripts is not None and not number:
+                scripts.check_first()
+            number += 1
+            units = cut(number, line.text, encoding)
+            yield _records(number, line.text, units, dict(zip(measure.names, table.T, strict=True)), names)
+        if not number:
+            raise DataError("the text to score has no lines")
+        if scripts is not None:
+            scripts.check_all()
+        if isinstance(cut, SpanCut):
+            cut.check_all_used(number)
+
+    return records()
+
+
+def _records(number: int, text: str, units: Units, figures: Figures, names: tuple[str, ...]) -> LineRecords:
+    start, end = units.start.tolist(), units.end.tolist()
+    columns = {
+        "start": start,
+        "end": end,
+        "text": [text[a:b] for a, b in zip(start, end, strict=True)],
+        "surprisal": _bits(units, figures).tolist(),
+    }
+    if "entropy" in names:
+        columns["entropy"] = (figures["entropy"][units.first] / math.log(2)).tolist()
+    if "rank" in names:
+        columns["rank"] = figures["rank"][units.first].astype(np.int64).tolist()
+    return LineRecords(number, columns)
+
+
+def _bits(units: Units, figures: Figures) -> np.ndarray:
+    """(units,) surprisals."""
+    # reduceat sums from each bound to the next: every second sum is a unit's; the zero is the last bound's.
+    bounds = np.stack([units.first, units.last], 1).ravel()
+    nats = -np.add.reduceat(np.append(figures["log_prob"], 0.0), bounds)[::2] if len(bounds) else np.zeros(0)
+    if units.corrected is not None:
+        log_mass = np.where(units.corrected, figures["log_mass"][units.first], 0.0)
+        nats += log_mass - np.append(log_mass[1:], 0.0)
+    return nats / math.log(2) + 0.0  # no -0.0
+
+
+class _Scripts:
+    """Says when a text is not in words between white space."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._counter = ScriptCounter()
+        self._remedy = "--by char" if is_characterwise(tokenizer) else "--by token"
+
+    def watch(self, text: Iterable[Line]) -> Iterator[Line]:
+        for line in text:
+            self._counter.add(line.text)
+            yield line
+
+    def check_first(self) -> None:
+        """UsageError when the lines that were read before the first one is given out are not in words."""
+        if not self._counter.words_are_spaced:
+            raise UsageError(f"{self._share()}: --by word has no meaning there; {self._instead()}")
+
+    def check_all(self) -> None:
+        """The same of the whole text, too late for more than a warning."""
+        if not self._counter.words_are_spaced:
+            log.warning("%s: the records there are not of words; %s", self._share(), self._instead())
+
+    def _share(self) -> str:
+        return (
+            f"{self._counter.share:.0%} of the letters belong to scripts written without spaces between words"
+        )
+
+    def _instead(self) -> str:
+        return f"give {self._remedy}, or --by span with a file of offsets (--spans FILE)"

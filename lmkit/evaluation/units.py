@@ -1,0 +1,214 @@
+"""The tokens of a line gathered into units: tokens, words, characters, the line, or given spans."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from lmkit.contracts import Encoding, Tokenizer
+from lmkit.errors import DataError, UsageError
+
+WHITE_SPACE = "\0\t\n\r "
+"""What separates words: KenLM's characters, at which the word tokenizer splits too, so that words are the same."""
+
+_PROBE = "ab cé d"
+_IS_SPACE = np.zeros(0x110000, bool)
+_IS_SPACE[[ord(c) for c in WHITE_SPACE]] = True
+
+
+@dataclass(frozen=True)
+class Units:
+    """Which tokens and characters each unit of a line has.
+
+    first, last: (units,) tokens [first, last); token n of a line of n is its `</s>`.
+    start, end: (units,) characters [start, end) of the raw line.
+    corrected: (units,) bool, whether the unit begins where a mass of beginnings must be divided out; only for
+    units that follow one another; None where nowhere.
+    """
+
+    first: np.ndarray
+    last: np.ndarray
+    start: np.ndarray
+    end: np.ndarray
+    corrected: np.ndarray | None = None
+
+
+Cut = Callable[[int, str, Encoding], Units]
+"""From a line's number, text and encoding to its units."""
+
+
+def is_characterwise(tokenizer: Tokenizer) -> bool:
+    """Whether tokens are characters or parts of one, white space included, as those of `char` and `byte`."""
+    if tokenizer.word_starts() is not None:
+        return False
+    spans = tokenizer.encode(_PROBE).spans
+    return bool((spans[:, 1] - spans[:, 0] == 1).all()) and set(spans[:, 0].tolist()) == set(
+        range(len(_PROBE))
+    )
+
+
+def cut_tokens(number: int, text: str, encoding: Encoding) -> Units:
+    """A unit a token, `</s>` included."""
+    return _tiled(np.arange(len(encoding.ids)), text, encoding)
+
+
+def cut_line(number: int, text: str, encoding: Encoding) -> Units:
+    """One unit, with the line's `</s>` in it."""
+    zero = np.zeros(1, np.int64)
+    return Units(zero, zero + len(encoding.ids) + 1, zero, zero + len(text))
+
+
+def cut_characters(number: int, text: str, encoding: Encoding) -> Units:
+    """A unit a character: the bytes that spell one share its span."""
+    starts = encoding.spans[:, 0]
+    return _tiled(np.flatnonzero(np.diff(starts, prepend=-1)), text, encoding)
+
+
+class WordCut:
+    """A unit a word.
+
+    Under a tokenizer that marks beginnings a word begins with a marked piece, so that a space which is a piece
+    of its own begins the word that follows it without a space; where no such piece follows it belongs to the
+    word before. Under one of characters all white space belongs to the word before. At a line's beginning it
+    belongs to the first word. Any other tokenizer has a token a word. The spans of words leave white space out.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        starts = tokenizer.word_starts()
+        self._marked = None if starts is None else starts.numpy()
+        self._one_each = starts is None and not is_characterwise(tokenizer)
+        if self._marked is not None:
+            self._blank = self._marked.copy()
+            for piece in np.flatnonzero(self._marked).tolist():
+                self._blank[piece] = not tokenizer.decode([piece]).strip(WHITE_SPACE)
+
+    def __call__(self, number: int, text: str, encoding: Encoding) -> Units:
+        if self._one_each:
+            return cut_tokens(number, text, encoding)
+        if self._marked is None:
+            codes = np.frombuffer(text.encode("utf-32-le"), "<u4")
+            gap = _IS_SPACE[codes[encoding.spans[:, 0]]]
+            begins = np.append(False, gap)[:-1]
+        else:
+            begins = self._marked[encoding.ids]
+            gap = self._blank[encoding.ids] & np.append(begins, True)[1:]
+        units = _trimmed(_tiled(_word_firsts(begins, gap), text, encoding), text)
+        if self._marked is None:
+            return units
+        # Any piece may begin a line: there is no mass to divide by.
+        return Units(units.first, units.last, units.start, units.end, units.first > 0)
+
+
+class SpanCut:
+    """The units that somebody names: (line from 1, start, end), characters of the raw line.
+
+    A span has the tokens that begin in it, white space before a token's first other character left aside.
+    Raises DataError for a span that is empty, outside its line, or that would cut a token.
+    """
+
+    def __init__(self, spans: Iterable[tuple[int, int, int]]) -> None:
+        self._spans: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        for line, start, end in spans:
+            if line < 1 or not 0 <= start < end:
+                raise DataError(
+                    f"span {start}-{end} of line {line} is none: lines count from 1, start is before end"
+                )
+            self._spans[line].append((start, end))
+        if not self._spans:
+            raise DataError("there are no spans; give at least one line, start and end")
+
+    def __call__(self, number: int, text: str, encoding: Encoding) -> Units:
+        wanted = self._spans.pop(number, [])
+        cores = _cores(text, encoding.spans) if wanted else encoding.spans
+        tokens = [self._tokens(number, text, cores, start, end) for start, end in wanted]
+        first, last = np.array(tokens, np.int64).reshape(-1, 2).T
+        start, end = np.array(wanted, np.int64).reshape(-1, 2).T
+        return Units(first, last, start, end)
+
+    def check_all_used(self, num_lines: int) -> None:
+        """DataError when a span's line never came."""
+        if self._spans:
+            line = min(self._spans)
+            start, end = self._spans[line][0]
+            raise DataError(
+                f"span {start}-{end} of line {line}: the text has {num_lines} lines; check the file of spans"
+            )
+
+    @staticmethod
+    def _tokens(number: int, text: str, cores: np.ndarray, start: int, end: int) -> tuple[int, int]:
+        """The tokens [first, last) of a span."""
+        where = f"span {start}-{end} of line {number}"
+        if end > len(text):
+            raise DataError(f"{where}: the line has {len(text)} characters; check the file of spans")
+        for at in (start, end):
+            cut = np.flatnonzero((cores[:, 0] < at) & (at < cores[:, 1]))
+            if len(cut):
+                a, b = cores[cut[0]].tolist()
+                raise DataError(
+                    f"{where} ends inside the token {text[a:b]!r} ({a}-{b}), whose parts have no probability; "
+                    "widen the span, or use a model of characters or bytes"
+                )
+        inside = np.flatnonzero((cores[:, 0] >= start) & (cores[:, 1] <= end) & (cores[:, 0] < end))
+        if not len(inside):
+            raise DataError(f"{where} has no token of its own ({text[start:end]!r}); leave it out")
+        return int(inside[0]), int(inside[-1]) + 1
+
+
+def make_cut(by: str, tokenizer: Tokenizer, spans: Iterable[tuple[int, int, int]] | None) -> Cut:
+    """How lines are cut into the units `by`; UsageError where the tokenizer has none such."""
+    if (by == "span") != (spans is not None):
+        raise UsageError("spans and --by span go together: give both (--by span --spans FILE) or neither")
+    if spans is not None:
+        return SpanCut(spans)
+    if by == "word":
+        return WordCut(tokenizer)
+    if by == "char" and not is_characterwise(tokenizer):
+        raise UsageError(
+            "--by char needs a model whose tokens are at most one character (--tokenizer char or byte when it is "
+            "trained); this one's are longer: --by token, or --by span --spans FILE"
+        )
+    cuts: dict[str, Cut] = {"token": cut_tokens, "char": cut_characters, "line": cut_line}
+    if by not in cuts:
+        raise UsageError(f"there is no unit '{by}'; there are: word, token, char, line, span")
+    return cuts[by]
+
+
+def _tiled(firsts: np.ndarray, text: str, encoding: Encoding) -> Units:
+    """Units that begin at the tokens `firsts` and reach to the next, then `</s>` as one of its own."""
+    count = len(encoding.ids)
+    first = np.append(firsts, count)
+    last = np.append(first[1:], count + 1)
+    start = np.append(encoding.spans[firsts, 0], len(text))
+    end = np.append(encoding.spans[last[:-1] - 1, 1], len(text))
+    return Units(first, last, start, end)
+
+
+def _word_firsts(begins: np.ndarray, gap: np.ndarray) -> np.ndarray:
+    """The tokens that begin a word, from which tokens begin anything and which are white space between words."""
+    begins = begins & ~gap
+    # White space at a line's beginning belongs to the first word.
+    leading = int((~gap).argmax()) if len(gap) else 0
+    begins[: leading + 1] = False
+    begins[:1] = True
+    return np.flatnonzero(begins)
+
+
+def _trimmed(units: Units, text: str) -> Units:
+    """The same units with spans that leave white space out, unless there is nothing else."""
+    spans = np.stack([units.start, units.end], 1)
+    spans = _cores(text, spans, both=True)
+    return Units(units.first, units.last, spans[:, 0], spans[:, 1])
+
+
+def _cores(text: str, spans: np.ndarray, *, both: bool = False) -> np.ndarray:
+    """(n, 2) spans without their leading (both: and trailing) white space; spans of white space alone stay."""
+    cores = []
+    for start, end in spans.tolist():
+        piece = text[start:end]
+        rest = piece.lstrip(WHITE_SPACE)
+        if rest:
+            start = end - len(rest)
+            end = start + len(rest.rstrip(WHITE_SPACE)) if both else end
+        cores.append((start, end))
+    return np.array(cores, np.int64).reshape(-1, 2)

@@ -1,0 +1,325 @@
+"""Every parser of files that nobody vouches for, fed with damaged copies of sound ones for a while.
+
+By hand: `python tests/fuzz/test_fuzz_parsers.py PARSER SEED SECONDS FOLDER`; what made it fail lies in FOLDER.
+"""
+
+import contextlib
+import gzip
+import hashlib
+import json
+import lzma
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+SECONDS = 20.0
+"""How long each parser is tried."""
+MEMORY = 1 << 30
+"""Bytes that a parser may take beyond what the process has when it begins."""
+HANGS = 20
+"""Seconds after which one case counts as a hang."""
+
+NUMBERS = [
+    b"0",
+    b"-3",
+    b"7",
+    b"1.5",
+    b"1" * 400,
+    b"1000000000000",
+    b"4294967296",
+    b"9223372036854775807",
+    b"1e999",
+]
+SPELT = [b"9" * 5000, b"NaN", b"null", b"true", b'"', b"{}", b"[]", b'"\\ud800"', b"\\u0000", b"../", b"/"]
+DEEP = [b"[" * 3000, b'{"a":' * 3000]
+BYTES = [b"\0", b"\n", b"\r\n", b"\xff" * 8, b"\xed\xa0\x80", b"\x80" * 10, b"\x7f\xff\xff\xff", b"\0" * 512]
+TOKENS = [*NUMBERS, *SPELT, *DEEP, *BYTES, "\u2581\u202e\U0001f600".encode()]
+
+TEXT = "the cat sat on the mat\nthe dog\tate  the cat \nça va, naïve 猫\n" * 20
+
+
+@dataclass
+class Target:
+    """A sound folder, the files in it to damage, and how it is read.
+
+    wraps: what is done to the damaged bytes of a file before they are written, such as compressing them.
+    """
+
+    read: Callable[[], object]
+    sound: dict[Path, bytes]
+    wraps: dict[Path, Callable[[bytes], bytes]] = field(default_factory=dict)
+
+
+def run_of(folder: Path) -> Path:
+    import lmkit
+
+    (folder / "text.txt").write_text(TEXT, encoding="utf-8")
+    lmkit.train(
+        folder / "text.txt", out=folder / "run", tokenizer="word", min_count=1, hidden_size=4, max_steps=1,
+        batch_size=2, bptt=8, threads=1, device="cpu",
+    )  # fmt: skip
+    return folder / "run"
+
+
+def header(folder: Path) -> Target:
+    """What passes our check must be sound for the library too."""
+    import torch
+    from safetensors import safe_open
+    from safetensors.torch import save
+
+    from lmkit.safetensors_check import check_header
+
+    path = folder / "a.safetensors"
+    types = (torch.float32, torch.int64, torch.bool, torch.bfloat16)
+    tensors = {f"layer.{i}": torch.zeros([i, 3][: i % 3], dtype=types[i % 4]) for i in range(6)}
+
+    def read() -> None:
+        found = check_header(path)
+        with safe_open(path, "pt") as file:
+            assert {name: tuple(file.get_tensor(name).shape) for name in file.keys()} == {  # noqa: SIM118
+                name: entry.shape for name, entry in found.items()
+            }
+
+    return Target(read, {path: save(tensors, {"a": "b"})})
+
+
+def manifest(folder: Path) -> Target:
+    from lmkit import runs
+
+    run = run_of(folder)
+    path = run / runs.MANIFEST
+    return Target(lambda: runs.load_run(run), {path: path.read_bytes()})
+
+
+def weights(folder: Path) -> Target:
+    """Damaged weights for which the manifest vouches."""
+    from lmkit import runs
+
+    run = run_of(folder)
+    path, listing = run / "model.safetensors", run / runs.MANIFEST
+    table = json.loads(listing.read_text())
+
+    def read() -> None:
+        data = path.read_bytes()
+        table["files"][path.name] = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        listing.write_text(json.dumps(table))
+        runs.load_run(run)
+
+    return Target(read, {path: path.read_bytes()})
+
+
+def tokenizer(name: str, **settings: object) -> Callable[[Path], Target]:
+    def make(folder: Path) -> Target:
+        from lmkit.options import choose
+
+        chosen = choose("tokenizer", {"name": name, **settings}, name)
+        kind, options = chosen.load(), chosen.options
+        kind.fit(TEXT.split("\n"), options).save(folder)
+
+        def read() -> None:
+            if name == "sentencepiece":
+                vouch_for_pieces(folder)
+            loaded = kind.load(folder, options)
+            loaded.decode(loaded.encode("the çat \u2581 猫").ids)
+            loaded.residual_bits("the cat", loaded.ids("the cat"))
+            loaded.word_starts()
+
+        return Target(read, {path: path.read_bytes() for path in sorted(folder.iterdir())})
+
+    return make
+
+
+def vouch_for_pieces(folder: Path) -> None:
+    """Make the header agree with a damaged model, so that it comes as far as the C++ library."""
+    from lmkit_tokenizers import files, piece_model
+
+    try:
+        table = json.loads((folder / files.HEADER).read_text(encoding="utf-8"))
+        data = (folder / "sentencepiece.model").read_bytes()
+        model = piece_model.parse(data)
+        table["model_sha256"] = hashlib.sha256(data).hexdigest()
+        table["fingerprint"] = files.fingerprint("sentencepiece", model.parts)
+        table["size"] = len(model.pieces)
+    except (ValueError, RecursionError, TypeError):
+        return
+    (folder / files.HEADER).write_text(json.dumps(table), encoding="utf-8")
+
+
+def jsonl(folder: Path) -> Target:
+    from lmkit.corpus.jsonl import read_jsonl
+    from lmkit.corpus.lines import BadLines
+    from lmkit.errors import DataError
+
+    path = folder / "a.jsonl"
+    rows = [{"text": line, "n": i, "more": [None, {"a": 1.5}]} for i, line in enumerate(TEXT.split("\n")[:9])]
+
+    def read() -> None:
+        data = path.read_bytes()
+        blocks = [data[i : i + 100] for i in range(0, len(data), 100)]
+        list(read_jsonl(blocks, "a", "text", BadLines("skip")))
+        with_errors = read_jsonl(blocks, "a", "text", BadLines("error"))
+        try:
+            list(with_errors)
+        except DataError as error:
+            str(error).encode("utf-8", "backslashreplace")
+
+    return Target(read, {path: "\n".join(json.dumps(row) for row in rows).encode()})
+
+
+def recipe(folder: Path) -> Target:
+    from lmkit.recipe import build, read_recipe, write
+
+    path, again = folder / "a.toml", folder / "b.toml"
+    tables = {"data": {"train": ["a"]}, "tokenizer": "word", "model": "gru", "train": {"max_epochs": 1}}
+    write(build(tables), path)
+
+    def read() -> None:
+        made = build(read_recipe(path), source=path)
+        write(made, again)
+        assert build(read_recipe(again)) == made
+
+    return Target(read, {path: path.read_bytes()})
+
+
+def packed(folder: Path) -> Target:
+    """Archives damaged from outside, and damaged tar files that were compressed soundly."""
+    from lmkit import runs
+    from lmkit.archive import read_archive
+
+    run, inner = run_of(folder), folder / "inner.tar"
+    names = [run / name for name in (*runs.read_manifest(run)["files"], runs.MANIFEST)]
+    with tarfile.open(inner, "w", format=tarfile.PAX_FORMAT) as tar:
+        for path in names:
+            tar.add(path, f"{'é' * 60}/{path.relative_to(run)}")
+    with zipfile.ZipFile(folder / "c.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in names:
+            archive.write(path, f"run/{path.relative_to(run)}")
+    a, b, c = folder / "a.tar.gz", folder / "b.tar.xz", folder / "c.zip"
+    sound = {
+        a: inner.read_bytes(),
+        b: lzma.compress(inner.read_bytes()),
+        c: c.read_bytes(),
+        folder / "d.tar.gz": gzip.compress(inner.read_bytes()),
+    }
+    out = folder / "place" / "out"
+    out.parent.mkdir()
+
+    def read() -> None:
+        changed = max(sound, key=lambda path: path.stat().st_mtime_ns)
+        before = {path for path in folder.rglob("*") if out not in (path, *path.parents)}
+        try:
+            read_archive(changed, out)
+        finally:
+            shutil.rmtree(out, ignore_errors=True)
+            after = set(folder.rglob("*"))
+            assert after == before, after ^ before
+
+    return Target(read, sound, {a: lambda data: gzip.compress(data, 1)})
+
+
+PARSERS: dict[str, Callable[[Path], Target]] = {
+    "header": header,
+    "manifest": manifest,
+    "weights": weights,
+    "word": tokenizer("word", min_count=2),
+    "char": tokenizer("char"),
+    "byte": tokenizer("byte"),
+    "sentencepiece": tokenizer("sentencepiece", vocab_size=300),
+    "jsonl": jsonl,
+    "recipe": recipe,
+    "archive": packed,
+}
+
+
+def damaged(data: bytes, others: list[bytes], chance: random.Random) -> bytes:
+    """The data after one to four changes."""
+    out = bytearray(data)
+    for _ in range(chance.choice((1, 1, 1, 2, 4))):
+        at, end = sorted((chance.randint(0, len(out)), chance.randint(0, len(out))))
+        near = at + chance.choice((1, 2, 8, 64))
+        match chance.randrange(9):
+            case 0 if at < len(out):
+                out[at] ^= 1 << chance.randrange(8)
+            case 1:
+                del out[at:near]
+            case 2:
+                del out[at:end]
+            case 3:
+                out[at:at] = chance.randbytes(chance.choice((1, 4, 30)))
+            case 4:
+                out[at:at] = chance.choice(TOKENS)
+            case 5:
+                out[at:near] = chance.choice(TOKENS)
+            case 6:
+                out[at:at] = out[at:near] * chance.choice((1, 2, 100))
+            case 7:
+                other = chance.choice(others)
+                cut = chance.randint(0, len(other))
+                out[at:near] = other[cut : cut + chance.choice((1, 8, 64, len(other)))]
+            case 8:
+                _change_number(out, chance)
+    return bytes(out)
+
+
+def _change_number(out: bytearray, chance: random.Random) -> None:
+    """Put another number in place of one that is spelled in digits."""
+    places = [i for i, byte in enumerate(out) if 48 <= byte <= 57]
+    if places:
+        first = last = chance.choice(places)
+        while last < len(out) and 48 <= out[last] <= 57:
+            last += 1
+        out[first:last] = chance.choice([*NUMBERS, *SPELT])
+
+
+def fuzz(name: str, seed: int, seconds: float, folder: Path) -> int:
+    """Damage and read until the time is over; how many cases there were. Anything but a LmkitError gets out."""
+    from lmkit.errors import LmkitError
+
+    target = PARSERS[name](folder)
+    for path, data in target.sound.items():
+        path.write_bytes(target.wraps.get(path, bytes)(data))
+    target.read()
+    limit = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() + MEMORY
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    chance = random.Random(seed)
+    others = list(target.sound.values())
+    cases, until = 0, time.monotonic() + seconds
+    while time.monotonic() < until:
+        path, data = chance.choice(list(target.sound.items()))
+        wrap = target.wraps.get(path, bytes)
+        path.write_bytes(wrap(damaged(data, others, chance)))
+        signal.alarm(HANGS)
+        with contextlib.suppress(LmkitError):
+            target.read()
+        signal.alarm(0)
+        cases += 1
+        for each, kept in target.sound.items():
+            if len(target.sound) < 10 and each.suffix not in (".gz", ".xz", ".zip"):
+                each.write_bytes(kept)
+    return cases
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of memory as Linux has them")
+@pytest.mark.parametrize("name", PARSERS)
+def test_damaged_files_are_errors_of_ours(name: str, tmp_path: Path) -> None:
+    """A damaged file is read, or refused with a LmkitError: no other exception, signal, hang or gigabyte."""
+    line = [sys.executable, __file__, name, "1", str(SECONDS), str(tmp_path)]
+    result = subprocess.run(line, capture_output=True, text=True, check=False, timeout=10 * SECONDS + 120)
+    assert result.returncode == 0, f"exit {result.returncode}, see {tmp_path}: {result.stderr[-2000:]}"
+
+
+if __name__ == "__main__":
+    _, parser, start, duration, where = sys.argv
+    print(fuzz(parser, int(start), float(duration), Path(where)), "cases")
