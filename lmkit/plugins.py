@@ -71,25 +71,17 @@ class Part:
 
     def load(self) -> Any:
         """Import the target and check that it is what the hook asks for; PluginError if not."""
-        from lmkit import contracts, recurrence
-
-        wanted = {
-            "tokenizer": contracts.Tokenizer,
-            "cell": recurrence.Cell,
-            "model": (contracts.LanguageModel, contracts.Encoder),
-            "decoder": contracts.Decoder,
-        }[self.kind]
-        module_name, _, attribute = self.spec.target.partition(":")
         where = f"the {self.kind} '{self.long_name}' ({self.plugin.distribution} {self.plugin.version})"
         try:
-            target = getattr(importlib.import_module(module_name), attribute)
+            target = _imported(self.spec.target)
         except Exception as error:
             raise PluginError(
                 f"{where} cannot be imported from {self.spec.target}: {_say(error)}; "
                 f"mend or uninstall {self.plugin.distribution}"
             ) from error
+        wanted = tuple(_imported(contract) for contract in self.spec.contracts)
         if not (isinstance(target, type) and issubclass(target, wanted)):
-            expected = " or ".join(c.__name__ for c in (wanted if isinstance(wanted, tuple) else (wanted,)))
+            expected = " or ".join(contract.__name__ for contract in wanted)
             raise PluginError(
                 f"{where}: {self.spec.target} is not a subclass of {expected}; report it to its author"
             )
@@ -286,3 +278,9 @@ def registry() -> Registry:
 def _say(error: BaseException) -> str:
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _imported(target: str) -> Any:
+    """The object that "module:object" names."""
+    module, _, name = target.partition(":")
+    return getattr(importlib.import_module(module), name)

@@ -1,8 +1,6 @@
 """A run's directory, which is the model: what is in it, how it is written and read back."""
 
-import hashlib
 import json
-import os
 import re
 import reprlib
 import shutil
@@ -17,6 +15,7 @@ import lmkit
 from lmkit import strict_json
 from lmkit.contracts import Encoder, LanguageModel, Tokenizer, Vocabulary
 from lmkit.errors import ModelError, UsageError
+from lmkit.files import sha256, write_atomic
 from lmkit.options import Chosen, choose, nested, to_table
 from lmkit.pickles import SUFFIXES, refuse_pickle
 from lmkit.plugins import registry
@@ -183,22 +182,6 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ModelError(f"{path}: must hold a JSON object, not {type(value).__name__}")
     return value
-
-
-def write_atomic(path: Path, text: str) -> None:
-    """Write a file under another name, flush it to the disk, then rename it."""
-    hidden = path.with_name(f".{path.name}.part")
-    with hidden.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    hidden.replace(path)
-
-
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _no_directory(path: Path) -> ModelError:

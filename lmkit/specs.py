@@ -24,6 +24,8 @@ class Spec:
     """
 
     kind: ClassVar[str] = ""
+    contracts: ClassVar[tuple[str, ...]] = ()
+    """What the target must be a subclass of, one of these, as "module:class"."""
 
     name: str
     target: str
@@ -37,6 +39,7 @@ class TokenizerSpec(Spec):
     """Target: a `lmkit.contracts.Tokenizer`; it is fitted, saved and loaded with `options`."""
 
     kind: ClassVar[str] = "tokenizer"
+    contracts: ClassVar[tuple[str, ...]] = ("lmkit.contracts:Tokenizer",)
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class CellSpec(Spec):
     """Target: a `lmkit.recurrence.Cell`, called as `target(input_size, hidden_size, options)`."""
 
     kind: ClassVar[str] = "cell"
+    contracts: ClassVar[tuple[str, ...]] = ("lmkit.recurrence:Cell",)
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ class ModelSpec(Spec):
     """
 
     kind: ClassVar[str] = "model"
+    contracts: ClassVar[tuple[str, ...]] = ("lmkit.contracts:LanguageModel", "lmkit.contracts:Encoder")
     normalized: bool = True
 
 
@@ -62,6 +67,7 @@ class DecoderSpec(Spec):
     """Target: a `lmkit.contracts.Decoder`, called as `target(options)`."""
 
     kind: ClassVar[str] = "decoder"
+    contracts: ClassVar[tuple[str, ...]] = ("lmkit.contracts:Decoder",)
 
 
 KINDS: dict[str, type[Spec]] = {s.kind: s for s in (TokenizerSpec, CellSpec, ModelSpec, DecoderSpec)}

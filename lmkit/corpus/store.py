@@ -15,6 +15,7 @@ import numpy as np
 
 from lmkit.corpus.readers import TextLike
 from lmkit.errors import DataError, PluginError
+from lmkit.files import sync_folder
 
 if TYPE_CHECKING:
     from lmkit.contracts import Tokenizer, Vocabulary
@@ -228,11 +229,11 @@ def _write(target: Path, text: TextLike, tokenizer: "Tokenizer", progress: "Prog
             json.dump(header, file)
             file.flush()
             os.fsync(file.fileno())
-        _sync(hidden)
+        sync_folder(hidden)
         if target.exists():
             shutil.rmtree(target)  # damaged
         hidden.rename(target)
-        _sync(target.parent)
+        sync_folder(target.parent)
     except BaseException:
         shutil.rmtree(hidden, ignore_errors=True)
         raise
@@ -286,12 +287,3 @@ def _dtype(vocabulary: "Vocabulary") -> type[np.generic]:
 
 def _names() -> tuple[str, ...]:
     return ("tokens", *_LINE_ARRAYS)
-
-
-def _sync(folder: Path) -> None:
-    """Make a folder's entries last."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

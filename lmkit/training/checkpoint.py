@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -16,7 +15,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from lmkit.errors import CheckpointError, LmkitError
-from lmkit.runs import CHECKPOINTS, read_json, sha256
+from lmkit.files import sha256, sync_file, sync_folder
+from lmkit.runs import CHECKPOINTS, read_json
 
 FORMAT = 1
 STATE = "state.json"
@@ -111,7 +111,8 @@ class Checkpoints:
         for group, tensors in snapshot.tensors.items():
             path = hidden / f"{group}.safetensors"
             save_file({name: t.detach().contiguous().cpu() for name, t in tensors.items()}, path)
-            digests[path.name] = _flush(path)
+            sync_file(path)
+            digests[path.name] = sha256(path)
         crash_point("tensors")
         facts = {
             "format": FORMAT,
@@ -121,11 +122,12 @@ class Checkpoints:
             **snapshot.facts,
         }
         (hidden / STATE).write_text(json.dumps(facts, indent=1), encoding="utf-8")
-        digests[STATE] = _flush(hidden / STATE)
+        sync_file(hidden / STATE)
+        digests[STATE] = sha256(hidden / STATE)
         crash_point("state")
         # The digests come last: a folder without them is no checkpoint.
         (hidden / DIGESTS).write_text(json.dumps(digests, indent=1), encoding="utf-8")
-        _flush(hidden / DIGESTS)
+        sync_file(hidden / DIGESTS)
         crash_point("manifest")
         sync_folder(hidden)
         crash_point("flushed")
@@ -182,19 +184,3 @@ def differences(then: dict[str, Any], now: dict[str, Any], where: str = "") -> I
 
 def crash_point(name: str) -> None:
     """A moment of the save that tests can interrupt; nothing happens here."""
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the entries of a folder last."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _flush(path: Path) -> str:
-    """Write a file through to the disk; its SHA-256."""
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
-    return sha256(path)
