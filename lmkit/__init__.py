@@ -6,7 +6,7 @@ from lmkit.hookspecs import hookimpl
 from lmkit.specs import CellSpec, DecoderSpec, ModelSpec, TokenizerSpec, option
 
 if TYPE_CHECKING:
-    from lmkit.api import load, train
+    from lmkit.api import load, resume, train
 
 __version__ = "0.1.0"
 
@@ -19,13 +19,14 @@ __all__ = [
     "hookimpl",
     "load",
     "option",
+    "resume",
     "train",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    # `train` and `load` pull in torch, which a plugin module or `lmkit --help` must not wait for.
-    if name in ("load", "train"):
+    # These pull in torch, which a plugin module or `lmkit --help` must not wait for.
+    if name in ("load", "resume", "train"):
         from lmkit import api
 
         return getattr(api, name)

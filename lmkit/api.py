@@ -10,21 +10,21 @@ from lmkit.contracts import LanguageModel, Tokenizer
 from lmkit.corpus.options import DataOptions
 from lmkit.corpus.readers import Line, Text
 from lmkit.devices import pick_device
-from lmkit.errors import ModelError, UsageError
+from lmkit.errors import CheckpointError, ModelError, UsageError
 from lmkit.evaluation import score as scoring
 from lmkit.evaluation.records import LineRecords, Record
 from lmkit.evaluation.signature import signature
 from lmkit.evaluation.surprisal import surprisals
 from lmkit.generation import Continuation, continue_text
 from lmkit.options import Chosen, choose, fields_of
-from lmkit.recipe import DEFAULT_MODEL, as_table, build, long_form
-from lmkit.specs import NoOptions
+from lmkit.plugins import registry
+from lmkit.recipe import DEFAULT_MODEL, as_table, build, long_form, read_recipe
 from lmkit.training.options import TrainOptions
 from lmkit.training.report import Reporter, Silent
 from lmkit.training.resume import resume_run
 from lmkit.training.run import train_recipe
 
-__all__ = ["Model", "load", "resume_run", "train", "train_recipe"]
+__all__ = ["Model", "load", "resume", "resume_run", "train", "train_recipe"]
 
 
 class Model:
@@ -163,8 +163,7 @@ def train(
     }
     if tokenizer is not None:
         tables["tokenizer"] = as_table(tokenizer, "tokenizer")
-    for name, value in options.items():
-        _owner(tables, name)[name] = value
+    _distribute(options, tables)
     run = train_recipe(
         build(tables),
         out=None if out is None else Path(out),
@@ -175,32 +174,54 @@ def train(
     return load(run.directory)
 
 
-def _owner(tables: dict[str, dict[str, Any]], name: str) -> dict[str, Any]:
-    """The table that an option without its owner's name belongs to: the outermost one that has it."""
-    candidates: list[tuple[type, dict[str, Any]]] = [
+def resume(
+    directory: str | Path, *, stop_after: int | None = None, reporter: Reporter | None = None
+) -> Model:
+    """Go on with the run in `directory` from its newest checkpoint and load it: `lmkit train --resume`.
+
+    Raises CheckpointError when there is nothing sound to resume from.
+    """
+    path = Path(directory)
+    if not (path / runs.RECIPE).is_file():
+        raise CheckpointError(
+            f"{path} holds no run to resume (no {runs.RECIPE}): give the directory of a run"
+        )
+    recipe = build(read_recipe(path / runs.RECIPE))
+    resume_run(path, recipe, stop_after=stop_after, reporter=reporter or Silent())
+    return load(path)
+
+
+def _distribute(options: dict[str, Any], tables: dict[str, dict[str, Any]]) -> None:
+    """Put options without their owner's name where they belong: each to the outermost table that has it."""
+    left = dict(options)
+    owners: list[tuple[type, dict[str, Any]]] = [
         (TrainOptions, tables["train"]),
         (DataOptions, tables["data"]),
     ]
     for kind in ("model", "tokenizer"):
         if kind in tables:
-            candidates += _tables_of(kind, tables[kind])
-    for options, table in candidates:
-        if any(item.name == name for item in fields_of(options)):
-            return table
-    known = [item.name for options, _ in candidates for item in fields_of(options)]
-    close = get_close_matches(name, known, n=1)
-    hint = f"did you mean '{close[0]}'?" if close else f"there are: {', '.join(known)}"
-    raise UsageError(f"unknown option '{name}'; {hint}")
+            owners += _owners(kind, tables[kind], left)
+    for name, value in left.items():
+        for owner, table in owners:
+            if any(item.name == name for item in fields_of(owner)):
+                table[name] = value
+                break
+        else:
+            known = [item.name for owner, _ in owners for item in fields_of(owner)]
+            close = get_close_matches(name, known, n=1)
+            hint = f"did you mean '{close[0]}'?" if close else f"there are: {', '.join(known)}"
+            raise UsageError(f"unknown option '{name}'; {hint}")
 
 
-def _tables_of(kind: str, table: dict[str, Any]) -> list[tuple[type, dict[str, Any]]]:
-    """A part's table and those of the parts that its options name, made where they are left to the default."""
-    options = choose(kind, table["name"], kind).part().spec.options if "name" in table else NoOptions
-    found = [(options, table)]
-    for item in fields_of(options):
+def _owners(kind: str, table: dict[str, Any], options: dict[str, Any]) -> list[tuple[type, dict[str, Any]]]:
+    """A part's table and those of the parts that its options name; such names are taken out of `options`."""
+    spec_options = registry().find(kind, table["name"]).spec.options
+    found = [(spec_options, table)]
+    for item in fields_of(spec_options):
         if item.kind:
-            table[item.name] = as_table(table.get(item.name, item.default), item.name)
-            found += _tables_of(item.kind, table[item.name])
+            chosen = options.pop(item.name, table.get(item.name, item.default))
+            table[item.name] = as_table(chosen, item.name)
+            found += _owners(item.kind, table[item.name], options)
     return found
 
 

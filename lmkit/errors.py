@@ -9,6 +9,8 @@ class LmkitError(Exception):
     """
 
     exit_code = 1
+    label = "error"
+    """What the command line puts in front of the message."""
 
 
 class UsageError(LmkitError):

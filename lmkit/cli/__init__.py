@@ -99,7 +99,7 @@ def _report(error: Exception, debug: bool) -> int:
         console.say(_click_message(error), "error")
         return error.exit_code
     if isinstance(error, LmkitError):
-        console.say(str(error), "error")
+        console.say(str(error), error.label)
         return error.exit_code
     if isinstance(error, OSError) and error.filename is not None:
         console.say(f"{error.filename}: {error.strerror}; check the path and its permissions", "error")

@@ -26,12 +26,23 @@ T = TypeVar("T")
 
 
 def say(text: str, label: str = "") -> None:
-    """Print a message for people on stderr, after a label such as "error"."""
+    """Print a message for people on stderr, after a label such as "error"; what is not printable is escaped."""
+    text = printable(text)
     if label:
         colour = COLOURS.get(label)
         plain = colour is None or "NO_COLOR" in os.environ or not sys.stderr.isatty()
         text = f"{label}: {text}" if plain else f"\033[{colour}m{label}:\033[0m {text}"
     print(text, file=sys.stderr, flush=True)
+
+
+def printable(text: str) -> str:
+    """The text with all but its line ends visible: no name or content of a file can write to the terminal.
+
+    A character that is not printable becomes the escape of a Python string, as `\\x1b` or `\\ud800`.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c == "\n" or c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 class MessageHandler(logging.Handler):

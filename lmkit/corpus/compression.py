@@ -1,9 +1,10 @@
 """The bytes of files, compressed or not, with the checks that damaged and hostile archives call for."""
 
 import gzip
+import io
 import lzma
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -14,6 +15,10 @@ from lmkit.errors import DataError
 SUFFIXES = {".gz": "gzip", ".xz": "xz", ".zst": "zstandard"}
 EXPANSION_FLOOR = 64 << 20
 """Decompressed bytes below which no file is called a bomb."""
+XZ_MEMORY = 1 << 30
+"""Bytes that a .xz file may make its decoder take: `xz -9` needs 65 MiB, and a header can ask for 4 GiB."""
+_XZ_MEMORY_ERROR = "Memory usage limit exceeded"
+"""What lzma's error says then; it has no class of its own."""
 _ZSTD_BLOCK = 1 << 11
 """A few bytes of zstandard can stand for 128 KiB, and come out all at once: feed it little."""
 
@@ -51,9 +56,8 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
 
 def _decompressed(path: Path, file: IO[bytes], method: str, max_expansion: float) -> Iterator[bytes]:
     size = 0
-    inner = _zstandard(file) if method == "zstandard" else _standard(file, method)
     try:
-        for block in inner:
+        for block in _READERS[method](file):
             size += len(block)
             if max_expansion and size > max(EXPANSION_FLOOR, max_expansion * file.tell()):
                 raise DataError(
@@ -68,15 +72,40 @@ def _decompressed(path: Path, file: IO[bytes], method: str, max_expansion: float
     except (gzip.BadGzipFile, zlib.error, lzma.LZMAError, _ZstdError) as error:
         what = f"damaged after {size} decompressed bytes" if size else f"not a {method} file"
         reason = " ".join(str(error).split())
+        if reason == _XZ_MEMORY_ERROR:
+            raise DataError(
+                f"{path}: asks for more than {XZ_MEMORY >> 20} MiB of memory to be decompressed; "
+                "compress it with a smaller dictionary (xz -9)"
+            ) from None
         raise DataError(
             f"{path}: {what} ({reason}); fetch it again, or rename it if it is plain text"
         ) from None
 
 
-def _standard(file: IO[bytes], method: str) -> Iterator[bytes]:
-    with gzip.GzipFile(fileobj=file) if method == "gzip" else lzma.LZMAFile(file) as stream:
+def _gzip(file: IO[bytes]) -> Iterator[bytes]:
+    with gzip.GzipFile(fileobj=file) as stream:
         while block := stream.read(BLOCK):
             yield block
+
+
+def _xz(file: IO[bytes]) -> Iterator[bytes]:
+    # LZMAFile takes no limit of memory, and leaves out in silence what is damaged after the first stream.
+    stream = lzma.LZMADecompressor(memlimit=XZ_MEMORY)
+    data = b""
+    while data := data or file.read(io.DEFAULT_BUFFER_SIZE):
+        if stream.eof:
+            data = data.lstrip(b"\0")  # padding after a stream
+            if not data:
+                continue
+            stream = lzma.LZMADecompressor(memlimit=XZ_MEMORY)
+        while data or not (stream.eof or stream.needs_input):
+            block = stream.decompress(data, BLOCK)
+            data = b""
+            if block:
+                yield block
+        data = stream.unused_data
+    if not stream.eof:
+        raise EOFError
 
 
 class _ZstdError(Exception):
@@ -100,3 +129,10 @@ def _zstandard(file: IO[bytes]) -> Iterator[bytes]:
         raise _ZstdError(error) from None
     if stream is not None:
         raise EOFError
+
+
+_READERS: dict[str, Callable[[IO[bytes]], Iterator[bytes]]] = {
+    "gzip": _gzip,
+    "xz": _xz,
+    "zstandard": _zstandard,
+}

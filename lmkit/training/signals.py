@@ -21,6 +21,8 @@ class StopRequest:
 class Interrupted(LmkitError):  # noqa: N818 (it is no error: what was trained is saved)
     """Training was stopped by a signal, after saving; the exit code is 128 plus the signal's number."""
 
+    label = ""
+
     def __init__(self, message: str, number: int) -> None:
         super().__init__(message)
         self.exit_code = 128 + number

@@ -91,6 +91,23 @@ def test_unknown_options_are_named_with_a_suggestion(tmp_path, text):
         lmkit.train(text, out=tmp_path / "x", hiden_size=8)
 
 
+def test_options_find_their_owner_in_any_order(tmp_path, text):
+    """A cell's own option may stand before the cell that has it; the outermost table that has a name gets it."""
+    model = train(text, tmp_path / "x", model="recurrent", activation="relu", cell="rnn", hidden_size=6)
+    table = model.run.manifest["model"]
+    assert table["cell"] == {"name": "lmkit:rnn", "activation": "relu"}
+    assert table["hidden_size"] == 6
+
+
+def test_resume_from_python(tmp_path, text):
+    """`lmkit.resume` is `lmkit train --resume`."""
+    whole = train(text, tmp_path / "a")
+    train(text, tmp_path / "b", stop_after=2)
+    assert lmkit.resume(tmp_path / "b").score("the cat").log_prob == whole.score("the cat").log_prob
+    with pytest.raises(lmkit.errors.CheckpointError, match="no run to resume"):
+        lmkit.resume(tmp_path)
+
+
 def test_no_data_named_means_pydocs_for_two_minutes():
     """The first command of a new user needs no text; a limit that is given stands."""
     plain = with_defaults(recipes.build({}))
