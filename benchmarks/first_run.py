@@ -1,7 +1,7 @@
 """What the first model says: the share of its words that its training text has, and the longest span copied from it.
 
-    lmkit train --model gru --out runs/first
-    python benchmarks/first_run.py runs/first
+lmkit train --model gru --out runs/first
+python benchmarks/first_run.py runs/first
 """
 
 import argparse
@@ -16,7 +16,9 @@ LONGEST = 20
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run", type=Path)
     parser.add_argument("--num", type=int, default=50, help="texts to generate")
     parser.add_argument("--max-tokens", type=int, default=100)

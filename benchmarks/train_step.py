@@ -165,6 +165,8 @@ def plain_step(settings, source):
     import torch.nn.functional as F
     from torch import nn
 
+    from lmkit.training.optimiser import DEFAULT_RATE
+
     size = source.vocabulary.size
     embedding = nn.Embedding(size, settings.hidden)
     lstm = nn.LSTM(settings.hidden, settings.hidden, settings.layers, batch_first=True)
@@ -180,7 +182,9 @@ def plain_step(settings, source):
     if settings.optimizer == "sgd":
         optimiser = torch.optim.SGD(parameters, lr=1.0)
     else:
-        optimiser = torch.optim.AdamW(parameters, lr=3e-3, betas=(0.9, 0.99), weight_decay=0.0)
+        optimiser = torch.optim.AdamW(
+            parameters, lr=DEFAULT_RATE["adamw"], betas=(0.9, 0.99), weight_decay=0.0
+        )
     hidden = None
 
     def step(inputs, targets) -> float:

@@ -1,7 +1,6 @@
 """The Python side of the commands: train, load, score, generate."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from lmkit.contracts import LanguageModel, Tokenizer
 from lmkit.corpus.options import DataOptions
 from lmkit.corpus.readers import Line, Text
 from lmkit.devices import pick_device
-from lmkit.errors import CheckpointError, ModelError, UsageError
+from lmkit.errors import CheckpointError, ModelError, UsageError, suggest
 from lmkit.evaluation import score as scoring
 from lmkit.evaluation.records import LineRecords, Record
 from lmkit.evaluation.signature import signature
@@ -18,7 +17,15 @@ from lmkit.evaluation.surprisal import surprisals
 from lmkit.generation import Continuation, continue_text
 from lmkit.options import Chosen, choose, fields_of
 from lmkit.plugins import registry
-from lmkit.recipe import DEFAULT_MODEL, as_table, build, long_form, read_recipe
+from lmkit.recipe import (
+    DEFAULT_MODEL,
+    WORD,
+    as_table,
+    build,
+    long_form,
+    note_word_tokenizer,
+    read_recipe,
+)
 from lmkit.training.options import TrainOptions
 from lmkit.training.report import Reporter, Silent
 from lmkit.training.resume import resume_run
@@ -59,8 +66,7 @@ class Model:
 
     def score(self, text: str | Sequence[str], *, batch_size: int = 32) -> scoring.Score:
         """The figures of `lmkit eval` for a text, or a sequence of lines, in memory."""
-        lines = text.split("\n") if isinstance(text, str) else text
-        return self.score_text(Text.from_lines(lines), batch_size=batch_size)
+        return self.score_text(Text.from_lines(text), batch_size=batch_size)
 
     def score_text(self, text: Iterable[Line], *, batch_size: int = 32) -> scoring.Score:
         """The same for text from files: `score_text(Text(["test.txt"], DataOptions()))`."""
@@ -87,7 +93,7 @@ class Model:
 
         spans: (line from 1, start, end) for by="span". See `lmkit.evaluation.surprisal.surprisals`.
         """
-        lines = Text.from_lines(text.split("\n") if isinstance(text, str) else text)
+        lines = Text.from_lines(text)
         found = self.surprisal_text(lines, by, spans=spans, entropy=entropy, rank=rank, batch_size=batch_size)
         return [record for line in found for record in line.records()]
 
@@ -156,13 +162,16 @@ def train(
     with underscores. model and tokenizer may be tables: `{"name": "recurrent", "cell": {"name": "gru"}}`.
     Raises UsageError, DataError, PluginError; what the command line would print.
     """
+    model_table = as_table(model, "model")
+    if "cell" in options:
+        model_table["cell"] = options.pop("cell")
     tables: dict[str, dict[str, Any]] = {
         "data": {"train": _paths(data), "valid": _paths(valid)},
         "train": {},
-        "model": long_form("model", as_table(model, "model"), "model"),
+        "model": long_form("model", model_table, "model"),
     }
     if tokenizer is not None:
-        tables["tokenizer"] = as_table(tokenizer, "tokenizer")
+        tables["tokenizer"] = long_form("tokenizer", as_table(tokenizer, "tokenizer"), "tokenizer")
     _distribute(options, tables)
     run = train_recipe(
         build(tables),
@@ -171,7 +180,7 @@ def train(
         stop_after=stop_after,
         reporter=reporter or Silent(),
     )
-    return load(run.directory)
+    return load(run.directory, device=str(options.get("device", "auto")))
 
 
 def resume(
@@ -198,9 +207,9 @@ def _distribute(options: dict[str, Any], tables: dict[str, dict[str, Any]]) -> N
         (TrainOptions, tables["train"]),
         (DataOptions, tables["data"]),
     ]
-    for kind in ("model", "tokenizer"):
-        if kind in tables:
-            owners += _owners(kind, tables[kind], left)
+    tokenizer = tables.get("tokenizer", {"name": WORD})
+    for kind, table in (("model", tables["model"]), ("tokenizer", tokenizer)):
+        owners += _owners(kind, table, left)
     for name, value in left.items():
         for owner, table in owners:
             if any(item.name == name for item in fields_of(owner)):
@@ -208,9 +217,10 @@ def _distribute(options: dict[str, Any], tables: dict[str, dict[str, Any]]) -> N
                 break
         else:
             known = [item.name for owner, _ in owners for item in fields_of(owner)]
-            close = get_close_matches(name, known, n=1)
-            hint = f"did you mean '{close[0]}'?" if close else f"there are: {', '.join(known)}"
-            raise UsageError(f"unknown option '{name}'; {hint}")
+            raise UsageError(f"unknown option '{name}'; {suggest(name, known)}")
+    if "tokenizer" not in tables and (chosen_by := tokenizer.keys() - {"name"}):
+        tables["tokenizer"] = tokenizer
+        note_word_tokenizer(sorted(chosen_by))
 
 
 def _owners(kind: str, table: dict[str, Any], options: dict[str, Any]) -> list[tuple[type, dict[str, Any]]]:
@@ -220,7 +230,7 @@ def _owners(kind: str, table: dict[str, Any], options: dict[str, Any]) -> list[t
     for item in fields_of(spec_options):
         if item.kind:
             chosen = options.pop(item.name, table.get(item.name, item.default))
-            table[item.name] = as_table(chosen, item.name)
+            table[item.name] = long_form(item.kind, as_table(chosen, item.name), item.name)
             found += _owners(item.kind, table[item.name], options)
     return found
 

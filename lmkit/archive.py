@@ -47,7 +47,10 @@ def write_archive(run: runs.LoadedRun, file: Path, *, overwrite: bool = False) -
         raise UsageError(f"{file} exists already: give --overwrite to replace it, or another name")
     runs.check_files(run.directory, run.manifest, hash_all=True)
     top = run.directory.resolve().name or "run"
-    members = [(run.directory / name, f"{top}/{name}") for name in (*run.manifest["files"], runs.MANIFEST)]
+    recipe = [runs.RECIPE] if (run.directory / runs.RECIPE).is_file() else []
+    # The manifest comes last, so that an archive that was cut off has none.
+    names = [*run.manifest["files"], *recipe, runs.MANIFEST]
+    members = [(run.directory / name, f"{top}/{name}") for name in names]
     file.parent.mkdir(parents=True, exist_ok=True)
     hidden = file.with_name(f".{file.name}.part")
     try:
@@ -240,7 +243,7 @@ def _run_in(root: Path) -> Path:
 
 def _check_no_more(run: Path) -> None:
     """ModelError for files that the manifest does not vouch for."""
-    listed = runs.read_manifest(run)["files"].keys() | {runs.MANIFEST, runs.METRICS}
+    listed = runs.read_manifest(run)["files"].keys() | {runs.MANIFEST, runs.METRICS, runs.RECIPE}
     for path in sorted(run.rglob("*")):
         name = path.relative_to(run).as_posix()
         if path.is_file() and name not in listed:

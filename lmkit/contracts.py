@@ -108,8 +108,6 @@ class LanguageModel(ABC):
     vocabulary: Vocabulary
     reset_policy: str = "line"
     """After which boundary the state starts anew: "line", "document" or "never". Callers turn it into `reset`."""
-    context_size: int | None = None
-    """How many tokens back the model can see, or None when there is no limit."""
 
     @property
     def device(self) -> torch.device:
@@ -193,6 +191,9 @@ class Hypothesis:
 
 class Decoder(ABC):
     """A way to choose continuations; it sees a model only through the LanguageModel contract."""
+
+    deterministic: ClassVar[bool] = False
+    """Whether equal states always give equal hypotheses, so that several come from one row or not at all."""
 
     def __init__(self, options: Any) -> None:
         self.options = options

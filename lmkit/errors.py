@@ -1,5 +1,8 @@
 """The errors that a person can act on; each class carries the exit code of its kind."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class LmkitError(Exception):
     """Something went wrong that the user can mend.
@@ -41,6 +44,13 @@ class PluginError(LmkitError):
     """A plugin is missing, broken, or made for another version."""
 
     exit_code = 6
+
+
+def suggest(name: object, known: Iterable[str]) -> str:
+    """What to write instead of a name that is not known: the known one most like it, else all that there are."""
+    names = list(known)
+    close = difflib.get_close_matches(str(name), names, n=1)
+    return f"did you mean '{close[0]}'?" if close else f"there are: {', '.join(names) or 'none'}"
 
 
 def listed(problems: list[str]) -> str:

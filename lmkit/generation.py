@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 
 from lmkit import states
-from lmkit.contracts import Decoder, LanguageModel, Tokenizer
+from lmkit.contracts import Decoder, Hypothesis, LanguageModel, Tokenizer
+from lmkit.errors import PluginError
 
 LINE_END = "\n"
 
@@ -33,21 +34,34 @@ def continue_text(
     """`num` continuations of `prompt`, which may have several lines.
 
     Where the model's state starts anew at each line a continuation ends with the line; else a line end is a
-    token like others. seed: None draws a new one.
+    token like others. A decoder without chance gives as many as it finds, at most `num`. seed: None draws a
+    new one.
     """
     eos = tokenizer.vocabulary.eos_id
     ids = prompt_ids(tokenizer, prompt)
+    by_line = model.reset_policy == "line"
+    # Of a prompt of several lines such a model remembers the last alone.
+    read = ids[len(ids) - ids[::-1].index(eos) :] if by_line and eos in ids else ids
     state = model.initial_state(1)
-    if ids:
-        _, state = model.log_probs(torch.tensor([ids], device=model.device), state)
-    state = states.take(state, torch.zeros(num, dtype=torch.long, device=model.device))
-    generator = torch.Generator(device=model.device)
+    if read:
+        _, state = model.log_probs(torch.tensor([read], device=model.device), state)
+    rows = 1 if decoder.deterministic else num
+    state = states.take(state, torch.zeros(rows, dtype=torch.long, device=model.device))
+    # On the CPU whatever the model's device is, so that a seed gives the same text everywhere.
+    generator = torch.Generator()
     if seed is None:
         generator.seed()
     else:
         generator.manual_seed(seed)
-    ends = frozenset([eos]) if model.reset_policy == "line" else frozenset()
-    hypotheses = decoder.generate(model, state, max_tokens=max_tokens, stop_ids=ends, generator=generator)
+    ends = frozenset([eos]) if by_line else frozenset()
+    hypotheses = decoder.generate(model, state, max_tokens=max_tokens, stop_ids=ends, generator=generator)[
+        :num
+    ]
+    if wrong := next((type(h) for h in hypotheses if not isinstance(h, Hypothesis)), None):
+        raise PluginError(
+            f"the decoder {type(decoder).__module__}:{type(decoder).__qualname__} gave {wrong.__name__} objects, "
+            "not Hypothesis objects; report it to its author"
+        )
     before = decode_lines(tokenizer, ids)
     return [
         Continuation(decode_lines(tokenizer, [*ids, *h.ids])[len(before) :], h.log_prob) for h in hypotheses

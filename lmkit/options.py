@@ -1,7 +1,7 @@
 """Options in one place: from the dataclasses of the specs to checked values, and back to tables of a recipe."""
 
 import dataclasses
-import difflib
+import math
 import reprlib
 import sys
 import types
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from lmkit.errors import UsageError, listed
+from lmkit.errors import UsageError, listed, suggest
 from lmkit.plugins import Part, Registry, registry
 
 
@@ -53,12 +53,12 @@ class OptionField:
 
 @cache
 def fields_of(options: type) -> tuple[OptionField, ...]:
-    """The options that a dataclass declares, in order."""
+    """The options that a dataclass declares, in order; TypeError for an annotation that no option can have."""
     hints = typing.get_type_hints(options)
     found = []
     for item in dataclasses.fields(options):
         kind = item.metadata.get("kind")
-        value_type, optional = (str, False) if kind else _plain_type(hints[item.name])
+        value_type, optional = (str, False) if kind else _plain_type(item.name, hints[item.name])
         found.append(
             OptionField(
                 name=item.name,
@@ -107,13 +107,16 @@ def to_table(value: Any) -> dict[str, Any]:
     return table
 
 
-def _plain_type(hint: Any) -> tuple[type, bool]:
-    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
-        inner = [a for a in typing.get_args(hint) if a is not type(None)]
-        assert len(inner) == 1, f"an option has one type, perhaps with None: {hint}"
-        return inner[0], True
-    assert hint in (int, float, str, bool), f"an option is an int, float, str or bool: {hint}"
-    return hint, False
+def _plain_type(name: str, hint: Any) -> tuple[type, bool]:
+    is_union = isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
+    members = typing.get_args(hint) if is_union else (hint,)
+    inner = [member for member in members if member is not type(None)]
+    if len(inner) != 1 or inner[0] not in (int, float, str, bool):
+        written = hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else hint
+        raise TypeError(
+            f"its option '{name}' is annotated {written}, but one is an int, float, str or bool, perhaps | None"
+        )
+    return inner[0], len(members) > 1
 
 
 def _resolve(
@@ -122,9 +125,7 @@ def _resolve(
     known = {item.name: item for item in fields_of(options)}
     for key in table:
         if key not in known:
-            close = difflib.get_close_matches(str(key), known, n=1)
-            hint = f"did you mean '{close[0]}'?" if close else f"it has: {', '.join(known) or 'none'}"
-            problems.append(f"{where}: unknown option '{key}'; {hint}")
+            problems.append(f"{where}: unknown option '{key}'; {suggest(key, known)}")
     values = {}
     for name, item in known.items():
         value = table.get(name, item.default)
@@ -166,8 +167,8 @@ def check_value(item: OptionField, value: Any) -> str | None:
         return f"must be {'an' if item.type is int else 'a'} {item.type.__name__}, not {reprlib.repr(value)}"
     if item.choices and value not in item.choices:
         return f"must be one of {', '.join(item.choices)}, not {reprlib.repr(value)}"
-    if is_number and value != value:
-        return "must be a number, not nan"
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"must be a finite number, not {value}"
     if item.type is float and isinstance(value, int) and abs(value) > sys.float_info.max:
         return "is too large a number"
     if item.min is not None and value < item.min:

@@ -1,12 +1,14 @@
 """Discovery: from installed entry points to a registry of names, in which one broken plugin breaks only itself."""
 
+import contextlib
 import dataclasses
-import difflib
 import importlib
 import importlib.metadata
+import inspect
 import logging
 import re
-from collections.abc import Callable, Iterable
+import traceback
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
@@ -15,12 +17,15 @@ from typing import Any
 import pluggy
 
 from lmkit import hookspecs
-from lmkit.errors import PluginError, UsageError
+from lmkit.errors import LmkitError, PluginError, UsageError, suggest
 from lmkit.specs import API, KINDS, Spec
 
 GROUP = "lmkit"
 BUILTIN = "lmkit"
 """The owner written in the long names of the built-ins, whatever the distribution is called."""
+
+CALLED_WITH = {"cell": ("input_size", "hidden_size", "options"), "decoder": ("options",)}
+"""The arguments that targets are made with, as their specs say."""
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +76,7 @@ class Part:
 
     def load(self) -> Any:
         """Import the target and check that it is what the hook asks for; PluginError if not."""
-        where = f"the {self.kind} '{self.long_name}' ({self.plugin.distribution} {self.plugin.version})"
+        where = self.describe()
         try:
             target = _imported(self.spec.target)
         except Exception as error:
@@ -85,7 +90,25 @@ class Part:
             raise PluginError(
                 f"{where}: {self.spec.target} is not a subclass of {expected}; report it to its author"
             )
+        if problem := _cannot_be_made(target, CALLED_WITH.get(self.kind, ())):
+            raise PluginError(f"{where}: {self.spec.target} {problem}; report it to its author")
         return target
+
+    def describe(self) -> str:
+        """Kind, long name and version, for messages."""
+        return f"the {self.kind} '{self.long_name}' ({self.plugin.distribution} {self.plugin.version})"
+
+    @contextlib.contextmanager
+    def tried(self) -> Iterator[None]:
+        """What goes wrong within it is a PluginError with the part's name."""
+        try:
+            yield
+        except LmkitError:
+            raise
+        except Exception as error:
+            raise PluginError(
+                f"{self.describe()} failed when it was tried: {_say(error)}; report it to its author"
+            ) from error
 
 
 class Registry:
@@ -201,14 +224,38 @@ class Registry:
 
     def _unknown(self, kinds: tuple[str, ...], bare: str) -> PluginError | UsageError:
         names = [p.spec.name for p in self.parts() if p.kind in kinds]
-        close = difflib.get_close_matches(bare, names, n=1)
-        hint = f"did you mean '{close[0]}'?" if close else f"there are: {', '.join(names) or 'none'}"
-        message = f"there is no {' or '.join(kinds)} called '{bare}'; {hint}"
+        message = f"there is no {' or '.join(kinds)} called '{bare}'; {suggest(bare, names)}"
         if self.failures:
             return PluginError(message + "; not loaded: " + "; ".join(str(f) for f in self.failures))
         if not self.plugins:
             return PluginError(message + "; lmkit itself is not installed (in its folder: pip install .)")
         return UsageError(message + " (lmkit plugins list)")
+
+
+def _cannot_be_made(target: type, arguments: tuple[str, ...]) -> str | None:
+    """Why a class cannot be called with the arguments of its kind, or None."""
+    if inspect.isabstract(target):
+        return f"leaves out {', '.join(sorted(target.__abstractmethods__))}"
+    try:
+        if arguments:
+            inspect.signature(target).bind(*arguments)
+    except TypeError as error:
+        return f"cannot be called with ({', '.join(arguments)}): {error}"
+    return None
+
+
+def at_fault(error: BaseException) -> Plugin | None:
+    """The third-party plugin through whose code an error came, or None."""
+    packages = {
+        part.spec.target.partition(":")[0].partition(".")[0]: part.plugin
+        for part in registry().parts()
+        if not part.plugin.builtin
+    }
+    found = None
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        package = frame.f_globals.get("__name__", "").partition(".")[0]
+        found = packages.get(package, found)
+    return found
 
 
 def check_spec(kind: str, spec: object) -> str | None:
@@ -229,6 +276,12 @@ def check_spec(kind: str, spec: object) -> str | None:
         dataclasses.is_dataclass(spec.options) and isinstance(spec.options, type) and params and params.frozen
     ):
         return f"{where}: its options must be a frozen dataclass"
+    from lmkit.options import fields_of  # which imports this module
+
+    try:
+        fields_of(spec.options)
+    except Exception as error:  # an annotation may be a name that does not exist
+        return f"{where}: {_say(error)}"
     return None
 
 
@@ -243,6 +296,11 @@ def installed(*, third_party: bool = True) -> list[Plugin]:
         if builtin or third_party:
             plugins.append(Plugin(entry.name, entry.dist.name, entry.dist.version, entry.load, builtin))
     return plugins
+
+
+def packages() -> set[str]:
+    """The packages in which the installed plugins are; nothing is imported to find them."""
+    return {entry.module.partition(".")[0] for entry in importlib.metadata.entry_points(group=GROUP)}
 
 
 def own_distribution() -> importlib.metadata.Distribution | None:

@@ -1,15 +1,15 @@
 """Recipes: every setting of a run, from TOML tables and back."""
 
+import logging
 import reprlib
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from lmkit.corpus.options import DataOptions
-from lmkit.errors import UsageError, listed
+from lmkit.corpus.options import STDIN, DataOptions
+from lmkit.errors import UsageError, listed, suggest
 from lmkit.options import Chosen, OptionField, choose, fields_of, resolve, to_table
 from lmkit.plugins import registry
 from lmkit.training.options import TrainOptions
@@ -21,7 +21,12 @@ DEFAULT_MODEL = "gru"
 RECURRENT = "lmkit:recurrent"
 """The model that a cell's name stands for: `--model gru` is `--model recurrent --cell gru`."""
 
+WORD = "lmkit:word"
+"""The tokenizer whose options may be given while no tokenizer is named; that chooses it."""
+
 TABLES = ("data", "tokenizer", "train", "model")
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -64,9 +69,7 @@ def build(tables: Mapping[str, Any], *, source: str | Path | None = None) -> Rec
     problems: list[str] = []
     for name in tables:
         if name not in TABLES:
-            close = get_close_matches(str(name), TABLES, n=1)
-            hint = f"did you mean [{close[0]}]?" if close else f"a recipe has: {', '.join(TABLES)}"
-            problems.append(f"unknown table [{name}]; {hint}")
+            problems.append(f"unknown table [{name}]; {suggest(name, TABLES)}")
     data = _collect(problems, lambda: as_table(tables.get("data", {}), "data")) or {}
     train_paths = _paths(data, "train", problems)
     valid_paths = _paths(data, "valid", problems)
@@ -141,6 +144,15 @@ def long_form(kind: str, table: Mapping[str, Any], where: str) -> dict[str, Any]
     return {**table, "name": RECURRENT, "cell": {**cell, "name": part.long_name}}
 
 
+def note_word_tokenizer(options: Iterable[str]) -> None:
+    """Say that options, written as the user did, have chosen the tokenizer WORD."""
+    log.warning(
+        "%s: for the tokenizer %s, which is taken whatever the text is; name a tokenizer to choose another",
+        ", ".join(options),
+        WORD.rpartition(":")[2],
+    )
+
+
 def _model(value: Any) -> Chosen:
     table = {"name": DEFAULT_MODEL, **as_table(value, "model")}
     return choose("model", long_form("model", table, "model"), "model")
@@ -150,6 +162,10 @@ def _paths(data: dict[str, Any], name: str, problems: list[str]) -> tuple[str, .
     value = data.pop(name, ())
     paths = (value,) if isinstance(value, str) else value
     if isinstance(paths, (list, tuple)) and all(isinstance(p, str) for p in paths):
+        if STDIN in paths:
+            problems.append(
+                f"data: {name} names standard input, which cannot be read again; write it to a file"
+            )
         return tuple(paths)
     problems.append(f"data: {name} must be a list of paths, not {reprlib.repr(value)}")
     return ()

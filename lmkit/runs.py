@@ -1,24 +1,27 @@
 """A run's directory, which is the model: what is in it, how it is written and read back."""
 
+import contextlib
+import itertools
 import json
 import re
 import reprlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 import lmkit
 from lmkit import strict_json
 from lmkit.contracts import Encoder, LanguageModel, Tokenizer, Vocabulary
-from lmkit.errors import ModelError, UsageError
+from lmkit.errors import ModelError, PluginError, UsageError
 from lmkit.files import sha256, write_atomic
 from lmkit.options import Chosen, choose, nested, to_table
 from lmkit.pickles import SUFFIXES, refuse_pickle
-from lmkit.plugins import registry
+from lmkit.plugins import Part, registry
 from lmkit.recurrence.weights import nonfinite, shortened
 from lmkit.specs import ModelSpec
 
@@ -27,6 +30,7 @@ MANIFEST = "lmkit.json"
 RECIPE = "recipe.toml"
 METRICS = "metrics.jsonl"
 CHECKPOINTS = "checkpoints"
+LOCK = ".lock"
 TOKENIZER = "tokenizer"
 ARCHIVES = (".tar.gz", ".tar.xz", ".zip")
 """How the names of archives of runs end."""
@@ -54,20 +58,22 @@ class LoadedRun:
         return not isinstance(spec, ModelSpec) or spec.normalized
 
 
-def default_directory(model: Chosen) -> Path:
-    """`runs/NAME`, counting up past what is there: `runs/gru`, `runs/gru-2` ..."""
+def claim_default(model: Chosen) -> Path:
+    """A new directory `runs/NAME`, counting up past what is there: `runs/gru`, `runs/gru-2` ..."""
     cell = getattr(model.options, "cell", None)
     name = (cell if isinstance(cell, Chosen) else model).name.rpartition(":")[2]
-    number, path = 1, Path("runs") / name
-    while path.exists():
-        number += 1
-        path = Path("runs") / f"{name}-{number}"
-    return path
+    for number in itertools.count(1):
+        path = Path("runs") / (name if number == 1 else f"{name}-{number}")
+        # Made at once, so that a second process counts on.
+        with contextlib.suppress(FileExistsError):
+            path.mkdir(parents=True)
+            return path
+    raise AssertionError("counting does not end")
 
 
 def check_free(directory: Path, *, overwrite: bool) -> None:
     """UsageError when a run must not be written here."""
-    if not directory.exists() or (directory.is_dir() and not any(directory.iterdir())):
+    if not directory.exists() or (directory.is_dir() and not _contents(directory)):
         return
     if not overwrite:
         raise UsageError(f"{directory} exists already: give --overwrite to replace it, or another --out")
@@ -75,12 +81,17 @@ def check_free(directory: Path, *, overwrite: bool) -> None:
         raise UsageError(f"{directory} is not a run of lmkit, so it is not overwritten: give another --out")
 
 
-def begin(directory: Path, *, overwrite: bool) -> None:
-    """Make an empty directory for a run, in place of an older one when asked to."""
-    check_free(directory, overwrite=overwrite)
-    if directory.exists():
-        shutil.rmtree(directory)
-    directory.mkdir(parents=True)
+def clear(directory: Path) -> None:
+    """Remove what a run's directory holds, but for the lock."""
+    for path in _contents(directory):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _contents(directory: Path) -> list[Path]:
+    return [path for path in directory.iterdir() if path.name != LOCK]
 
 
 def write_manifest(
@@ -92,8 +103,14 @@ def write_manifest(
     vocabulary: Vocabulary,
     data: Mapping[str, str],
     training: Mapping[str, Any],
+    files: Iterable[str],
 ) -> None:
-    """Write lmkit.json last of all: with it, the directory is a model. The write is atomic."""
+    """Write lmkit.json last of all: with it, the directory is a model. The write is atomic.
+
+    files: the names of those that make the model, besides the tokenizer's.
+    """
+    parts = [directory / name for name in files]
+    parts += [path for path in (directory / TOKENIZER).rglob("*") if path.is_file()]
     manifest = {
         "format": FORMAT,
         "lmkit": lmkit.__version__,
@@ -111,11 +128,12 @@ def write_manifest(
         "training": dict(training),
         "files": {
             path.relative_to(directory).as_posix(): {"size": path.stat().st_size, "sha256": sha256(path)}
-            for path in sorted(directory.rglob("*"))
-            if path.is_file() and _is_part(path.relative_to(directory))
+            for path in sorted(parts)
         },
     }
-    write_atomic(directory / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+    write_atomic(
+        directory / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    )
 
 
 def load_run(directory: Path, *, allow_nonfinite: bool = False) -> LoadedRun:
@@ -143,7 +161,20 @@ def load_run(directory: Path, *, allow_nonfinite: bool = False) -> LoadedRun:
             f"{directory}: NaN or infinite weights: {shortened(names)}; train it again with a lower "
             "learning rate, or load it all the same with --allow-nonfinite (in Python, allow_nonfinite=True)"
         )
+    if isinstance(model, LanguageModel) and not (part := chosen_model.part()).plugin.builtin:
+        _try_model(model, part)
     return LoadedRun(directory, model, tokenizer, chosen_model, chosen_tokenizer, manifest)
+
+
+@torch.no_grad()
+def _try_model(model: LanguageModel, part: Part) -> None:
+    """PluginError unless the first row of a plugin's model has a score for each id."""
+    with part.tried(), torch.random.fork_rng(devices=[]):
+        shape, wanted = model.next_log_probs(model.initial_state(1)).shape, (1, model.vocabulary.size)
+    if shape != wanted:
+        raise PluginError(
+            f"{part.describe()}: its scores have the shape {tuple(shape)}, wanted {wanted}; report it to its author"
+        )
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
@@ -278,9 +309,3 @@ def check_files(directory: Path, manifest: dict[str, Any], *, hash_all: bool = F
 def _origin(chosen: Chosen) -> dict[str, str]:
     plugin = chosen.part().plugin
     return {"distribution": plugin.distribution, "version": plugin.version}
-
-
-def _is_part(name: Path) -> bool:
-    """Whether a file of a run, by its path in it, belongs to the model."""
-    hidden = any(part.startswith(".") for part in name.parts)
-    return not hidden and name.parts[0] != CHECKPOINTS and name.name not in (MANIFEST, METRICS)

@@ -35,16 +35,6 @@ def where(mask: Tensor, yes: State, no: State) -> State:
     return apply(lambda a, b: torch.where(mask.view(-1, *[1] * (a.dim() - 1)), a, b), yes, no)
 
 
-def cat(states: list[State]) -> State:
-    """Batches put one after another."""
-    return apply(lambda *parts: torch.cat(parts), *states)
-
-
 def detach(state: State) -> State:
     """The same values, cut from the graph: truncated back-propagation through time."""
     return apply(lambda t: t.detach(), state)
-
-
-def to(state: State, device: torch.device | str) -> State:
-    """The state on another device."""
-    return apply(lambda t: t.to(device), state)

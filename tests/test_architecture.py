@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LAYERS = (
-    ("errors", "files", "specs", "hookspecs", "states", "devices", "strict_json", "pickles"),
+    ("errors", "figures", "files", "specs", "hookspecs", "states", "devices", "strict_json", "pickles"),
     ("options", "plugins", "contracts", "safetensors_check"),
     ("corpus", "recurrence"),
     ("recipe", "runs", "archive", "packed"),

@@ -51,7 +51,6 @@ def test_time_zero() -> None:
 def test_model_defaults() -> None:
     """A model that says nothing resets at lines, has no parameters, is on the CPU and cannot be fitted."""
     assert LanguageModel.reset_policy == "line"
-    assert LanguageModel.context_size is None
     assert MODEL.parameter_count() == 0
     assert MODEL.device == torch.device("cpu")
     with pytest.raises(NotImplementedError):

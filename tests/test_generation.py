@@ -44,6 +44,28 @@ def test_a_seed_repeats_and_num_varies(models):
     assert len({t.text for t in texts}) > 1
 
 
+def test_several_texts_of_a_decoder_without_chance_differ(models):
+    """Beam search gives its best hypotheses, at most `num`, from one search; greedy has one text to give."""
+    model = models["char", "document"]
+    assert len(model.generate("the", decoder="beam", width=4, num=1, max_tokens=3)) == 1
+    texts = [t.text for t in model.generate("the", decoder="beam", width=4, num=3, max_tokens=3)]
+    assert len(texts) == len(set(texts)) == 3
+    assert len(model.generate("the", decoder="greedy", num=3, max_tokens=3)) == 1
+
+
+def test_a_model_by_line_forgets_the_prompts_earlier_lines(models):
+    """Where the state starts anew at each line, only the last line of a prompt is remembered."""
+    model = models["word", "line"]
+    long, short = (
+        model.generate(prompt, decoder="greedy", max_tokens=3)[0]
+        for prompt in ("the cat sat on\nthe mat\nthe", "the")
+    )
+    assert long == short
+    assert model.generate("the cat\n", decoder="greedy", max_tokens=2)[0].log_prob == pytest.approx(
+        model.generate("", decoder="greedy", max_tokens=2)[0].log_prob
+    )
+
+
 def test_log_prob_is_the_models_own(models):
     """What is reported for a continuation is its score under the model."""
     model = models["word", "document"]

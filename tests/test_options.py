@@ -1,6 +1,6 @@
 """Options: from tables to checked values and back."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, make_dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -82,12 +82,13 @@ def test_round_trip(options: Options) -> None:
         ({"size": True}, "size must be an int, not True"),
         ({"size": "4"}, "size must be an int, not '4'"),
         ({"size": None}, "size must not be empty"),
-        ({"rate": float("nan")}, "rate must be a number, not nan"),
+        ({"rate": float("nan")}, "rate must be a finite number, not nan"),
+        ({"rate": float("inf")}, "rate must be a finite number, not inf"),
         ({"rate": "fast"}, "rate must be a float"),
         ({"deep": 1}, "deep must be a bool"),
         ({"shape": "oval"}, "shape must be one of round, square, not 'oval'"),
         ({"siez": 3}, "unknown option 'siez'; did you mean 'size'?"),
-        ({"zzz": 3}, "unknown option 'zzz'; it has: size, rate"),
+        ({"zzz": 3}, "unknown option 'zzz'; there are: size, rate"),
     ],
 )
 def test_problems(table: dict[str, Any], said: str) -> None:
@@ -96,6 +97,14 @@ def test_problems(table: dict[str, Any], said: str) -> None:
         resolve(Options, table, "[model]")
     assert str(caught.value).startswith("[model]: ")
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("annotation", [list[int], bytes, int | str, int | str | None, None, "Absent"])
+def test_an_annotation_that_no_option_can_have(annotation: Any) -> None:
+    """An option is an int, float, str or bool, or one of these or None: anything else is named, not asserted."""
+    made = make_dataclass("Made", [("odd", annotation, option(0, ""))], frozen=True)
+    with pytest.raises((TypeError, NameError), match=r"'odd' is annotated|'Absent'"):
+        fields_of(made)
 
 
 def test_all_problems_at_once(parts: Registry) -> None:

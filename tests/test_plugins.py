@@ -3,12 +3,13 @@
 import logging
 import subprocess
 import sys
+from dataclasses import dataclass
 from itertools import permutations
 from types import SimpleNamespace
 
 import pytest
 
-from lmkit import CellSpec, DecoderSpec, ModelSpec, TokenizerSpec, hookimpl, plugins
+from lmkit import CellSpec, DecoderSpec, ModelSpec, TokenizerSpec, hookimpl, option, plugins
 from lmkit.errors import PluginError, UsageError
 from lmkit.plugins import Plugin, Registry, check_spec, install_hint, installed, own_distribution, registry
 from lmkit.specs import NoOptions, Spec
@@ -103,6 +104,11 @@ def test_hook_that_fails() -> None:
     assert parts.find("decoder", "mine").spec is decoder
 
 
+@dataclass(frozen=True)
+class ListOptions:
+    sizes: list[int] = option((), "sizes")  # type: ignore[assignment]
+
+
 class NotFrozen:
     """Options that are no dataclass."""
 
@@ -114,6 +120,7 @@ class NotFrozen:
         (CellSpec("My Cell", "m:C"), "lower-case"),
         (CellSpec("mine", "not a target"), "module:object"),
         (CellSpec("mine", "m:C", options=NotFrozen), "frozen dataclass"),
+        (CellSpec("mine", "m:C", options=ListOptions), "its option 'sizes' is annotated list[int]"),
         (TokenizerSpec("mine", "m:T"), "must give CellSpec objects, not TokenizerSpec"),
         ("a string", "must give CellSpec objects, not str"),
     ],

@@ -101,7 +101,7 @@ def test_all_problems_come_at_once():
     assert lines[0] == "8 problems:"
     assert all(line.startswith("  r.toml: ") for line in lines[1:])
     for word in (
-        "[model]?",
+        "'model'?",
         "data: train",
         "'encoding'?",
         "at least 1",
@@ -138,9 +138,9 @@ TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size
 
 
 @given(
-    paths=st.lists(TEXT, max_size=3),
+    paths=st.lists(TEXT.filter(lambda path: path != "-"), max_size=3),
     label=TEXT,
-    rate=st.floats(allow_nan=False),
+    rate=st.floats(allow_nan=False, allow_infinity=False),
     fast=st.booleans(),
     seed=st.integers(0, 2**63 - 1),
     steps=st.none() | st.integers(1, 9),
@@ -168,3 +168,16 @@ def test_a_written_recipe_explains_itself(tmp_path):
     assert "batch_size = 16 # parallel streams" in text
     assert "\n# width =  # a width\n" in text
     assert tomllib.loads(text)["model"]["cell"]["name"] == "lmkit:gru"
+
+
+def test_standard_input_is_no_text_of_a_run():
+    """A run reads its text again when it is resumed or repeated, which "-" cannot be."""
+    for name in ("train", "valid"):
+        with pytest.raises(UsageError, match=f"data: {name} names standard input.*write it to a file"):
+            build({"data": {name: ["a.txt", "-"]}})
+
+
+def test_an_unknown_table_without_a_like_is_told_what_there_is():
+    """A table that resembles none gets the list of those that a recipe has."""
+    with pytest.raises(UsageError, match=r"unknown table \[zzz\]; there are: data, tokenizer, train, model"):
+        build({"zzz": {}})

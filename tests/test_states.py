@@ -24,12 +24,11 @@ nestings = st.recursive(
 
 
 @given(nestings)
-def test_take_and_cat(shape: list) -> None:
-    """Rows taken one by one and put together are the state; an index also repeats and reorders."""
+def test_take(shape: list) -> None:
+    """A slice gives its rows, an index also repeats and reorders them."""
     state = filled(shape)
-    rows = [states.take(state, slice(i, i + 1)) for i in range(BATCH)]
-    for got, leaf in zip(states.leaves(states.cat(rows)), states.leaves(state), strict=True):
-        assert torch.equal(got, leaf)
+    for got, leaf in zip(states.leaves(states.take(state, slice(2))), states.leaves(state), strict=True):
+        assert torch.equal(got, leaf[:2])
     order = torch.tensor([2, 2, 0])
     for got, leaf in zip(states.leaves(states.take(state, order)), states.leaves(state), strict=True):
         assert torch.equal(got, leaf[order])
@@ -56,9 +55,9 @@ def test_structure_is_kept() -> None:
     assert torch.equal(states.leaves(torch.ones(1))[0], torch.ones(1))
 
 
-def test_detach_and_to() -> None:
-    """detach cuts the graph and keeps the values; to moves every leaf."""
+def test_detach() -> None:
+    """detach cuts the graph and keeps the values."""
     weight = torch.ones(2, 3, requires_grad=True)
     cut = states.detach((weight * 2, (weight * 3,)))
     assert [leaf.requires_grad for leaf in states.leaves(cut)] == [False, False]
-    assert [leaf.device.type for leaf in states.leaves(states.to(cut, "meta"))] == ["meta", "meta"]
+    assert [leaf.unique().tolist() for leaf in states.leaves(cut)] == [[2.0], [3.0]]

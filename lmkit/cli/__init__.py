@@ -1,7 +1,6 @@
 """The command line: the group of commands, its messages and its exit codes; `main` is the console script."""
 
 import contextlib
-import difflib
 import importlib
 import itertools
 import os
@@ -16,7 +15,7 @@ import click
 
 from lmkit import __version__
 from lmkit.cli import console
-from lmkit.errors import LmkitError, UsageError
+from lmkit.errors import LmkitError, PluginError, UsageError, suggest
 
 COMMANDS = {
     "train": ("lmkit.cli.train", "Train a model on text."),
@@ -50,9 +49,7 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in COMMANDS:
-            close = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            hint = f"did you mean '{close[0]}'?" if close else f"there are: {', '.join(COMMANDS)}"
-            raise UsageError(f"there is no command '{args[0]}'; {hint}")
+            raise UsageError(f"there is no command '{args[0]}'; {suggest(args[0], COMMANDS)}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -104,8 +101,14 @@ def _report(error: Exception, debug: bool) -> int:
     if isinstance(error, OSError) and error.filename is not None:
         console.say(f"{error.filename}: {error.strerror}; check the path and its permissions", "error")
         return 1
-    text = " ".join(str(error).split())
-    console.say(f"internal {type(error).__name__}: {text}; run with lmkit --debug and report it", "error")
+    from lmkit.plugins import at_fault
+
+    problem = f"{type(error).__name__}: {' '.join(str(error).split())}; run with lmkit --debug and report it"
+    if plugin := at_fault(error):
+        where = f"the plugin '{plugin.name}' of {plugin.distribution} {plugin.version} failed"
+        console.say(f"{where}: {problem} to its author", "error")
+        return PluginError.exit_code
+    console.say(f"internal {problem}", "error")
     return 1
 
 
@@ -126,9 +129,9 @@ def cli(ctx: click.Context, no_plugins: bool, verbose: bool, debug: bool) -> Non
 
     A first model: lmkit train --model gru TEXT
     """
-    from lmkit.plugins import use_third_party
+    from lmkit.plugins import packages, use_third_party
 
-    ctx.obj = console.start_messages(verbose)
+    ctx.obj = console.start_messages(verbose, packages() if verbose else ())
     use_third_party(not no_plugins)
 
 

@@ -65,15 +65,19 @@ class MessageHandler(logging.Handler):
         say(text, "" if record.levelno <= logging.INFO else record.levelname.lower())
 
 
-def start_messages(verbose: bool) -> MessageHandler:
-    """Send what is logged to stderr from now on: warnings, and with `verbose` lmkit's progress notes too."""
+def start_messages(verbose: bool, packages: Iterable[str] = ()) -> MessageHandler:
+    """Send what is logged to stderr from now on: warnings, and with `verbose` progress notes too.
+
+    packages: whose notes are wanted beside lmkit's own, those of plugins.
+    """
     handler = MessageHandler()
     # The root, since each plugin has a logger of its own name.
     root = logging.getLogger()
     for old in [h for h in root.handlers if isinstance(h, MessageHandler)]:
         root.removeHandler(old)
     root.addHandler(handler)
-    logging.getLogger("lmkit").setLevel(logging.INFO if verbose else logging.WARNING)
+    for name in ("lmkit", *packages):
+        logging.getLogger(name).setLevel(logging.INFO if verbose else logging.WARNING)
     return handler
 
 

@@ -63,16 +63,18 @@ class SpecCommand(click.Command):
         self.note = note
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        sections: list[Section] = []
-        while True:
-            found = self.grow(self._scan(ctx, args))
-            if found == sections:
-                break
-            sections = found
-            ctx.meta[_SECTIONS] = sections
-            ctx.meta[_OPTIONS] = make_options(sections, self._own_flags(ctx))
+        seen: list[list[Section]] = []
+        while (found := self.grow(self._scan(ctx, args))) not in seen:
+            seen.append(found)
+            self._set_sections(ctx, found)
+        # An option without its value takes the next one for it, which may take its own section away.
+        settled = found == seen[-1]
+        self._set_sections(ctx, found)
         ctx.meta[_GIVEN] = {}
-        return super().parse_args(ctx, args)
+        rest = super().parse_args(ctx, list(args))
+        if not settled:
+            raise click.UsageError("an option lacks its value: it took the next option for it", ctx)
+        return rest
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         return [*super().get_params(ctx), *ctx.meta.get(_OPTIONS, [])]
@@ -97,6 +99,10 @@ class SpecCommand(click.Command):
         if self.note:
             formatter.write_paragraph()
             formatter.write_text(self.note())
+
+    def _set_sections(self, ctx: click.Context, sections: list[Section]) -> None:
+        ctx.meta[_SECTIONS] = sections
+        ctx.meta[_OPTIONS] = make_options(sections, self._own_flags(ctx))
 
     def _scan(self, ctx: click.Context, args: list[str]) -> dict[str, str]:
         """The values that the options known so far have on the line; the others are passed over."""
@@ -241,7 +247,7 @@ def make_options(sections: Sequence[Section], taken: set[str]) -> list[SpecOptio
 
     taken: the command's own flags. Raises PluginError when two options of one owner want one flag.
     """
-    owners = dict.fromkeys(taken, "the command")
+    owners: dict[str, tuple[str, ...]] = dict.fromkeys(taken, ())
     options = []
     for section in sections:
         for field in fields_of(section.options):
@@ -249,9 +255,9 @@ def make_options(sections: Sequence[Section], taken: set[str]) -> list[SpecOptio
             for names in _candidates(section, field):
                 clash = next((name for name in names if name in owners), None)
                 if clash is None:
-                    owners.update(dict.fromkeys(names, section.title))
+                    owners.update(dict.fromkeys(names, section.path))
                     flags.append("/".join(names))
-                elif owners[clash] == section.title:
+                elif owners[clash] == section.path:
                     raise PluginError(
                         f"{section.title}: two of them want the flag {clash}; report it to its author"
                     )

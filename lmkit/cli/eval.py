@@ -21,7 +21,7 @@ from lmkit.options import resolve
     type=click.IntRange(min=1),
     default=32,
     show_default=True,
-    help="Lines that are scored at once.",
+    help="Segments between resets scored at once.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 @click.pass_context
@@ -34,7 +34,7 @@ def command(
     batch_size: int,
     as_json: bool,
 ) -> None:
-    """Score the text of DATA with the model in the directory RUN."""
+    """Score the text of DATA (-: standard input) with the model in the directory RUN."""
     options = resolve(DataOptions, collected(ctx)["data"], "data")
 
     from lmkit import api

@@ -1,17 +1,28 @@
 """`lmkit generate`: text that a model writes after a prompt."""
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from lmkit.cli import console
 from lmkit.cli.common import loads_model
 from lmkit.cli.dynamic import Section, SpecCommand, collected, display_name, part_sections, pick
+from lmkit.corpus.options import STDIN
+from lmkit.errors import DataError, UsageError
 from lmkit.options import choose
 from lmkit.plugins import registry
 
+if TYPE_CHECKING:
+    from lmkit.contracts import Tokenizer
+
 DEFAULT_DECODER = "sample"
+
+MAX_UNKNOWN = 5
+"""Unknown words of a prompt that are named."""
 
 
 def sections(given: Mapping[str, str]) -> list[Section]:
@@ -25,9 +36,46 @@ def note() -> str:
     return f"Decoders: {', '.join(display_name(part) for part in registry().parts('decoder')) or 'none'}."
 
 
+def read_prompt(file: Path) -> str:
+    """The text of a file, or of standard input for "-", without its last line end; DataError if there is none."""
+    try:
+        stdin = str(file) == STDIN
+        data = sys.stdin.buffer.read() if stdin else file.read_bytes()
+        return data.decode("utf-8-sig").replace("\r\n", "\n").removesuffix("\n")
+    except OSError as error:
+        raise DataError(f"the prompt {file} cannot be read: {error.strerror}; check the path") from None
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"the prompt {file}: byte {error.start} is not UTF-8; save the prompt as UTF-8"
+        ) from None
+
+
+def unknown_words(tokenizer: "Tokenizer", prompt: str) -> list[str]:
+    """The parts of a prompt that are the unknown token to a model, each once."""
+    found: dict[str, None] = {}
+    for line in prompt.split("\n"):
+        encoding = tokenizer.encode(line)
+        for token, (start, end) in zip(encoding.ids.tolist(), encoding.spans.tolist(), strict=True):
+            if token == tokenizer.vocabulary.unk_id:
+                found[line[start:end].strip()] = None
+    return list(found)
+
+
+def _say_unknown(words: list[str]) -> None:
+    shown = ", ".join(repr(word) for word in words[:MAX_UNKNOWN])
+    more = f" and {len(words) - MAX_UNKNOWN} more" if len(words) > MAX_UNKNOWN else ""
+    console.say(f"the model does not know {shown}{more}; each is the same unknown word to it")
+
+
 @click.command(cls=SpecCommand, grow=sections, note=note)
 @loads_model
 @click.option("--prompt", metavar="TEXT", default="", help="What the text begins with.")
+@click.option(
+    "--prompt-file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Read the prompt from this file (-: standard input).",
+)
 @click.option(
     "--max-tokens",
     metavar="N",
@@ -53,6 +101,7 @@ def command(
     device: str,
     allow_nonfinite: bool,
     prompt: str,
+    prompt_file: Path | None,
     max_tokens: int,
     decoder: str | None,
     num: int,
@@ -61,14 +110,24 @@ def command(
 ) -> None:
     """Continue a prompt with the model in the directory RUN."""
     chosen = choose("decoder", collected(ctx)["decoder"], "decoder")
+    if prompt_file is not None:
+        if prompt:
+            raise UsageError("--prompt and --prompt-file both give a prompt; leave one out")
+        prompt = read_prompt(prompt_file)
 
     from lmkit import api
 
     model = api.load(run, device=device, allow_nonfinite=allow_nonfinite)
-    texts = model.generate(prompt, max_tokens=max_tokens, decoder=chosen, num=num, seed=seed)
+    if unknown := unknown_words(model.tokenizer, prompt):
+        _say_unknown(unknown)
+    # A tokenizer of words drops the space that ends a prompt, and puts it before the next word.
+    skip = " " if prompt.endswith(" ") and not model.tokenizer.lossless else ""
+    rows = [
+        {"prompt": prompt, "text": found.text.removeprefix(skip), "log_prob": found.log_prob}
+        for found in model.generate(prompt, max_tokens=max_tokens, decoder=chosen, num=num, seed=seed)
+    ]
     if as_json:
-        rows = [{"prompt": prompt, "text": text.text, "log_prob": text.log_prob} for text in texts]
         click.echo(json.dumps(rows, ensure_ascii=False))
     else:
-        for text in texts:
-            click.echo(prompt + text.text)
+        for row in rows:
+            click.echo(prompt + row["text"])

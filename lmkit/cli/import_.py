@@ -7,6 +7,7 @@ import click
 
 from lmkit.cli import console
 from lmkit.corpus.options import DataOptions
+from lmkit.options import resolve
 
 READERS = {"archive": ("lmkit.archive", "read_archive")}
 """For each format the function that is called as `read(file, out, overwrite=..., max_expansion=...)`."""
@@ -29,7 +30,8 @@ READERS = {"archive": ("lmkit.archive", "read_archive")}
 )
 def command(format: str, file: Path, out: Path, overwrite: bool, max_expansion: float) -> None:
     """Make a run of FILE, which is in FORMAT: archive, what `lmkit export --to archive` writes."""
+    limit = resolve(DataOptions, {"max_expansion": max_expansion}, "import").max_expansion
     module, name = READERS[format]
     read = getattr(importlib.import_module(module), name)
-    read(file, out, overwrite=overwrite, max_expansion=max_expansion)
+    read(file, out, overwrite=overwrite, max_expansion=limit)
     console.say(f"the model is in {out}")

@@ -1,6 +1,5 @@
 """`lmkit plugins`: what is installed, what failed to load, and how each part is used."""
 
-import difflib
 import json
 import sys
 from typing import Any
@@ -9,9 +8,9 @@ import click
 
 from lmkit.cli import console
 from lmkit.cli.dynamic import display_name, written
-from lmkit.errors import LmkitError, PluginError, UsageError
 from lmkit.options import OptionField, fields_of
 from lmkit.plugins import Part, Registry, registry
+from lmkit.specs import KINDS
 
 USES = {
     "model": "lmkit train --model {0} FILE",
@@ -144,25 +143,8 @@ def _as_text(part: dict[str, Any]) -> str:
 def _named(found: Registry, name: str) -> list[Part]:
     """Every part of that bare or long name; the error says why when there is none."""
     parts = [part for part in found.parts() if name in (part.spec.name, part.long_name)]
-    if parts:
-        return parts
-    owner = name.rpartition(":")[0]
-    broken = [
-        f for f in found.failures if f.plugin.owner == owner or name in (f.plugin.name, f.plugin.distribution)
-    ]
-    if broken:
-        raise PluginError("; ".join(str(f) for f in broken) + "; mend or reinstall it")
-    raise _unknown(found, name)
-
-
-def _unknown(found: Registry, name: str) -> LmkitError:
-    close = difflib.get_close_matches(name, [part.spec.name for part in found.parts()], n=1)
-    message = f"nothing is called '{name}'" + (
-        f"; did you mean '{close[0]}'?" if close else " (lmkit plugins list)"
-    )
-    if found.failures:
-        return PluginError(message + "; not loaded: " + "; ".join(str(f) for f in found.failures))
-    return UsageError(message)
+    # With none of them the registry knows why.
+    return parts or [found.find(tuple(KINDS), name)]
 
 
 def _print_table(rows: list[dict[str, str]]) -> None:

@@ -45,7 +45,7 @@ from lmkit.options import resolve
     type=click.IntRange(min=1),
     default=32,
     show_default=True,
-    help="Lines that are scored at once.",
+    help="Segments between resets scored at once.",
 )
 @click.pass_context
 def command(
@@ -63,7 +63,7 @@ def command(
     rank: bool,
     batch_size: int,
 ) -> None:
-    """Write the surprisal, in bits, of each word of DATA under the model in the directory RUN.
+    """Write the surprisal, in bits, of each word of DATA (-: standard input) under the model in RUN.
 
     It is the probability of the text as the model's tokenizer cuts it. Each line's end is a record too, with
     an empty text, so that the records of a line add up to its score.

@@ -21,13 +21,10 @@ from lmkit.cli.dynamic import (
 from lmkit.corpus.options import DataOptions
 from lmkit.errors import CheckpointError, UsageError
 from lmkit.plugins import registry
-from lmkit.recipe import DEFAULT_MODEL, as_table, build, read_recipe
+from lmkit.recipe import DEFAULT_MODEL, WORD, as_table, build, note_word_tokenizer, read_recipe
 from lmkit.training.options import TrainOptions
 
 RECIPE = "recipe.toml"
-
-WORD = "lmkit:word"
-"""The tokenizer whose options stand for the tokenizer's while none is named."""
 
 
 def sections(given: Mapping[str, str]) -> list[Section]:
@@ -132,7 +129,10 @@ def command(
     Without DATA it is the built-in `pydocs`, the English of the Python that runs lmkit.
     """
     path = recipe_path(recipe, resume)
-    tables: dict[str, Any] = {**(read_recipe(path) if path else {}), **collected(ctx)}
+    recipe_tables = read_recipe(path) if path else {}
+    tables: dict[str, Any] = {**recipe_tables, **collected(ctx)}
+    if "tokenizer" in tables and tokenizer is None and "tokenizer" not in recipe_tables:
+        note_word_tokenizer(f"--{name.replace('_', '-')}" for name in tables["tokenizer"] if name != "name")
     if data:
         tables["data"]["train"] = list(data)
     if valid:

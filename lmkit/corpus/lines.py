@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from lmkit.corpus.decoding import wrong_bytes
+from lmkit.corpus.words import WHITE_SPACE, count_words
 from lmkit.errors import DataError
 
 BLOCK = 1 << 20
@@ -14,13 +15,16 @@ PIECE = 1 << 20
 Locate = Callable[[int, int], str]
 """Says where a problem is, from a line number (from 1) and a byte offset (from 0)."""
 
+_GAPS = WHITE_SPACE.encode()
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
     """A line of text, or a piece of a very long one.
 
     text: without its line end. num_bytes: its UTF-8 bytes, without the line end and any byte-order mark.
-    num_words: words between white space; a word that is cut by the end of a piece counts in the first one.
+    num_words: words between white space (`lmkit.corpus.words`); a word that is cut by the end of a piece counts
+    in the first one.
     starts_document: a document begins here. continues: the line goes on in the next Line.
     """
 
@@ -97,7 +101,7 @@ class LineReader:
             texts = [text.removesuffix("\r") for text in texts]
         starts = self._starts
         for raw, text in zip(raws, texts, strict=True):
-            yield Line(text, len(raw), len(text.split()), starts, False)
+            yield Line(text, len(raw), count_words(raw), starts, False)
             starts = False
         self._starts = False
         self._number += len(raws)
@@ -123,17 +127,17 @@ class LineReader:
         self._offset += len(raw)
         in_pieces = self._inside or continues
         if texts is not None:
-            yield Line(texts[0], len(raw), self._words(texts[0]), self._starts, continues)
+            yield Line(texts[0], len(raw), self._words(raw), self._starts, continues)
         elif in_pieces:
             yield Line("", 0, 0, self._starts, continues)
         self._starts = self._starts and texts is None and not in_pieces
         self._inside = continues
         self._open_word = self._open_word and continues
 
-    def _words(self, text: str) -> int:
-        goes_on = self._open_word and text and not text[0].isspace()
-        self._open_word = bool(text) and not text[-1].isspace()
-        return len(text.split()) - bool(goes_on)
+    def _words(self, raw: bytes) -> int:
+        goes_on = self._open_word and raw and raw[0] not in _GAPS
+        self._open_word = bool(raw) and raw[-1] not in _GAPS
+        return count_words(raw) - bool(goes_on)
 
 
 def _decoded(raw: bytes) -> list[str] | None:
@@ -151,6 +155,4 @@ def _cut(raw: bytes) -> int:
     end = PIECE
     while end > PIECE - 4 and raw[end] & 0xC0 == 0x80:
         end -= 1
-    if raw[end - 1 : end].isspace():
-        return end
-    return end - len(raw[:end].rsplit(None, 1)[-1]) or end
+    return max(raw.rfind(gap, 0, end) for gap in _GAPS) + 1 or end

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from lmkit.specs import option
 
+STDIN = "-"
+"""What names standard input, where text is only scored: a run has to read its text again to be resumed."""
+
 
 @dataclass(frozen=True)
 class DataOptions:

@@ -54,19 +54,17 @@ class Text:
         self._names = names
         self._options = options
         self._warned = False
-        self.skipped = 0
-        """Lines that the last iteration left out because they could not be read."""
+        self._fingerprint: tuple[list[object], str] | None = None
+        """The last one with the stamps of the sources that it is of: hashing reads every file."""
 
     def __iter__(self) -> Iterator[Line]:
         bad = BadLines(self._options.on_bad_line)
-        self.skipped = 0
         lines = words = 0
         for source in self._sources:
             for line in source.lines(self._options, bad):
                 lines += 1
                 words += line.num_words
                 yield line
-        self.skipped = bad.count
         if bad.count and not self._warned:
             self._warned = True
             log.warning("%s: %d bad lines skipped; the first: %s", self.describe(), bad.count, bad.first)
@@ -76,14 +74,20 @@ class Text:
 
     def fingerprint(self) -> str:
         """SHA-256 over the contents and the options that say how they are read, not the files' names."""
+        stamps = [source.stamp() for source in self._sources]
+        if self._fingerprint is None or self._fingerprint[0] != stamps:
+            self._fingerprint = stamps, self._hash()
+        return self._fingerprint[1]
+
+    def describe(self) -> str:
+        """A few words for messages: "train.txt", "3 files of books/"."""
+        shown = ", ".join(self._names[:3])
+        return shown if len(self._names) <= 3 else f"{shown} and {len(self._names) - 3} more"
+
+    def _hash(self) -> str:
         options = asdict(self._options)
         del options["max_expansion"]  # decides whether, not how, a file is read
         sha = hashlib.sha256(json.dumps(options, sort_keys=True).encode())
         for source in self._sources:
             sha.update(source.digest().encode() + b"\n")
         return sha.hexdigest()
-
-    def describe(self) -> str:
-        """A few words for messages: "train.txt", "3 files of books/"."""
-        shown = ", ".join(self._names[:3])
-        return shown if len(self._names) <= 3 else f"{shown} and {len(self._names) - 3} more"

@@ -4,15 +4,19 @@ import glob
 import hashlib
 import os
 import re
+import shutil
+import sys
+import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lmkit.corpus import compression, pydocs
+from lmkit.corpus.decoding import to_utf8, without_mark
 from lmkit.corpus.jsonl import read_jsonl
 from lmkit.corpus.lines import BadLines, Line, LineReader
-from lmkit.corpus.options import DataOptions
+from lmkit.corpus.options import STDIN, DataOptions
 from lmkit.corpus.text import read_text, utf8_blocks
 from lmkit.errors import DataError
 
@@ -29,6 +33,10 @@ class Source(ABC):
     @abstractmethod
     def digest(self) -> str:
         """Equal for equal content."""
+
+    def stamp(self) -> object:
+        """Changes with the content as far as that is known without reading it."""
+        return None
 
 
 @dataclass(frozen=True)
@@ -65,6 +73,40 @@ class FileSource(Source):
         for block in compression.raw_blocks(self.path):
             sha.update(block)
         return sha.hexdigest()
+
+    def stamp(self) -> object:
+        try:
+            stat = self.path.stat()
+        except OSError:
+            return None  # reading says what is wrong
+        return stat.st_mtime_ns, stat.st_size
+
+
+class StdinSource(Source):
+    """Plain text from standard input: one document, kept on the disk, since a text is read more than once."""
+
+    name = "standard input"
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="lmkit-stdin-")
+        self._path = Path(self._folder.name, "text")
+        try:
+            with self._path.open("wb") as file:
+                shutil.copyfileobj(sys.stdin.buffer, file)
+        except OSError as error:
+            reason = error.strerror or error
+            raise DataError(
+                f"{self.name}: cannot be kept in {self._folder.name}: {reason}; name a file"
+            ) from None
+
+    def lines(self, options: DataOptions, bad: BadLines) -> Iterator[Line]:
+        found = to_utf8(compression.raw_blocks(self._path), options.encoding, self.name, skip=bad.skip)
+        blocks, mark = without_mark(found)
+        reader = LineReader(lambda line, byte: f"{self.name}: line {line}", bad, offset=mark)
+        yield from reader.read(blocks)
+
+    def digest(self) -> str:
+        return FileSource(self._path).digest()
 
 
 @dataclass(frozen=True)
@@ -117,9 +159,12 @@ class HubSource(Source):
 def find(name: str) -> tuple[list[Source], str]:
     """The sources that a name of DATA stands for, and a short description of them.
 
-    A file; a folder (its files, below it too, hidden ones left out); a pattern; "pydocs"; else a data set of
-    the hub, which is looked up when it is read. DataError for a path that is not there or finds nothing.
+    "-", which is standard input; a file; a folder (its files, below it too, hidden ones left out); a pattern;
+    "pydocs"; else a data set of the hub, which is looked up when it is read. DataError for a path that is not
+    there or finds nothing.
     """
+    if name == STDIN:
+        return [StdinSource()], StdinSource.name
     try:
         path = Path(name).expanduser()
         is_folder, exists, is_file = path.is_dir(), path.exists(), path.is_file()

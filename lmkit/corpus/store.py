@@ -1,5 +1,6 @@
 """The token store: a text as flat, memory-mapped ids with its line and document boundaries, written once."""
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -21,11 +22,14 @@ if TYPE_CHECKING:
     from lmkit.contracts import Tokenizer, Vocabulary
     from lmkit.training.context import Progress
 
-FORMAT = 1
+FORMAT = 2
+"""Version 2 counts words between KenLM's white space alone."""
 _HEADER = "store.json"
 _LINE_ARRAYS = ("line_ends", "line_bytes", "line_words", "document_starts")
 _FLUSH = 1 << 20
 """Tokens that are gathered before they are written."""
+WAIT = 2.0
+"""Seconds of waiting for another process after which that is said."""
 
 log = logging.getLogger(__name__)
 
@@ -65,16 +69,6 @@ class TokenStore:
     def num_lines(self) -> int:
         return len(self.line_ends)
 
-    @property
-    def num_bytes(self) -> int:
-        """UTF-8 bytes of the raw lines, without line ends."""
-        return int(self.line_bytes.sum())
-
-    @property
-    def num_words(self) -> int:
-        """White-space words of the raw lines."""
-        return int(self.line_words.sum())
-
     def lines(self) -> Iterator[np.ndarray]:
         """The ids of each line, `</s>` included."""
         start = 0
@@ -113,13 +107,11 @@ class TokenStore:
         temporary folder until it is no longer used. Raises DataError for what is wrong with the text, or when
         there is no room on the disk.
         """
-        from filelock import FileLock
-
         vocabulary = tokenizer.vocabulary
         key = _key(text, vocabulary)
         folder, temporary = _writable(cache)
         target = folder / key
-        with FileLock(folder / f"{key}.lock"):
+        with _locked(folder / f"{key}.lock", text.describe()):
             store = cls._open(target, vocabulary)
             if store is None:
                 try:
@@ -151,6 +143,7 @@ class _Writer:
 
     def __init__(self, folder: Path, tokenizer: "Tokenizer") -> None:
         self.vocabulary = tokenizer.vocabulary
+        self._tokenizer = f"{type(tokenizer).__module__}:{type(tokenizer).__qualname__}"
         self._ids = tokenizer.ids
         self._eos = np.array([self.vocabulary.eos_id], np.int32)
         self._files: dict[str, IO[bytes]] = {name: (folder / name).open("wb") for name in _names()}
@@ -198,8 +191,8 @@ class _Writer:
         self._pending = []
         if len(tokens) and not (tokens.min() >= 0 and tokens.max() < self.vocabulary.size):
             raise PluginError(
-                f"the tokenizer gave the ids {tokens.min()} to {tokens.max()}, but its vocabulary has "
-                f"{self.vocabulary.size}; report it to its author"
+                f"the tokenizer {self._tokenizer} gave the ids {tokens.min()} to {tokens.max()}, but its "
+                f"vocabulary has {self.vocabulary.size}; report it to its author"
             )
         self._put("tokens", tokens.astype(_dtype(self.vocabulary)))
         for name, column in self._columns.items():
@@ -237,6 +230,23 @@ def _write(target: Path, text: TextLike, tokenizer: "Tokenizer", progress: "Prog
     except BaseException:
         shutil.rmtree(hidden, ignore_errors=True)
         raise
+
+
+@contextlib.contextmanager
+def _locked(path: Path, text: str) -> Iterator[None]:
+    """Hold a lock, however long another process has it."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=WAIT)
+    except Timeout:
+        log.warning("another process is writing the tokens of %s; waiting until it is done", text)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _writable(cache: Path | None) -> tuple[Path, "tempfile.TemporaryDirectory[str] | None"]:

@@ -1,7 +1,6 @@
 """Parallel streams of a corpus: what a recurrent model is trained on, window by window."""
 
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,10 +58,6 @@ class Streams:
     def steps_per_epoch(self) -> int:
         return -(-self._length // self.bptt)
 
-    @property
-    def tokens_per_epoch(self) -> int:
-        return self._length * self.batch_size
-
     def window(self, step: int) -> Window:
         """The window of step `step` (0 .. steps_per_epoch - 1); the last of an epoch may be shorter."""
         first, last = step * self.bptt, min((step + 1) * self.bptt, self._length)
@@ -72,10 +67,6 @@ class Streams:
         reset = torch.from_numpy(self._is_reset(rows))
         inputs.masked_fill_(reset, self.start_id)
         return Window(inputs, targets, reset if bool(reset.any()) else None)
-
-    def epoch(self) -> Iterator[Window]:
-        """All windows of one pass."""
-        return (self.window(step) for step in range(self.steps_per_epoch))
 
     def _is_reset(self, rows: np.ndarray) -> np.ndarray:
         nearest = np.searchsorted(self._resets, rows)

@@ -13,6 +13,7 @@ from lmkit.corpus.scripts import ScriptCounter
 from lmkit.errors import DataError
 from lmkit.evaluation.lines import RawLine, measured_lines
 from lmkit.evaluation.stream import WINDOW
+from lmkit.figures import perplexity
 
 ESCAPE_FLAG_BITS = -math.log2(1 - 2**-16)
 """What a line pays to say that it is not escaped, under a tokenizer that may have to escape one."""
@@ -163,12 +164,12 @@ def summarise(tally: Tally, signature: str, *, normalized: bool = True) -> Score
     """The figures that follow from the sums, and which of them are withheld."""
     withheld: dict[str, str] = {}
     figures: dict[str, float | None] = {
-        "perplexity": _exp(tally.nats / tally.tokens),
-        "perplexity_excluding_oov": _exp(
+        "perplexity": perplexity(tally.nats / tally.tokens),
+        "perplexity_excluding_oov": perplexity(
             (tally.nats - tally.oov_nats) / max(tally.tokens - tally.oov_tokens, 1)
         ),
         "bits_per_byte": tally.bits / (tally.num_bytes + tally.lines),
-        "word_perplexity": _exp(tally.bits * math.log(2) / (tally.words + tally.lines)),
+        "word_perplexity": perplexity(tally.bits * math.log(2) / (tally.words + tally.lines)),
         "bits_per_character": tally.bits / (tally.characters + tally.lines),
     }
 
@@ -204,7 +205,3 @@ def summarise(tally: Tally, signature: str, *, normalized: bool = True) -> Score
         signature=signature,
         withheld=withheld,
     )
-
-
-def _exp(nats: float) -> float:
-    return math.exp(nats) if nats < 700 else math.inf

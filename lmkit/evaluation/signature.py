@@ -8,7 +8,7 @@ CODE = 1
 
 
 def signature(run: LoadedRun) -> str:
-    """Tokenizer, vocabulary, residual code, what the state does at boundaries, unit of the figures, version."""
+    """Tokenizer, vocabulary, residual code, what the state does at boundaries, version."""
     vocabulary = run.tokenizer.vocabulary
     policy = getattr(run.model, "reset_policy", "none")
     fields = {

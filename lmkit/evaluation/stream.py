@@ -1,4 +1,4 @@
-"""Figures of the tokens of a text read as one stream: no padding scored, no remainder dropped, memory bounded."""
+"""Figures of the tokens of a text read as one stream: no remainder dropped, memory bounded by the longest line."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -7,13 +7,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lmkit import states
 from lmkit.contracts import LanguageModel
 from lmkit.states import State
 
 BLOCK = 16384
-"""Tokens gathered before they are scored."""
+"""Tokens gathered before they are scored; the line that fills a block is held whole."""
 WINDOW = 512
-"""Tokens of a row scored in one call."""
+"""The most tokens of a row scored in one call."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,9 @@ def measure_lines(
     """(tokens, figures) float64 of each line: what `measure` takes of every token, in the order of the lines.
 
     The state starts anew where `model.reset_policy` says and is carried everywhere else, as in one pass over
-    the whole text: segments between resets are scored side by side, `batch_size` at once, `window` tokens a
-    call, and none of the three moves a result past rounding.
+    the whole text: segments between resets are scored side by side, `batch_size` at once, at most `window`
+    tokens a call, and none of the three moves a result past rounding. Held at once is a block of lines, the
+    last of them whole however long it is.
     """
     state: State | None = None
     for group in _blocks(lines, block):
@@ -131,9 +133,10 @@ def _measure_block(
         return _measure_batch(model, batch, measure, begin, window, figures)
 
     # The first may go on from the last block and the last may go on in the next: each is a batch of its own,
-    # since the state of a padded row is undefined.
+    # since of several rows only the longest one's state is known at the end.
     alone = {0, len(segments) - 1}
-    inner = sorted((s for i, s in enumerate(segments) if i not in alone), key=lambda s: len(s.ids))
+    inner = [s for i, s in enumerate(segments) if i not in alone]
+    inner.sort(key=lambda s: len(s.ids), reverse=True)
     for start in range(0, len(inner), batch_size):
         fill(inner[start : start + batch_size], model.initial_state)
     for index in sorted(alone):
@@ -151,18 +154,23 @@ def _measure_batch(
     window: int,
     figures: np.ndarray,
 ) -> State:
-    """Fill in the figures of segments side by side; the state after them (undefined where lengths differ)."""
-    lengths = [len(s.ids) for s in segments]
-    ids = np.zeros((len(segments), max(lengths)), np.int64)
-    for row, segment in zip(ids, segments, strict=True):
-        row[: len(segment.ids)] = segment.ids
-    batch = torch.from_numpy(ids).to(model.device)
-    state = begin(len(segments))
-    found = []
-    for start in range(0, batch.shape[1], window):
-        part, state = measure(model, batch[:, start : start + window], state)
-        found.append(part.cpu().double())
-    table = torch.cat(found, 1).numpy()
-    for row, segment in zip(table, segments, strict=True):
-        figures[segment.first : segment.first + len(segment.ids)] = row[: len(segment.ids)]
+    """Fill in the figures of segments side by side, the longest first; the state after that one."""
+    rows = segments
+    state = begin(len(rows))
+    start = 0
+    while rows:
+        # A call ends where half of its rows have, so that at most half of what it computes is padding.
+        stop = min(start + window, len(rows[len(rows) // 2].ids))
+        ids = np.zeros((len(rows), stop - start), np.int64)
+        for row, segment in zip(ids, rows, strict=True):
+            part = segment.ids[start:stop]
+            row[: len(part)] = part
+        found, state = measure(model, torch.from_numpy(ids).to(model.device), state)
+        for table, segment in zip(found.cpu().double().numpy(), rows, strict=True):
+            last = min(stop, len(segment.ids))
+            figures[segment.first + start : segment.first + last] = table[: last - start]
+        start = stop
+        rows = [s for s in rows if len(s.ids) > stop]
+        if rows:
+            state = states.take(state, slice(len(rows)))
     return state

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lmkit.contracts import Encoding, Tokenizer
+from lmkit.corpus.words import WHITE_SPACE
 from lmkit.errors import DataError, UsageError
-
-WHITE_SPACE = "\0\t\n\r "
-"""What separates words: KenLM's characters, at which the word tokenizer splits too, so that words are the same."""
 
 _PROBE = "ab cé d"
 _IS_SPACE = np.zeros(0x110000, bool)

@@ -72,14 +72,16 @@ class ChunkedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
         rows = len(features)
-        total = features.new_zeros((), dtype=torch.float64)
+        # Apple's GPUs have no float64.
+        exact = torch.float32 if features.device.type == "mps" else torch.float64
+        total = features.new_zeros((), dtype=exact)
         gradients = (
             [torch.zeros_like(t) for t in (features, weight, bias)] if any(ctx.needs_input_grad) else []
         )
         for start in range(0, rows, ROWS):
             x, y = features[start : start + ROWS], targets[start : start + ROWS, None]
             scores = torch.log_softmax(linear(x, weight, bias), 1)
-            total -= scores.gather(1, y).sum(dtype=torch.float64)
+            total -= scores.gather(1, y).sum(dtype=exact)
             if gradients:
                 d_features, d_weight, d_bias = gradients
                 d_logits = scores.exp_()

@@ -3,9 +3,13 @@
 from collections.abc import Callable
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 
+from lmkit import states
+from lmkit.errors import PluginError
 from lmkit.options import Chosen, choose
+from lmkit.plugins import Part
 from lmkit.recurrence.cells import Cell
 from lmkit.states import State
 
@@ -63,10 +67,36 @@ class Recurrent(nn.Module):
 
 
 def cell_maker(cell: str | Chosen | Callable[[int, int], Cell]) -> Callable[[int, int], Cell]:
-    """What makes a cell from its input and hidden size."""
+    """What makes a cell from its input and hidden size; a plugin's cell is tried, and PluginError if it fails."""
     if isinstance(cell, str):
         cell = choose("cell", cell, "cell")
     if isinstance(cell, Chosen):
-        target, options = cell.load(), cell.options
-        return lambda input_size, hidden_size: target(input_size, hidden_size, options)
+        target, options, part = cell.load(), cell.options, cell.part()
+        if part.plugin.builtin:
+            return lambda input_size, hidden_size: target(input_size, hidden_size, options)
+        return lambda input_size, hidden_size: _tried(part, lambda: target(input_size, hidden_size, options))
     return cell
+
+
+def _tried(part: Part, make: Callable[[], Cell]) -> Cell:
+    """The cell that `make` gives; PluginError unless two steps of it have the shapes that it promises."""
+    with part.tried():
+        cell = make()
+        # On the device "meta" there are no values, which a cell may ask for.
+        problem = None if torch.empty(0).is_meta else _wrong_shapes(cell)
+    if problem:
+        raise PluginError(f"{part.describe()}: {problem}; report it to its author")
+    return cell
+
+
+@torch.no_grad()
+def _wrong_shapes(cell: Cell) -> str | None:
+    """What is wrong with the shapes after two steps of two rows, or None."""
+    with torch.random.fork_rng(devices=[]):  # a cell with dropout leaves the random state of a run as it was
+        before = cell.initial_state(2)
+        ys, after = cell.sequence(torch.zeros(2, 2, cell.input_size), before)
+    wanted = (2, 2, cell.output_size)
+    if ys.shape != wanted:
+        return f"its output has the shape {tuple(ys.shape)}, wanted {wanted}"
+    shapes, old = ([tuple(leaf.shape) for leaf in states.leaves(state)] for state in (after, before))
+    return f"its state has the shapes {shapes}, at the start {old}" if shapes != old else None

@@ -67,7 +67,6 @@ class BigramTable(LanguageModel):
     def __init__(self, vocabulary: Vocabulary, table: Tensor) -> None:
         self.vocabulary = vocabulary
         self.table = table
-        self.context_size = 1
 
     def initial_state(self, batch_size: int, *, start: bool = True) -> State:
         return torch.full((batch_size,), self.vocabulary.eos_id if start else self.vocabulary.size)

@@ -73,9 +73,9 @@ class Checkpoints:
         self._saved_at = time.monotonic()
         try:
             self._write(snapshot)
-        except OSError as error:
+        except (OSError, SafetensorError) as error:  # the second is how save_file says that the disk is full
             shutil.rmtree(self._hidden(snapshot.step), ignore_errors=True)
-            reason = error.strerror or error
+            reason = getattr(error, "strerror", None) or error
             message = f"{self.folder}: the checkpoint of step {snapshot.step} cannot be written ({reason})"
             if last:
                 raise CheckpointError(
@@ -92,7 +92,7 @@ class Checkpoints:
             try:
                 return read(folder)
             except DAMAGE as error:
-                log.warning("%s is damaged (%s); the one before it is taken", folder, error)
+                log.warning("%s is damaged (%s): an older one is looked for", folder, error)
         raise CheckpointError(
             f"{self.folder}: every checkpoint is damaged; restore one, or train anew with --overwrite"
         )
@@ -104,7 +104,8 @@ class Checkpoints:
             if is_whole(final):
                 return  # the same state, saved before an interruption at this very step
             shutil.rmtree(final)
-        shutil.rmtree(hidden, ignore_errors=True)
+        for left_over in self.folder.glob(".step-*"):  # by a process that was killed
+            shutil.rmtree(left_over, ignore_errors=True)
         hidden.mkdir()
         crash_point("begun")
         digests = {}
@@ -134,7 +135,9 @@ class Checkpoints:
         hidden.rename(final)
         sync_folder(self.folder)
         crash_point("renamed")
-        for folder in self._all()[: -self.keep]:
+        # Training goes on from the newest that is whole, so what lies after this step was found damaged.
+        kept = [folder for folder in self._all() if folder <= final][-self.keep :]
+        for folder in set(self._all()).difference(kept):
             shutil.rmtree(folder)
         crash_point("pruned")
 
@@ -172,14 +175,26 @@ def is_whole(folder: Path) -> bool:
     return True
 
 
-def differences(then: dict[str, Any], now: dict[str, Any], where: str = "") -> Iterator[str]:
-    """One line for each setting that differs between two tables."""
+@dataclass(frozen=True)
+class Difference:
+    """A setting, by its dotted name, that two tables have otherwise."""
+
+    name: str
+    before: object
+    after: object
+
+    def __str__(self) -> str:
+        return f"{self.name} was {self.before!r}, now {self.after!r}"
+
+
+def differences(then: dict[str, Any], now: dict[str, Any], where: str = "") -> Iterator[Difference]:
+    """The settings in which two tables differ; None for one that a table has not."""
     for name in sorted(then.keys() | now.keys()):
         before, after = then.get(name), now.get(name)
         if isinstance(before, dict) and isinstance(after, dict):
             yield from differences(before, after, f"{where}{name}.")
         elif before != after:
-            yield f"{where}{name} was {before!r}, now {after!r}"
+            yield Difference(f"{where}{name}", before, after)
 
 
 def crash_point(name: str) -> None:

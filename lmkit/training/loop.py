@@ -10,6 +10,7 @@ import torch
 from lmkit import states
 from lmkit.corpus.streams import Streams
 from lmkit.errors import LmkitError
+from lmkit.figures import perplexity
 from lmkit.recurrence import NeuralLanguageModel
 from lmkit.states import State
 from lmkit.training.checkpoint import Checkpoints
@@ -94,7 +95,7 @@ class Trainer:
         self._started, self._before = time.perf_counter(), self.state.seconds
         self.reporter.start(self.total_steps, f"training for {self._limits()}")
         speed = Speed()
-        while not self.over() and self.state.step != stop_after and not stop_requested():
+        while not self.over() and not self._reached(stop_after) and not stop_requested():
             loss, grad_norm, rate, tokens = self._step()
             speed.add(tokens)
             self.state = replace(self.state, step=self.state.step + 1, seconds=self._clock())
@@ -111,6 +112,9 @@ class Trainer:
             self.checkpoints.save(snapshot(self), last=True)
         self.reporter.finish()
         return self.state
+
+    def _reached(self, stop_after: int | None) -> bool:
+        return stop_after is not None and self.state.step >= stop_after
 
     def over(self) -> bool:
         """Whether a limit has ended the training."""
@@ -139,17 +143,24 @@ class Trainer:
         loss, hidden = model.window_loss(
             window.inputs.to(device), window.targets.to(device), self.hidden, reset=reset
         )
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise DivergedError(
-                f"the loss became {value} at step {self.state.step + 1}: the weights of the best validation are kept; "
-                f"try a lower --learning-rate than {peak_rate(options):g} or a smaller --clip-norm"
-            )
+        value = self._finite("loss", float(loss.detach()))
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), options.clip_norm or math.inf, foreach=True)
+        # Before the step, which would spread what is no number over all weights.
+        norm = self._finite("norm of the gradient", float(norm))
         self.optimiser.step()
         self.hidden = states.detach(hidden)
-        return value, float(norm), rate, window.targets.numel()
+        return value, norm, rate, window.targets.numel()
+
+    def _finite(self, what: str, value: float) -> float:
+        """The value, or DivergedError when it is no number."""
+        if math.isfinite(value):
+            return value
+        kept = f"the weights of step {self.state.best_step} are kept; " if self.state.best_step else ""
+        raise DivergedError(
+            f"the {what} became {value} at step {self.state.step + 1}: {kept}"
+            f"try a lower --learning-rate than {peak_rate(self.options):g} or a smaller --clip-norm"
+        )
 
     def _validate(self) -> None:
         self.state = replace(self.state, validated=self.state.step)
@@ -157,7 +168,7 @@ class Trainer:
             self.keep_best()
             return
         self.model.eval()
-        loss = self.validate()
+        loss = self._finite("validation loss", self.validate())
         best = loss < self.state.best_loss
         if best:
             self.state = replace(self.state, best_loss=loss, best_step=self.state.step, worse=0)
@@ -171,7 +182,7 @@ class Trainer:
         self.metrics.write(
             step=self.state.step,
             valid_loss=loss,
-            valid_perplexity=math.exp(min(loss, 700)),
+            valid_perplexity=perplexity(loss),
             best=best,
             seconds=round(self.state.seconds, 2),
         )

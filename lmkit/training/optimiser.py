@@ -8,14 +8,16 @@ from torch import nn
 from lmkit.training.options import TrainOptions
 
 DEFAULT_RATE = {"adamw": 2e-3, "sgd": 1.0}
+DEFAULT_DECAY = {"adamw": 0.01, "sgd": 0.0}
 
 
 def make_optimiser(model: nn.Module, options: TrainOptions) -> torch.optim.Optimizer:
     """The optimiser that the options name; weight decay falls on matrices, not on vectors."""
     matrices = [p for p in model.parameters() if p.dim() > 1]
     vectors = [p for p in model.parameters() if p.dim() <= 1]
+    decay = DEFAULT_DECAY[options.optimizer] if options.weight_decay is None else options.weight_decay
     groups = [
-        {"params": matrices, "weight_decay": options.weight_decay},
+        {"params": matrices, "weight_decay": decay},
         {"params": vectors, "weight_decay": 0.0},
     ]
     rate = peak_rate(options)

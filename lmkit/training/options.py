@@ -18,7 +18,9 @@ class TrainOptions:
     max_time: float | None = option(None, "seconds of training", min=0.1)
     optimizer: str = option("adamw", "how weights are updated", choices=("adamw", "sgd"))
     learning_rate: float | None = option(None, "peak rate (default 0.002 for adamw, 1 for sgd)", min=0)
-    weight_decay: float = option(0.01, "decay of weight matrices, times the rate", min=0)
+    weight_decay: float | None = option(
+        None, "decay of weight matrices, times the rate (default 0.01 for adamw, 0 for sgd)", min=0
+    )
     momentum: float = option(0.0, "momentum of sgd", min=0, max=1)
     schedule: str = option(
         "cosine", "how the rate falls after the warm-up", choices=("cosine", "linear", "constant", "plateau")
@@ -30,14 +32,14 @@ class TrainOptions:
     clip_norm: float = option(1.0, "largest norm of the gradient (0: none)", min=0)
     valid_every: int | None = option(
         None,
-        "steps between validations (default: each epoch, or rarer where validation would take over 5 %)",
+        "steps between validations (default: an epoch, or fewer, from 20, where the validation text is short)",
         min=1,
     )
     patience: int | None = option(None, "stop after so many validations without improvement", min=1)
     save_every: int | None = option(
         None, "steps between checkpoints (default: about every five minutes)", min=1
     )
-    keep: int = option(2, "checkpoints that are kept", min=1, max=1000)
+    keep: int = option(2, "checkpoints kept", min=1, max=1000)
     log_every: int = option(20, "steps between lines of metrics.jsonl", min=1)
     seed: int = option(0, "seed of everything drawn by chance", min=0, max=2**63 - 1)
     device: str = option("auto", "cpu, cuda, cuda:1, mps ... (auto: a GPU when there is one)")

@@ -13,14 +13,21 @@ from lmkit.recurrence import NeuralLanguageModel
 from lmkit.training import checkpoint
 from lmkit.training.checkpoint import Checkpoints
 from lmkit.training.report import Reporter
-from lmkit.training.run import Saver, TrainedRun, make_trainer, prepare, run_lock, run_trainer, summary
+from lmkit.training.run import Saver, TrainedRun, make_trainer, prepare, run_trainer, summary
 from lmkit.training.snapshot import machine, restore
 from lmkit.training.text import open_texts, store_corpus
+from lmkit.training.workplace import run_lock
 
 log = logging.getLogger(__name__)
 
-FREE = frozenset(f"train.{name}" for name in ("device", "threads", "log_every", "save_every", "keep"))
-"""Settings that a resumed run may change without changing its result past the last bits."""
+FREE = frozenset(
+    ["data.train", "data.valid"]
+    + [f"train.{name}" for name in ("device", "threads", "log_every", "save_every", "keep")]
+)
+"""Settings that a resumed run may change without changing its result past the last bits.
+
+Where the text lies is one of them, since fingerprints say whether it is the same.
+"""
 LIMITS = frozenset(f"train.{name}" for name in ("max_epochs", "max_steps", "max_time", "patience"))
 """Settings that it may change, but which then end it elsewhere."""
 
@@ -39,7 +46,7 @@ def resume_run(
     with run_lock(directory):
         checkpoints = Checkpoints(directory, keep=recipe.train.keep, every=recipe.train.save_every)
         saved = checkpoints.newest()
-        check_same_recipe(saved.facts["recipe"], recipes.to_tables(recipe))
+        check_same_recipe(saved.facts["recipe"], recipe)
         device = prepare(recipe)
         text, valid = open_texts(recipe)
         choice = recipe.tokenizer
@@ -69,20 +76,28 @@ def resume_run(
             log.warning(
                 "the result may differ in the last bits from a run that never stopped: %s", difference
             )
+        if recipe.train.max_time is not None:
+            log.warning(
+                "with --max-time the learning rate follows the clock: no two runs are alike to the last bit"
+            )
         reporter.message(f"resuming {directory} at step {saved.step}")
         figures = run_trainer(trainer, saver, stop_after)
     return TrainedRun(directory, summary(directory, recipe, corpus, model, figures))
 
 
-def check_same_recipe(then: dict[str, Any], now: dict[str, Any]) -> None:
-    """CheckpointError for settings that a resumed run cannot change; a warning for those that end it elsewhere."""
-    changed = list(checkpoint.differences(then, now))
-    names = {line: line.partition(" ")[0] for line in changed}
-    forbidden = [line for line in changed if names[line] not in FREE | LIMITS]
+def check_same_recipe(then: dict[str, Any], now: Recipe) -> None:
+    """CheckpointError for settings that a resumed run cannot change; a warning for those that end it elsewhere.
+
+    then: the tables of a checkpoint, read anew, so that an option that is younger than it has its default.
+    """
+    before = recipes.to_tables(recipes.build(then))
+    changed = list(checkpoint.differences(before, recipes.to_tables(now)))
+    forbidden = [str(difference) for difference in changed if difference.name not in FREE | LIMITS]
     if forbidden:
         raise CheckpointError(
-            f"a run is resumed with the settings it began with: {listed(forbidden)}; leave them out, or train anew"
+            f"a run is resumed with the settings it began with: {listed(forbidden)}; "
+            "leave them out, or train anew"
         )
-    for line in changed:
-        if names[line] in LIMITS:
-            log.warning("%s: the result is not that of a run that never stopped", line)
+    for difference in changed:
+        if difference.name in LIMITS:
+            log.warning("%s: the result is not that of a run that never stopped", difference)

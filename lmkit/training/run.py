@@ -1,6 +1,5 @@
 """From a recipe to a run's directory: text, tokenizer, model, training, what is kept."""
 
-import contextlib
 import math
 import shutil
 from collections.abc import Iterator
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
+from safetensors import SafetensorError
 
 from lmkit import recipe as recipes
 from lmkit import runs
@@ -19,6 +18,7 @@ from lmkit.corpus.streams import Streams
 from lmkit.devices import pick_device
 from lmkit.errors import CheckpointError, UsageError
 from lmkit.evaluation.stream import Sentence, score_lines
+from lmkit.figures import perplexity
 from lmkit.recipe import Recipe
 from lmkit.recurrence import NeuralLanguageModel
 from lmkit.training.checkpoint import Checkpoints
@@ -29,6 +29,7 @@ from lmkit.training.metrics import Metrics
 from lmkit.training.report import Reporter
 from lmkit.training.signals import Interrupted, stop_on_signals
 from lmkit.training.text import Corpus, choose_tokenizer, open_texts, store_corpus, with_defaults
+from lmkit.training.workplace import workplace
 
 
 @dataclass(frozen=True)
@@ -52,63 +53,34 @@ def train_recipe(
     stop_after: stop after so many steps without moving the schedule's end.
     Raises Interrupted after SIGINT or SIGTERM, when what was trained is saved.
     """
-    directory = out or runs.default_directory(recipe.model)
-    runs.check_free(directory, overwrite=overwrite)
-    recipe = with_defaults(recipe)
+    recipe = with_defaults(recipe, reporter)
     target = recipe.model.load()
-    if not issubclass(target, NeuralLanguageModel) and getattr(target, "fit", None) in (
-        None,
-        LanguageModel.fit,
-    ):
+    fit = getattr(target, "fit", LanguageModel.fit)
+    if not issubclass(target, NeuralLanguageModel) and fit is LanguageModel.fit:
         raise UsageError(f"the model {recipe.model.name} cannot be trained: it has no fit")
     device = prepare(recipe)
-    text, valid = open_texts(recipe)
-    choice = recipe.tokenizer or choose_tokenizer(text)
-    lines = reporter((line.text for line in text), total=None, label=f"reading {text.describe()}")
-    tokenizer: Tokenizer = choice.load().fit(lines, choice.options)
-    recipe = replace(recipe, tokenizer=choice)
-    corpus = store_corpus(text, valid, tokenizer, choice, reporter)
-    torch.manual_seed(recipe.train.seed)
-    model: LanguageModel = target(recipe.model.options, tokenizer.vocabulary)
-    if directory.exists():
-        with run_lock(directory):
-            pass  # nobody is training in what is about to be replaced
-    runs.begin(directory, overwrite=overwrite)
-    try:
-        with run_lock(directory):
-            recipes.write(recipe, directory / runs.RECIPE)
-            (directory / runs.TOKENIZER).mkdir()
-            tokenizer.save(directory / runs.TOKENIZER)
-            saver = Saver(directory, recipe, corpus, model)
-            if isinstance(model, NeuralLanguageModel):
-                trainer = make_trainer(model.to(device), recipe, corpus, saver, reporter)
-                figures = run_trainer(trainer, saver, stop_after)
-            else:
-                model.fit(corpus.train, FitContext(recipe.train.seed, reporter))
-                saver.keep({})
-                figures = {}
-    except BaseException:
-        # A directory with neither a model nor a checkpoint is not left lying about.
-        if not (directory / runs.MANIFEST).exists() and not (directory / runs.CHECKPOINTS).exists():
-            shutil.rmtree(directory, ignore_errors=True)
-        raise
-    return TrainedRun(directory, summary(directory, recipe, corpus, model, figures))
-
-
-@contextlib.contextmanager
-def run_lock(directory: Path) -> Iterator[None]:
-    """Hold a run's directory for this process; CheckpointError when another one trains in it."""
-    lock = FileLock(directory / ".lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise CheckpointError(
-            f"{directory}: another process is training in it; wait for it or give another --out"
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
+    with workplace(out, recipe.model, overwrite=overwrite) as directory:
+        text, valid = open_texts(recipe)
+        choice = recipe.tokenizer or choose_tokenizer(text, reporter)
+        lines = reporter((line.text for line in text), total=None, label=f"reading {text.describe()}")
+        tokenizer: Tokenizer = choice.load().fit(lines, choice.options)
+        recipe = replace(recipe, tokenizer=choice)
+        corpus = store_corpus(text, valid, tokenizer, choice, reporter)
+        torch.manual_seed(recipe.train.seed)
+        model: LanguageModel = target(recipe.model.options, tokenizer.vocabulary)
+        runs.clear(directory)
+        recipes.write(recipe, directory / runs.RECIPE)
+        (directory / runs.TOKENIZER).mkdir()
+        tokenizer.save(directory / runs.TOKENIZER)
+        saver = Saver(directory, recipe, corpus, model)
+        if isinstance(model, NeuralLanguageModel):
+            trainer = make_trainer(model.to(device), recipe, corpus, saver, reporter)
+            figures = run_trainer(trainer, saver, stop_after)
+        else:
+            model.fit(corpus.train, FitContext(recipe.train.seed, reporter))
+            saver.keep({})
+            figures = {}
+        return TrainedRun(directory, summary(directory, recipe, corpus, model, figures))
 
 
 def prepare(recipe: Recipe) -> torch.device:
@@ -145,11 +117,20 @@ class Saver:
         self.model = model
 
     def keep(self, training: dict[str, Any]) -> None:
-        """Save the model as it is now."""
+        """Save the model as it is now; CheckpointError when the disk does not take it."""
+        try:
+            self._keep(training)
+        except (OSError, SafetensorError) as error:
+            raise CheckpointError(
+                f"{self.directory}: the weights cannot be saved ({error}): make room, then go on with --resume"
+            ) from error
+
+    def _keep(self, training: dict[str, Any]) -> None:
         staging = self.directory / ".saving"
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir()
         self.model.save(staging)
+        files = [path.relative_to(staging).as_posix() for path in staging.rglob("*") if path.is_file()]
         for path in staging.iterdir():
             path.replace(self.directory / path.name)
         staging.rmdir()
@@ -161,6 +142,7 @@ class Saver:
             vocabulary=self.corpus.tokenizer.vocabulary,
             data={"description": self.corpus.description, **self.corpus.fingerprints()},
             training=training,
+            files=files,
         )
 
 
@@ -173,7 +155,7 @@ def make_trainer(
 
     def keep() -> None:
         state = trainer.state
-        saver.keep({"step": state.step, "valid_loss": state.best_loss if valid else None})
+        saver.keep({"step": state.step, "valid_loss": state.best_loss if state.best_step else None})
 
     trainer = Trainer(
         model,
@@ -211,7 +193,7 @@ def run_trainer(trainer: Trainer, saver: Saver, stop_after: int | None) -> dict[
         "epochs": round(state.step / trainer.streams.steps_per_epoch, 3),
         "seconds": round(state.seconds, 1),
         "valid_loss": state.best_loss if validated else None,
-        "valid_perplexity": math.exp(state.best_loss) if validated else None,
+        "valid_perplexity": perplexity(state.best_loss) if validated else None,
         "best_step": state.best_step if validated else state.step,
     }
 

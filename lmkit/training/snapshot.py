@@ -52,18 +52,7 @@ def restore(trainer: "Trainer", saved: Snapshot) -> None:
     with torch.no_grad():
         for name, tensor in weights.items():
             tensor.copy_(saved.tensors["model"][name])
-    parameters = dict(trainer.model.named_parameters())
-    trainer.optimiser.state.clear()
-    for name, tensor in saved.tensors["optimiser"].items():
-        parameter_name, _, key = name.rpartition("|")
-        if parameter_name not in parameters:
-            raise CheckpointError(
-                f"the checkpoint's optimiser has a state for {parameter_name!r}, which the model has not"
-            )
-        parameter = parameters[parameter_name]
-        # A step count is a scalar and stays where the optimiser keeps it; moments live beside their parameter.
-        place = parameter.device if tensor.dim() else tensor.device
-        trainer.optimiser.state[parameter][key] = tensor.to(place)
+    _restore_optimiser(trainer, saved.tensors["optimiser"])
     hidden = trainer.model.blank_state(trainer.streams.batch_size)
     wanted = {str(number): leaf for number, leaf in enumerate(leaves(hidden))}
     _check("the hidden state", wanted, saved.tensors["hidden"])
@@ -75,6 +64,22 @@ def restore(trainer: "Trainer", saved: Snapshot) -> None:
     state["best_loss"] = math.inf if state["best_loss"] is None else state["best_loss"]
     trainer.state = replace(trainer.state, **state)
     trainer.metrics.cut(saved.facts["metrics_size"])
+
+
+def _restore_optimiser(trainer: "Trainer", saved: dict[str, Tensor]) -> None:
+    """Put the optimiser's state back, by torch's own way, which knows what lives on which device."""
+    names = {id(p): n for n, p in trainer.model.named_parameters()}
+    table = trainer.optimiser.state_dict()
+    order = [names[id(p)] for group in trainer.optimiser.param_groups for p in group["params"]]
+    entries: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in saved.items():
+        parameter, _, key = name.rpartition("|")
+        if parameter not in order:
+            raise CheckpointError(
+                f"the checkpoint's optimiser has a state for {parameter!r}, which the model has not"
+            )
+        entries.setdefault(order.index(parameter), {})[key] = tensor
+    trainer.optimiser.load_state_dict({**table, "state": entries})
 
 
 def random_states(device: torch.device) -> dict[str, Tensor]:

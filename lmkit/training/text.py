@@ -1,6 +1,5 @@
 """The text of a run: what is read, what is held out, which tokenizer, and the ids that come of it."""
 
-import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -12,8 +11,6 @@ from lmkit.corpus.store import TokenStore
 from lmkit.options import Chosen, choose
 from lmkit.recipe import Recipe
 from lmkit.training.report import Reporter
-
-log = logging.getLogger(__name__)
 
 DEFAULT_DATA = "pydocs"
 DEFAULT_SECONDS = 120.0
@@ -38,18 +35,16 @@ class Corpus:
         return found if self.valid is None else {**found, "valid": self.valid.fingerprint}
 
 
-def with_defaults(recipe: Recipe) -> Recipe:
+def with_defaults(recipe: Recipe, reporter: Reporter) -> Recipe:
     """The recipe with the data of the first run, and its time, when no data is named."""
     if recipe.train_paths:
         return recipe
     train = recipe.train
     if train.max_epochs is None and train.max_steps is None and train.max_time is None:
         train = replace(train, max_time=DEFAULT_SECONDS)
-        log.info(
-            "no data named: the documentation of this Python (%s), for %g seconds; "
-            "name a text file or --max-time for more",
-            DEFAULT_DATA,
-            DEFAULT_SECONDS,
+        reporter.message(
+            f"no data named: the documentation of this Python ({DEFAULT_DATA}), for {DEFAULT_SECONDS:g} seconds; "
+            "name a text file or --max-time for more"
         )
     return replace(recipe, train_paths=(DEFAULT_DATA,), train=train)
 
@@ -74,13 +69,13 @@ def store_corpus(
     return Corpus(tokenizer, choice, train, held_out, text.describe())
 
 
-def choose_tokenizer(text: Iterable[Line]) -> Chosen:
+def choose_tokenizer(text: Iterable[Line], reporter: Reporter) -> Chosen:
     """Words where the text separates them by spaces, characters where it does not."""
     scripts = ScriptCounter()
     for number, line in enumerate(text):
         if number == SCRIPT_SAMPLE:
             break
         scripts.add(line.text)
-    name = "word" if scripts.words_are_spaced else "char"
-    log.info("tokenizer: %s (the text has %s spaces between words)", name, "" if name == "word" else "no")
+    name, spaces = ("word", "by spaces") if scripts.words_are_spaced else ("char", "by no spaces")
+    reporter.message(f"tokenizer: {name} (words are separated {spaces})")
     return choose("tokenizer", name, "tokenizer")

@@ -18,6 +18,8 @@ class BeamDecoder(Decoder):
     log_prob / length ** length_penalty. Nothing is final before the end, so `on_token` is never called.
     """
 
+    deterministic = True
+
     options: BeamOptions
 
     @torch.no_grad()

@@ -12,6 +12,8 @@ from lmkit_decoders.steps import generate_by_steps
 class GreedyDecoder(Decoder):
     """The most probable token at each step; of equal ones, the lowest id. Chance plays no part."""
 
+    deterministic = True
+
     def generate(
         self,
         model: LanguageModel,

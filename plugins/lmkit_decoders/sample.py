@@ -57,7 +57,7 @@ def distribution(log_probs: Tensor, options: SampleOptions) -> Tensor:
     min-p (Nguyen et al., 2024), each on what the one before left, renormalised. The most probable token
     always stays; of tokens that are equally probable at the edge, the lowest ids stay.
     """
-    scores = log_probs.double()
+    scores = log_probs.cpu().double()
     # The maximum goes first: a division by a tiny temperature would otherwise overflow for every token.
     probs = ((scores - scores.amax(-1, keepdim=True)) / options.temperature).softmax(-1)
     if options.top_k is None and options.top_p >= 1 and options.min_p <= 0:

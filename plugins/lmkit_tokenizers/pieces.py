@@ -12,11 +12,12 @@ from sentencepiece import SentencePieceProcessor
 from torch import Tensor
 
 from lmkit.contracts import Encoding, Tokenizer, Vocabulary
+from lmkit.corpus.words import WHITE_SPACE
 from lmkit_tokenizers import files, piece_model
 from lmkit_tokenizers.options import SentencePieceOptions
 from lmkit_tokenizers.piece_model import BYTE, EOS, SPACE, UNK, PieceModel, byte_of, byte_piece
 from lmkit_tokenizers.piece_trainer import train
-from lmkit_tokenizers.text import WHITE_SPACE, encoded
+from lmkit_tokenizers.text import encoded
 
 LONGEST_PART = 1 << 16
 """Characters that are segmented at once; longer lines are cut before a space, where no piece would cross."""

@@ -8,7 +8,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from lmkit_tokenizers.text import WHITE_SPACE, Gaps, shown
+from lmkit.corpus.words import WHITE_SPACE, shown
+from lmkit_tokenizers.text import Gaps
 
 BOUNDARY = 256
 """The symbol before the first byte of a word and after its last."""

@@ -1,4 +1,4 @@
-"""Lines as bytes and code points, and white space as KenLM sees it."""
+"""Lines as bytes and code points, their words and the white space between them."""
 
 import re
 from collections import Counter
@@ -7,18 +7,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lmkit.corpus.words import WHITE_SPACE, hidden
 from lmkit.errors import DataError
-
-WHITE_SPACE = "\0\t\n\r "
-"""What separates words in KenLM (util/file_piece.hh, kSpaces); `str.split` knows many more characters."""
 
 CHUNK = 1 << 20
 """Long lines are worked through in chunks of so many bytes or characters, which bounds memory."""
 
-_GAP = re.compile("[\0\t\n\r ]+")
-# bytes.split also splits at \v and \f: they hide as two bytes that UTF-8 never uses.
-_HIDE = bytes.maketrans(b"\0\t\n\r\v\f", b"    \xfe\xff")
-_SHOW = bytes.maketrans(b"\xfe\xff", b"\v\f")
+_GAP = re.compile(f"[{WHITE_SPACE}]+")
+_WIDE_GAPS = WHITE_SPACE.replace(" ", "")
 
 
 class Gaps(NamedTuple):
@@ -47,8 +43,8 @@ def code_points(text: str) -> np.ndarray:
 
 
 def word_chunks(line: str) -> Iterator[list[bytes]]:
-    """The words of a line in order, a bounded list at a time, in the hidden form that `shown` undoes."""
-    data = encoded(line).translate(_HIDE)
+    """The words of a line in order, a bounded list at a time, in the form of `lmkit.corpus.words.hidden`."""
+    data = hidden(encoded(line))
     start = 0
     while start < len(data):
         # A cut never falls inside a word.
@@ -56,11 +52,6 @@ def word_chunks(line: str) -> Iterator[list[bytes]]:
         end = len(data) if end < 0 else end
         yield data[start:end].split()
         start = end
-
-
-def shown(words: bytes) -> bytes:
-    """UTF-8 of words from `word_chunks`."""
-    return words.translate(_SHOW)
 
 
 def word_spans(line: str) -> np.ndarray:
@@ -78,7 +69,7 @@ def gaps(line: str) -> Gaps:
         return Gaps(line, {}, None)
     start = len(line) - len(line.lstrip(WHITE_SPACE))
     # Nearly every line has single spaces only, which need no look at each gap.
-    if "  " not in body and not any(c in body for c in "\0\t\n\r"):
+    if "  " not in body and not any(c in body for c in _WIDE_GAPS):
         spaces = body.count(" ")
         between: Mapping[str, int] = {" ": spaces} if spaces else {}
     else:

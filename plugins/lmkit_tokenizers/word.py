@@ -10,10 +10,11 @@ from typing import Self
 import numpy as np
 
 from lmkit.contracts import Encoding, Tokenizer, Vocabulary
+from lmkit.corpus.words import shown
 from lmkit_tokenizers import files
 from lmkit_tokenizers.options import WordOptions
 from lmkit_tokenizers.residual import GapCounter, LineCode, SpellingCode
-from lmkit_tokenizers.text import gaps, shown, word_chunks, word_spans
+from lmkit_tokenizers.text import gaps, word_chunks, word_spans
 
 EOS, UNK = 0, 1
 FIRST = 2
@@ -33,7 +34,7 @@ class WordTokenizer(Tokenizer):
     """
 
     def __init__(self, words: Sequence[bytes], spelling: SpellingCode, spaces: LineCode) -> None:
-        """words: in the order of their ids and the form of `text.word_chunks`."""
+        """words: in the order of their ids and the form of `lmkit.corpus.words.hidden`."""
         self._words = words
         self._ids = {word: i for i, word in enumerate(words, FIRST)}
         self._spelling = spelling

@@ -1,5 +1,6 @@
 """Plugins that exist only in memory, and a stand-in for `lmkit.api`."""
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -7,6 +8,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
@@ -109,12 +111,25 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     plugins.use_third_party(True)
 
 
+class Words:
+    """Words between spaces; "zzz" is unknown, and the space at a line's end is dropped."""
+
+    vocabulary = SimpleNamespace(unk_id=1)
+    lossless = False
+
+    def encode(self, line: str) -> SimpleNamespace:
+        spans = [match.span() for match in re.finditer(r"[^ ]+", line)]
+        ids = [1 if line[start:end] == "zzz" else 2 for start, end in spans]
+        return SimpleNamespace(ids=np.array(ids), spans=np.array(spans))
+
+
 @dataclass
 class Api:
     """Remembers what the commands ask of `lmkit.api`."""
 
     calls: list[SimpleNamespace] = field(default_factory=list)
     failure: BaseException | None = None
+    tokenizer: Words = field(default_factory=Words)
 
     @property
     def last(self) -> SimpleNamespace:
@@ -156,7 +171,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Api:
 @pytest.fixture
 def lmkit(install: Callable[..., None], api: Api) -> Callable[..., Result]:
     """Run a command line."""
-    return lambda *line: CliRunner().invoke(cli, [str(word) for word in line])
+    return lambda *line, stdin=None: CliRunner().invoke(cli, [str(word) for word in line], input=stdin)
 
 
 @pytest.fixture

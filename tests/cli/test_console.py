@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lmkit import plugins
 from lmkit.cli import console
 
 
@@ -57,6 +58,24 @@ def test_colour_only_on_a_terminal_without_no_color(monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
     console.say("y", "error")
     assert stream.getvalue().endswith("error: y\n")
+
+
+@given(st.text(st.characters(codec=None)))
+def test_nothing_writes_to_the_terminal(text):
+    """What stands in a name or a file is shown, whatever it holds, and reads back as Python's escapes."""
+    shown = console.printable(text)
+    assert all(c.isprintable() or c == "\n" for c in shown)
+    assert shown == text or not text.replace("\n", "").isprintable()
+    shown.encode()
+
+
+def test_escapes_of_messages(capsys):
+    """An error and a warning with a terminal's escapes in them reach stderr without; lines stay lines."""
+    console.say("a\x1b[31m.txt\u202e\ud800\rb\nsecond", "error")
+    assert capsys.readouterr().err == "error: a\\x1b[31m.txt\\u202e\\ud800\\rb\nsecond\n"
+    console.start_messages(verbose=False)
+    logging.getLogger("lmkit").warning("%s", "\x07 bell")
+    assert capsys.readouterr().err == "warning: \\x07 bell\n"
 
 
 def test_progress_is_transparent(monkeypatch):
@@ -126,3 +145,16 @@ def test_warnings_of_plugins_are_labelled(capsys):
     logging.getLogger("somebodys_plugin").warning("too few words")
     logging.getLogger("somebodys_plugin").info("a detail")
     assert capsys.readouterr().err == "warning: too few words\n"
+
+
+def test_notes_of_plugins_show_with_verbose(capsys):
+    """--verbose is for the progress notes of plugins too, not for those of every library."""
+    console.start_messages(verbose=True, packages=["a_plugin"])
+    logging.getLogger("a_plugin.cell").info("a detail")
+    logging.getLogger("a_library").info("a detail of its own")
+    assert capsys.readouterr().err == "a detail\n"
+
+
+def test_packages_of_plugins_are_known_without_import():
+    """The built-ins' packages are among those whose notes --verbose shows."""
+    assert "lmkit_tokenizers" in plugins.packages()

@@ -2,12 +2,13 @@
 
 from dataclasses import make_dataclass
 
+import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lmkit import option
-from lmkit.cli.dynamic import Section, make_options
+from lmkit.cli.dynamic import Section, SpecCommand, make_options
 from lmkit.errors import PluginError
 
 NAMES = st.lists(st.sampled_from(["seed", "size", "dropout", "rate", "help"]), unique=True)
@@ -42,3 +43,21 @@ def test_a_duplicate_of_one_owner_is_our_error():
     )
     with pytest.raises(PluginError, match="--no-tied"):
         make_options([Section("Options of model x", ("model",), made, {})], set())
+
+
+def test_two_nested_parts_of_one_name_share_their_flags_out():
+    """A model with two cells of one kind: the first has the bare flags, the second its dotted ones."""
+    made = make_dataclass("Made", [("dropout", float, option(0.1, ""))], frozen=True)
+    sections = [Section("Options of cell x", ("model", name), made, {}) for name in ("below", "above")]
+    below, above = (option.opts for option in make_options(sections, set()))
+    assert below == ["--dropout", "--below.dropout", "--model.below.dropout"]
+    assert above == ["--above.dropout", "--model.above.dropout"]
+
+
+def test_a_line_that_never_settles_is_refused():
+    """An option that takes the option on which its section depends for its value: an error, and no endless loop."""
+    made = make_dataclass("Made", [("label", str, option("", ""))], frozen=True)
+    grow = lambda given: [Section("x", ("x",), made, {})] if "part" in given else []  # noqa: E731
+    command = SpecCommand("c", params=[click.Option(["--part"])], grow=grow)
+    with pytest.raises(click.UsageError, match="an option lacks its value"):
+        command.make_context("c", ["--label", "--part=y"])

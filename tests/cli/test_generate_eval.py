@@ -27,6 +27,42 @@ def test_generate_help_lists_the_decoder(lmkit):
     assert "Decoders: greedy, sample." in text
 
 
+def test_unknown_words_of_a_prompt_are_named(lmkit):
+    """Words that the model cannot read are said on stderr, each once; known ones are not."""
+    result = lmkit("generate", "run", "--prompt", "zzz Hello zzz")
+    assert (result.stdout, "does not know 'zzz';" in result.stderr) == ("zzz Hello zzz world\n", True)
+    assert lmkit("generate", "run", "--prompt", "Hello").stderr == ""
+
+
+def test_a_space_after_the_prompt_is_not_doubled(lmkit, api):
+    """The space that a tokenizer of words drops and writes again is printed once; a real one stays."""
+    assert lmkit("generate", "run", "--prompt", "Hello ").stdout == "Hello world\n"
+    assert json.loads(lmkit("generate", "run", "--prompt", "Hello ", "--json").stdout)[0]["text"] == "world"
+    api.tokenizer.lossless = True
+    assert lmkit("generate", "run", "--prompt", "Hello ").stdout == "Hello  world\n"
+
+
+def test_the_prompt_may_be_a_file(lmkit, api, tmp_path):
+    """--prompt-file reads a file or standard input, without the last line end."""
+    path = tmp_path / "prompt.txt"
+    path.write_bytes("one\r\ncafé\n".encode())
+    assert lmkit("generate", "run", "--prompt-file", path).stdout == "one\ncafé world\n"
+    assert lmkit("generate", "run", "--prompt-file", "-", stdin="Hello\n").stdout == "Hello world\n"
+    path.write_bytes(b"caf\xe9")
+    assert "byte 3 is not UTF-8" in lmkit("generate", "run", "--prompt-file", path).stderr
+    assert lmkit("generate", "run", "--prompt-file", tmp_path / "absent").exit_code == 3
+    assert lmkit("generate", "run", "--prompt-file", path, "--prompt", "x").exit_code == 2
+
+
+def test_eval_reads_standard_input(lmkit, api):
+    """`-` is the text of standard input; what is wrong with it is said of that, not of a file."""
+    assert lmkit("eval", "run", "-", stdin="one\ntwo\n").exit_code == 0
+    assert api.last.lines == ["one", "two"]
+    result = lmkit("eval", "run", "-", stdin=b"one\ncaf\xe9\n")
+    assert (result.exit_code, "error: standard input: line 2" in result.stderr) == (3, True)
+    assert lmkit("eval", "run", "-", stdin="").exit_code == 3
+
+
 def test_eval_passes_the_data_options(lmkit, api, tmp_path):
     """The options of reading are eval's too."""
     path = tmp_path / "a.txt"

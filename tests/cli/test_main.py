@@ -77,6 +77,13 @@ def test_an_interrupt_is_130(lmkit, api):
     assert (result.exit_code, "Traceback" in result.stderr) == (130, False)
 
 
+@pytest.mark.parametrize("limit", ["nan", "inf"])
+def test_a_limit_on_archives_is_a_number(lmkit, tmp_path, limit):
+    """NaN compares as false with every size, and would be no limit at all."""
+    result = lmkit("import", "archive", "a.tar.gz", "--out", tmp_path / "r", "--max-expansion", limit)
+    assert (result.exit_code, "must be a finite number" in result.stderr) == (2, True)
+
+
 def test_a_misspelt_command_gets_a_suggestion(lmkit):
     """`lmkit trian` is a usage error that names `train`."""
     result = lmkit("trian")

@@ -1,5 +1,6 @@
 """Lines from bytes: ends, counts and pieces, against a brute-force definition."""
 
+import re
 import tracemalloc
 from collections.abc import Iterator
 from itertools import pairwise
@@ -40,7 +41,8 @@ def joined(found: list[Line]) -> list[tuple[str, int, int]]:
     return whole
 
 
-texts = st.text(st.sampled_from("ab \n\r\t\u3000\u2028\x85é中😀"), max_size=60)
+WORD = re.compile("[^\0\t\n\r ]+")
+texts = st.text(st.sampled_from("ab \n\r\t\x0b\x0c\xa0\u3000\u2028\x85é中😀"), max_size=60)
 
 
 @settings(deadline=None)
@@ -54,7 +56,7 @@ def test_blocks_and_pieces_change_nothing(text: str, cuts: list[int], piece: int
         patch.setattr(lines, "PIECE", piece)
         found = read(*blocks)
         assert found == read(raw)
-    wanted = [(line, len(line.encode()), len(line.split())) for line in brute(raw)]
+    wanted = [(line, len(line.encode()), len(WORD.findall(line))) for line in brute(raw)]
     assert joined(found) == wanted
     assert all(line.num_bytes <= piece for line in found)
     assert [line.starts_document for line in found] == [True] + [False] * (len(found) - 1) if found else True
@@ -93,6 +95,13 @@ def test_pieces_end_after_white_space() -> None:
     assert [line.continues for line in found] == [True, True, False, False]
     assert all(line.text.endswith(" ") for line in found if line.continues)
     assert [words for _, _, words in joined(found)] == [lines.PIECE // 5 * 2 + 1, 1]
+
+
+def test_only_kenlms_white_space_separates_words() -> None:
+    """Wide and no-break spaces and form feeds are parts of words, and a piece is not cut after them."""
+    assert [line.num_words for line in read("a\u3000b\xa0c\x0cd e\tf\n".encode())] == [3]
+    (first, second) = read(b"a " + b"x\x0c" * (lines.PIECE // 2) + b"\n")
+    assert (first.text, first.continues, second.num_words) == ("a ", True, 1)
 
 
 def long_line(path: Path, size: int) -> None:

@@ -2,12 +2,15 @@
 
 import logging
 import tempfile
+import threading
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -69,7 +72,7 @@ def test_what_is_in_it(tmp_path: Path) -> None:
     assert store.line_bytes.tolist() == [7, 0, 7, 3]
     assert store.line_words.tolist() == [2, 0, 2, 1]
     assert store.document_starts.tolist() == [0]
-    assert (store.num_tokens, store.num_lines, store.num_bytes, store.num_words) == (21, 4, 17, 5)
+    assert (store.num_tokens, store.num_lines) == (21, 4)
     assert build(tmp_path, LINES, Bytes(size=65537, fingerprint="large")).tokens.dtype == np.int32
 
 
@@ -172,6 +175,27 @@ def test_disk_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not [p for p in tmp_path.iterdir() if p.suffix != ".lock"]
 
 
+def test_waiting_for_another_process_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever finds the tokens locked says so after a moment, and goes on when they are written."""
+    monkeypatch.setattr(store_module, "WAIT", 0.05)
+    text = Text.from_lines(LINES)
+    held = threading.Event()
+
+    def hold() -> None:
+        with FileLock(tmp_path / f"{store_module._key(text, Bytes().vocabulary)}.lock"):
+            held.set()
+            time.sleep(0.3)
+
+    other = threading.Thread(target=hold)
+    other.start()
+    held.wait()
+    assert build(tmp_path, LINES).num_lines == len(LINES)
+    other.join()
+    assert "another process is writing the tokens of 4 lines" in caplog.text
+
+
 def test_in_memory() -> None:
     """from_lines makes the store of given ids, without counts of raw text."""
     vocabulary = Bytes().vocabulary
@@ -180,7 +204,7 @@ def test_in_memory() -> None:
     assert [ids.tolist() for ids in store.lines()] == [[1, 2, 256], [256]]
     assert store.line_ends.tolist() == [3, 4]
     assert store.document_starts.tolist() == [0]
-    assert store.num_bytes == 0
+    assert store.line_bytes.tolist() == store.line_words.tolist() == [0, 0]
     assert TokenStore.from_lines([], vocabulary).num_tokens == 0
     assert store.fingerprint == TokenStore.from_lines(rows, vocabulary).fingerprint
 

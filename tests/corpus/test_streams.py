@@ -9,7 +9,7 @@ import torch
 
 from lmkit.contracts import Vocabulary
 from lmkit.corpus.store import TokenStore
-from lmkit.corpus.streams import Streams
+from lmkit.corpus.streams import Streams, Window
 from lmkit.errors import DataError
 
 START = 100
@@ -22,10 +22,15 @@ def store(*lengths: int) -> TokenStore:
     return TokenStore.from_lines([np.arange(a, b) for a, b in pairwise(ends)], VOCABULARY)
 
 
+def epoch(streams: Streams) -> list[Window]:
+    """All windows of one pass."""
+    return [streams.window(step) for step in range(streams.steps_per_epoch)]
+
+
 def test_an_epoch_is_the_corpus_cut_into_streams():
     """Targets, read stream by stream, are the corpus; each input is the token before its target."""
     streams = Streams(store(7, 9, 8), batch_size=3, bptt=5, reset_policy="never", start_id=START)
-    windows = list(streams.epoch())
+    windows = epoch(streams)
     targets = torch.cat([w.targets for w in windows], 1)
     inputs = torch.cat([w.inputs for w in windows], 1)
     assert targets.flatten().tolist() == list(range(24))
@@ -41,7 +46,7 @@ def test_resets_follow_the_policy(policy, starts):
     corpus.document_starts = np.array([0, 2])
     streams = Streams(corpus, batch_size=2, bptt=4, reset_policy=policy, start_id=START)
     found = []
-    for window in streams.epoch():
+    for window in epoch(streams):
         reset = torch.zeros_like(window.targets, dtype=torch.bool) if window.reset is None else window.reset
         found += window.targets[reset].tolist()
         assert (window.inputs == START).equal(reset)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lmkit.contracts import Vocabulary
-from lmkit.evaluation.stream import Sentence, score_lines
+from lmkit.evaluation.stream import Measure, Sentence, measure_lines, score_lines
 from lmkit.options import choose
 from lmkit.recurrence.model import RecurrentLanguageModel
 
@@ -60,6 +60,29 @@ def test_scores_are_those_of_one_token_after_another(lines, policy, batch, windo
     found = list(score_lines(lm, lines, batch_size=batch, window=window, block=block))
     for ours, plain in zip(found, one_by_one(lm, lines), strict=True):
         np.testing.assert_allclose(ours, plain, rtol=0, atol=1e-10)
+
+
+class Counting(Measure):
+    """Counts what is computed."""
+
+    def __init__(self) -> None:
+        self.cells = 0
+
+    def __call__(self, model, ids, state):
+        self.cells += ids.numel()
+        return super().__call__(model, ids, state)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.integers(0, 60), min_size=1, max_size=12), st.integers(1, 6), st.integers(1, 80))
+def test_rows_that_have_ended_are_dropped(lengths, batch, window):
+    """However different the lengths, fewer than two cells are computed for a token."""
+    counting = Counting()
+    lines = [Sentence(np.zeros(length + 1, np.int64), True) for length in lengths]
+    with torch.no_grad():
+        tables = list(measure_lines(model("line"), lines, counting, batch_size=batch, window=window))
+    assert [len(table) for table in tables] == [length + 1 for length in lengths]
+    assert counting.cells < 2 * sum(map(len, tables))
 
 
 @pytest.mark.parametrize("policy", ["line", "never"])

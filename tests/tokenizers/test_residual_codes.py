@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from lmkit_tokenizers import residual
 from lmkit_tokenizers.options import WordOptions
 from lmkit_tokenizers.residual import BOUNDARY, SYMBOLS, GapCounter, SpaceCode, SpellingCode
-from lmkit_tokenizers.text import WHITE_SPACE, gaps
+from lmkit_tokenizers.text import gaps
 from lmkit_tokenizers.word import WordTokenizer
+
+from lmkit.corpus.words import WHITE_SPACE
 
 ESCAPED = math.log2(6)
 

@@ -109,6 +109,27 @@ def test_a_loss_that_is_no_number_stops_training(tmp_path):
         run.run()
 
 
+def test_a_gradient_that_is_no_number_never_reaches_the_weights(tmp_path, monkeypatch):
+    """A finite loss with an infinite gradient stops before the step, even the last one, and nothing is kept."""
+    kept = []
+    run = trainer(tmp_path, max_steps=1, keep=lambda: kept.append(1))
+    before = [p.detach().clone() for p in run.model.parameters()]
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda *_, **__: torch.tensor(math.inf))
+    with pytest.raises(DivergedError, match="norm of the gradient became inf at step 1"):
+        run.run()
+    assert not kept
+    assert all(torch.equal(a, b) for a, b in zip(before, run.model.parameters(), strict=True))
+
+
+def test_a_validation_that_is_no_number_is_not_kept(tmp_path):
+    """NaN weights that validation sees are an error, not a model."""
+    kept = []
+    run = trainer(tmp_path, validate=lambda: math.nan, keep=lambda: kept.append(1), max_steps=2)
+    with pytest.raises(DivergedError, match="validation loss became nan"):
+        run.run()
+    assert not kept
+
+
 def test_metrics_report_the_norm_before_clipping(tmp_path):
     """metrics.jsonl holds loss, gradient norm, rate and speed, and one line a validation."""
     run = trainer(tmp_path, validate=lambda: 1.5, max_steps=4, valid_every=4, log_every=2, clip_norm=1e-6)
@@ -144,3 +165,5 @@ def test_weight_decay_falls_on_matrices_alone():
     module = torch.nn.Linear(3, 4)
     groups = make_optimiser(module, TrainOptions(weight_decay=0.5)).param_groups
     assert [(g["weight_decay"], [p.dim() for p in g["params"]]) for g in groups] == [(0.5, [2]), (0.0, [1])]
+    # A rate of 1 times a decay of 0.01 would shrink the weights by a hundredth a step.
+    assert make_optimiser(module, TrainOptions(optimizer="sgd")).param_groups[0]["weight_decay"] == 0

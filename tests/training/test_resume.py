@@ -233,6 +233,65 @@ def test_a_full_disk_keeps_the_ones_before(tmp_path, text, monkeypatch, caplog):
     assert not list((tmp_path / "whole" / "checkpoints").glob(".step*"))
 
 
+def test_a_file_that_cannot_grow_is_a_full_disk(tmp_path, text):
+    """What safetensors itself raises when a write fails is a full disk too: one line and exit code 5."""
+    line = [
+        "train", str(text), "--model", "gru", "--hidden-size", "64", "--tokenizer", "word", "--max-steps", "40",
+        "--save-every", "5", "--threads", "1", "--out", str(tmp_path / "run"),
+    ]  # fmt: skip
+    limit = (
+        "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000)); from lmkit.cli import main; main()"
+    )
+    found = subprocess.run([sys.executable, "-c", limit, *line], capture_output=True, text=True, check=False)
+    assert found.returncode == 5, found.stderr
+    assert "tried again" in found.stderr
+    assert "make room" in found.stderr
+    assert not (tmp_path / "run" / "lmkit.json").exists()
+
+
+def test_changing_what_is_free_leaves_the_model_loadable(tmp_path, text):
+    """A resumed run that writes its recipe anew, and finds no better weights, can still be loaded."""
+    start(text, tmp_path / "run", stop_after=22, train={"learning_rate": 1.0, "warmup": 0.0})
+    recipe = settings(text, train={"learning_rate": 1.0, "warmup": 0.0, "log_every": 7})
+    resume_run(tmp_path / "run", recipe, reporter=Silent())
+    assert "log_every = 7" in (tmp_path / "run" / "recipe.toml").read_text()
+    lmkit.load(tmp_path / "run")
+
+
+def test_a_stop_that_has_passed_stops_at_once(tmp_path, text):
+    """`--stop-after` of fewer steps than were made trains no more."""
+    start(text, tmp_path / "run", stop_after=9)
+    assert go_on(tmp_path / "run", 3).summary["steps"] == 9
+
+
+def test_text_that_has_moved_is_the_same_text(tmp_path, text):
+    """Fingerprints say whether it is the text; where it lies is free."""
+    start(text, tmp_path / "run", stop_after=5)
+    moved = text.rename(tmp_path / "moved.txt")
+    resume_run(tmp_path / "run", settings(moved), reporter=Silent())
+
+
+def test_an_option_younger_than_the_checkpoint_has_its_default(tmp_path, text):
+    """A checkpoint of a version that lacked an option is resumed with the option's default."""
+    start(text, tmp_path / "run", stop_after=5)
+    for path in (tmp_path / "run" / "checkpoints").glob("*/state.json"):
+        facts = json.loads(path.read_text())
+        del facts["recipe"]["train"]["warmup"]
+        path.write_text(json.dumps(facts))
+        digests = json.loads((path.parent / "manifest.json").read_text())
+        digests["state.json"] = checkpoint.sha256(path)
+        (path.parent / "manifest.json").write_text(json.dumps(digests))
+    go_on(tmp_path / "run")
+
+
+def test_a_schedule_by_the_clock_is_said_not_to_be_exact(tmp_path, text, caplog):
+    """With a limit of time the learning rate follows the clock, so that no two runs are alike."""
+    start(text, tmp_path / "run", stop_after=2, train={"max_time": 600.0})
+    go_on(tmp_path / "run", 3)
+    assert "follows the clock" in caplog.text
+
+
 def damage(folder: Path) -> None:
     path = folder / "model.safetensors"
     data = bytearray(path.read_bytes())

@@ -70,6 +70,30 @@ def test_a_failure_leaves_nothing_half_written(tmp_path, text):
     assert not (tmp_path / "b").exists()
 
 
+def test_an_empty_directory_is_free(tmp_path, text):
+    """An --out that exists and is empty is used, also after a lock has been in it."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".lock").touch()
+    train(text, tmp_path / "run")
+
+
+def test_a_failure_leaves_the_run_that_was_to_be_overwritten(tmp_path, text):
+    """--overwrite removes the old run only when the new text could be read."""
+    train(text, tmp_path / "run")
+    with pytest.raises(DataError):
+        train(tmp_path / "nowhere.txt", tmp_path / "run", overwrite=True)
+    lmkit.load(tmp_path / "run")
+
+
+def test_strangers_files_are_no_part_of_the_model(tmp_path, text):
+    """A file that somebody puts into a run's directory may be removed again."""
+    train(text, tmp_path / "run", stop_after=2)
+    (tmp_path / "run" / "words.tsv").write_text("mine")
+    lmkit.resume(tmp_path / "run")
+    (tmp_path / "run" / "words.tsv").unlink()
+    lmkit.load(tmp_path / "run")
+
+
 def test_default_names_count_up(tmp_path, text, monkeypatch):
     """Without --out the run is runs/NAME, then runs/NAME-2."""
     monkeypatch.chdir(tmp_path)
@@ -110,9 +134,9 @@ def test_resume_from_python(tmp_path, text):
 
 def test_no_data_named_means_pydocs_for_two_minutes():
     """The first command of a new user needs no text; a limit that is given stands."""
-    plain = with_defaults(recipes.build({}))
+    plain = with_defaults(recipes.build({}), Silent())
     assert plain.train_paths == ("pydocs",)
     assert plain.train.max_time == 120
-    assert with_defaults(recipes.build({"train": {"max_epochs": 1}})).train.max_time is None
-    named = with_defaults(recipes.build({"data": {"train": ["x.txt"]}}))
+    assert with_defaults(recipes.build({"train": {"max_epochs": 1}}), Silent()).train.max_time is None
+    named = with_defaults(recipes.build({"data": {"train": ["x.txt"]}}), Silent())
     assert named.train.max_time is None

@@ -22,8 +22,6 @@ class BigramModel(LanguageModel):
     Counts are kept sparse: `keys` holds a V + b in order, with a = V for the counts of b alone.
     """
 
-    context_size = 1
-
     def __init__(self, options: Any, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
         self.k = options.k

@@ -1,0 +1,53 @@
+"""The directory that a run works in: claimed before the work begins, locked until it ends, not left half-written."""
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from lmkit import runs
+from lmkit.errors import CheckpointError
+from lmkit.options import Chosen
+
+
+@contextlib.contextmanager
+def workplace(out: Path | None, model: Chosen, *, overwrite: bool) -> Iterator[Path]:
+    """The directory of a new run: `out`, or the next free one under `runs/`.
+
+    An older run that is to be overwritten stays until the caller clears it (`runs.clear`). When the work fails
+    before there is a model or a checkpoint, nothing of it is left. Raises UsageError when the directory is
+    taken, CheckpointError when another process trains in it.
+    """
+    if out is None:
+        directory, made = runs.claim_default(model), True
+    else:
+        runs.check_free(out, overwrite=overwrite)
+        directory, made = out, not out.exists()
+        directory.mkdir(parents=True, exist_ok=True)
+    try:
+        with run_lock(directory):
+            yield directory
+    except BaseException:
+        if not any((directory / name).exists() for name in (runs.MANIFEST, runs.CHECKPOINTS)):
+            runs.clear(directory)
+            if made:
+                shutil.rmtree(directory, ignore_errors=True)
+        raise
+
+
+@contextlib.contextmanager
+def run_lock(directory: Path) -> Iterator[None]:
+    """Hold a run's directory for this process; CheckpointError when another one trains in it."""
+    lock = FileLock(directory / runs.LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise CheckpointError(
+            f"{directory}: another process is training in it; wait for it or give another --out"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
