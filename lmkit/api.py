@@ -76,6 +76,7 @@ class Model:
             text,
             signature=signature(self.run),
             normalized=self.run.normalized,
+            carried=self.run.carried,
             batch_size=batch_size,
         )
 

@@ -52,6 +52,13 @@ class LoadedRun:
     manifest: dict[str, Any]
 
     @property
+    def carried(self) -> int | None:
+        """Over how many tokens training carried a state at most; None where it is not known."""
+        training = self.manifest.get("training")
+        carried = training.get("carried_tokens") if isinstance(training, dict) else None
+        return carried if isinstance(carried, int) else None
+
+    @property
     def normalized(self) -> bool:
         """Whether the model's scores are probabilities."""
         spec = self.model_choice.part().spec

@@ -1,5 +1,6 @@
 """`eval`: perplexities and bits per byte that can be compared, with the signature that says when."""
 
+import logging
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -12,11 +13,15 @@ from lmkit.corpus.readers import Line
 from lmkit.corpus.scripts import ScriptCounter
 from lmkit.errors import DataError
 from lmkit.evaluation.lines import RawLine, measured_lines
-from lmkit.evaluation.stream import WINDOW
+from lmkit.evaluation.stream import WINDOW, starts_anew
 from lmkit.figures import perplexity
+
+log = logging.getLogger(__name__)
 
 ESCAPE_FLAG_BITS = -math.log2(1 - 2**-16)
 """What a line pays to say that it is not escaped, under a tokenizer that may have to escape one."""
+FARTHER = 2
+"""How many times as far as in training a state may be carried before it is said."""
 ESCAPED_LIMIT = 0.01
 """Above this share of escaped bytes the figures are of the escape code, not of the model."""
 
@@ -143,18 +148,30 @@ def evaluate(
     *,
     signature: str,
     normalized: bool = True,
+    carried: int | None = None,
     batch_size: int = 32,
     window: int = WINDOW,
 ) -> Score:
     """Score a text as one stream: every token, each line's `</s>` included.
 
     normalized: False for a model whose probabilities do not sum to one, which gets no perplexity.
+    carried: over how many tokens training carried a state at most; a warning says when the text asks for more.
     Raises DataError when the text has no lines.
     """
     tally = Tally()
+    stretch = longest = 0
     figures = measured_lines(model, tokenizer, text, batch_size=batch_size, window=window)
     for line, encoding, table in figures:
         tally.add(line, encoding.ids, table[:, 0], tokenizer)
+        stretch = 0 if starts_anew(model.reset_policy, line.starts_document) else stretch
+        stretch += len(table)
+        longest = max(longest, stretch)
+    if carried is not None and longest > FARTHER * carried:
+        log.warning(
+            "the state was carried over %s tokens of this text, but never over more than %s in training: "
+            "an undertrained model may lose its way there; train longer, or with --reset line",
+            f"{longest:,}", f"{carried:,}",
+        )  # fmt: skip
     if not tally.lines:
         raise DataError("the text to score has no lines")
     return summarise(tally, signature, normalized=normalized)

@@ -90,6 +90,11 @@ class _Segment:
     """Whether the state starts anew before it."""
 
 
+def starts_anew(policy: str, starts_document: bool) -> bool:
+    """Whether the state of a model with this `reset_policy` starts anew before a line."""
+    return policy == "line" or (policy == "document" and starts_document)
+
+
 def _blocks(lines: Iterable[Sentence], block: int) -> Iterator[list[Sentence]]:
     group, size = [], 0
     for line in lines:
@@ -108,7 +113,7 @@ def _segments(group: list[Sentence], policy: str, *, fresh: bool) -> list[_Segme
     pieces: list[np.ndarray] = []
     first = at = 0
     for line in group:
-        if policy == "line" or (policy == "document" and line.starts_document):
+        if starts_anew(policy, line.starts_document):
             if pieces:
                 segments.append(_Segment(np.concatenate(pieces), first, fresh))
             pieces, first, fresh = [], at, True

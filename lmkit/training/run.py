@@ -155,7 +155,13 @@ def make_trainer(
 
     def keep() -> None:
         state = trainer.state
-        saver.keep({"step": state.step, "valid_loss": state.best_loss if state.best_step else None})
+        saver.keep(
+            {
+                "step": state.step,
+                "valid_loss": state.best_loss if state.best_step else None,
+                "carried_tokens": min(state.step, streams.steps_per_epoch) * streams.bptt,
+            }
+        )
 
     trainer = Trainer(
         model,

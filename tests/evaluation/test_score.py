@@ -146,6 +146,15 @@ def test_a_model_without_probabilities_gets_no_perplexity():
     assert score.log_prob < 0
 
 
+@pytest.mark.parametrize(("policy", "said"), [("document", True), ("line", False)])
+def test_a_state_carried_farther_than_in_training_is_said(policy, said, caplog):
+    """A stretch between resets far longer than any in training gets a warning with both lengths and a remedy."""
+    tok = tokenizer()
+    evaluate(model(tok, reset=policy), tok, Text.from_lines(TEST * 3), signature="s", carried=10)
+    assert ("carried over 45 tokens" in caplog.text) == said
+    assert ("--reset line" in caplog.text) == said
+
+
 def test_pieces_of_a_long_line_are_one_line():
     """A line that its reader gives in pieces is scored, and counted, once."""
     text = list(Text.from_lines(["ab cd", "e"]))
