@@ -15,7 +15,7 @@ from lmkit.recurrence import NeuralLanguageModel
 from lmkit.states import State
 from lmkit.training.checkpoint import Checkpoints
 from lmkit.training.metrics import Metrics
-from lmkit.training.optimiser import make_optimiser, peak_rate, rate_factor
+from lmkit.training.optimiser import clip_norm, make_optimiser, peak_rate, rate_factor
 from lmkit.training.options import TrainOptions
 from lmkit.training.report import Reporter
 from lmkit.training.snapshot import snapshot
@@ -145,7 +145,7 @@ class Trainer:
         )
         value = self._finite("loss", float(loss.detach()))
         loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), options.clip_norm or math.inf, foreach=True)
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), clip_norm(options), foreach=True)
         # Before the step, which would spread what is no number over all weights.
         norm = self._finite("norm of the gradient", float(norm))
         self.optimiser.step()

@@ -17,7 +17,7 @@ class TrainOptions:
     max_steps: int | None = option(None, "updates of the weights", min=1)
     max_time: float | None = option(None, "seconds of training", min=0.1)
     optimizer: str = option("adamw", "how weights are updated", choices=("adamw", "sgd"))
-    learning_rate: float | None = option(None, "peak rate (default 0.002 for adamw, 1 for sgd)", min=0)
+    learning_rate: float | None = option(None, "peak rate (default 0.002 for adamw, 20 for sgd)", min=0)
     weight_decay: float | None = option(
         None, "decay of weight matrices, times the rate (default 0.01 for adamw, 0 for sgd)", min=0
     )
@@ -29,7 +29,9 @@ class TrainOptions:
     decay_factor: float = option(
         4.0, "plateau: divide the rate by this when validation stops improving", min=1
     )
-    clip_norm: float = option(1.0, "largest norm of the gradient (0: none)", min=0)
+    clip_norm: float | None = option(
+        None, "largest norm of the gradient (default 1 for adamw, 0.25 for sgd; 0: none)", min=0
+    )
     valid_every: int | None = option(
         None,
         "steps between validations (default: an epoch, or fewer, from 20, where the validation text is short)",
