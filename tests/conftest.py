@@ -1,6 +1,7 @@
 """Fixtures for all tests: the shared folder, and commands with third-party plugins installed."""
 
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -24,6 +25,26 @@ def shared() -> Path:
     if not path.is_dir():
         pytest.skip(f"needs the folder {path.name} beside the repository")
     return path
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small run, trained once; tests that change it take `run`."""
+    import lmkit
+
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "text.txt").write_text("the cat sat on the mat\n" * 40, encoding="utf-8")
+    lmkit.train(
+        folder / "text.txt", out=folder / "gru", tokenizer="word", min_count=1,
+        hidden_size=8, max_steps=2, batch_size=2, bptt=8,
+    )  # fmt: skip
+    return folder / "gru"
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> Path:
+    """A copy of the small run, to damage."""
+    return shutil.copytree(trained, tmp_path / "run")
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import pickle
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -22,22 +21,6 @@ from lmkit.cli import cli
 from lmkit.errors import ModelError
 from lmkit.recurrence.weights import DTYPES, load_weights, nonfinite
 from lmkit.safetensors_check import LARGEST_HEADER, SIZES, check_header
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("trained")
-    (folder / "text.txt").write_text("the cat sat on the mat\n" * 40, encoding="utf-8")
-    lmkit.train(
-        folder / "text.txt", out=folder / "run", tokenizer="word", min_count=1,
-        hidden_size=8, max_steps=2, batch_size=2, bptt=8,
-    )  # fmt: skip
-    return folder / "run"
-
-
-@pytest.fixture
-def run(trained, tmp_path):
-    return shutil.copytree(trained, tmp_path / "run")
 
 
 def forge(run, data: bytes, name: str = "model.safetensors") -> None:

@@ -11,22 +11,6 @@ import lmkit
 from lmkit.errors import LmkitError, ModelError, PluginError
 
 
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("trained")
-    (folder / "text.txt").write_text("the cat sat on the mat\n" * 40, encoding="utf-8")
-    lmkit.train(
-        folder / "text.txt", out=folder / "run", tokenizer="word", min_count=1,
-        hidden_size=8, max_steps=2, batch_size=2, bptt=8,
-    )  # fmt: skip
-    return folder / "run"
-
-
-@pytest.fixture
-def run(trained, tmp_path):
-    return shutil.copytree(trained, tmp_path / "run")
-
-
 def edit(run, change) -> None:
     manifest = json.loads((run / "lmkit.json").read_text())
     change(manifest)

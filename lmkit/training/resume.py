@@ -37,7 +37,7 @@ def resume_run(
 ) -> TrainedRun:
     """Go on with the run in `directory` from its newest whole checkpoint.
 
-    recipe: the run's own (`read_run_recipe`), where only settings of FREE or LIMITS may have been changed.
+    recipe: the run's own, where only settings of FREE or LIMITS may have been changed.
     With everything else the same, the result is that of a run that never stopped, to the last bit on a CPU;
     where it cannot be, a warning says why. Raises CheckpointError with all the differences that forbid it.
     """
@@ -53,14 +53,8 @@ def resume_run(
         assert choice is not None
         tokenizer: Tokenizer = choice.load().load(directory / runs.TOKENIZER, choice.options)
         corpus = store_corpus(text, valid, tokenizer, choice, reporter)
-        problems = [
-            f"{name} was {before[:12]}, now {after[:12]}"
-            for name, before, after in (
-                (name, saved.facts["fingerprints"].get(name, "none"), now)
-                for name, now in corpus.fingerprints().items()
-            )
-            if before != after
-        ]
+        changed = checkpoint.differences(saved.facts["fingerprints"], corpus.fingerprints())
+        problems = [str(difference) for difference in changed]
         if problems:
             raise CheckpointError(
                 f"{directory}: the text or the tokenizer is not what it was trained on: {listed(problems)}"
