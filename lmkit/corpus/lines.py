@@ -35,6 +35,38 @@ class Line:
     continues: bool
 
 
+@dataclass(frozen=True, slots=True)
+class LineBlock:
+    """Whole lines of moderate length in one piece, for whoever works on bytes faster than on Lines.
+
+    raw: their UTF-8 without line ends, joined by "\\n"; b"" is one blank line. No NUL is in it.
+    starts_document: a document begins with its first line.
+    """
+
+    raw: bytes
+    starts_document: bool
+
+    @property
+    def has_words(self) -> bool:
+        return bool(self.raw.strip(_GAPS))
+
+    def lines(self) -> Iterator[Line]:
+        """The same lines one by one."""
+        starts = self.starts_document
+        for raw, text in zip(self.raw.split(b"\n"), self.raw.decode().split("\n"), strict=True):
+            yield Line(text, len(raw), count_words(raw), starts, False)
+            starts = False
+
+
+def expanded(parts: Iterable[Line | LineBlock]) -> Iterator[Line]:
+    """Lines alone."""
+    for part in parts:
+        if isinstance(part, Line):
+            yield part
+        else:
+            yield from part.lines()
+
+
 class BadLines:
     """What happens to lines that cannot be read: an error, or a count."""
 
@@ -72,6 +104,10 @@ class LineReader:
         """Whether the last piece ended within a word."""
 
     def read(self, blocks: Iterable[bytes]) -> Iterator[Line]:
+        return expanded(self.read_blocks(blocks))
+
+    def read_blocks(self, blocks: Iterable[bytes]) -> Iterator[Line | LineBlock]:
+        """The same lines; those that are whole, short and sound come in blocks."""
         pending = b""
         for block in blocks:
             end = block.rfind(b"\n")
@@ -88,23 +124,16 @@ class LineReader:
         if pending:
             yield from self._complete(pending)
 
-    def _complete(self, chunk: bytes) -> Iterator[Line]:
+    def _complete(self, chunk: bytes) -> Iterator[Line | LineBlock]:
         """Lines that are all there, between line ends."""
-        raws = chunk.split(b"\n")
-        texts = None if self._inside or max(map(len, raws)) > PIECE else _decoded(chunk)
-        if texts is None:
-            for raw in raws:
+        if self._inside or _has_long_line(chunk) or _decoded(chunk) is None:
+            for raw in chunk.split(b"\n"):
                 yield from self._one(raw)
             return
-        if b"\r" in chunk:
-            raws = [raw.removesuffix(b"\r") for raw in raws]
-            texts = [text.removesuffix("\r") for text in texts]
-        starts = self._starts
-        for raw, text in zip(raws, texts, strict=True):
-            yield Line(text, len(raw), count_words(raw), starts, False)
-            starts = False
+        raw = chunk.replace(b"\r\n", b"\n").removesuffix(b"\r") if b"\r" in chunk else chunk
+        yield LineBlock(raw, self._starts)
         self._starts = False
-        self._number += len(raws)
+        self._number += chunk.count(b"\n") + 1
         self._offset += len(chunk) + 1
 
     def _one(self, raw: bytes) -> Iterator[Line]:
@@ -120,17 +149,17 @@ class LineReader:
         self._offset += line_end
 
     def _piece(self, raw: bytes, *, continues: bool) -> Iterator[Line]:
-        texts = _decoded(raw)
-        if texts is None:
+        text = _decoded(raw)
+        if text is None:
             where, problem, remedy = wrong_bytes(raw)
             self._bad.report(self._locate(self._number, self._offset + where), problem, remedy)
         self._offset += len(raw)
         in_pieces = self._inside or continues
-        if texts is not None:
-            yield Line(texts[0], len(raw), self._words(raw), self._starts, continues)
+        if text is not None:
+            yield Line(text, len(raw), self._words(raw), self._starts, continues)
         elif in_pieces:
             yield Line("", 0, 0, self._starts, continues)
-        self._starts = self._starts and texts is None and not in_pieces
+        self._starts = self._starts and text is None and not in_pieces
         self._inside = continues
         self._open_word = self._open_word and continues
 
@@ -140,12 +169,23 @@ class LineReader:
         return count_words(raw) - bool(goes_on)
 
 
-def _decoded(raw: bytes) -> list[str] | None:
-    """The lines in `raw`, or None when a NUL is among them or they are not UTF-8."""
+def _has_long_line(chunk: bytes) -> bool:
+    """Whether a line between line ends is longer than PIECE; most lines are never looked at."""
+    start = 0
+    while len(chunk) - start > PIECE:
+        # The lines up to the last end that is near enough are short together.
+        start = chunk.rfind(b"\n", start, start + PIECE + 1) + 1
+        if not start:
+            return True
+    return False
+
+
+def _decoded(raw: bytes) -> str | None:
+    """The text of `raw`, or None when a NUL is in it or it is not UTF-8."""
     if b"\0" in raw:
         return None
     try:
-        return raw.decode().split("\n")
+        return raw.decode()
     except UnicodeDecodeError:
         return None
 

@@ -5,15 +5,19 @@ import json
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
+from lmkit.corpus.ahead import read_ahead
 from lmkit.corpus.decoding import check_encoding
-from lmkit.corpus.lines import BadLines, Line
+from lmkit.corpus.lines import BadLines, Line, LineBlock, expanded
 from lmkit.corpus.options import DataOptions
 from lmkit.corpus.sources import ListSource, Source, find
 from lmkit.errors import DataError
 
-__all__ = ["Line", "Text", "TextLike"]
+if TYPE_CHECKING:
+    from lmkit.training.context import Progress
+
+__all__ = ["Line", "LineBlock", "Text", "TextLike", "TextLines"]
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +26,10 @@ class TextLike(Protocol):
     """What the token store and the tokenizers need of a text."""
 
     def __iter__(self) -> Iterator[Line]: ...
+
+    def blocks(self) -> Iterator[Line | LineBlock]:
+        """The same lines; those that are whole, short and sound may come in blocks."""
+        ...
 
     def fingerprint(self) -> str: ...
 
@@ -58,18 +66,22 @@ class Text:
         """The last one with the stamps of the sources that it is of: hashing reads every file."""
 
     def __iter__(self) -> Iterator[Line]:
+        return expanded(self.blocks())
+
+    def blocks(self) -> Iterator[Line | LineBlock]:
+        """The same lines, with the same errors; those of plain text come in blocks where they can."""
         bad = BadLines(self._options.on_bad_line)
-        lines = words = 0
+        has_lines = has_words = False
         for source in self._sources:
-            for line in source.lines(self._options, bad):
-                lines += 1
-                words += line.num_words
-                yield line
+            for part in source.read(self._options, bad):
+                has_lines = True
+                has_words = has_words or (part.num_words > 0 if isinstance(part, Line) else part.has_words)
+                yield part
         if bad.count and not self._warned:
             self._warned = True
             log.warning("%s: %d bad lines skipped; the first: %s", self.describe(), bad.count, bad.first)
-        if not words:
-            what = "only blank lines" if lines else "empty"
+        if not has_words:
+            what = "only blank lines" if has_lines else "empty"
             raise DataError(f"{self.describe()}: no text in it ({what}); name one that has some")
 
     def fingerprint(self) -> str:
@@ -91,3 +103,23 @@ class Text:
         for source in self._sources:
             sha.update(source.digest().encode() + b"\n")
         return sha.hexdigest()
+
+
+class TextLines:
+    """The lines of a text as strings: what a tokenizer is fitted on.
+
+    A tokenizer that counts bytes takes `blocks` instead. progress: is shown what is read.
+    """
+
+    def __init__(self, text: TextLike, progress: "Progress | None" = None) -> None:
+        self._text = text
+        self._progress = progress
+
+    def __iter__(self) -> Iterator[str]:
+        return (line.text for line in expanded(self.blocks()))
+
+    def blocks(self) -> Iterator[Line | LineBlock]:
+        blocks = read_ahead(self._text.blocks())
+        if self._progress is None:
+            return blocks
+        return iter(self._progress(blocks, total=None, label=f"reading {self._text.describe()}"))

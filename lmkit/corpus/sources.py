@@ -15,7 +15,7 @@ from pathlib import Path
 from lmkit.corpus import compression, pydocs
 from lmkit.corpus.decoding import to_utf8, without_mark
 from lmkit.corpus.jsonl import read_jsonl
-from lmkit.corpus.lines import BadLines, Line, LineReader
+from lmkit.corpus.lines import BadLines, Line, LineBlock, LineReader
 from lmkit.corpus.options import STDIN, DataOptions
 from lmkit.corpus.text import read_text, utf8_blocks
 from lmkit.errors import DataError
@@ -28,7 +28,8 @@ class Source(ABC):
     """Documents that come from one place."""
 
     @abstractmethod
-    def lines(self, options: DataOptions, bad: BadLines) -> Iterator[Line]: ...
+    def read(self, options: DataOptions, bad: BadLines) -> Iterator[Line | LineBlock]:
+        """Its lines; those of plain text may come in blocks."""
 
     @abstractmethod
     def digest(self) -> str:
@@ -52,7 +53,7 @@ class FileSource(Source):
             suffixes.pop()
         return _FORMATS.get(suffixes[-1], "text") if suffixes else "text"
 
-    def lines(self, options: DataOptions, bad: BadLines) -> Iterator[Line]:
+    def read(self, options: DataOptions, bad: BadLines) -> Iterator[Line | LineBlock]:
         if self.format == "parquet":
             from lmkit.corpus.tables import read_parquet
 
@@ -99,11 +100,11 @@ class StdinSource(Source):
                 f"{self.name}: cannot be kept in {self._folder.name}: {reason}; name a file"
             ) from None
 
-    def lines(self, options: DataOptions, bad: BadLines) -> Iterator[Line]:
+    def read(self, options: DataOptions, bad: BadLines) -> Iterator[Line | LineBlock]:
         found = to_utf8(compression.raw_blocks(self._path), options.encoding, self.name, skip=bad.skip)
         blocks, mark = without_mark(found)
         reader = LineReader(lambda line, byte: f"{self.name}: line {line}", bad, offset=mark)
-        yield from reader.read(blocks)
+        yield from reader.read_blocks(blocks)
 
     def digest(self) -> str:
         return FileSource(self._path).digest()
@@ -115,7 +116,7 @@ class ListSource(Source):
 
     given: tuple[str, ...]
 
-    def lines(self, options: DataOptions, bad: BadLines) -> Iterator[Line]:
+    def read(self, options: DataOptions, bad: BadLines) -> Iterator[Line | LineBlock]:
         yield from LineReader(lambda line, byte: f"line {line} of the list", bad).read(self._blocks())
 
     def digest(self) -> str:
@@ -131,7 +132,7 @@ class ListSource(Source):
 class PydocsSource(Source):
     """The built-in data set: each module's docstrings and each topic of the reference are a document."""
 
-    def lines(self, options: DataOptions, bad: BadLines) -> Iterator[Line]:
+    def read(self, options: DataOptions, bad: BadLines) -> Iterator[Line | LineBlock]:
         for document in pydocs.documents():
             yield from LineReader(lambda line, byte: f"pydocs: line {line}", bad).read([document.encode()])
 
@@ -145,7 +146,7 @@ class HubSource(Source):
 
     name: str
 
-    def lines(self, options: DataOptions, bad: BadLines) -> Iterator[Line]:
+    def read(self, options: DataOptions, bad: BadLines) -> Iterator[Line | LineBlock]:
         from lmkit.corpus.tables import read_hub
 
         yield from read_hub(self.name, options, bad)

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from lmkit.corpus.readers import Line, TextLike
+from lmkit.corpus.readers import Line, LineBlock, TextLike
 
 EVERY = 20
 """One part in so many is held out."""
@@ -68,6 +68,10 @@ class Part:
             begins = starts or (self.held_out and unit != last)
             yield line if begins == line.starts_document else replace(line, starts_document=begins)
             last, starts = unit, False
+
+    def blocks(self) -> Iterator[Line | LineBlock]:
+        """Line by line, since that is how a text is divided."""
+        return iter(self)
 
     def fingerprint(self) -> str:
         return hashlib.sha256(f"{self.text.fingerprint()} {self.plan} {self.held_out}".encode()).hexdigest()

@@ -14,7 +14,9 @@ from typing import IO, TYPE_CHECKING, Self
 
 import numpy as np
 
-from lmkit.corpus.readers import TextLike
+from lmkit.corpus.ahead import read_ahead
+from lmkit.corpus.readers import Line, LineBlock, TextLike
+from lmkit.corpus.words import WHITE_SPACE
 from lmkit.errors import DataError, PluginError
 from lmkit.files import sync_folder
 
@@ -26,6 +28,8 @@ FORMAT = 2
 """Version 2 counts words between KenLM's white space alone."""
 _HEADER = "store.json"
 _LINE_ARRAYS = ("line_ends", "line_bytes", "line_words", "document_starts")
+_IS_GAP = bytes(chr(byte) in WHITE_SPACE for byte in range(256))
+"""A table for `bytes.translate`."""
 _FLUSH = 1 << 20
 """Tokens that are gathered before they are written."""
 WAIT = 2.0
@@ -143,33 +147,28 @@ class _Writer:
 
     def __init__(self, folder: Path, tokenizer: "Tokenizer") -> None:
         self.vocabulary = tokenizer.vocabulary
-        self._tokenizer = f"{type(tokenizer).__module__}:{type(tokenizer).__qualname__}"
-        self._ids = tokenizer.ids
+        self._tokenizer = tokenizer
+        self._name = f"{type(tokenizer).__module__}:{type(tokenizer).__qualname__}"
         self._eos = np.array([self.vocabulary.eos_id], np.int32)
         self._files: dict[str, IO[bytes]] = {name: (folder / name).open("wb") for name in _names()}
         self._pending: list[np.ndarray] = []
         self._columns = {name: array("q") for name in _LINE_ARRAYS}
         self._lengths = dict.fromkeys(_names(), 0)
         self._num_lines = self._num_tokens = 0
+        self._line_bytes = self._line_words = 0
+        """Of the pieces of a line that goes on."""
 
     def write(self, text: TextLike, progress: "Progress | None") -> dict[str, int]:
         """Write every line; the lengths of the arrays."""
         label = f"tokenizing {text.describe()}"
-        num_bytes = num_words = 0
-        for line in progress(text, total=None, label=label) if progress else text:
-            if line.starts_document:
+        parts = read_ahead(text.blocks())
+        for part in progress(parts, total=None, label=label) if progress else parts:
+            if part.starts_document:
                 self._columns["document_starts"].append(self._num_lines)
-            self._append(self._ids(line.text))
-            num_bytes += line.num_bytes
-            num_words += line.num_words
-            if line.continues:
-                continue
-            self._append(self._eos)
-            self._columns["line_ends"].append(self._num_tokens)
-            self._columns["line_bytes"].append(num_bytes)
-            self._columns["line_words"].append(num_words)
-            self._num_lines += 1
-            num_bytes = num_words = 0
+            if isinstance(part, Line):
+                self._line(part)
+            else:
+                self._block(part)
         self._flush()
         for file in self._files.values():
             file.flush()
@@ -179,6 +178,36 @@ class _Writer:
     def close(self) -> None:
         for file in self._files.values():
             file.close()
+
+    def _line(self, line: Line) -> None:
+        self._append(self._tokenizer.ids(line.text))
+        self._line_bytes += line.num_bytes
+        self._line_words += line.num_words
+        if line.continues:
+            return
+        self._append(self._eos)
+        self._columns["line_ends"].append(self._num_tokens)
+        self._columns["line_bytes"].append(self._line_bytes)
+        self._columns["line_words"].append(self._line_words)
+        self._num_lines += 1
+        self._line_bytes = self._line_words = 0
+
+    def _block(self, block: LineBlock) -> None:
+        num_bytes, num_words = _line_sizes(block.raw)
+        ids, ends = self._tokenizer.block_ids(block.raw)
+        if len(ends) != len(num_bytes) or ends[-1] != len(ids):
+            raise PluginError(
+                f"the tokenizer {self._name} gave {len(ends)} lines with {len(ids)} ids for a block of "
+                f"{len(num_bytes)} lines; report it to its author"
+            )
+        for name, values in (
+            ("line_ends", self._num_tokens + ends),
+            ("line_bytes", num_bytes),
+            ("line_words", num_words),
+        ):
+            self._columns[name].frombytes(values.astype(np.int64).tobytes())
+        self._num_lines += len(ends)
+        self._append(ids)
 
     def _append(self, ids: np.ndarray) -> None:
         self._pending.append(ids)
@@ -191,7 +220,7 @@ class _Writer:
         self._pending = []
         if len(tokens) and not (tokens.min() >= 0 and tokens.max() < self.vocabulary.size):
             raise PluginError(
-                f"the tokenizer {self._tokenizer} gave the ids {tokens.min()} to {tokens.max()}, but its "
+                f"the tokenizer {self._name} gave the ids {tokens.min()} to {tokens.max()}, but its "
                 f"vocabulary has {self.vocabulary.size}; report it to its author"
             )
         self._put("tokens", tokens.astype(_dtype(self.vocabulary)))
@@ -266,6 +295,17 @@ def _writable(cache: Path | None) -> tuple[Path, "tempfile.TemporaryDirectory[st
         )
         temporary = tempfile.TemporaryDirectory(prefix="lmkit-tokens-")
         return Path(temporary.name), temporary
+
+
+def _line_sizes(raw: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """`num_bytes` and `num_words` of the lines of a block, each (lines,) int64."""
+    data = raw + b"\n"
+    ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n"))
+    gap = np.frombuffer(data.translate(_IS_GAP), bool)
+    ends_word = np.zeros(len(data), np.uint8)
+    np.logical_and(gap[1:], ~gap[:-1], out=ends_word[1:].view(bool))
+    starts = np.append(0, ends[:-1] + 1)
+    return ends - starts, np.add.reduceat(ends_word, starts, dtype=np.int64)
 
 
 def _key(text: TextLike, vocabulary: "Vocabulary") -> str:

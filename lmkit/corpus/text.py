@@ -5,11 +5,11 @@ from pathlib import Path
 
 from lmkit.corpus import compression
 from lmkit.corpus.decoding import is_utf8, to_utf8, without_mark
-from lmkit.corpus.lines import BadLines, Line, LineReader
+from lmkit.corpus.lines import BadLines, Line, LineBlock, LineReader
 from lmkit.corpus.options import DataOptions
 
 
-def read_text(path: Path, options: DataOptions, bad: BadLines) -> Iterator[Line]:
+def read_text(path: Path, options: DataOptions, bad: BadLines) -> Iterator[Line | LineBlock]:
     """The lines of a text file."""
     # Offsets are known in the file itself only where it is not transcoded.
     exact = is_utf8(options.encoding)
@@ -18,7 +18,7 @@ def read_text(path: Path, options: DataOptions, bad: BadLines) -> Iterator[Line]
         return f"{path}: line {line} (byte {byte})" if exact else f"{path}: line {line}"
 
     blocks, mark = utf8_blocks(path, options, bad)
-    yield from LineReader(locate, bad, offset=mark).read(blocks)
+    yield from LineReader(locate, bad, offset=mark).read_blocks(blocks)
 
 
 def utf8_blocks(path: Path, options: DataOptions, bad: BadLines) -> tuple[Iterator[bytes], int]:

@@ -9,6 +9,7 @@ import numpy as np
 from lmkit.contracts import Encoding, Tokenizer, Vocabulary
 from lmkit.specs import NoOptions
 from lmkit_tokenizers import files
+from lmkit_tokenizers.symbols import byte_symbol, spelled
 from lmkit_tokenizers.text import code_points, encoded
 
 EOS = 256
@@ -49,6 +50,10 @@ class ByteTokenizer(Tokenizer):
     def residual_bits(self, line: str, ids: np.ndarray) -> float:
         """Zero: the ids are the line."""
         return 0.0
+
+    def symbols(self) -> list[bytes]:
+        """ASCII as it is, other bytes and white space as `<0xE4>`, a space as U+2581."""
+        return [*spelled(bytes([b]) if b < 0x80 else byte_symbol(b) for b in range(256)), b"</s>"]
 
     def save(self, directory: Path) -> None:
         files.write_header(directory, "byte", self.vocabulary)

@@ -10,6 +10,7 @@ import numpy as np
 from lmkit.contracts import Encoding, Tokenizer, Vocabulary
 from lmkit_tokenizers import files
 from lmkit_tokenizers.options import CharOptions
+from lmkit_tokenizers.symbols import spelled
 from lmkit_tokenizers.text import CHUNK, code_points
 
 EOS, UNK = 0, 1
@@ -69,6 +70,11 @@ class CharTokenizer(Tokenizer):
     def residual_bits(self, line: str, ids: np.ndarray) -> float:
         """log2(1,112,064 - known characters) for each unknown one."""
         return int((ids == UNK).sum()) * self._unknown_bits
+
+    def symbols(self) -> list[bytes]:
+        """The characters; white space as `symbols.spelled` has it."""
+        characters = self._codes[FIRST:].tobytes().decode("utf-32-le")
+        return [b"</s>", b"<unk>", *spelled(c.encode() for c in characters)]
 
     def save(self, directory: Path) -> None:
         characters = self._codes[FIRST:].tobytes().decode("utf-32-le")

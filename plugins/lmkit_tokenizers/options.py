@@ -14,6 +14,9 @@ class WordOptions:
 
     vocab_size: int = option(50_000, "most ids, </s> and the unknown word among them", min=3, max=MOST_IDS)
     min_count: int = option(2, "how often a word must occur", min=1)
+    unk_word: str | None = option(
+        None, "a word of the text that stands for the unknown word, such as <unk>: it gets no id of its own"
+    )
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from lmkit_tokenizers import files, piece_model
 from lmkit_tokenizers.options import SentencePieceOptions
 from lmkit_tokenizers.piece_model import BYTE, EOS, SPACE, UNK, PieceModel, byte_of, byte_piece
 from lmkit_tokenizers.piece_trainer import train
+from lmkit_tokenizers.symbols import spelled
 from lmkit_tokenizers.text import encoded
 
 LONGEST_PART = 1 << 16
@@ -90,6 +91,11 @@ class SentencePieceTokenizer(Tokenizer):
     def residual_bits(self, line: str, ids: np.ndarray) -> float:
         """Zero: ids that restore a line need nothing more, and no code of ours mends the others."""
         return 0.0
+
+    def symbols(self) -> list[bytes]:
+        """The pieces, which write a space as U+2581; other white space in them as `symbols.spelled` has it."""
+        first = max(EOS, UNK) + 1
+        return [b"</s>", b"<unk>", *spelled(piece.encode() for piece in self._model.pieces[first:])]
 
     def word_starts(self) -> Tensor:
         """(size,) bool: the pieces whose text begins with white space.

@@ -4,6 +4,7 @@ import math
 import reprlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any, Self
 
 import numpy as np
@@ -40,11 +41,12 @@ class SpellingCode:
         self._bits = -np.log2((counts + followers * unigram) / (counts.sum(1, keepdims=True) + followers))
 
     @classmethod
-    def fit(cls, words: Sequence[bytes]) -> Self:
-        """From each word once; words are in the form of `text.word_chunks`."""
+    def fit(cls, words: Iterable[bytes]) -> Self:
+        """From each word once; words are as in the text or in the form of `lmkit.corpus.words.hidden`."""
         counts = np.zeros(SYMBOLS * SYMBOLS, np.int64)
-        for first in range(0, len(words), _WORDS_AT_ONCE):
-            symbols = _symbols(words[first : first + _WORDS_AT_ONCE])
+        words = iter(words)
+        while some := list(islice(words, _WORDS_AT_ONCE)):
+            symbols = _symbols(some)
             counts += np.bincount(symbols[:-1] * SYMBOLS + symbols[1:], minlength=len(counts))
         return cls(counts.reshape(SYMBOLS, SYMBOLS))
 
@@ -150,21 +152,23 @@ class GapCounter:
         self._uncounted = [0 for _ in LineCode.places]
 
     def add(self, gaps: Gaps) -> None:
-        self._add(0, gaps.before, 1)
+        """Count the white space of a line."""
+        self.add_string(0, gaps.before, 1)
         for string, count in gaps.between.items():
-            self._add(1, string, count)
+            self.add_string(1, string, count)
         if gaps.after is not None:
-            self._add(2, gaps.after, 1)
+            self.add_string(2, gaps.after, 1)
 
-    def code(self) -> LineCode:
-        return LineCode(*(SpaceCode(dict(s), u) for s, u in zip(self._seen, self._uncounted, strict=True)))
-
-    def _add(self, place: int, string: str, count: int) -> None:
+    def add_string(self, place: int, string: str, count: int) -> None:
+        """Count a string that stood `count` times at one of the places."""
         seen = self._seen[place]
         if string in seen or (len(seen) < MOST_STRINGS and len(string) <= LONGEST_STRING):
             seen[string] += count
         else:
             self._uncounted[place] += count
+
+    def code(self) -> LineCode:
+        return LineCode(*(SpaceCode(dict(s), u) for s, u in zip(self._seen, self._uncounted, strict=True)))
 
 
 def _symbols(words: Iterable[bytes]) -> np.ndarray:

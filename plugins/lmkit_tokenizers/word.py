@@ -1,20 +1,23 @@
 """Words between white space, split exactly as KenLM splits them."""
 
 import logging
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from lmkit.contracts import Encoding, Tokenizer, Vocabulary
-from lmkit.corpus.words import shown
-from lmkit_tokenizers import files
+from lmkit.corpus.words import hidden, shown
+from lmkit.errors import UsageError
+from lmkit_tokenizers import files, word_counts
 from lmkit_tokenizers.options import WordOptions
-from lmkit_tokenizers.residual import GapCounter, LineCode, SpellingCode
-from lmkit_tokenizers.text import gaps, word_chunks, word_spans
+from lmkit_tokenizers.residual import LineCode, SpellingCode
+from lmkit_tokenizers.text import encoded, gaps, word_chunks, word_spans
+
+if TYPE_CHECKING:
+    from lmkit_tokenizers.word_table import WordTable
 
 EOS, UNK = 0, 1
 FIRST = 2
@@ -30,34 +33,42 @@ class WordTokenizer(Tokenizer):
     """Ids: 0 is `</s>`, 1 the unknown word, then words by falling count, ties by code points.
 
     Words are separated by NUL, tab, line feed, carriage return and space, nothing else. `<unk>`, `<s>` and
-    `</s>` in a text are ordinary words. What ids drop is paid for by `residual_bits`.
+    `</s>` in a text are ordinary words; only `unk_word`, where there is one, is the unknown word itself. What ids
+    drop is paid for by `residual_bits`, the unknown word's own spelling too.
     """
 
-    def __init__(self, words: Sequence[bytes], spelling: SpellingCode, spaces: LineCode) -> None:
-        """words: in the order of their ids and the form of `lmkit.corpus.words.hidden`."""
+    def __init__(
+        self, words: Sequence[bytes], spelling: SpellingCode, spaces: LineCode, unk_word: str | None = None
+    ) -> None:
+        """words: in the order of their ids and the form of `lmkit.corpus.words.hidden`, without unk_word."""
+        self.unk_word = unk_word
         self._words = words
         self._ids = {word: i for i, word in enumerate(words, FIRST)}
         self._spelling = spelling
         self._spaces = spaces
-        print_ = files.fingerprint("word", (shown(word) for word in words))
+        self._table: WordTable | None = None
+        self._block_bytes = 0
+        """Of all blocks so far: many are worth a table."""
+        print_ = files.fingerprint("word", _in_form(shown, words))
         self.vocabulary = Vocabulary(len(words) + FIRST, EOS, UNK, print_)
 
     @classmethod
     def fit(cls, lines: Iterable[str], options: WordOptions) -> Self:
-        """One pass; what is held is the counts of types."""
-        counts: Counter[bytes] = Counter()
-        spaces = GapCounter()
-        for line in lines:
-            for words in word_chunks(line):
-                counts.update(words)
-            spaces.add(gaps(line))
-        ranked = sorted(counts, key=lambda word: (-counts[word], shown(word)))
-        frequent = sum(count >= options.min_count for count in counts.values())
-        kept = min(frequent, options.vocab_size - FIRST)
-        if not kept:
+        """One pass; what is held is the counts of types. UsageError if unk_word is not one word."""
+        unk_word = _one_word(options.unk_word)
+        counted = word_counts.count_words(lines)
+        most = options.vocab_size - FIRST
+        # One more than there is room for, since the unknown word may be among them.
+        numbers, words = counted.most_frequent(options.min_count, most + 1)
+        kept = [i for i, word in enumerate(words) if word != unk_word][:most]
+        words = [words[i] for i in kept]
+        if not words:
             log.warning("no word occurs %d times: every word is unknown; lower min_count", options.min_count)
-        log.info("the vocabulary has %d of %d words", kept, len(ranked))
-        return cls(ranked[:kept], SpellingCode.fit(ranked[kept:]), spaces.code())
+        log.info("the vocabulary has %d of %d words", len(words), len(counted.counts))
+        spelling = SpellingCode.fit(counted.all_but(numbers[kept]))
+        tokenizer = cls(_in_form(hidden, words), spelling, counted.spaces, options.unk_word)
+        tokenizer._block_bytes = word_counts.LARGE if counted.large else 0
+        return tokenizer
 
     def ids(self, line: str) -> np.ndarray:
         parts = [
@@ -65,6 +76,20 @@ class WordTokenizer(Tokenizer):
             for words in word_chunks(line)
         ]
         return parts[0] if len(parts) == 1 else np.concatenate([np.zeros(0, np.int32), *parts])
+
+    def block_ids(self, raw: bytes) -> tuple[np.ndarray, np.ndarray]:
+        self._block_bytes += len(raw)
+        if self._block_bytes <= word_counts.LARGE:
+            return super().block_ids(raw)
+        if self._table is None:
+            from lmkit_tokenizers.word_table import WordTable
+
+            self._table = WordTable.of(_in_form(shown, self._words))
+        return self._table.ids(raw, FIRST, UNK, EOS)
+
+    def symbols(self) -> list[bytes]:
+        """The words."""
+        return [b"</s>", b"<unk>", *_in_form(shown, self._words)]
 
     def encode(self, line: str) -> Encoding:
         return Encoding(self.ids(line), word_spans(line))
@@ -86,11 +111,12 @@ class WordTokenizer(Tokenizer):
         return bits
 
     def save(self, directory: Path) -> None:
-        words = b"".join(shown(word) + b"\n" for word in self._words)
+        words = b"".join(word + b"\n" for word in _in_form(shown, self._words))
         (directory / "words.txt").write_bytes(words)
         residual = {"spaces": self._spaces.to_table(), "spelling": self._spelling.to_table()}
         files.write_json(directory / "residual.json", residual)
-        files.write_header(directory, "word", self.vocabulary)
+        unk_word = {} if self.unk_word is None else {"unk_word": self.unk_word}
+        files.write_header(directory, "word", self.vocabulary, **unk_word)
 
     @classmethod
     def load(cls, directory: Path, options: WordOptions) -> Self:
@@ -105,12 +131,32 @@ class WordTokenizer(Tokenizer):
             spelling = SpellingCode.from_table(table.get("spelling"))
         except ValueError as error:
             raise files.damaged(path, str(error)) from error
-        tokenizer = cls(words, spelling, spaces)
+        unk_word = header.get("unk_word")
+        if not isinstance(unk_word, str | None):
+            raise files.damaged(directory / files.HEADER, "its unk_word is no string")
+        tokenizer = cls(words, spelling, spaces, unk_word)
         files.check_header(directory, header, tokenizer.vocabulary)
         return tokenizer
 
     def _spell(self, i: int) -> str:
         return "\ufffd" if i == UNK else shown(self._words[i - FIRST]).decode()
+
+
+def _one_word(unk_word: str | None) -> bytes | None:
+    """The UTF-8 of an unk_word; UsageError unless it is one word."""
+    if unk_word is None:
+        return None
+    raw = encoded(unk_word)
+    if b"".join(hidden(raw).split()) != hidden(raw) or not raw:
+        raise UsageError(
+            f"--unk-word {unk_word!r}: not one word; give one without white space, such as <unk>"
+        )
+    return raw
+
+
+def _in_form(form: Callable[[bytes], bytes], words: Sequence[bytes]) -> list[bytes]:
+    """`hidden` or `shown` words, all at once: no word has a space in it."""
+    return form(b" ".join(words)).split(b" ") if words else []
 
 
 def _read_words(path: Path, expected: int) -> list[bytes]:

@@ -1,0 +1,38 @@
+"""Spellings of ids for files of n-grams, where white space separates words."""
+
+import re
+from collections.abc import Iterable
+
+from lmkit.corpus.words import WHITE_SPACE
+
+SPACE = "\u2581".encode()
+"""What sentencepiece writes for a space."""
+
+_GAP = re.compile(f"[{WHITE_SPACE}]".encode())
+
+
+def byte_symbol(byte: int) -> bytes:
+    """A byte that cannot stand by itself in text, written as sentencepiece writes it: `<0x09>`."""
+    return b"<0x%02X>" % byte
+
+
+def spelled(tokens: Iterable[bytes]) -> list[bytes]:
+    """Distinct tokens, spelled distinctly without white space and NUL.
+
+    A token without such bytes keeps its spelling. In others a space becomes U+2581 and the rest `<0x09>` and the
+    like, with as many underscores behind as tell it from what is spelled so already: a literal U+2581, say.
+    """
+    tokens = list(tokens)
+    found = [_GAP.sub(_escape, token) for token in tokens]
+    taken = {symbol for symbol, token in zip(found, tokens, strict=True) if symbol == token}
+    for i, token in enumerate(tokens):
+        if found[i] == token:
+            continue
+        while found[i] in taken:
+            found[i] += b"_"
+        taken.add(found[i])
+    return found
+
+
+def _escape(match: re.Match[bytes]) -> bytes:
+    return SPACE if match.group() == b" " else byte_symbol(match.group()[0])

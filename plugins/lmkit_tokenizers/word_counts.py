@@ -1,0 +1,99 @@
+"""Counting the words and the white space of training text, a little in Python, much by compiled loops."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+
+from lmkit.corpus.readers import Line, TextLines
+from lmkit.corpus.words import shown
+from lmkit_tokenizers.residual import GapCounter, LineCode
+from lmkit_tokenizers.text import gaps, word_chunks
+
+LARGE = 4 << 20
+"""Bytes of text from which on importing the compiler's package, half a second, is worth it."""
+
+_WORDS_AT_ONCE = 1 << 16
+
+
+@dataclass(frozen=True)
+class WordCounts:
+    """The distinct words of a text.
+
+    counts: (words,) int64. spell: the spellings (as in the text) of the words of some numbers. spaces: the code of
+    the white space. large: whether it was a large text.
+    """
+
+    counts: np.ndarray
+    spell: Callable[[np.ndarray], list[bytes]]
+    spaces: LineCode
+    large: bool
+
+    def most_frequent(self, min_count: int, most: int) -> tuple[np.ndarray, list[bytes]]:
+        """At most `most` words that occur often enough: by falling count, ties by their bytes.
+
+        Returns their numbers and spellings.
+        """
+        frequent = np.flatnonzero(self.counts >= min_count)
+        if len(frequent) > most:
+            # Of those that do not fit only the ones that tie with the last need to be spelled.
+            last = np.partition(self.counts[frequent], -most)[-most]
+            frequent = frequent[self.counts[frequent] >= last]
+        words = self.spell(frequent)
+        by_bytes = np.array(sorted(range(len(words)), key=words.__getitem__), np.int64)
+        order = by_bytes[np.argsort(-self.counts[frequent[by_bytes]], kind="stable")][:most]
+        return frequent[order], [words[i] for i in order.tolist()]
+
+    def all_but(self, numbers: np.ndarray) -> Iterator[bytes]:
+        """The spellings of the other words, in bounded memory."""
+        others = np.ones(len(self.counts), bool)
+        others[numbers] = False
+        left = np.flatnonzero(others)
+        for first in range(0, len(left), _WORDS_AT_ONCE):
+            yield from self.spell(left[first : first + _WORDS_AT_ONCE])
+
+
+def count_words(lines: Iterable[str]) -> WordCounts:
+    """The words of lines, one pass; what is held is the counts of distinct words."""
+    if isinstance(lines, TextLines):
+        return _count_blocks(
+            part.text.encode() if isinstance(part, Line) else part.raw for part in lines.blocks()
+        )
+    return _count_lines(lines)
+
+
+def _count_lines(lines: Iterable[str]) -> WordCounts:
+    counts: Counter[bytes] = Counter()
+    spaces = GapCounter()
+    for line in lines:
+        for words in word_chunks(line):
+            counts.update(words)
+        spaces.add(gaps(line))
+    found = list(counts)
+    numbers = np.fromiter(counts.values(), np.int64, len(counts))
+    return WordCounts(numbers, lambda some: [shown(found[i]) for i in some.tolist()], spaces.code(), False)
+
+
+def _count_blocks(blocks: Iterable[bytes]) -> WordCounts:
+    """blocks: lines joined by line feeds."""
+    waiting: list[bytes] = []
+    size = 0
+    blocks = iter(blocks)
+    for raw in blocks:
+        waiting.append(raw)
+        size += len(raw)
+        if size > LARGE:
+            return _count_by_table(waiting, blocks)
+    return _count_lines(line for raw in waiting for line in raw.decode().split("\n"))
+
+
+def _count_by_table(waiting: list[bytes], more: Iterator[bytes]) -> WordCounts:
+    from lmkit_tokenizers.word_table import WordTable
+
+    table = WordTable()
+    spaces = GapCounter()
+    for raw in chain(waiting, more):
+        table.count(raw, spaces)
+    return WordCounts(table.counts, table.words, spaces.code(), True)
