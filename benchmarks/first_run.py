@@ -25,7 +25,8 @@ def main() -> None:
     parser.add_argument("--temperature", type=float, default=0.8)
     settings = parser.parse_args()
 
-    text, _ = open_texts(build(read_recipe(settings.run / "recipe.toml")))
+    recipe = build(read_recipe(settings.run / "recipe.toml"))
+    text, _ = open_texts(recipe, validates=True)
     lines = [line.text for line in text]
     words = {word for line in lines for word in line.split()}
     model = load(settings.run)

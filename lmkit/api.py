@@ -1,8 +1,12 @@
 """The Python side of the commands: train, load, score, generate."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import torch
 
 from lmkit import runs
 from lmkit.contracts import LanguageModel, Tokenizer
@@ -11,11 +15,12 @@ from lmkit.corpus.readers import Line, Text
 from lmkit.devices import pick_device
 from lmkit.errors import CheckpointError, ModelError, UsageError, suggest
 from lmkit.evaluation import score as scoring
+from lmkit.evaluation.line_scores import line_scores
 from lmkit.evaluation.records import LineRecords, Record
 from lmkit.evaluation.signature import signature
 from lmkit.evaluation.surprisal import surprisals
 from lmkit.generation import Continuation, continue_text
-from lmkit.options import Chosen, choose, fields_of
+from lmkit.options import Chosen, choose, fields_of, listed_names
 from lmkit.plugins import registry
 from lmkit.recipe import (
     DEFAULT_MODEL,
@@ -26,6 +31,7 @@ from lmkit.recipe import (
     note_word_tokenizer,
     read_recipe,
 )
+from lmkit.recurrence import NeuralLanguageModel
 from lmkit.training.options import TrainOptions
 from lmkit.training.report import Reporter, Silent
 from lmkit.training.resume import resume_run
@@ -75,7 +81,6 @@ class Model:
             self.tokenizer,
             text,
             signature=signature(self.run),
-            normalized=self.run.normalized,
             carried=self.run.carried,
             batch_size=batch_size,
         )
@@ -102,7 +107,58 @@ class Model:
         self, text: Iterable[Line], by: str = "word", **settings: Any
     ) -> Iterator[LineRecords]:
         """The same for text from files, line by line as it is read: `surprisal_text(Text(["test.txt"], ...))`."""
-        return surprisals(self.causal, self.tokenizer, text, by, normalized=self.run.normalized, **settings)
+        return surprisals(self.causal, self.tokenizer, text, by, **settings)
+
+    def line_scores(self, text: str | bytes | Sequence[str], *, batch_size: int = 32) -> np.ndarray:
+        """(lines,) float64: the natural log-probability of each line, its `</s>` included.
+
+        text: a text, its UTF-8, or lines. The fast way to score many lines; `score` has the figures that compare.
+        Raises DataError for bytes that are no text.
+        """
+        if not isinstance(text, (str, bytes)):
+            lines = [line.removesuffix("\n").encode("utf-8", "surrogatepass") for line in text]
+            raw = b"\n".join([*lines, b""])
+        else:
+            raw = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
+        return line_scores(self.causal, self.tokenizer, raw, batch_size=batch_size)
+
+    @torch.no_grad()
+    def top_k(
+        self, context: str | Sequence[str] = "", k: int = 10, *, start: bool = False
+    ) -> list[tuple[str, float]]:
+        """The k likeliest next tokens and their natural log-probabilities, the best first.
+
+        context: a text, or words; tokens that a model cannot have next are left out. start: a line begins with
+        the context; else nothing is known of what came before it. `</s>` and `<unk>` stand for the line's end and
+        the unknown token.
+        """
+        if k < 1:
+            raise UsageError(f"k is {k}: give 1 or more")
+        model = self.causal
+        ids = torch.tensor([self._ids(context)], dtype=torch.int64, device=model.device)
+        _, state = model.log_probs(ids, model.initial_state(1, start=start))
+        log_probs, found = model.top_k(state, k)
+        pairs = zip(found[0].tolist(), log_probs[0].tolist(), strict=True)
+        return [(self._symbol(token), log_prob) for token, log_prob in pairs if log_prob > -math.inf]
+
+    def count(self, words: str | Sequence[str], *, start: bool = False, end: bool = False) -> int:
+        """How often words follow one another in the training text, however many they are; of none, its tokens.
+
+        words: a text, or words. start, end: only where a line begins with them, or ends. A word outside the
+        vocabulary is counted as any such word. Raises ModelError for a model that keeps no counts.
+        """
+        vocabulary = self.tokenizer.vocabulary
+        before, after = [vocabulary.size] * start, [vocabulary.eos_id] * end
+        return self.causal.count([*before, *self._ids(words), *after])
+
+    def _ids(self, text: str | Sequence[str]) -> list[int]:
+        pieces = [text] if isinstance(text, str) else text
+        return [token for piece in pieces for token in self.tokenizer.ids(piece).tolist()]
+
+    def _symbol(self, token: int) -> str:
+        vocabulary = self.tokenizer.vocabulary
+        special = {vocabulary.eos_id: "</s>", vocabulary.unk_id: "<unk>"}
+        return special.get(token) or self.tokenizer.decode([token])
 
     def generate(
         self,
@@ -131,10 +187,13 @@ class Model:
         )
 
 
-def load(directory: str | Path, *, device: str = "auto", allow_nonfinite: bool = False) -> Model:
+def load(
+    directory: str | Path, *, device: str = "auto", allow_nonfinite: bool = False, int8: bool = False
+) -> Model:
     """The model in a run's directory, ready to score and generate.
 
     allow_nonfinite: load it even when NaN or an infinity is among its weights.
+    int8: weights in int8, on a CPU; UsageError for a model that has none or where the processor has no such products.
     Raises ModelError when the directory is no sound model, PluginError when it needs a plugin that is missing.
     """
     run = runs.load_run(Path(directory), allow_nonfinite=allow_nonfinite)
@@ -142,6 +201,10 @@ def load(directory: str | Path, *, device: str = "auto", allow_nonfinite: bool =
     if move is not None:
         move(pick_device(device))
         run.model.eval()  # pyright: ignore[reportAttributeAccessIssue]
+    if int8:
+        if not isinstance(run.model, NeuralLanguageModel):
+            raise UsageError(f"{directory}: --int8 is for neural models, which this is not; leave it out")
+        run.model.to_int8()
     return Model(run)
 
 
@@ -231,6 +294,9 @@ def _owners(kind: str, table: dict[str, Any], options: dict[str, Any]) -> list[t
     for item in fields_of(spec_options):
         if item.kind:
             chosen = options.pop(item.name, table.get(item.name, item.default))
+            if item.many and (isinstance(chosen, (list, tuple)) or listed_names(chosen)):
+                table[item.name] = listed_names(chosen) or chosen
+                continue
             table[item.name] = long_form(item.kind, as_table(chosen, item.name), item.name)
             found += _owners(item.kind, table[item.name], options)
     return found

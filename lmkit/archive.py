@@ -3,10 +3,8 @@
 import errno
 import math
 import os
-import shutil
 import stat
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Generator, Iterator
@@ -19,6 +17,7 @@ from lmkit.corpus.compression import EXPANSION_FLOOR
 from lmkit.corpus.options import DataOptions
 from lmkit.errors import ModelError, UsageError
 from lmkit.packed import CarefulFile, Unpacked
+from lmkit.specs import NoOptions
 
 MOST_MEMBERS = 10_000
 LONGEST_PART = 255
@@ -80,9 +79,14 @@ def _nameless(member: tarfile.TarInfo) -> tarfile.TarInfo:
 
 
 def read_archive(
-    file: Path, out: Path, *, overwrite: bool = False, max_expansion: float = MAX_EXPANSION
+    file: Path,
+    out: Path,
+    *,
+    overwrite: bool = False,
+    max_expansion: float = MAX_EXPANSION,
+    options: NoOptions | None = None,
 ) -> None:
-    """Unpack the run in an archive to the directory `out`.
+    """Unpack the run in an archive to the directory `out`; `lmkit.specs.FileFormat` says how readers are called.
 
     overwrite: replace the run that `out` already holds.
     max_expansion: refuse an archive that grows by more than this factor, past 64 MiB (0: no limit).
@@ -91,10 +95,8 @@ def read_archive(
     plugins of the model are installed is found when it is loaded.
     """
     runs.check_free(out, overwrite=overwrite)
-    # Beside `out`, so that the last step is a rename.
-    beside = next(parent for parent in out.absolute().parents if parent.is_dir())
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=beside) as staging:
-        root = Path(staging) / "run"
+    with runs.staging(out) as folder:
+        root = folder / "run"
         root.mkdir()
         try:
             _unpack(file, root, max_expansion)
@@ -104,10 +106,7 @@ def read_archive(
         except ModelError as error:
             # What is said of a file names it as it stands in the archive.
             raise ModelError(f"{file}: {str(error).replace(f'{root}{os.sep}', '')}") from error
-        out.parent.mkdir(parents=True, exist_ok=True)
-        if out.exists():
-            shutil.rmtree(out)
-        run.rename(out)
+        runs.put_in_place(run, out)
 
 
 def _unpack(file: Path, root: Path, max_expansion: float) -> None:

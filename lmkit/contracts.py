@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lmkit import states
+from lmkit.errors import ModelError, PluginError
 from lmkit.states import State
 
 if TYPE_CHECKING:
@@ -67,7 +68,11 @@ class Tokenizer(ABC):
     @classmethod
     @abstractmethod
     def fit(cls, lines: Iterable[str], options: Any) -> Self:
-        """A tokenizer made from training text."""
+        """A tokenizer made from training text.
+
+        lines: can be iterated over once. Training gives a `lmkit.corpus.readers.TextLines`, whose `blocks()`
+        are the same lines as bytes, for tokenizers that count those faster.
+        """
 
     @abstractmethod
     def encode(self, line: str) -> Encoding: ...
@@ -93,6 +98,27 @@ class Tokenizer(ABC):
         """The ids alone (int32): the fast way through a corpus."""
         return self.encode(line).ids
 
+    def block_ids(self, raw: bytes) -> tuple[np.ndarray, np.ndarray]:
+        """The ids of whole lines at once: the fast way through a large text.
+
+        raw: the lines in UTF-8, without line ends, joined by "\\n"; no NUL is in it.
+        Returns their ids (int32) with `</s>` after each line, and where each line ends in them ((lines,) int64).
+        """
+        eos = np.array([self.vocabulary.eos_id], np.int32)
+        rows = [part for line in raw.decode().split("\n") for part in (self.ids(line), eos)]
+        return np.concatenate(rows), np.cumsum([len(row) for row in rows], dtype=np.int64)[1::2]
+
+    def symbols(self) -> list[bytes]:
+        """A spelling of each id for files of n-grams: UTF-8 without white space (KenLM's) and NUL.
+
+        `</s>` and the unknown id are b"</s>" and b"<unk>"; all others are distinct, but may be spelled as those
+        two or as b"<s>". PluginError where the tokenizer has none.
+        """
+        raise PluginError(
+            f"the tokenizer {type(self).__module__}:{type(self).__qualname__} has no spellings for its ids, which "
+            "files of n-grams need; use another, or ask its author for symbols()"
+        )
+
     def word_starts(self) -> Tensor | None:
         """(size,) bool: the pieces that begin a word; None when every token is a word of its own."""
         return None
@@ -108,6 +134,8 @@ class LanguageModel(ABC):
     vocabulary: Vocabulary
     reset_policy: str = "line"
     """After which boundary the state starts anew: "line", "document" or "never". Callers turn it into `reset`."""
+    normalized: bool = True
+    """False where the scores do not sum to one (stupid backoff): no perplexity is printed for such a model."""
 
     @property
     def device(self) -> torch.device:
@@ -166,6 +194,30 @@ class LanguageModel(ABC):
             rows = self.next_log_probs(state)[:, None]
             state = self.advance(ids[:, t], state)
             yield rows, state
+
+    def line_log_probs(self, ids: np.ndarray) -> np.ndarray | None:
+        """(tokens,) float64 log-probabilities of whole lines, each scored by itself, where there is a fast way.
+
+        ids: (tokens,), lines one after another with `</s>` behind each. A model whose state starts anew with
+        every line and that scores many lines faster than a batch of rows overrides this; None: it does not.
+        """
+        return None
+
+    def top_k(self, state: State, k: int) -> tuple[Tensor, Tensor]:
+        """The k likeliest next tokens of each row, the best first: (batch, k) log-probabilities and ids."""
+        rows = self.next_log_probs(state)
+        log_probs, ids = rows.topk(min(k, rows.shape[1]))
+        return log_probs, ids
+
+    def count(self, ids: Sequence[int]) -> int:
+        """How often the tokens follow one another in the training text.
+
+        `<s>`, which is vocabulary.size here, may come first, and `</s>` last; of no tokens, how many there are.
+        Raises ModelError where the model keeps no counts.
+        """
+        raise ModelError(
+            "this model keeps no counts of its training text: train an n-gram model, --model ngram"
+        )
 
     def _reset(self, state: State, reset: Tensor | None, t: int) -> State:
         if reset is None or not bool(reset[:, t].any()):

@@ -12,6 +12,7 @@ from lmkit.corpus.options import STDIN, DataOptions
 from lmkit.errors import UsageError, listed, suggest
 from lmkit.options import Chosen, OptionField, choose, fields_of, resolve, to_table
 from lmkit.plugins import registry
+from lmkit.specs import ModelSpec
 from lmkit.training.options import TrainOptions
 
 if TYPE_CHECKING:
@@ -74,13 +75,13 @@ def build(tables: Mapping[str, Any], *, source: str | Path | None = None) -> Rec
     train_paths = _paths(data, "train", problems)
     valid_paths = _paths(data, "valid", problems)
     data_options = _collect(problems, lambda: resolve(DataOptions, data, "data"))
-    tokenizer = None
-    if "tokenizer" in tables:
-        tokenizer = _collect(problems, lambda: choose("tokenizer", tables["tokenizer"], "tokenizer"))
     train = _collect(
         problems, lambda: resolve(TrainOptions, as_table(tables.get("train", {}), "train"), "train")
     )
     model = _collect(problems, lambda: _model(tables.get("model", {})))
+    tokenizer = None
+    if "tokenizer" in tables:
+        tokenizer = _collect(problems, lambda: choose_tokenizer(tables["tokenizer"], model))
     if problems:
         prefix = f"{source}: " if source else ""
         raise UsageError(listed([prefix + problem for problem in problems]))
@@ -88,6 +89,20 @@ def build(tables: Mapping[str, Any], *, source: str | Path | None = None) -> Rec
     assert train is not None
     assert model is not None
     return Recipe(train_paths, valid_paths, data_options, tokenizer, train, model)
+
+
+def choose_tokenizer(value: Any, model: Chosen | None) -> Chosen:
+    """The tokenizer that a recipe's table or bare name describes; what it leaves out is as suits the model."""
+    table = as_table(value, "tokenizer")
+    return choose("tokenizer", table if model is None else suited(table, model.name), "tokenizer")
+
+
+def suited(tokenizer: Mapping[str, Any], model: str) -> dict[str, Any]:
+    """A tokenizer's table with the defaults that a model has for it (`ModelSpec.tokenizers`)."""
+    spec = registry().find(("model", "cell"), model).spec
+    if not isinstance(spec, ModelSpec) or not isinstance(tokenizer.get("name"), str):
+        return dict(tokenizer)
+    return {**spec.tokenizers.get(registry().find("tokenizer", tokenizer["name"]).long_name, {}), **tokenizer}
 
 
 def to_tables(recipe: Recipe) -> dict[str, Any]:
@@ -197,6 +212,11 @@ def _write_options(table: "tomlkit.items.Table", options: Any) -> "tomlkit.items
         value = getattr(options, item.name)
         if isinstance(value, Chosen):
             table.add(item.name, _write_chosen(value))
+        elif isinstance(value, tuple) and item.kind:
+            array = tomlkit.aot()
+            for chosen in value:
+                array.append(_write_chosen(chosen))
+            table.add(item.name, array)
         elif value is None:
             table.add(tomlkit.comment(f"{item.name} =  # {_help(item)}"))
         else:

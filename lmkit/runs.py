@@ -6,7 +6,8 @@ import json
 import re
 import reprlib
 import shutil
-from collections.abc import Iterable, Mapping
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,6 @@ from lmkit.options import Chosen, choose, nested, to_table
 from lmkit.pickles import SUFFIXES, refuse_pickle
 from lmkit.plugins import Part, registry
 from lmkit.recurrence.weights import nonfinite, shortened
-from lmkit.specs import ModelSpec
 
 FORMAT = 1
 MANIFEST = "lmkit.json"
@@ -58,17 +58,12 @@ class LoadedRun:
         carried = training.get("carried_tokens") if isinstance(training, dict) else None
         return carried if isinstance(carried, int) else None
 
-    @property
-    def normalized(self) -> bool:
-        """Whether the model's scores are probabilities."""
-        spec = self.model_choice.part().spec
-        return not isinstance(spec, ModelSpec) or spec.normalized
-
 
 def claim_default(model: Chosen) -> Path:
     """A new directory `runs/NAME`, counting up past what is there: `runs/gru`, `runs/gru-2` ..."""
     cell = getattr(model.options, "cell", None)
-    name = (cell if isinstance(cell, Chosen) else model).name.rpartition(":")[2]
+    cells = [one for one in (cell if isinstance(cell, tuple) else (cell,)) if isinstance(one, Chosen)]
+    name = "-".join(chosen.name.rpartition(":")[2] for chosen in cells or [model])
     for number in itertools.count(1):
         path = Path("runs") / (name if number == 1 else f"{name}-{number}")
         # Made at once, so that a second process counts on.
@@ -99,6 +94,74 @@ def clear(directory: Path) -> None:
 
 def _contents(directory: Path) -> list[Path]:
     return [path for path in directory.iterdir() if path.name != LOCK]
+
+
+@contextlib.contextmanager
+def staging(out: Path) -> Iterator[Path]:
+    """A folder that is gone afterwards, on the disk of `out`, so that what is made in it is put there by a rename."""
+    beside = next(parent for parent in out.absolute().parents if parent.is_dir())
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=beside) as folder:
+        yield Path(folder)
+
+
+def put_in_place(run: Path, out: Path) -> None:
+    """Make a finished directory `out`, in place of one that is there."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if out.exists():
+        shutil.rmtree(out)
+    run.rename(out)
+
+
+def make_run(
+    out: Path,
+    model: LanguageModel,
+    tokenizer: Tokenizer,
+    *,
+    model_choice: Chosen,
+    tokenizer_choice: Chosen,
+    data: Mapping[str, str],
+    overwrite: bool = False,
+) -> None:
+    """Make a run of a model that is finished, such as one from another program's files: whole or not at all.
+
+    data: where it comes from ("description"). overwrite: replace the run that `out` already holds.
+    Raises UsageError when `out` is taken.
+    """
+    check_free(out, overwrite=overwrite)
+    with staging(out) as folder:
+        made = folder / "run"
+        (made / TOKENIZER).mkdir(parents=True)
+        tokenizer.save(made / TOKENIZER)
+        keep_model(
+            made, model, model_choice=model_choice, tokenizer_choice=tokenizer_choice,
+            vocabulary=tokenizer.vocabulary, data=data, training={},
+        )  # fmt: skip
+        put_in_place(made, out)
+
+
+def keep_model(
+    directory: Path,
+    model: LanguageModel,
+    *,
+    model_choice: Chosen,
+    tokenizer_choice: Chosen,
+    vocabulary: Vocabulary,
+    data: Mapping[str, str],
+    training: Mapping[str, Any],
+) -> None:
+    """Save a model into a run's directory, where the tokenizer lies already: files first, then lmkit.json."""
+    saving = directory / ".saving"
+    shutil.rmtree(saving, ignore_errors=True)
+    saving.mkdir()
+    model.save(saving)
+    files = [path.relative_to(saving).as_posix() for path in saving.rglob("*") if path.is_file()]
+    for path in saving.iterdir():
+        path.replace(directory / path.name)
+    saving.rmdir()
+    write_manifest(
+        directory, kind="causal", model=model_choice, tokenizer=tokenizer_choice, vocabulary=vocabulary,
+        data=data, training=training, files=files,
+    )  # fmt: skip
 
 
 def write_manifest(
@@ -263,9 +326,10 @@ def _names(table: dict[str, Any], where: str) -> list[str]:
     for key, value in table.items():
         if not key.isidentifier() or len(key) > LONGEST_NAME:
             raise ModelError(f"{where}: damaged: {reprlib.repr(key)} is no name of an option")
-        if isinstance(value, dict):
-            found += _names(value, where)
-        elif key == "name" and isinstance(value, str):
+        # An option may be a part, or a list of them.
+        tables = value if isinstance(value, list) else [value]
+        found += [name for table in tables if isinstance(table, dict) for name in _names(table, where)]
+        if key == "name" and isinstance(value, str):
             if not re.fullmatch(r"\w[\w.:-]*", value) or len(value) > LONGEST_NAME:
                 raise ModelError(f"{where}: damaged: {reprlib.repr(value)} is no name of a part")
             found += [value] if ":" in value else []

@@ -1,5 +1,6 @@
 """The light descriptions that plugins return: a name, a lazy target and a dataclass of options."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -51,15 +52,36 @@ class CellSpec(Spec):
 
 
 @dataclass(frozen=True)
+class FileFormat:
+    """Files of another program that a kind of model can be read from or written to.
+
+    name: what `lmkit export --to NAME` and `lmkit import NAME` take. summary: of the files, one line for help.
+    writer: "module:function", called as `write(run, file, overwrite=...)` with a `lmkit.runs.LoadedRun` of this
+    very model; it raises UsageError when the file exists and is not to be overwritten. None: no export.
+    reader: "module:function", called as `read(file, out, overwrite=..., max_expansion=..., options=...)`; it
+    makes the run `out` (`lmkit.runs.make_run`), whole or not at all. None: no import.
+    options: a frozen dataclass of what a reader can be told beside these.
+    """
+
+    name: str
+    summary: str
+    writer: str | None = None
+    reader: str | None = None
+    options: type = NoOptions
+
+
+@dataclass(frozen=True)
 class ModelSpec(Spec):
     """Target: a `lmkit.contracts.LanguageModel`, called as `target(options, vocabulary)`.
 
-    normalized: False when its scores do not sum to one (stupid backoff); no perplexity is printed then.
+    tokenizers: by a tokenizer's long name, options whose defaults are others for this model.
+    formats: the files of other programs that it can be exported to or imported from.
     """
 
     kind: ClassVar[str] = "model"
     contracts: ClassVar[tuple[str, ...]] = ("lmkit.contracts:LanguageModel", "lmkit.contracts:Encoder")
-    normalized: bool = True
+    tokenizers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    formats: tuple[FileFormat, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,7 +106,8 @@ def option(
 ) -> Any:
     """A field of an options dataclass.
 
-    The annotation gives the type: `int`, `float`, `str`, `bool`, or one of these `| None`.
+    The annotation gives the type: `int`, `float`, `str`, `bool`, or one of these `| None`. With
+    `| tuple[int, ...]` a list of several may be given: "400,200" on the command line.
     min, max: inclusive bounds. choices: the allowed strings.
     kind: the value is the name of a registered part of that kind ("cell"), with options of its own nested
     under it; the annotation is `lmkit.options.Chosen` and the default is the name.

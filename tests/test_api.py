@@ -10,7 +10,7 @@ from lmkit import recipe as recipes
 from lmkit.corpus.readers import Text
 from lmkit.errors import UsageError
 from lmkit.training.report import Silent
-from lmkit.training.text import choose_tokenizer, with_defaults
+from lmkit.training.text import find_tokenizer, with_defaults
 
 SMALL: dict[str, Any] = {"hidden_size": 8, "max_steps": 2, "batch_size": 2, "bptt": 8}
 
@@ -74,5 +74,5 @@ def test_what_was_chosen_for_the_user_is_said(text: Path) -> None:
         ("two words", "word (words are separated by spaces)"),
         ("今天天气", "char (words are separated by no spaces)"),
     ):
-        choose_tokenizer(Text.from_lines([line] * 9), heard)
+        find_tokenizer(Text.from_lines([line] * 9), recipe.model, heard)
         assert heard.messages.pop() == f"tokenizer: {said}"

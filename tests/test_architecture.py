@@ -10,7 +10,18 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LAYERS = (
-    ("errors", "figures", "files", "specs", "hookspecs", "states", "devices", "strict_json", "pickles"),
+    (
+        "errors",
+        "figures",
+        "files",
+        "specs",
+        "hookspecs",
+        "states",
+        "devices",
+        "strict_json",
+        "pickles",
+        "jit",
+    ),
     ("options", "plugins", "contracts", "safetensors_check"),
     ("corpus", "recurrence"),
     ("recipe", "runs", "archive", "packed"),
@@ -31,9 +42,11 @@ OPEN_TO_PLUGINS = {
     "recurrence",
     "specs",
     "states",
-} | {
     "strict_json",
     "pickles",
+    "jit",
+    "files",
+    "runs",
 }
 """The modules of lmkit that a plugin may use; "" is lmkit itself."""
 HEAVY = ("torch", "numpy", "datasets", "sentencepiece", "rich")

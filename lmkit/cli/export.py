@@ -1,35 +1,47 @@
 """`lmkit export`: a run in another format."""
 
-import importlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
 from lmkit.cli import console
 from lmkit.cli.common import nonfinite_option, run_argument
+from lmkit.cli.dynamic import Section, SpecCommand
+from lmkit.cli.formats import find_format, known_formats
+from lmkit.errors import UsageError
 
-WRITERS = {"archive": ("lmkit.archive", "write_archive")}
-"""For each format the function that is called as `write(run, file, overwrite=...)`."""
+
+def no_sections(given: Mapping[str, str]) -> list[Section]:
+    """Writers have no options."""
+    return []
 
 
-@click.command()
+def note() -> str:
+    """The names that --to takes."""
+    formats = [item.format for item in known_formats() if item.format.writer]
+    return f"Formats: {'; '.join(f'{item.name}, {item.summary}' for item in formats)}."
+
+
+@click.command(cls=SpecCommand, grow=no_sections, note=note)
 @run_argument
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option(
-    "--to",
-    "to",
-    type=click.Choice(list(WRITERS)),
-    required=True,
-    help="archive: the files of the model in a .tar.gz, .tar.xz or .zip.",
-)
+@click.option("--to", "to", metavar="FORMAT", required=True, help="What FILE will be.")
 @click.option("--overwrite", is_flag=True, help="Replace a FILE that exists.")
 @nonfinite_option
 def command(run: Path, file: Path, to: str, overwrite: bool, allow_nonfinite: bool) -> None:
     """Write the model in the directory RUN to FILE in another format."""
+    known = find_format(to, "writer")
+
     from lmkit import runs
 
-    module, name = WRITERS[to]
     # What does not load here would not load anywhere else.
     loaded = runs.load_run(run, allow_nonfinite=allow_nonfinite)
-    getattr(importlib.import_module(module), name)(loaded, file, overwrite=overwrite)
+    if known.part is not None and loaded.model_choice.name != known.part.long_name:
+        raise UsageError(
+            f"{run} holds a model {loaded.model_choice.name}, and the format {to} is for "
+            f"{known.part.long_name}; choose another --to"
+        )
+    assert known.format.writer is not None
+    known.call(known.format.writer, loaded, file, overwrite=overwrite)
     console.say(f"the model is in {file}")

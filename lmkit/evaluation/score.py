@@ -90,7 +90,7 @@ class Score:
     word_perplexity: float | None
     bits_per_character: float | None
     log_prob: float
-    """Of the whole text, natural logarithm, residual bits not included."""
+    """Of the whole text, natural logarithm, residual bits not included; -inf where a probability is zero."""
     tokens: int
     oov_tokens: int
     lines: int
@@ -109,7 +109,7 @@ class Score:
             "bits_per_byte": self.bits_per_byte,
             "word_perplexity": self.word_perplexity,
             "bits_per_character": self.bits_per_character,
-            "log_prob": self.log_prob,
+            "log_prob": self.log_prob if math.isfinite(self.log_prob) else None,  # JSON has no infinity
             "tokens": self.tokens,
             "oov_tokens": self.oov_tokens,
             "lines": self.lines,
@@ -147,14 +147,12 @@ def evaluate(
     text: Iterable[Line],
     *,
     signature: str,
-    normalized: bool = True,
     carried: int | None = None,
     batch_size: int = 32,
     window: int = WINDOW,
 ) -> Score:
     """Score a text as one stream: every token, each line's `</s>` included.
 
-    normalized: False for a model whose probabilities do not sum to one, which gets no perplexity.
     carried: over how many tokens training carried a state at most; a warning says when the text asks for more.
     Raises DataError when the text has no lines.
     """
@@ -174,7 +172,7 @@ def evaluate(
         )  # fmt: skip
     if not tally.lines:
         raise DataError("the text to score has no lines")
-    return summarise(tally, signature, normalized=normalized)
+    return summarise(tally, signature, normalized=model.normalized)
 
 
 def summarise(tally: Tally, signature: str, *, normalized: bool = True) -> Score:
@@ -207,6 +205,8 @@ def summarise(tally: Tally, signature: str, *, normalized: bool = True) -> Score
             f"{escaped:.1%} of the bytes are in lines that the tokenizer cannot restore: "
             "train it with normalization identity, remove_extra_whitespaces false and byte_fallback true",
         )
+    if math.isinf(tally.nats):
+        withhold(tuple(figures), "the model gives something in the text the probability zero")
     if not normalized:
         withhold(tuple(figures), "the model's scores are not probabilities: they do not sum to one")
     return Score(

@@ -19,4 +19,6 @@ def signature(run: LoadedRun) -> str:
         "eos": "scored",
         "lmkit": lmkit.__version__,
     }
+    if getattr(run.model, "int8", False):
+        fields["weights"] = "int8"
     return "|".join(f"{name}:{value}" for name, value in fields.items())

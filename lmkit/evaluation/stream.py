@@ -73,8 +73,10 @@ def measure_lines(
     """
     state: State | None = None
     for group in _blocks(lines, block):
-        segments = _segments(group, model.reset_policy, fresh=state is None)
-        figures, state = _measure_block(model, segments, measure, state, batch_size, window)
+        figures = _measure_lines_alone(model, group, measure)
+        if figures is None:
+            segments = _segments(group, model.reset_policy, fresh=state is None)
+            figures, state = _measure_block(model, segments, measure, state, batch_size, window)
         first = 0
         for line in group:
             yield figures[first : first + len(line.ids)]
@@ -105,6 +107,14 @@ def _blocks(lines: Iterable[Sentence], block: int) -> Iterator[list[Sentence]]:
             group, size = [], 0
     if group:
         yield group
+
+
+def _measure_lines_alone(model: LanguageModel, group: list[Sentence], measure: Measure) -> np.ndarray | None:
+    """(tokens, 1) log-probabilities by the model's own fast way through lines; None where there is none."""
+    if measure is not LOG_PROB or model.reset_policy != "line":
+        return None
+    scores = model.line_log_probs(np.concatenate([line.ids for line in group]))
+    return None if scores is None else scores[:, None]
 
 
 def _segments(group: list[Sentence], policy: str, *, fresh: bool) -> list[_Segment]:

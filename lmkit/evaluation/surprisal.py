@@ -71,7 +71,6 @@ def surprisals(
     spans: Iterable[tuple[int, int, int]] | None = None,
     entropy: bool = False,
     rank: bool = False,
-    normalized: bool = True,
     batch_size: int = 32,
 ) -> Iterator[LineRecords]:
     """The records of one line after another, in the order of the text; lines are drawn as they are scored.
@@ -81,10 +80,10 @@ def surprisals(
     Surprisal is in bits, of the tokenizer's own segmentation. Under a tokenizer that marks beginnings a word
     has p = prod p(pieces) * M(after) / M(before), with M the mass of the pieces that end the word before, of
     `</s>` too (Pimentel and Meister, 2024; Oh and Schuler, 2024).
-    normalized: False for a model whose scores are no probabilities. Raises ModelError for it, UsageError for
-    units that the tokenizer or the text does not have, DataError for spans that do not fit the text.
+    Raises ModelError for a model whose scores are no probabilities, UsageError for units that the tokenizer or
+    the text does not have, DataError for spans that do not fit the text.
     """
-    if not normalized:
+    if not model.normalized:
         raise ModelError(
             "the model's scores are not probabilities (they do not sum to one), so they give no surprisal; "
             "use a model that is normalised"

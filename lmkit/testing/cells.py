@@ -1,11 +1,17 @@
 """The rules for recurrent cells, compared in float64."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from lmkit import states
+from lmkit.errors import UsageError
 from lmkit.plugins import Part
 from lmkit.recurrence import Cell, Recurrent
+from lmkit.recurrence.engine import compiled_window
+from lmkit.recurrence.kernels import NotCompilableError, make_kernels, uncompiled
 from lmkit.states import State
 from lmkit.testing.samples import small_options
 
@@ -152,6 +158,21 @@ def check_gradients(part: Part) -> None:
         _close(f"the gradient of {name}", fast[name], slow[name], tolerance=1e-8)
 
 
+def check_tiers(part: Part) -> None:
+    """Every tier gives the plain loop's outputs, states and gradients, with resets inside and without."""
+    cell, xs = _stirred(part), inputs()
+    for resets in (None, torch.rand(TIME, BATCH) < 0.3):
+        wanted = _all_gradients(cell, Cell.sequence, xs, resets)
+        for tier in cell.tiers():
+            run = _compiled_graph if tier == "compiled" else _by_tier(tier)
+            try:
+                found = _all_gradients(cell, run, xs, resets)
+            except (NotCompilableError, UsageError):
+                continue  # gates that cannot be compiled run by the loop; some options rule torch's kernel out
+            for name, gradient in wanted.items():
+                _close(f"{name} by the tier '{tier}'", found[name], gradient, tolerance=1e-9)
+
+
 def check_finite_differences(part: Part) -> None:
     """Gradients agree with finite differences along a random direction in the parameters."""
     cell = _stirred(part)
@@ -218,6 +239,40 @@ def _gradients(cell: Cell, ys: Tensor) -> dict[str, Tensor]:
     return {n: torch.zeros_like(p) if p.grad is None else p.grad.clone() for n, p in cell.named_parameters()}
 
 
+def _by_tier(tier: str) -> Callable[..., tuple[Tensor, State]]:
+    def run(cell: Cell, *window: Any) -> tuple[Tensor, State]:
+        cell.use_tier("auto" if tier == "own" else tier)
+        return cell.run(*window)
+
+    return run
+
+
+def _compiled_graph(cell: Any, xs: Tensor, state: Any, resets: Tensor | None) -> tuple[Tensor, State]:
+    """What compiled steps compute, without the time that a compiler takes."""
+    kernels = make_kernels(cell, xs.new_empty(xs.shape[1], len(cell.bias_ih)), state, uncompiled)
+    return compiled_window(cell, xs, state, resets, kernels)
+
+
+def _all_gradients(
+    cell: Cell, run: Callable[..., tuple[Tensor, State]], xs: Tensor, resets: Tensor | None
+) -> dict[str, Tensor]:
+    """The outputs, the last state and the gradients of an objective of both with respect to everything."""
+    xs = xs.clone().requires_grad_()
+    start = states.apply(lambda t: (t + 0.1).requires_grad_(), states.detach(cell.initial_state(BATCH)))
+    ys, last = run(cell, xs, start, resets)
+    cell.zero_grad()
+    sum((_objective(leaf) for leaf in states.leaves(last)), _objective(ys)).backward()
+    sources = {"xs": xs, **dict(cell.named_parameters())}
+    sources |= {f"state {index}": leaf for index, leaf in enumerate(states.leaves(start))}
+    results = {f"last {index}": leaf.detach() for index, leaf in enumerate(states.leaves(last))}
+    gradients = {f"the gradient of {n}": _gradient(t) for n, t in sources.items()}
+    return {"the outputs": ys.detach(), **results, **gradients}
+
+
+def _gradient(tensor: Tensor) -> Tensor:
+    return torch.zeros_like(tensor) if tensor.grad is None else tensor.grad.clone()
+
+
 def _close(what: str, got: Tensor, wanted: Tensor, tolerance: float = 1e-10) -> None:
     assert got.shape == wanted.shape, f"{what}: the shape is {tuple(got.shape)}, not {tuple(wanted.shape)}"
     same = torch.allclose(got, wanted, rtol=tolerance, atol=tolerance)
@@ -240,6 +295,7 @@ CHECKS = (
     check_batch_invariance,
     check_time_zero,
     check_gradients,
+    check_tiers,
     check_finite_differences,
     check_seed,
     check_state_dict,

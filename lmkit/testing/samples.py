@@ -36,11 +36,7 @@ SMALL = {"hidden_size": 8, "embedding_size": 8, "num_layers": 2}
 
 def small_options(part: Part) -> Any:
     """The part's default options, but for sizes."""
-    sizes = {
-        item.name: SMALL[item.name]
-        for item in fields_of(part.spec.options)
-        if item.name in SMALL and item.default is not None
-    }
+    sizes = {item.name: SMALL[item.name] for item in fields_of(part.spec.options) if item.name in SMALL}
     return resolve(part.spec.options, sizes, part.long_name)
 
 

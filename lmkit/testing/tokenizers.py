@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from lmkit.contracts import Tokenizer
+from lmkit.corpus.words import WHITE_SPACE
 from lmkit.plugins import Part
 from lmkit.testing.samples import TEXT, UNSEEN, small_options
 
@@ -41,6 +42,31 @@ def check_ids(part: Part) -> None:
         inside = (ids >= 0) & (ids < tokenizer.vocabulary.size) & (ids != tokenizer.vocabulary.eos_id)
         assert inside.all(), f"{line!r} gives the id {ids[~inside][0]}"
         assert np.array_equal(tokenizer.ids(line), ids), f"ids({line!r}) differs from encode"
+
+
+def check_block_ids(part: Part) -> None:
+    """`block_ids` gives the ids of each line with `</s>` behind, and where each line ends."""
+    tokenizer = fitted(part)
+    lines = [line for line in LINES if "\0" not in line and "\n" not in line]
+    ids, ends = tokenizer.block_ids("\n".join(lines).encode())
+    assert ids.dtype == np.int32, f"ids are {ids.dtype}"
+    assert len(ends) == len(lines), f"{len(lines)} lines give {len(ends)} ends"
+    for line, found in zip(lines, np.split(ids, ends[:-1]), strict=True):
+        wanted = [*tokenizer.ids(line).tolist(), tokenizer.vocabulary.eos_id]
+        assert found.tolist() == wanted, f"{line!r} gives {found.tolist()} in a block, {wanted} by itself"
+
+
+def check_symbols(part: Part) -> None:
+    """`symbols`, where a tokenizer has them: one for each id, without white space, all distinct."""
+    tokenizer = fitted(part)
+    if type(tokenizer).symbols is Tokenizer.symbols:
+        return
+    symbols, vocabulary = tokenizer.symbols(), tokenizer.vocabulary
+    assert len(symbols) == vocabulary.size, f"there are {len(symbols)} for {vocabulary.size} ids"
+    ordinary = [s for i, s in enumerate(symbols) if i not in (vocabulary.eos_id, vocabulary.unk_id)]
+    assert len(set(ordinary)) == len(ordinary), "two ids have one"
+    broken = [symbol for symbol in symbols if not symbol or set(symbol) & set(WHITE_SPACE.encode())]
+    assert not broken, f"{broken[0]!r} is empty or has white space"
 
 
 def check_spans(part: Part) -> None:
@@ -130,6 +156,8 @@ def _same(first: Tokenizer, second: Tokenizer) -> None:
 CHECKS = (
     check_vocabulary,
     check_ids,
+    check_block_ids,
+    check_symbols,
     check_spans,
     check_empty_line,
     check_decode,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 T = TypeVar("T")
@@ -15,7 +16,14 @@ class Progress(Protocol):
 
 @dataclass(frozen=True)
 class FitContext:
-    """seed: for anything drawn by chance. progress: wrap a long iteration in it."""
+    """seed: for anything drawn by chance. progress: wrap a long iteration in it.
+
+    directory: an empty folder on the run's disk, for what is too large for memory, whose files `save` may move
+    away; None: everything stays in memory.
+    threads: how many processors to use; None: all.
+    """
 
     seed: int
     progress: Progress
+    directory: Path | None = None
+    threads: int | None = None

@@ -48,7 +48,7 @@ def resume_run(
         saved = checkpoints.newest()
         check_same_recipe(saved.facts["recipe"], recipe)
         device = prepare(recipe)
-        text, valid = open_texts(recipe)
+        text, valid = open_texts(recipe, validates=True)
         choice = recipe.tokenizer
         assert choice is not None
         tokenizer: Tokenizer = choice.load().load(directory / runs.TOKENIZER, choice.options)

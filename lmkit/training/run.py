@@ -2,6 +2,7 @@
 
 import math
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,22 +14,24 @@ from safetensors import SafetensorError
 from lmkit import recipe as recipes
 from lmkit import runs
 from lmkit.contracts import LanguageModel, Tokenizer
+from lmkit.corpus.readers import TextLines
 from lmkit.corpus.store import TokenStore
 from lmkit.corpus.streams import Streams
 from lmkit.devices import pick_device
 from lmkit.errors import CheckpointError, UsageError
 from lmkit.evaluation.stream import Sentence, score_lines
 from lmkit.figures import perplexity
+from lmkit.options import Chosen, to_table
 from lmkit.recipe import Recipe
 from lmkit.recurrence import NeuralLanguageModel
 from lmkit.training.checkpoint import Checkpoints
 from lmkit.training.context import FitContext
 from lmkit.training.loop import Trainer
-from lmkit.training.memory import keep_large_blocks
+from lmkit.training.memory import give_back, keep_large_blocks
 from lmkit.training.metrics import Metrics
 from lmkit.training.report import Reporter
 from lmkit.training.signals import Interrupted, stop_on_signals
-from lmkit.training.text import Corpus, choose_tokenizer, open_texts, store_corpus, with_defaults
+from lmkit.training.text import Corpus, find_tokenizer, open_texts, store_corpus, with_defaults
 from lmkit.training.workplace import workplace
 
 
@@ -60,14 +63,18 @@ def train_recipe(
         raise UsageError(f"the model {recipe.model.name} cannot be trained: it has no fit")
     device = prepare(recipe)
     with workplace(out, recipe.model, overwrite=overwrite) as directory:
-        text, valid = open_texts(recipe)
-        choice = recipe.tokenizer or choose_tokenizer(text, reporter)
-        lines = reporter((line.text for line in text), total=None, label=f"reading {text.describe()}")
-        tokenizer: Tokenizer = choice.load().fit(lines, choice.options)
+        neural = issubclass(target, NeuralLanguageModel)
+        text, valid = open_texts(recipe, validates=neural)
+        choice = recipe.tokenizer or find_tokenizer(text, recipe.model, reporter)
+        tokenizer: Tokenizer = choice.load().fit(TextLines(text, reporter), choice.options)
         recipe = replace(recipe, tokenizer=choice)
         corpus = store_corpus(text, valid, tokenizer, choice, reporter)
         torch.manual_seed(recipe.train.seed)
         model: LanguageModel = target(recipe.model.options, tokenizer.vocabulary)
+        if isinstance(model, NeuralLanguageModel):
+            # A model may fill in what its options leave open, such as a size that follows from the vocabulary.
+            reporter.message(described(model, recipe.model))
+            recipe = replace(recipe, model=replace(recipe.model, options=model.options))
         runs.clear(directory)
         recipes.write(recipe, directory / runs.RECIPE)
         (directory / runs.TOKENIZER).mkdir()
@@ -77,17 +84,46 @@ def train_recipe(
             trainer = make_trainer(model.to(device), recipe, corpus, saver, reporter)
             figures = run_trainer(trainer, saver, stop_after)
         else:
-            model.fit(corpus.train, FitContext(recipe.train.seed, reporter))
-            saver.keep({})
-            figures = {}
+            figures = fit_model(model, recipe, corpus, saver, reporter)
         return TrainedRun(directory, summary(directory, recipe, corpus, model, figures))
 
 
+def described(model: NeuralLanguageModel, asked: Chosen) -> str:
+    """How many parameters a model has, with the options that it filled in itself."""
+    before = to_table(asked)
+    filled = {name: value for name, value in to_table(model.options).items() if before.get(name) != value}
+    sizes = ", ".join(f"{name} {value}" for name, value in filled.items())
+    return f"{model.parameter_count():,} parameters" + (f" with {sizes}" if sizes else "")
+
+
+def fit_model(
+    model: LanguageModel, recipe: Recipe, corpus: Corpus, saver: "Saver", reporter: Reporter
+) -> dict[str, Any]:
+    """Estimate a counting model and keep it; the figures."""
+    begun = time.perf_counter()
+    scratch = saver.directory / ".fitting"
+    scratch.mkdir()
+    give_back()
+    try:
+        model.fit(corpus.train, FitContext(recipe.train.seed, reporter, scratch, recipe.train.threads))
+        saver.keep({})
+    except OSError as error:
+        raise CheckpointError(
+            f"{saver.directory}: the model cannot be written ({error}): make room, then train it again"
+        ) from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    seconds = time.perf_counter() - begun
+    reporter.message(
+        f"counted and estimated in {seconds:.1f} seconds: {model.parameter_count():,} parameters"
+    )
+    return {"seconds": round(seconds, 1)}
+
+
 def prepare(recipe: Recipe) -> torch.device:
-    """The device of a recipe, with the process set up for training."""
+    """The device of a recipe, with torch's threads set as it says."""
     if recipe.train.threads:
         torch.set_num_threads(recipe.train.threads)
-    keep_large_blocks()
     return pick_device(recipe.train.device)
 
 
@@ -126,23 +162,14 @@ class Saver:
             ) from error
 
     def _keep(self, training: dict[str, Any]) -> None:
-        staging = self.directory / ".saving"
-        shutil.rmtree(staging, ignore_errors=True)
-        staging.mkdir()
-        self.model.save(staging)
-        files = [path.relative_to(staging).as_posix() for path in staging.rglob("*") if path.is_file()]
-        for path in staging.iterdir():
-            path.replace(self.directory / path.name)
-        staging.rmdir()
-        runs.write_manifest(
+        runs.keep_model(
             self.directory,
-            kind="causal",
-            model=self.recipe.model,
-            tokenizer=self.corpus.tokenizer_choice,
+            self.model,
+            model_choice=self.recipe.model,
+            tokenizer_choice=self.corpus.tokenizer_choice,
             vocabulary=self.corpus.tokenizer.vocabulary,
             data={"description": self.corpus.description, **self.corpus.fingerprints()},
             training=training,
-            files=files,
         )
 
 
@@ -150,6 +177,7 @@ def make_trainer(
     model: NeuralLanguageModel, recipe: Recipe, corpus: Corpus, saver: Saver, reporter: Reporter
 ) -> Trainer:
     """The trainer of a run, at its beginning."""
+    keep_large_blocks()
     options, valid = recipe.train, corpus.valid
     streams = Streams(corpus.train, options.batch_size, options.bptt, model.reset_policy, model.start_id)
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lmkit.errors import CheckpointError, listed
+from lmkit.recurrence import tiers
 from lmkit.recurrence.weights import named_weights
 from lmkit.states import State, leaves
 from lmkit.training.checkpoint import Snapshot
@@ -38,7 +39,12 @@ def snapshot(trainer: "Trainer") -> Snapshot:
             "hidden": hidden,
             "random": random_states(trainer.model.device),
         },
-        {"state": state, "metrics_size": trainer.metrics.size, "machine": machine(trainer.model)},
+        {
+            "state": state,
+            "metrics_size": trainer.metrics.size,
+            "machine": machine(trainer.model),
+            "tiers": tiers.progress(trainer.model),
+        },
     )
 
 
@@ -63,6 +69,8 @@ def restore(trainer: "Trainer", saved: Snapshot) -> None:
     state: dict[str, Any] = dict(saved.facts["state"])
     state["best_loss"] = math.inf if state["best_loss"] is None else state["best_loss"]
     trainer.state = replace(trainer.state, **state)
+    # Compiled steps begin where they would have begun: they round otherwise than the loop.
+    tiers.restore_progress(trainer.model, saved.facts.get("tiers", {}))
     trainer.metrics.cut(saved.facts["metrics_size"])
 
 

@@ -8,8 +8,8 @@ from lmkit.corpus.readers import Line, Text, TextLike
 from lmkit.corpus.scripts import ScriptCounter
 from lmkit.corpus.split import hold_out
 from lmkit.corpus.store import TokenStore
-from lmkit.options import Chosen, choose
-from lmkit.recipe import Recipe
+from lmkit.options import Chosen
+from lmkit.recipe import Recipe, choose_tokenizer
 from lmkit.training.report import Reporter
 
 DEFAULT_DATA = "pydocs"
@@ -49,10 +49,15 @@ def with_defaults(recipe: Recipe, reporter: Reporter) -> Recipe:
     return replace(recipe, train_paths=(DEFAULT_DATA,), train=train)
 
 
-def open_texts(recipe: Recipe) -> tuple[TextLike, TextLike | None]:
-    """The training text of a recipe, and its validation text: a part that is held out when none is named."""
+def open_texts(recipe: Recipe, *, validates: bool) -> tuple[TextLike, TextLike | None]:
+    """The training text of a recipe, and its validation text.
+
+    validates: a part is held out where none is named; a model that is counted in one go needs none.
+    """
     text = Text(recipe.train_paths, recipe.data)
-    return (text, Text(recipe.valid_paths, recipe.data)) if recipe.valid_paths else hold_out(text)
+    if recipe.valid_paths:
+        return text, Text(recipe.valid_paths, recipe.data)
+    return hold_out(text) if validates else (text, None)
 
 
 def store_corpus(
@@ -69,7 +74,7 @@ def store_corpus(
     return Corpus(tokenizer, choice, train, held_out, text.describe())
 
 
-def choose_tokenizer(text: Iterable[Line], reporter: Reporter) -> Chosen:
+def find_tokenizer(text: Iterable[Line], model: Chosen, reporter: Reporter) -> Chosen:
     """Words where the text separates them by spaces, characters where it does not."""
     scripts = ScriptCounter()
     for number, line in enumerate(text):
@@ -78,4 +83,4 @@ def choose_tokenizer(text: Iterable[Line], reporter: Reporter) -> Chosen:
         scripts.add(line.text)
     name, spaces = ("word", "by spaces") if scripts.words_are_spaced else ("char", "by no spaces")
     reporter.message(f"tokenizer: {name} (words are separated {spaces})")
-    return choose("tokenizer", name, "tokenizer")
+    return choose_tokenizer(name, model)

@@ -1,5 +1,6 @@
 """`eval`: every figure follows from sums that a hand computation gives too."""
 
+import json
 import math
 
 import numpy as np
@@ -140,10 +141,23 @@ def test_lines_that_cannot_be_restored_are_escaped():
 def test_a_model_without_probabilities_gets_no_perplexity():
     """Scores that do not sum to one are printed as scores alone."""
     tok = tokenizer()
-    score = evaluate(model(tok), tok, Text.from_lines(TEST), signature="s", normalized=False)
+    lm = model(tok)
+    lm.normalized = False
+    score = evaluate(lm, tok, Text.from_lines(TEST), signature="s")
     assert score.perplexity is None
     assert score.bits_per_byte is None
     assert score.log_prob < 0
+
+
+def test_a_probability_of_zero_leaves_no_figure_but_valid_json():
+    """Maximum likelihood meets unseen words: the figures would be infinite, which JSON cannot say."""
+    tok = tokenizer()
+    lm = model(tok)
+    lm.log_probs = lambda ids, state, reset=None: (torch.full(ids.shape, -math.inf), state)
+    score = evaluate(lm, tok, Text.from_lines(TEST), signature="s")
+    assert score.perplexity is None
+    assert "zero" in score.withheld["bits_per_byte"]
+    assert json.loads(json.dumps(score.to_json(), allow_nan=False))["log_prob"] is None
 
 
 @pytest.mark.parametrize(("policy", "said"), [("document", True), ("line", False)])

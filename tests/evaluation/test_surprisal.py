@@ -373,5 +373,7 @@ def test_a_text_that_turns_out_to_have_no_spaces_gives_a_warning(tokenizers, cap
 def test_scores_that_are_no_probabilities_are_refused(tokenizers):
     """A model that does not sum to one has no surprisal, as it has no perplexity."""
     tok = tokenizers["word"]
+    lm = model(tok.vocabulary)
+    lm.normalized = False
     with pytest.raises(ModelError, match="not probabilities"):
-        surprisals(model(tok.vocabulary), tok, [], normalized=False)
+        surprisals(lm, tok, [])

@@ -228,6 +228,36 @@ def packed(folder: Path) -> Target:
     return Target(read, sound, {a: lambda data: gzip.compress(data, 1)})
 
 
+def arpa(folder: Path) -> Target:
+    """A text file and a compressed one, and what a damaged file became is exported again."""
+    from lmkit_ngram.arpa_options import ArpaOptions
+    from lmkit_ngram.arpa_read import read_arpa
+    from lmkit_ngram.arpa_write import write_arpa
+
+    from lmkit import runs
+
+    words = ["<unk>", "<s>", "</s>", "the", "cat", "@s@", "ça", "猫"]
+    lines = [
+        [f"-{i}.5\t{word}\t-0.{i}" for i, word in enumerate(words)],
+        ["-0.5\t<s> the\t0.25", "-1e-3\tthe cat\t-99", "-99\tcat ça\t0", "-0\tça </s>"],
+        ["-0.25\t<s> the cat", "-0.125\tthe cat ça", "-1.5\tthe ça 猫"],
+    ]
+    text = "\\data\\\n" + "".join(f"ngram {k}={len(rows)}\n" for k, rows in enumerate(lines, 1))
+    for k, rows in enumerate(lines, 1):
+        text += f"\n\\{k}-grams:\n" + "\n".join(rows) + "\n"
+    data = (text + "\n\\end\\\n").encode()
+    plain, packed, out = folder / "a.arpa", folder / "b.arpa.gz", folder / "out"
+    sound = {plain: data, packed: gzip.compress(data), folder / "c.arpa.xz": lzma.compress(data)}
+
+    def read() -> None:
+        changed = max(sound, key=lambda path: path.stat().st_mtime_ns)
+        read_arpa(changed, out, overwrite=True, max_expansion=200, options=ArpaOptions())
+        write_arpa(runs.load_run(out), folder / "d.arpa", overwrite=True)
+        read_arpa(folder / "d.arpa", out, overwrite=True, max_expansion=200, options=ArpaOptions())
+
+    return Target(read, sound)
+
+
 PARSERS: dict[str, Callable[[Path], Target]] = {
     "header": header,
     "manifest": manifest,
@@ -239,6 +269,7 @@ PARSERS: dict[str, Callable[[Path], Target]] = {
     "jsonl": jsonl,
     "recipe": recipe,
     "archive": packed,
+    "arpa": arpa,
 }
 
 

@@ -1,0 +1,211 @@
+"""N-gram models: what each order costs, a large text, files, and scoring beside KenLM's Python binding.
+
+python benchmarks/ngram.py orders train.txt
+python benchmarks/ngram.py train large.txt --order 5 --threads 1
+python benchmarks/ngram.py arpa train.txt
+python benchmarks/ngram.py scoring train.txt test.txt     (needs: pip install kenlm)
+"""
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+import torch
+from lmkit_ngram.arpa_write import write_arpa
+from lmkit_ngram.table import LAYOUT
+
+import lmkit
+from lmkit.api import Model
+from lmkit.corpus.options import DataOptions
+from lmkit.corpus.readers import Text, TextLines
+from lmkit.corpus.store import TokenStore
+from lmkit.options import choose
+from lmkit.recipe import choose_tokenizer
+from lmkit.training.context import FitContext
+from lmkit.training.report import Silent
+
+REPEATS = 5
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    kinds = parser.add_subparsers(dest="what", required=True)
+    for name in ("orders", "train", "arpa", "scoring"):
+        kind = kinds.add_parser(name)
+        kind.add_argument("text", type=Path)
+        kind.add_argument("--threads", type=int, default=1)
+        kind.add_argument("--json", action="store_true")
+        if name == "scoring":
+            kind.add_argument("test", type=Path)
+        if name != "orders":
+            kind.add_argument("--order", type=int, default=5)
+    settings = parser.parse_args()
+    torch.set_num_threads(settings.threads)
+    rows = {"orders": orders, "train": train, "arpa": arpa, "scoring": scoring}[settings.what](settings)
+    if settings.json:
+        print(json.dumps(rows, indent=1))
+        return
+    print("| " + " | ".join(rows[0]) + " |\n" + "|---" * len(rows[0]) + "|")
+    for row in rows:
+        print("| " + " | ".join(f"{v:,}" if isinstance(v, int) else str(v) for v in row.values()) + " |")
+
+
+def orders(settings: argparse.Namespace) -> list[dict[str, Any]]:
+    """Every order from 2 to 12: n-grams, seconds from text to a model that answers, megabytes of its files."""
+    rows = []
+    words = count_words(settings.text)
+    for order in range(2, 13):
+        with tempfile.TemporaryDirectory() as folder:
+            seconds = best(
+                lambda order=order, folder=folder: from_text(settings.text, order, settings.threads, folder)
+            )
+            model = from_text(settings.text, order, settings.threads, folder)
+            table = model.table
+            size = sum(getattr(table, name).nbytes for name, _ in LAYOUT)
+        rows.append(
+            {
+                "N": order,
+                "n-grams of N words": table.sizes()[-1],
+                "n-grams": table.total,
+                "seconds": round(seconds, 2),
+                "M words a second": round(words / seconds / 1e6, 2),
+                "MB": round(size / 1e6),
+            }
+        )
+    return rows
+
+
+def from_text(text: Path, order: int, threads: int, folder: str) -> Any:
+    """What `lmkit train --model ngram --tokenizer word` does, from the file to a model that answers.
+
+    Nothing is found in a cache; the arrays are in memory, and the run's own files are not written.
+    """
+    options = choose("model", {"name": "ngram", "order": order, "store_text": False}, "model")
+    source = Text([str(text)], DataOptions())
+    choice = choose_tokenizer("word", options)
+    tokenizer = choice.load().fit(TextLines(source), choice.options)
+    cache = Path(folder, "tokens")
+    shutil.rmtree(cache, ignore_errors=True)
+    corpus = TokenStore.build(source, tokenizer, cache=cache)
+    model = options.load()(options.options, tokenizer.vocabulary)
+    model.fit(corpus, FitContext(0, Silent(), None, threads))
+    model.top_k(model.initial_state(1), 1)
+    return model
+
+
+def train(settings: argparse.Namespace) -> list[dict[str, Any]]:
+    """The whole command, in a process of its own: its wall time, processor time and peak memory, all included."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [
+            sys.executable, "-c", "from lmkit.cli import main; main()", "train", str(settings.text), "--model", "ngram",
+            "--order", str(settings.order), "--tokenizer", "word", "--threads", str(settings.threads),
+            "--out", f"{folder}/run", "--json",
+        ]  # fmt: skip
+        # Kernels are warm where one run came before; the text is read and tokenized anew.
+        kernels = str(platformdirs.user_cache_path("lmkit") / "jit")
+        environment = {**os.environ, "XDG_CACHE_HOME": folder, "NUMBA_CACHE_DIR": kernels}
+        begun, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
+        seconds, used = time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_CHILDREN)
+        size = sum(path.stat().st_size for path in Path(folder, "run").rglob("*") if path.is_file())
+    words = count_words(settings.text)
+    return [
+        {
+            "words": words,
+            "N": settings.order,
+            "threads": settings.threads,
+            "seconds": round(seconds, 1),
+            "processor seconds": round(used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime, 1),
+            "M words a second": round(words / seconds / 1e6, 2),
+            "peak memory, GB": round(used.ru_maxrss / 1e6, 2),
+            "files, GB": round(size / 1e9, 2),
+        }
+    ]
+
+
+def arpa(settings: argparse.Namespace) -> list[dict[str, Any]]:
+    """An ARPA file, written and read back."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = trained(settings, folder)
+        total = run.causal.table.total
+        file = Path(folder, "model.arpa")
+        write = best(lambda: write_arpa(run.run, file, overwrite=True))
+        size = file.stat().st_size
+    return [
+        {
+            "n-grams": total,
+            "seconds to write": round(write, 2),
+            "M n-grams a second": round(total / write / 1e6, 2),
+            "MB": round(size / 1e6),
+        }
+    ]
+
+
+def scoring(settings: argparse.Namespace) -> list[dict[str, Any]]:
+    """Lines of text to log-probabilities, lmkit and KenLM's binding in turn."""
+    import kenlm
+
+    lines = settings.test.read_text(encoding="utf-8").split("\n")[:-1]
+    lines *= max(1, 2_000_000 // count_words(settings.test))
+    words = sum(len(line.split()) for line in lines)
+    with tempfile.TemporaryDirectory() as folder:
+        run = trained(settings, folder)
+        write_arpa(run.run, Path(folder, "model.arpa"))
+        peer = kenlm.Model(f"{folder}/model.arpa")
+        run.line_scores(lines)
+        ours, theirs = [], []
+        for _ in range(REPEATS):
+            ours.append(timed(lambda: run.line_scores(lines)))
+            theirs.append(timed(lambda: [peer.score(line) for line in lines]))
+    mine, other = min(ours), min(theirs)
+    ratios = sorted(b / a for a, b in zip(ours, theirs, strict=True))
+    return [
+        {
+            "words": words,
+            "lmkit, M words a second": round(words / mine / 1e6, 2),
+            "kenlm, M words a second": round(words / other / 1e6, 2),
+            "ratio (median)": round(ratios[len(ratios) // 2], 2),
+            "least": round(ratios[0], 2),
+            "most": round(ratios[-1], 2),
+        }
+    ]
+
+
+def trained(settings: argparse.Namespace, folder: str) -> Model:
+    return lmkit.train(
+        settings.text, model="ngram", order=settings.order, tokenizer="word", threads=settings.threads,
+        out=f"{folder}/run",
+    )  # fmt: skip
+
+
+def best(call: Callable[[], Any]) -> float:
+    """The shortest of some runs; one before warms the kernels up."""
+    call()
+    return min(timed(call) for _ in range(REPEATS))
+
+
+def timed(call: Callable[[], Any]) -> float:
+    begun = time.perf_counter()
+    call()
+    return time.perf_counter() - begun
+
+
+def count_words(path: Path) -> int:
+    with path.open("rb") as file:
+        return sum(len(line.split()) for line in file)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""The formats that the export and import commands know: lmkit's own, and those that the installed models bring."""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from lmkit.errors import PluginError, UsageError, suggest
+from lmkit.plugins import Part, registry
+from lmkit.specs import FileFormat
+
+ARCHIVE = FileFormat(
+    "archive",
+    "a run's own files, in a .tar.gz, .tar.xz or .zip",
+    "lmkit.archive:write_archive",
+    "lmkit.archive:read_archive",
+)
+
+
+@dataclass(frozen=True)
+class KnownFormat:
+    """A format and the model that brings it; lmkit's own are for any model."""
+
+    format: FileFormat
+    part: Part | None
+
+    @property
+    def owner(self) -> str:
+        return "lmkit" if self.part is None else self.part.long_name
+
+    def call(self, target: str, *args: Any, **kwargs: Any) -> None:
+        """Import the reader or the writer and call it; what a plugin does wrong is a PluginError."""
+        if self.part is None:
+            _imported(target)(*args, **kwargs)
+            return
+        with self.part.tried():
+            _imported(target)(*args, **kwargs)
+
+
+def known_formats() -> list[KnownFormat]:
+    """All of them, lmkit's own and the built-in models' first."""
+    found = [KnownFormat(ARCHIVE, None)]
+    for part in registry().parts("model"):
+        found += [KnownFormat(item, part) for item in getattr(part.spec, "formats", ())]
+    return found
+
+
+def names_of(side: str) -> list[str]:
+    """The names of the formats that have a "reader" or a "writer"."""
+    return list(dict.fromkeys(item.format.name for item in known_formats() if getattr(item.format, side)))
+
+
+def find_format(name: str, side: str) -> KnownFormat:
+    """The format of that name that has a "reader" or a "writer"; a built-in one beats those of others.
+
+    Raises UsageError for a name that nobody has, PluginError when two plugins have it.
+    """
+    found = [item for item in known_formats() if item.format.name == name and getattr(item.format, side)]
+    if not found:
+        raise UsageError(f"there is no format '{name}' with a {side}; {suggest(name, names_of(side))}")
+    own = [item for item in found if item.part is None or item.part.plugin.builtin]
+    chosen = own or found
+    if len(chosen) > 1:
+        owners = " and ".join(item.owner for item in chosen)
+        raise PluginError(f"two models have a format '{name}': {owners}; uninstall the plugin of one")
+    return chosen[0]
+
+
+def _imported(target: str) -> Callable[..., None]:
+    module, _, name = target.partition(":")
+    return getattr(importlib.import_module(module), name)

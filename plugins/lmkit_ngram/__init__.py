@@ -1,0 +1,31 @@
+"""The n-gram language model, counted over the sorted positions of a text, as a plugin."""
+
+from collections.abc import Iterable
+
+from lmkit import ModelSpec, hookimpl
+from lmkit.specs import FileFormat
+from lmkit_ngram.arpa_options import ArpaOptions
+from lmkit_ngram.options import MOST_IDS, NgramOptions
+
+
+@hookimpl
+def lmkit_models() -> Iterable[ModelSpec]:
+    return [
+        ModelSpec(
+            "ngram",
+            "lmkit_ngram.model:NgramModel",
+            "N-gram counts of any order, smoothed (Kneser and Ney, 1995; Chen and Goodman, 1998)",
+            NgramOptions,
+            # As in KenLM every word counts, and the unknown is what the text does not have.
+            tokenizers={"lmkit:word": {"min_count": 1, "vocab_size": MOST_IDS}},
+            formats=(
+                FileFormat(
+                    "arpa",
+                    "the text format of SRILM and KenLM, plain, .gz or .xz",
+                    "lmkit_ngram.arpa_write:write_arpa",
+                    "lmkit_ngram.arpa_read:read_arpa",
+                    ArpaOptions,
+                ),
+            ),
+        )
+    ]

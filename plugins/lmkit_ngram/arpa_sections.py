@@ -1,0 +1,288 @@
+"""ARPA files as arrays of numbered words, with every fault found and named by its line."""
+
+import math
+import re
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+
+from lmkit.corpus.compression import EXPANSION_FLOOR, SUFFIXES, blocks
+from lmkit.errors import DataError, ModelError
+from lmkit_ngram import arpa_parse
+from lmkit_ngram.arpa_words import SPACE
+from lmkit_ngram.options import MOST_IDS, MOST_WORDS
+
+LONGEST_LINE = 1 << 24
+"""Bytes; no n-gram is as long."""
+LONGEST_PREFACE = 1 << 16
+"""Bytes that may come before the counts."""
+LONGEST_SHOWN = 60
+"""Bytes of a line that a message repeats."""
+
+_COUNT = re.compile(rb"ngram\s+([0-9]{1,20})\s*=\s*([0-9]{1,20})")
+_FAULTS = {
+    arpa_parse.NO_NUMBER: "a log-probability or a backoff is no finite number",
+    arpa_parse.POSITIVE: "a log-probability is above 0",
+    arpa_parse.TOO_FEW: "it has too few words",
+    arpa_parse.TOO_MANY: "it has too many fields",
+    arpa_parse.NO_WORD: "a word is not among the unigrams",
+}
+
+
+@dataclass
+class Section:
+    """The n-grams of one order, as they come in the file.
+
+    rows: (n, order) int32, words by their number. log_probs, backoffs: (n,) float32.
+    """
+
+    rows: np.ndarray
+    log_probs: np.ndarray
+    backoffs: np.ndarray
+
+
+@dataclass
+class Arpa:
+    """A whole file. names: the unigrams' words, all different and in UTF-8; sections: order by order."""
+
+    names: list[bytes]
+    sections: list[Section]
+
+
+def read_sections(path: Path, max_expansion: float) -> Arpa:
+    """The n-grams of an ARPA file, decompressed where its name ends in .gz, .xz or .zst.
+
+    Nothing is allocated for what the header promises, only for what comes. Raises ModelError, with the line.
+    """
+    source = Source(path, max_expansion)
+    counts = _read_counts(source, max_expansion)
+    names, unigrams = _read_unigrams(source, counts)
+    sections = [unigrams]
+    if len(counts) > 1:
+        index = WordIndex(names)
+        sections += [_read_ngrams(source, counts, order, index) for order in range(2, len(counts) + 1)]
+    _expect(source, b"\\end\\")
+    source.drain()
+    return Arpa(names, sections)
+
+
+class Source:
+    """The bytes of a file, block by block. data[at:] was not read yet; line: how many lines were."""
+
+    def __init__(self, path: Path, max_expansion: float) -> None:
+        self.path = path
+        self.data = b""
+        self.at = 0
+        self.line = 0
+        self._blocks = _content(path, max_expansion)
+        self._ended = False
+
+    def more(self) -> bool:
+        """Read another block; False at the end of the file."""
+        block = next(self._blocks, None)
+        if block is None:
+            self._ended = True
+            return False
+        self.data, self.at = self.data[self.at :] + block, 0
+        if len(self.data) - len(block) > LONGEST_LINE:
+            raise ModelError(
+                f"{self.path}: line {self.line + 1}: longer than {LONGEST_LINE >> 20} MiB, so this is no ARPA file"
+            )
+        return True
+
+    def complete(self) -> int:
+        """Where the last whole line of the data ends."""
+        return len(self.data) if self._ended else self.data.rfind(b"\n") + 1
+
+    def next_line(self) -> bytes | None:
+        """The next line without white space around it; None at the end of the file."""
+        while (end := self.data.find(b"\n", self.at)) < 0 and self.more():
+            pass
+        if end < 0 and self.at == len(self.data):
+            return None
+        end = len(self.data) if end < 0 else end
+        line = self.data[self.at : end]
+        self.at = min(end + 1, len(self.data))
+        self.line += 1
+        return line.strip(SPACE)
+
+    def full_line(self) -> bytes | None:
+        """The next line that is not blank."""
+        while (line := self.next_line()) is not None and not line:
+            pass
+        return line
+
+    def drain(self) -> None:
+        """Read to the end, where compressed files have their checksums."""
+        for _ in self._blocks:
+            pass
+
+    def refuse(self, problem: str, line: bytes | None) -> NoReturn:
+        """ModelError for the line that was read last; None: the file has ended."""
+        if line is None:
+            raise ModelError(
+                f"{self.path}: line {self.line + 1}: the file ends, {problem}; get it again, whole"
+            )
+        shown = line[:LONGEST_SHOWN].decode(errors="replace") + ("..." if len(line) > LONGEST_SHOWN else "")
+        raise ModelError(
+            f"{self.path}: line {self.line}: {problem}: {shown!r}; mend the file or get it again"
+        )
+
+
+def _content(path: Path, max_expansion: float) -> Generator[bytes]:
+    """What the reader of compressed text gives, whose errors are those of a model here."""
+    try:
+        yield from blocks(path, max_expansion=max_expansion)
+    except DataError as error:
+        raise ModelError(str(error)) from None
+
+
+def _read_counts(source: Source, max_expansion: float) -> list[int]:
+    r"""How many n-grams of each order the header promises; the line that says `\1-grams:` is read too."""
+    read = 0
+    while (line := source.next_line()) is not None and line.removeprefix(b"\xef\xbb\xbf") != b"\\data\\":
+        read += len(line) + 1
+        if read > LONGEST_PREFACE:
+            break
+    if line is None or read > LONGEST_PREFACE:
+        raise ModelError(f"{source.path}: no line says \\data\\, so this is no ARPA file; check the path")
+    size = source.path.stat().st_size
+    largest = float(size)
+    if source.path.suffix.lower() in SUFFIXES:
+        largest = max(EXPANSION_FLOOR, size * max_expansion) if max_expansion else math.inf
+    counts: list[int] = []
+    while (line := source.full_line()) is not None and (found := _COUNT.fullmatch(line)):
+        order, count = int(found[1]), int(found[2])
+        if order != len(counts) + 1 or order > MOST_WORDS:
+            source.refuse(f"orders are counted 1, 2, 3 and so on, up to {MOST_WORDS}", line)
+        counts.append(count)
+        # An n-gram takes its words, a digit and a byte to end each of them.
+        if sum(n * 2 * (k + 1) for k, n in enumerate(counts, 1)) > largest + 1 or sum(counts) > MOST_IDS:
+            source.refuse(f"a file of {size:,} bytes has no room for so many n-grams", line)
+    if not counts or line != b"\\1-grams:":
+        source.refuse("where 'ngram 1=...' or, after the last of these, '\\1-grams:' should stand", line)
+    return counts
+
+
+def _expect(source: Source, marker: bytes) -> None:
+    line = source.full_line()
+    if line != marker:
+        source.refuse(f"where '{marker.decode()}' should stand", line)
+
+
+def _read_unigrams(source: Source, counts: list[int]) -> tuple[list[bytes], Section]:
+    names: list[bytes] = []
+    parts: list[tuple[np.ndarray, ...]] = []
+    for text, end, place, left in _pieces(source, counts, 1):
+        room = _room(end, place, 1)
+        spans, lines = np.empty((room, 2), np.int64), np.empty(room, np.int64)
+        numbers = np.empty(room, np.float32), np.empty(room, np.float32)
+        found, status = arpa_parse.parse_unigrams(
+            text, place, end, len(counts) > 1, left[0], spans, lines, *numbers
+        )
+        names += [source.data[first:last] for first, last in spans[:found].tolist()]
+        parts.append((lines[:found], *(array[:found].copy() for array in numbers)))
+        _settle(source, place, status, found, left, counts, 1)
+    lines, log_probs, backoffs = map(np.concatenate, zip(*parts, strict=True))
+    _check_names(source, names, lines)
+    return names, Section(np.arange(len(names), dtype=np.int32)[:, None], log_probs, backoffs)
+
+
+def _check_names(source: Source, names: list[bytes], lines: np.ndarray) -> None:
+    """ModelError for a word that is no UTF-8, and for one that stands there twice."""
+    seen: set[bytes] = set()
+    for number, name in enumerate(names):
+        problem = "a word stands in the unigrams twice" if name in seen else ""
+        if not name.isascii():
+            try:
+                name.decode()
+            except UnicodeDecodeError:
+                problem = "a word is not UTF-8"
+        if problem:
+            source.line = int(lines[number])
+            source.refuse(problem, name)
+        seen.add(name)
+
+
+class WordIndex:
+    """Finds the number of a word by its bytes, for kernels."""
+
+    def __init__(self, names: list[bytes]) -> None:
+        self.starts = np.zeros(len(names) + 1, np.int64)
+        np.cumsum([len(name) for name in names], out=self.starts[1:])
+        self.pool = np.frombuffer(b"".join(names), np.uint8)
+        # A third to two thirds of the slots are taken.
+        self.slots = np.zeros(1 << (3 * len(names) // 2).bit_length(), np.uint64)
+        self.seed = np.random.default_rng().integers(1 << 63, dtype=np.uint64)
+        arpa_parse.index_words(self.pool, self.starts, self.slots, self.seed)
+
+
+def _read_ngrams(source: Source, counts: list[int], order: int, index: WordIndex) -> Section:
+    _expect(source, b"\\%d-grams:" % order)
+    parts: list[tuple[np.ndarray, ...]] = []
+    for text, end, place, left in _pieces(source, counts, order):
+        room = _room(end, place, order)
+        arrays = np.empty((room, order), np.int32), np.empty(room, np.float32), np.empty(room, np.float32)
+        found, status = arpa_parse.parse_ngrams(
+            text, place, end, order < len(counts), left[0],
+            index.pool, index.starts, index.slots, index.seed, *arrays,
+        )  # fmt: skip
+        parts.append(tuple(array[:found].copy() for array in arrays))
+        _settle(source, place, status, found, left, counts, order)
+    return Section(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+def _pieces(
+    source: Source, counts: list[int], order: int
+) -> Iterator[tuple[np.ndarray, int, np.ndarray, list[int]]]:
+    r"""A section's text piece by piece: bytes, where whole lines end, place and lines (`parse_unigrams`), rows left.
+
+    It ends before the line that begins with a backslash.
+    """
+    left = [counts[order - 1]]
+    while True:
+        end = source.complete()
+        place = np.array([source.at, source.line], np.int64)
+        yield np.frombuffer(source.data, np.uint8), end, place, left
+        if source.at < end:
+            return
+        if not source.more() and source.at == len(source.data):
+            _check_count(source, counts, order, left[0])
+            source.refuse("before '\\end\\'", None)
+
+
+def _settle(
+    source: Source, place: np.ndarray, status: int, found: int, left: list[int], counts: list[int], order: int
+) -> None:
+    """Move the source on to where a kernel stopped; ModelError when a fault stopped it."""
+    left[0] -= found
+    source.at, source.line = int(place[0]), int(place[1])
+    if status == arpa_parse.MARKER:
+        _check_count(source, counts, order, left[0])
+    elif status == arpa_parse.UNCOUNTED:
+        _refuse_count(source, counts, order, "more")
+    elif status != arpa_parse.NEEDS_MORE:
+        end = source.data.find(b"\n", source.at)
+        line = source.data[source.at : end if end >= 0 else None].strip(SPACE)
+        source.refuse(_FAULTS[status], line.split()[0] if status == arpa_parse.NO_WORD else line)
+
+
+def _check_count(source: Source, counts: list[int], order: int, left: int) -> None:
+    if left:
+        source.line += 1  # the line at which they end
+        _refuse_count(source, counts, order, f"only {counts[order - 1] - left:,}")
+
+
+def _refuse_count(source: Source, counts: list[int], order: int, have: str) -> NoReturn:
+    raise ModelError(
+        f"{source.path}: line {source.line}: the header promises {counts[order - 1]:,} n-grams of order {order}, "
+        f"and there are {have}; mend the file or get it again"
+    )
+
+
+def _room(end: int, place: np.ndarray, order: int) -> int:
+    """The most n-grams that a text can have: each takes its words, a digit and a byte to end each of them."""
+    return max(0, end - int(place[0])) // (2 * (order + 1)) + 1

@@ -1,0 +1,39 @@
+"""What words are called in ARPA files, where three names are taken."""
+
+import re
+from collections.abc import Sequence
+
+START, END = b"<s>", b"</s>"
+UNKNOWN = (b"<unk>", b"<UNK>")
+"""KenLM takes either for the unknown word (lm/vocab.cc); the first is what is written."""
+SPACE = b"\0\t\n\r "
+"""What separates words in KenLM (util/file_piece.hh)."""
+
+_TAKEN = re.compile(rb"<(/?s|unk|UNK)>")
+_RENAMED = re.compile(rb"(@+)(/?s|unk|UNK)(@+)")
+
+
+def renamed(word: bytes) -> bytes:
+    """The name of an ordinary word: `<s>` is called `@s@`, and `@s@` is called `@@s@@`, so that no name is lost."""
+    if taken := _TAKEN.fullmatch(word):
+        return b"@" + taken[1] + b"@"
+    return b"@" + word + b"@" if _RENAMED.fullmatch(word) else word
+
+
+def original(name: bytes) -> bytes:
+    """The word that `renamed` gave this name."""
+    found = _RENAMED.fullmatch(name)
+    if found is None:
+        return name
+    before, inner, after = found.groups()
+    if len(before) == len(after) == 1:
+        return b"<" + inner + b">"
+    # A name that `renamed` never gives stays as it is.
+    return name[1:-1] if min(len(before), len(after)) > 1 else name
+
+
+def changed(words: Sequence[bytes], names: Sequence[bytes]) -> str:
+    """For messages: `<s>` as `@s@`, and so on, of the words whose names are others; empty where there are none."""
+    pairs = [(a, b) for a, b in zip(words, names, strict=True) if a != b]
+    shown = [f"{a.decode(errors='replace')} as {b.decode(errors='replace')}" for a, b in pairs[:5]]
+    return ", ".join(shown) + (f" and {len(pairs) - 5} more" if len(pairs) > 5 else "")

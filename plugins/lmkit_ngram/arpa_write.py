@@ -1,0 +1,164 @@
+"""N-gram models as ARPA files, the text format that SRILM, KenLM and most other programs read."""
+
+import contextlib
+import gzip
+import logging
+import lzma
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from lmkit.errors import ModelError, PluginError, UsageError
+from lmkit_ngram.arpa_text import DAMAGED, ROOM_FOR_NUMBERS, WRONG_NUMBER, write_ngrams, write_unigrams
+from lmkit_ngram.arpa_words import END, SPACE, START, UNKNOWN, changed, renamed
+from lmkit_ngram.memory import let_go
+from lmkit_ngram.queries import Grams, as_grams
+from lmkit_ngram.table import NgramTable
+
+if TYPE_CHECKING:
+    from lmkit.contracts import Vocabulary
+    from lmkit.runs import LoadedRun
+
+CHUNK = 1 << 22
+"""Bytes of text that are made at once."""
+GZIP_LEVEL, XZ_PRESET = 6, 1
+"""Beyond these, files of numbers shrink little more and take far longer."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Names:
+    """What the unigrams are called. pool: the bytes of all names, uint8; starts: where each begins, and the end."""
+
+    pool: np.ndarray
+    starts: np.ndarray
+    longest: int
+
+    @classmethod
+    def of(cls, names: Sequence[bytes]) -> Self:
+        starts = np.zeros(len(names) + 1, np.int64)
+        np.cumsum([len(name) for name in names], out=starts[1:])
+        return cls(np.frombuffer(b"".join(names), np.uint8), starts, max(map(len, names)))
+
+    def longest_line(self, order: int) -> int:
+        """The most bytes that a line of n-grams can take."""
+        return order * (self.longest + 1) + ROOM_FOR_NUMBERS
+
+
+def write_arpa(run: "LoadedRun", file: Path, *, overwrite: bool = False) -> None:
+    """Write the n-grams of a run's model, compressed where the file's name ends in .gz or .xz.
+
+    The file appears whole or not at all. Raises UsageError when it exists, PluginError when the tokenizer cannot
+    spell its ids, ModelError when the model is damaged.
+    """
+    if file.is_dir() or (file.exists() and not overwrite):
+        raise UsageError(f"{file} exists already: give --overwrite to replace it, or another name")
+    model: Any = run.model
+    names = word_names(run.tokenizer.symbols(), run.tokenizer.vocabulary)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    hidden = file.with_name(f".{file.name}.part")
+    try:
+        with _opened(hidden, file.suffix.lower()) as target:
+            write_table(model.table, names, run.tokenizer.vocabulary, target)
+        hidden.replace(file)
+    finally:
+        hidden.unlink(missing_ok=True)
+
+
+def word_names(symbols: Sequence[bytes], vocabulary: "Vocabulary") -> list[bytes]:
+    """What the ids of a vocabulary, and `<s>` after them, are called in an ARPA file.
+
+    symbols: of each id. Raises PluginError when one is empty, has white space in it or stands for two ids.
+    """
+    special = {vocabulary.eos_id: END} | (
+        {} if vocabulary.unk_id is None else {vocabulary.unk_id: UNKNOWN[0]}
+    )
+    words = [special.get(i, symbol) for i, symbol in enumerate(symbols)]
+    names = [special.get(i, renamed(symbol)) for i, symbol in enumerate(symbols)]
+    if told := changed(words, names):
+        log.warning("ordinary words whose names ARPA files use otherwise are renamed: %s", told)
+    names.append(START)
+    if len(set(names)) < len(names) or any(not name or name.translate(None, SPACE) != name for name in names):
+        raise PluginError(
+            "the tokenizer's symbols cannot stand in an ARPA file: one is empty, has white space in it or stands "
+            "for two ids; report it to the tokenizer's author"
+        )
+    return names
+
+
+def write_table(
+    table: NgramTable, names: Sequence[bytes], vocabulary: "Vocabulary", target: IO[bytes]
+) -> None:
+    """Write the n-grams of a table, a chunk of text at a time.
+
+    names: of each unigram, `<s>` the last. As lmplz does, `<unk>`, `<s>` and `</s>` come first, and all but
+    the longest n-grams have a backoff. Without an unknown id there is no `<unk>`, and readers make one up.
+    """
+    counts = "".join(f"ngram {k}={size}\n" for k, size in enumerate(table.sizes(), 1))
+    target.write(f"\\data\\\n{counts}".encode())
+    grams, spelt = as_grams(table, vocabulary.eos_id), Names.of(names)
+    for order in range(1, table.order + 1):
+        log.info("writing %s n-grams of order %d", f"{table.sizes()[order - 1]:,}", order)
+        target.write(f"\n\\{order}-grams:\n".encode())
+        texts = (
+            _unigrams(table, grams, spelt, vocabulary) if order == 1 else _ngrams(table, grams, spelt, order)
+        )
+        for text in texts:
+            target.write(text)
+        let_go(table.words, table.children, table.log_probs, table.backoffs)
+    target.write(b"\n\\end\\\n")
+
+
+def _unigrams(
+    table: NgramTable, grams: Grams, names: Names, vocabulary: "Vocabulary"
+) -> Iterator[memoryview]:
+    first = [i for i in (vocabulary.unk_id, table.start, vocabulary.eos_id) if i is not None]
+    rest = np.setdiff1d(np.arange(table.vocab_size), first)
+    ids = np.concatenate([first, rest]).astype(np.int32)
+    buffer = np.empty(CHUNK + names.longest_line(1), np.uint8)
+    place = 0
+    while place < len(ids):
+        place, size = write_unigrams(
+            ids, place, names.pool, names.starts, grams.log_probs, grams.backoffs, table.order > 1, buffer
+        )
+        yield _made(buffer, size)
+
+
+def _ngrams(table: NgramTable, grams: Grams, names: Names, order: int) -> Iterator[memoryview]:
+    longest = names.longest_line(order)
+    buffer, context = np.empty(CHUNK + longest, np.uint8), np.empty(longest, np.uint8)
+    path = np.array(table.offsets[:order], np.int64)
+    while path[-1] < table.offsets[order]:
+        size = write_ngrams(
+            order, table.offsets[order], grams.words, grams.children, grams.log_probs, grams.backoffs,
+            order < table.order, names.pool, names.starts, path, context, buffer,
+        )  # fmt: skip
+        yield _made(buffer, size)
+
+
+def _made(buffer: np.ndarray, size: int) -> memoryview:
+    if size == WRONG_NUMBER:
+        raise ModelError(
+            "a probability or a backoff of the model is NaN, so it is not written: train it again"
+        )
+    if size == DAMAGED:
+        raise ModelError("the n-grams of the model are damaged: restore it or train it again")
+    return buffer[:size].data
+
+
+@contextlib.contextmanager
+def _opened(path: Path, suffix: str) -> Iterator[IO[bytes]]:
+    if suffix == ".xz":
+        with lzma.open(path, "wb", preset=XZ_PRESET) as target:
+            yield target
+    elif suffix == ".gz":
+        # Neither name nor time in it: equal models make equal files.
+        with path.open("wb") as raw, gzip.GzipFile("", "wb", GZIP_LEVEL, raw, mtime=0) as target:
+            yield target  # pyright: ignore[reportReturnType]
+    else:
+        with path.open("wb") as target:
+            yield target

@@ -1,0 +1,54 @@
+"""A table without some of its n-grams."""
+
+import numpy as np
+
+from lmkit.jit import kernel
+from lmkit_ngram.count import Allocate
+from lmkit_ngram.table import LAYOUT, NgramTable
+
+
+def without(table: NgramTable, keep: np.ndarray, allocate: Allocate) -> NgramTable:
+    """A new table of the n-grams that are kept, and of their log_probs and backoffs as they stand.
+
+    keep: (total,) bool; true for all unigrams, and with an n-gram for its suffix and the n-gram that it extends.
+    allocate: makes the new arrays, while the old ones are still in use.
+    """
+    kept_before = np.zeros(table.total + 1, np.int32)
+    np.cumsum(keep, out=kept_before[1:])
+    offsets = kept_before[table.offsets].astype(np.int64)
+    total, contexts = int(offsets[table.order]), int(offsets[table.order - 1])
+    lengths = {"children": contexts + 1, "backoffs": contexts}
+    new = {name: allocate(name, lengths.get(name, total), dtype) for name, dtype in LAYOUT}
+    _move(
+        kept_before, table.words, table.suffixes, table.children, table.log_probs, table.backoffs,
+        new["words"], new["suffixes"], new["children"], new["log_probs"], new["backoffs"],
+    )  # fmt: skip
+    return NgramTable(table.order, table.vocab_size, offsets, **new)
+
+
+@kernel
+def _move(
+    kept_before: np.ndarray,
+    words: np.ndarray,
+    suffixes: np.ndarray,
+    children: np.ndarray,
+    log_probs: np.ndarray,
+    backoffs: np.ndarray,
+    new_words: np.ndarray,
+    new_suffixes: np.ndarray,
+    new_children: np.ndarray,
+    new_log_probs: np.ndarray,
+    new_backoffs: np.ndarray,
+) -> None:
+    """Copy what is kept; kept_before[i] is the new id of n-gram i, kept where kept_before[i + 1] is another."""
+    for old in range(len(words)):
+        new = kept_before[old]
+        if kept_before[old + 1] == new:
+            continue
+        new_words[new] = words[old]
+        new_suffixes[new] = kept_before[suffixes[old]] if suffixes[old] >= 0 else -1
+        new_log_probs[new] = log_probs[old]
+        if old < len(backoffs):
+            new_backoffs[new] = backoffs[old]
+            new_children[new] = kept_before[children[old]]
+    new_children[len(new_backoffs)] = len(new_words)

@@ -1,0 +1,182 @@
+"""Counting the n-grams of every order of a text in one pass over its sorted positions."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
+
+from lmkit.errors import DataError
+from lmkit_ngram import count_kernels, suffix_sort
+from lmkit_ngram.memory import let_go
+from lmkit_ngram.table import LAYOUT, NgramTable, TextIndex
+from lmkit_ngram.threads import parts, side_by_side
+
+Allocate = Callable[[str, int, type[np.generic]], np.ndarray]
+"""Makes an array by its name, length and type: in memory, or mapped to a file."""
+
+MOST = 2**31 - 1
+"""Ids and positions are int32."""
+SEGMENTS = 64
+"""The text's first words are worked on in so many parts, each of which lets go of its memory when it is done."""
+
+
+@dataclass
+class Counted:
+    """The n-grams of a text.
+
+    counts: (total,) int32, the very memory of `table.log_probs`: adjusted counts (Kneser and Ney), or raw ones.
+    raw: (total,) int32, the raw counts of all orders, where they were asked for.
+    index: the text and its sorted positions, where they were asked for.
+    """
+
+    table: NgramTable
+    counts: np.ndarray
+    raw: np.ndarray | None
+    index: TextIndex | None
+
+
+def in_memory(name: str, length: int, dtype: type[np.generic]) -> np.ndarray:
+    return np.empty(length, dtype)
+
+
+def count_ngrams(
+    tokens: np.ndarray,
+    num_lines: int,
+    vocab_size: int,
+    eos_id: int,
+    order: int,
+    *,
+    continuation: bool,
+    with_raw: bool = False,
+    with_index: bool = True,
+    threads: int = 1,
+    allocate: Allocate = in_memory,
+) -> Counted:
+    """The n-grams of up to `order` words in a text, with their counts.
+
+    tokens: (num_tokens,) ids, each line's `</s>` included. continuation: adjusted counts for the lower orders,
+    which are the numbers of distinct words before an n-gram (raw after `<s>`); else raw counts throughout.
+    threads: how many parts are worked on at once. Raises DataError when the text is too long for int32.
+    """
+    assert len(tokens) == 0 or tokens[-1] == eos_id, "the last line has its </s>"
+    if len(tokens) + num_lines > MOST:
+        raise DataError(
+            f"the text has {len(tokens):,} tokens, more than {MOST - num_lines:,}: count a part of it"
+        )
+    # In memory, as they are read here and there: only what is written in order may be mapped to a file.
+    text = np.empty(len(tokens) + num_lines, np.int32)
+    count_kernels.add_starts(tokens, eos_id, vocab_size, text)
+    let_go(tokens)
+    positions = np.empty(len(tokens), np.int32)
+    starts = np.zeros(vocab_size + 2, np.int64)
+    suffix_sort.bucket(text, eos_id, positions, starts)
+    segments = _segments(starts, SEGMENTS)
+    spans, totals = _sort(text, positions, starts, segments, order, eos_id, threads)
+    next_slots = np.empty(len(positions), np.int32)
+    before = np.zeros(len(positions), np.uint16)
+    count_kernels.link(text, positions, starts, spans, eos_id, next_slots, before)
+    marks = _mark(spans, order, threads)
+    table = _table(order, vocab_size, totals, allocate)
+    counts = table.log_probs.view(np.int32)
+    word_counts = np.diff(starts)
+
+    def fill(into: np.ndarray, *, adjusted: bool) -> None:
+        into[: vocab_size + 1] = 0
+
+        def part(first: int, last: int) -> int:
+            ends = count_kernels.fill(
+                text, positions, spans, next_slots, before, marks, starts, first, last, order, adjusted,
+                table.offsets, table.words, table.suffixes, table.children, into,
+            )  # fmt: skip
+            let_go(table.words, table.suffixes, table.children, into)
+            return ends
+
+        ends = side_by_side((partial(part, *words) for words in segments), threads)
+        if adjusted and order > 1:
+            into[eos_id] = sum(ends)
+        else:
+            into[:vocab_size] = word_counts[:vocab_size]
+            into[eos_id] = num_lines
+        into[vocab_size] = 0
+
+    fill(counts, adjusted=continuation)
+    raw = None
+    if with_raw and continuation:
+        raw = np.empty(table.total, np.int32)
+        fill(raw, adjusted=False)
+    elif with_raw:
+        raw = counts
+    index = None
+    if with_index:
+        del next_slots, before, spans, marks
+        index = TextIndex(_placed("text", text, allocate), _placed("positions", positions, allocate))
+    return Counted(table, counts, raw, index)
+
+
+def _placed(name: str, array: np.ndarray, allocate: Allocate) -> np.ndarray:
+    """The same array where `allocate` wants it."""
+    if allocate is in_memory:
+        return array
+    copy = allocate(name, len(array), np.int32)
+    copy[:] = array
+    let_go(copy)
+    return copy
+
+
+def _segments(starts: np.ndarray, count: int) -> list[tuple[int, int]]:
+    """Ranges of first words with about as many positions each."""
+    cuts = np.searchsorted(starts, [total for total, _ in parts(0, int(starts[-1]), count)][1:])
+    bounds = np.unique([0, *cuts, len(starts) - 1]).tolist()
+    return list(pairwise(bounds))
+
+
+def _sort(
+    text: np.ndarray,
+    positions: np.ndarray,
+    starts: np.ndarray,
+    segments: list[tuple[int, int]],
+    order: int,
+    eos_id: int,
+    threads: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sort the positions; their spans (`sort_buckets`), and how many n-grams of each order there are."""
+    bits = max(1, (len(starts) - 3).bit_length())  # of the largest id; `<s>` only begins a line
+    spans = np.empty(len(positions), np.uint16)
+    totals = np.zeros((len(segments), order + 1), np.int64)
+
+    def part(which: int) -> None:
+        first, last = segments[which]
+        suffix_sort.sort_buckets(
+            text, positions, starts, first, last, order, eos_id, bits, spans, totals[which]
+        )
+
+    side_by_side((partial(part, which) for which in range(len(segments))), threads)
+    return spans, totals.sum(0)
+
+
+def _mark(spans: np.ndarray, order: int, threads: int) -> np.ndarray:
+    """(blocks, order - 1, 2) uint64: where n-grams of two words and more are new, and how many before (`mark`)."""
+    marks = np.zeros(((len(spans) >> 6) + 1, max(order - 1, 1), 2), np.uint64)
+    blocks = parts(0, len(marks), threads)
+    side_by_side((partial(count_kernels.mark, spans, order, marks, *part) for part in blocks), threads)
+    count_kernels.accumulate(marks)
+    return marks
+
+
+def _table(order: int, vocab_size: int, totals: np.ndarray, allocate: Allocate) -> NgramTable:
+    """A table with room for all n-grams; unigrams are filled in."""
+    sizes = [vocab_size + 1, *totals[2:].tolist()]
+    offsets = np.cumsum([0, *sizes], dtype=np.int64)
+    total, contexts = int(offsets[order]), int(offsets[order - 1])
+    if total > MOST:
+        raise DataError(
+            f"the text has {total:,} n-grams, more than {MOST:,}: lower --order or count a part of it"
+        )
+    lengths = {"children": contexts + 1, "backoffs": contexts}
+    arrays = {name: allocate(name, lengths.get(name, total), dtype) for name, dtype in LAYOUT}
+    arrays["words"][: vocab_size + 1] = np.arange(vocab_size + 1)
+    arrays["suffixes"][: vocab_size + 1] = -1
+    arrays["children"][contexts] = total
+    return NgramTable(order, vocab_size, offsets, **arrays)

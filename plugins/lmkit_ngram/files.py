@@ -1,0 +1,221 @@
+"""A model's arrays as .npy files that are mapped, not read: `ngram.json` says what they are, `ngram/` holds them."""
+
+import contextlib
+import json
+import os
+import reprlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
+
+import numpy as np
+
+from lmkit import strict_json
+from lmkit.contracts import Vocabulary
+from lmkit.errors import ModelError
+from lmkit_ngram.options import MOST_WORDS, SMOOTHINGS
+from lmkit_ngram.table import LAYOUT, NgramTable, TextIndex
+
+FORMAT = 1
+HEADER = "ngram.json"
+FOLDER = "ngram"
+LARGEST_HEADER = 1 << 20
+"""Bytes; what we write is far smaller."""
+LARGEST_ARRAY_HEADER = 4096
+"""Characters of the line before an array that says what it is; what we write is far smaller."""
+MOST_IDS = 2**31 - 1
+TEXT = (("text", np.int32), ("positions", np.int32))
+"""The arrays of a TextIndex."""
+IMPORTED = "imported"
+"""The smoothing of a model whose probabilities came from elsewhere."""
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """What the files of a model hold; index: None where the text was not kept."""
+
+    table: NgramTable
+    index: TextIndex | None
+    smoothing: str
+    normalized: bool
+
+
+class Allocator:
+    """Makes large arrays: in memory, or in .npy files of a folder, so that a disk can hold what memory cannot.
+
+    Called as allocate(name, length, type). A second array of a name takes the first one's place in the folder;
+    the first is still an array. Raises OSError when the disk is too small, before anything is written.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder
+        self._files: dict[str, Path] = {}
+
+    def __call__(self, name: str, length: int, dtype: type[np.generic]) -> np.ndarray:
+        if self.folder is None or not length:
+            return np.empty(length, dtype)
+        before = self._files.get(name)
+        # A name of its own each: a file that is mapped must not be written anew.
+        path = self.folder / (f"{name}.npy" if before is None else f"{before.stem}-next.npy")
+        self._files[name] = path
+        mapped = np.lib.format.open_memmap(path, "w+", dtype, (length,))
+        if before is not None:
+            with contextlib.suppress(OSError):  # some systems keep what is mapped
+                before.unlink()
+        if hasattr(os, "posix_fallocate"):
+            # Else a full disk would kill the process when it writes to the map.
+            with path.open("rb+") as file:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        return np.asarray(mapped)  # kernels take plain arrays
+
+
+def save(directory: Path, model: StoredModel, vocabulary: Vocabulary) -> None:
+    """Write a model into an existing directory; arrays that an Allocator made in files are linked, not copied."""
+    folder = directory / FOLDER
+    folder.mkdir(exist_ok=True)
+    table, index = model.table, model.index
+    arrays = {name: getattr(table, name) for name, _ in LAYOUT}
+    if index is not None:
+        arrays |= {name: getattr(index, name) for name, _ in TEXT}
+    for name, array in arrays.items():
+        hidden = folder / f".{name}.part"
+        hidden.unlink(missing_ok=True)
+        _write(hidden, array)
+        # Put in place by a rename: the file before may be the very one that is mapped.
+        hidden.replace(folder / f"{name}.npy")
+    header = {
+        "format": FORMAT,
+        "order": table.order,
+        "vocab_size": table.vocab_size,
+        "eos_id": vocabulary.eos_id,
+        "unk_id": vocabulary.unk_id,
+        "offsets": [int(offset) for offset in table.offsets],
+        "text": None if index is None else [len(index.text), len(index.positions)],
+        "smoothing": model.smoothing,
+        "normalized": model.normalized,
+    }
+    (directory / HEADER).write_text(json.dumps(header, indent=1) + "\n", encoding="utf-8")
+
+
+def load(directory: Path, vocabulary: Vocabulary) -> StoredModel:
+    """What `save` wrote, mapped read-only; nothing but sizes is read, so that it takes no time.
+
+    What is inside the arrays is checked where it is followed, by the queries. Raises ModelError for files that
+    are missing, damaged, or of a model with another vocabulary.
+    """
+    path = directory / HEADER
+    header = _read_header(path)
+    wanted = (vocabulary.size, vocabulary.eos_id, vocabulary.unk_id)
+    found = tuple(header.get(name) for name in ("vocab_size", "eos_id", "unk_id"))
+    if found != wanted or any(isinstance(value, bool) for value in found):
+        _refuse(path, f"its vocabulary is {reprlib.repr(found)}, the tokenizer's is {wanted}")
+    if header.get("smoothing") not in (*SMOOTHINGS, IMPORTED) or type(header.get("normalized")) is not bool:
+        _refuse(path, "it does not say how its probabilities were estimated")
+    order = _whole(header.get("order"), 1, MOST_WORDS, path, "order")
+    offsets = _offsets(header.get("offsets"), order, vocabulary.size, path)
+    total, contexts = offsets[order], offsets[order - 1]
+    lengths = {name: total for name, _ in LAYOUT} | {"children": contexts + 1, "backoffs": contexts}
+    folder = directory / FOLDER
+    arrays = {name: _map(folder / f"{name}.npy", dtype, lengths[name]) for name, dtype in LAYOUT}
+    table = NgramTable(order, vocabulary.size, np.array(offsets, np.int64), **arrays)
+    for k in range(order):
+        # The children of the first context of an order are the first of the next; those of none end the arrays.
+        if table.children[offsets[k]] != offsets[k + 1]:
+            _refuse(folder / "children.npy", f"the n-grams of {k + 2} words do not begin where they should")
+    index = None
+    if header.get("text") is not None:
+        index = _load_text(folder, header["text"], path)
+    return StoredModel(table, index, header["smoothing"], header["normalized"])
+
+
+def _load_text(folder: Path, lengths: Any, path: Path) -> TextIndex:
+    if not isinstance(lengths, list) or len(lengths) != 2:
+        _refuse(path, "'text' must be two lengths")
+    length = _whole(lengths[0], 0, MOST_IDS, path, "text")
+    sizes = (length, _whole(lengths[1], 0, length, path, "text"))
+    return TextIndex(
+        *(_map(folder / f"{name}.npy", dtype, size) for (name, dtype), size in zip(TEXT, sizes, strict=True))
+    )
+
+
+def _write(path: Path, array: np.ndarray) -> None:
+    mapped = array if isinstance(array, np.memmap) else array.base
+    # A whole array that an Allocator mapped to a file of its own; what was loaded belongs to another model.
+    if isinstance(mapped, np.memmap) and mapped.mode == "r+" and mapped.nbytes == array.nbytes:
+        mapped.flush()
+        with contextlib.suppress(OSError):  # other disk, other system, other file by now: copied
+            os.link(str(mapped.filename), path)
+            return
+    with path.open("wb") as file:
+        np.lib.format.write_array(file, np.ascontiguousarray(array), (1, 0), allow_pickle=False)
+
+
+def _read_header(path: Path) -> dict[str, Any]:
+    try:
+        if path.exists() and not path.is_file():
+            _refuse(path, "it is not a file")
+        if path.stat().st_size > LARGEST_HEADER:
+            _refuse(path, f"it has more than {LARGEST_HEADER >> 20} MB")
+        header = strict_json.parse(path.read_bytes())
+    except OSError as error:
+        _refuse(path, f"it cannot be read ({error.strerror or error})")
+    except ValueError as error:
+        _refuse(path, f"it is not sound JSON ({error})")
+    if not isinstance(header, dict):
+        _refuse(path, "it must hold a JSON object")
+    if header.get("format") != FORMAT:
+        raise ModelError(
+            f"{path}: it has format {reprlib.repr(header.get('format'))}, this version of lmkit reads {FORMAT}; "
+            "use the version that wrote it"
+        )
+    return header
+
+
+def _offsets(found: Any, order: int, vocab_size: int, path: Path) -> list[int]:
+    if not isinstance(found, list) or len(found) != order + 1:
+        _refuse(path, f"'offsets' must be {order + 1} numbers")
+    offsets = [_whole(offset, 0, MOST_IDS, path, "offsets") for offset in found]
+    if offsets[:2] != [0, vocab_size + 1] or offsets != sorted(offsets):
+        _refuse(path, "'offsets' must begin with 0 and the size of the vocabulary with <s>, and never fall")
+    return offsets
+
+
+def _whole(value: Any, least: int, most: int, path: Path, name: str) -> int:
+    if type(value) is not int or not least <= value <= most:
+        _refuse(path, f"'{name}' has {reprlib.repr(value)}, not a whole number from {least} to {most}")
+    return value
+
+
+def _map(path: Path, dtype: type[np.generic], length: int) -> np.ndarray:
+    """The array of a file, mapped read-only."""
+    wanted = np.dtype(dtype).newbyteorder("<")
+    try:
+        if path.exists() and not path.is_file():
+            _refuse(path, "it is not a file")
+        with path.open("rb") as file:
+            start = _check_array(path, file, wanted, length)
+            size = os.fstat(file.fileno()).st_size
+            if size != start + length * wanted.itemsize:
+                _refuse(path, f"it has {size:,} bytes, not {start + length * wanted.itemsize:,}")
+            if not length:
+                return np.empty(0, dtype)  # nothing cannot be mapped
+            return np.asarray(np.memmap(file, wanted, "r", start, (length,)))
+    except OSError as error:
+        _refuse(path, f"it cannot be read ({error.strerror or error})")
+
+
+def _check_array(path: Path, file: BinaryIO, dtype: np.dtype, length: int) -> int:
+    """Where the values of the array begin; ModelError unless there are `length` of this type in one piece."""
+    try:
+        if np.lib.format.read_magic(file) != (1, 0):
+            _refuse(path, "it is of another version of the .npy format")
+        shape, fortran, found = np.lib.format.read_array_header_1_0(file, LARGEST_ARRAY_HEADER)
+    except ValueError as error:
+        _refuse(path, f"it is no .npy file ({str(error).splitlines()[0]})")
+    if shape != (length,) or fortran or found != dtype:
+        _refuse(path, f"it holds {found} of shape {reprlib.repr(shape)}, not {dtype} of shape ({length},)")
+    return file.tell()
+
+
+def _refuse(path: Path, reason: str) -> NoReturn:
+    raise ModelError(f"{path}: {reason}; restore it from a backup or train again")

@@ -1,0 +1,170 @@
+"""The n-gram model as a LanguageModel: next words, scores and counts from a table of n-grams."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lmkit.contracts import LanguageModel, State, Vocabulary
+from lmkit.errors import ModelError, UsageError
+from lmkit_ngram import files, queries
+from lmkit_ngram.estimate import estimate_model
+from lmkit_ngram.files import Allocator, StoredModel
+from lmkit_ngram.options import NgramOptions
+from lmkit_ngram.queries import DAMAGED, LN10, NOTHING, Grams
+from lmkit_ngram.scorer import StreamScorer
+from lmkit_ngram.table import NgramTable, TextIndex
+from lmkit_ngram.threads import available
+
+if TYPE_CHECKING:
+    from lmkit.corpus.store import TokenStore
+    from lmkit.training.context import FitContext
+
+
+class NgramModel(LanguageModel):
+    """p(word | the order - 1 words before it, `<s>` at most) with backoff, on the CPU, without gradients.
+
+    A state is an int64 tensor (batch,): the id of the longest context in the table; -1 where nothing is known.
+    table: the n-grams. index: the text that they were counted in, or None.
+    """
+
+    table: NgramTable
+    index: TextIndex | None
+
+    def __init__(self, options: NgramOptions, vocabulary: Vocabulary) -> None:
+        self.options = options
+        self.vocabulary = vocabulary
+        self._grams: Grams | None = None
+        self._where = "the n-gram model"
+
+    @classmethod
+    def from_table(cls, options: NgramOptions, vocabulary: Vocabulary, stored: StoredModel) -> Self:
+        """A model of n-grams that are there already: from its own files, or from those of another program."""
+        model = cls(options, vocabulary)
+        model._fill(stored)
+        return model
+
+    def fit(self, corpus: "TokenStore", run: "FitContext") -> None:
+        table, index = estimate_model(
+            corpus, self.vocabulary, self.options,
+            threads=run.threads or available(), allocate=Allocator(run.directory),
+        )  # fmt: skip
+        smoothing = self.options.smoothing
+        self._fill(StoredModel(table, index, smoothing, smoothing != "stupid-backoff"))
+
+    def save(self, directory: Path) -> None:
+        files.save(directory, self.stored, self.vocabulary)
+
+    @classmethod
+    def load(cls, directory: Path, options: NgramOptions, vocabulary: Vocabulary) -> Self:
+        model = cls.from_table(options, vocabulary, files.load(directory, vocabulary))
+        model._where = str(directory)
+        return model
+
+    @property
+    def stored(self) -> StoredModel:
+        """What the model's files hold."""
+        self._ready()
+        return StoredModel(self.table, self.index, self._smoothing, self.normalized)
+
+    def parameter_count(self) -> int:
+        """Probabilities and backoffs."""
+        return 0 if self._grams is None else len(self._grams.log_probs) + len(self._grams.backoffs)
+
+    def initial_state(self, batch_size: int, *, start: bool = True) -> Tensor:
+        return torch.full((batch_size,), self._ready().start if start else NOTHING)
+
+    def next_log_probs(self, state: State) -> Tensor:
+        states = _states(state)
+        rows = np.empty((len(states), self.vocabulary.size), np.float32)
+        self._check(queries.fill_distributions(self._ready(), states, rows))
+        return torch.from_numpy(rows)
+
+    def advance(self, ids: Tensor, state: State) -> Tensor:
+        return self.log_probs(ids[:, None], state)[1]
+
+    def log_probs(self, ids: Tensor, state: State, *, reset: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        words, states = self._ids(ids.numpy()), _states(state).copy()
+        resets = np.zeros(words.shape, np.bool_) if reset is None else np.ascontiguousarray(reset.numpy())
+        scores = np.empty(words.shape, np.float32)
+        self._check(queries.score_rows(self._ready(), words, resets, states, scores))
+        return torch.from_numpy(scores) * LN10, torch.from_numpy(states)
+
+    def line_log_probs(self, ids: np.ndarray) -> np.ndarray:
+        words = self._ids(ids)
+        self._ready()
+        scores = self._scorer.score(words, available())
+        if scores is None:
+            raise self._damaged()
+        return scores * np.float64(LN10)
+
+    def top_k(self, state: State, k: int) -> tuple[Tensor, Tensor]:
+        grams, states = self._ready(), _states(state)
+        shape = len(states), min(k, self.vocabulary.size)
+        log_probs, words = np.empty(shape, np.float32), np.empty(shape, np.int64)
+        for row in range(len(states)):
+            self._check(
+                queries.find_top(grams, states[row], self.vocabulary.size, words[row], log_probs[row])
+            )
+        return torch.from_numpy(log_probs), torch.from_numpy(words)
+
+    def count(self, ids: Sequence[int]) -> int:
+        """How often these words follow one another in the training text, as many as they may be.
+
+        ids: `<s>`, which is vocabulary.size, may come first, and `</s>` last; of none, the number of tokens is
+        given. Raises ModelError when the model did not keep its text, UsageError for ids that are none.
+        """
+        self._ready()
+        if self.index is None:
+            raise ModelError(
+                f"{self._where} did not keep the text that it was counted in: train it with --store-text"
+            )
+        words = self._ids(np.array(ids, np.int64), start=True)
+        text, positions = queries.as_text(self.index)
+        if not len(words):
+            return len(positions)
+        if self.vocabulary.size in words[1:] or self.vocabulary.eos_id in words[:-1]:
+            return 0  # no n-gram crosses a line
+        if words[0] == self.vocabulary.eos_id:
+            return len(text) - len(positions)
+        return self._check(queries.count_ngram(text, positions, words, self.table.order))
+
+    def _fill(self, stored: StoredModel) -> None:
+        self.table, self.index = stored.table, stored.index
+        self.normalized, self._smoothing = stored.normalized, stored.smoothing
+        self._grams = queries.as_grams(stored.table, self.vocabulary.eos_id)
+        self._scorer = StreamScorer(self._grams)
+
+    def _ready(self) -> Grams:
+        if self._grams is None:
+            raise ModelError("the n-gram model has counted nothing yet: fit it or load it")
+        return self._grams
+
+    def _ids(self, ids: np.ndarray, *, start: bool = False) -> np.ndarray:
+        """int32 ids; UsageError when one is none of the vocabulary's. start: `<s>` may be among them."""
+        size = self.vocabulary.size + start
+        if ids.size and not (ids.min() >= 0 and ids.max() < size):
+            raise UsageError(
+                f"the ids {ids.min()} to {ids.max()} do not lie within a vocabulary of {self.vocabulary.size:,}: "
+                "take them from the model's own tokenizer"
+            )
+        return np.ascontiguousarray(ids, np.int32)
+
+    def _check(self, code: int) -> int:
+        if code == DAMAGED:
+            raise self._damaged()
+        return code
+
+    def _damaged(self) -> ModelError:
+        return ModelError(
+            f"{self._where}: the n-grams are damaged (a link leads outside them); restore it from a backup or "
+            "train again"
+        )
+
+
+def _states(state: State) -> np.ndarray:
+    assert isinstance(state, Tensor)
+    return np.ascontiguousarray(state.numpy())

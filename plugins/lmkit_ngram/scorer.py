@@ -1,0 +1,253 @@
+"""Scoring many lines fast: one look-up a word in a hash table, for sixteen places of the text in turns.
+
+A look-up in a large table waits for memory most of the time. Each of the lanes asks for the line of memory that
+it will need next (a prefetch), and while that is on its way the other lanes take their steps.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from lmkit.jit import kernel
+from lmkit_ngram.intrinsics import prefetch
+from lmkit_ngram.queries import DAMAGED, NOTHING, SOUND, Grams, score_rows, shorter, state_after
+from lmkit_ngram.threads import parts, side_by_side
+
+LANES = 16
+"""Places of the text that are scored in turns: enough to hide the wait for memory; more gains nothing."""
+SPACE = 2
+"""Slots of the hash table for each n-gram in it."""
+MARGIN = 4096
+"""Slots behind the last that a search begins at; so many in a row are never taken by chance."""
+BREAK_EVEN = 0.3
+"""Words to score for each n-gram of the model, from which on building the hash table takes less time than it saves."""
+LEAST = 1 << 16
+"""Words that are worth a thread."""
+AHEAD = 64
+"""N-grams whose slots are asked for before the first of them is filled."""
+
+SLOT = np.dtype([("key", "u8"), ("next", "i4"), ("log_prob", "f4")], align=True)
+"""What follows a state and a word, which are the key: the next state and the log10 probability."""
+EMPTY = np.uint64(2**64 - 1)
+"""The key of an empty slot; no state and word that fit 31 bits each have it."""
+LANE = np.dtype(
+    [("key", "u8"), *((name, "i8") for name in ("position", "end", "state", "slot")), ("cost", "f4")],
+    align=True,
+)
+"""A place of the text: the word to score, the end of its piece, where the look-up has come to and at what cost."""
+NODE = np.dtype([("suffix", "i4"), ("backoff", "f4")], align=True)
+"""Of each context: the state where it has no such word, and what that costs. The last stands for no context."""
+
+
+class StreamScorer:
+    """The log-probabilities of lines, by the walk at first and by the hash table once that many words pay for it."""
+
+    def __init__(self, grams: Grams) -> None:
+        self._grams = grams
+        self._slots: np.ndarray | None = None
+        self._nodes = np.empty(0, NODE)
+        self._walked = 0
+
+    @property
+    def table_built(self) -> bool:
+        return self._slots is not None
+
+    def score(self, ids: np.ndarray, threads: int = 1) -> np.ndarray | None:
+        """(tokens,) float32, log10 p of each word of whole lines; None when the arrays are damaged.
+
+        ids: (tokens,) int32 of the vocabulary, each line's `</s>` included. threads: used at most.
+        """
+        if self._slots is None and self._walked + len(ids) > BREAK_EVEN * len(self._grams.words):
+            slots = np.empty(SPACE * len(self._grams.words) + MARGIN, SLOT)
+            self._nodes = np.empty(self._grams.contexts + 1, NODE)
+            if fill_slots(self._grams, slots, self._nodes) == DAMAGED:
+                return None
+            self._slots = slots
+        self._walked += len(ids)
+        scores = np.empty(len(ids), np.float32)
+        pieces = self._pieces(ids, min(threads, len(ids) // LEAST + 1))
+        calls = (lambda a=a, b=b: self._score(ids[a:b], scores[a:b]) for a, b in pieces)
+        codes = side_by_side(calls, len(pieces))
+        return scores if all(code == SOUND for code in codes) else None
+
+    def _score(self, ids: np.ndarray, scores: np.ndarray) -> int:
+        if self._slots is None:
+            start, reset = np.array([self._grams.start]), np.zeros((1, len(ids)), np.bool_)
+            return score_rows(self._grams, ids[None], reset, start, scores[None])
+        grams, lanes = self._grams, np.empty(LANES, LANE)
+        start = grams.contexts if grams.start == NOTHING else grams.start
+        score_lanes(start, self._slots, self._nodes, grams.eos_id, ids, lanes, scores)
+        return SOUND
+
+    def _pieces(self, ids: np.ndarray, count: int) -> list[tuple[int, int]]:
+        """The ids in so many ranges, each of which ends where a line does."""
+        pieces, first = [], 0
+        for _, end in parts(0, len(ids), count):
+            last = line_end(ids, max(first, end), self._grams.eos_id)
+            pieces.append((first, last))
+            first = last
+        return pieces
+
+
+@kernel
+def line_end(ids: np.ndarray, position: int, eos_id: int) -> int:
+    """The first position from this one on that begins a line, or the length of the text."""
+    while 0 < position < len(ids) and ids[position - 1] != eos_id:
+        position += 1
+    return position
+
+
+@kernel
+def key_of(state: int, word: Any) -> Any:
+    """64 mixed bits of a state and a word; no other pair has the same."""
+    pair = np.uint64(state) << np.uint64(32) | np.uint64(word)
+    # Products with odd numbers (these spread bits well) and exclusive ors with shifted bits can be undone.
+    pair *= np.uint64(0x9E3779B97F4A7C15)
+    pair ^= pair >> np.uint64(32)
+    return pair * np.uint64(0xD6E8FEB86659FD93)
+
+
+@kernel
+def slot_of(key: Any, num_slots: int) -> int:
+    """Where the search for a key begins: its upper half, scaled to the table, so that higher keys come later."""
+    scaled = (key >> np.uint64(32)) * np.uint64(num_slots - MARGIN) >> np.uint64(32)
+    return np.int64(scaled)  # pyright: ignore[reportReturnType]  (int() would leave it unsigned here)
+
+
+@kernel
+def fill_slots(grams: Grams, slots: np.ndarray, nodes: np.ndarray) -> int:
+    """SOUND, with every n-gram in `slots` and every context in `nodes`, or DAMAGED.
+
+    Single words follow the context of none, which has the last number: every word is found there. What is in
+    them afterwards has been checked, and can be followed unchecked. Keys rise from slot to slot, but for empty
+    ones: a search ends at the first that is higher, even where the table is rather full.
+    """
+    for i in range(len(slots)):
+        slots[i].key = EMPTY
+    waiting = np.empty((AHEAD, 2), np.int64)  # state and n-gram of those to put in
+    filled = 0
+    none = grams.contexts
+    nodes[none].suffix, nodes[none].backoff = none, np.float32(0)
+    # `<s>` is the last single word, whether or not anything follows it.
+    for word in range(grams.start if grams.start != NOTHING else len(grams.words) - 1):
+        waiting[0, 0], waiting[0, 1] = none, word
+        if put(grams, slots, waiting, 1) == DAMAGED:
+            return DAMAGED
+    for state in range(grams.contexts):
+        suffix = shorter(grams.suffixes, state)
+        first, last = grams.children[state], grams.children[state + 1]
+        if suffix == DAMAGED or first <= state or last < first or last > len(grams.words):
+            return DAMAGED
+        nodes[state].suffix = none if suffix == NOTHING else suffix
+        nodes[state].backoff = grams.backoffs[state]
+        before = -1
+        for ngram in range(first, last):
+            word = grams.words[ngram]
+            if word <= before:  # equal keys would fill the table with one long run
+                return DAMAGED
+            before = word
+            prefetch(slots, slot_of(key_of(state, word), len(slots)))
+            waiting[filled, 0], waiting[filled, 1] = state, ngram
+            filled += 1
+            if filled == AHEAD:
+                if put(grams, slots, waiting, filled) == DAMAGED:
+                    return DAMAGED
+                filled = 0
+    return put(grams, slots, waiting, filled)
+
+
+@kernel
+def put(grams: Grams, slots: np.ndarray, waiting: np.ndarray, count: int) -> int:
+    """SOUND, with `count` n-grams in their slots, or DAMAGED."""
+    for i in range(count):
+        state, ngram = waiting[i]
+        word = ngram if state == grams.contexts else grams.words[ngram]
+        following = grams.start
+        if word != grams.eos_id:
+            following = skip_childless(grams, state_after(grams.suffixes, grams.contexts, ngram))
+        if following == DAMAGED:
+            return DAMAGED
+        if following == NOTHING:
+            following = grams.contexts
+        key = key_of(state, word)
+        slot = slot_of(key, len(slots))
+        while slots[slot].key < key:
+            slot += 1
+        end = slot
+        while slots[end].key != EMPTY:
+            end += 1
+        if end + 1 == len(slots):  # the last stays empty: it ends every search
+            return DAMAGED
+        for moved in range(end, slot, -1):
+            slots[moved] = slots[moved - 1]
+        slots[slot].key = key
+        slots[slot].next = following
+        slots[slot].log_prob = grams.log_probs[ngram]
+    return SOUND
+
+
+@kernel
+def skip_childless(grams: Grams, state: int) -> int:
+    """The state without the words that change nothing: those of contexts with no child and no cost."""
+    while (
+        state > NOTHING and grams.children[state] == grams.children[state + 1] and grams.backoffs[state] == 0
+    ):
+        state = shorter(grams.suffixes, state)
+    return state
+
+
+@kernel
+def score_lanes(
+    start: int,
+    slots: np.ndarray,
+    nodes: np.ndarray,
+    eos_id: int,
+    ids: np.ndarray,
+    lanes: np.ndarray,
+    scores: np.ndarray,
+) -> None:
+    """Fill scores with the log10 probability of each word of lines.
+
+    ids: (tokens,) int32, each line's `</s>` included; they are cut at ends of lines into a piece a lane.
+    scores: (tokens,) float32; backoffs are added from the longest context on, which rounds differently from
+    `score_rows`. lanes: room for LANES of them; those that have something left to score are moved to the front.
+    """
+    live = 0
+    first = 0
+    for i in range(len(lanes)):
+        last = line_end(ids, max(first, len(ids) * (i + 1) // len(lanes)), eos_id)
+        if last > first:
+            lane: Any = lanes[live]
+            lane.position, lane.end, lane.state, lane.cost = first, last, start, np.float32(0)
+            lane.key = key_of(start, ids[first])
+            lane.slot = slot_of(lane.key, len(slots))
+            live += 1
+        first = last
+    turn = 0
+    while live > 0:
+        if turn >= live:
+            turn = 0
+        lane: Any = lanes[turn]
+        slot, key, position = lane.slot, lane.key, lane.position
+        held: Any = slots[slot]
+        while held.key < key:
+            slot += 1
+            held = slots[slot]
+        node: Any = nodes[lane.state]
+        # No branch, since nobody could guess whether the word is there: what is written for one that is not will
+        # be written again from a shorter context.
+        found = held.key == key
+        scores[position] = lane.cost + held.log_prob
+        lane.cost = np.float32(0) if found else lane.cost + node.backoff
+        state = held.next if found else node.suffix
+        position += found
+        if position == lane.end:
+            live -= 1
+            lanes[turn] = lanes[live]
+            continue
+        lane.position, lane.state = position, state
+        lane.key = key_of(state, ids[position])
+        lane.slot = slot_of(lane.key, len(slots))
+        prefetch(slots, lane.slot)
+        prefetch(nodes, state)
+        turn += 1

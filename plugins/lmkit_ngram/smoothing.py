@@ -1,0 +1,226 @@
+"""Smoothing: from the counts of n-grams to their log-probabilities and backoff weights, for every method."""
+
+import logging
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from lmkit_ngram import discounting
+from lmkit_ngram.count import Allocate, Counted, in_memory
+from lmkit_ngram.logarithm import to_log10
+from lmkit_ngram.memory import let_go
+from lmkit_ngram.options import NgramOptions
+from lmkit_ngram.prune import drop_rare, thresholds
+from lmkit_ngram.table import NgramTable
+from lmkit_ngram.threads import parts, side_by_side
+
+log = logging.getLogger(__name__)
+
+KNESER_NEY = ("modified-kneser-ney", "kneser-ney")
+FALLBACK = {"modified-kneser-ney": (0.5, 1.0, 1.5), "kneser-ney": (0.75, 0.75, 0.75)}
+"""Discounts by count where the text gives none: lmplz's --discount_fallback, and the usual absolute discount."""
+SEGMENT = 1 << 22
+"""Contexts that are worked on before the memory of mapped arrays is given back."""
+
+
+def counts_needed(smoothing: str) -> bool:
+    """Whether a method wants adjusted (continuation) counts; else raw ones."""
+    return smoothing in KNESER_NEY
+
+
+def estimate(
+    counted: Counted, options: NgramOptions, threads: int = 1, allocate: Allocate = in_memory
+) -> None:
+    """Fill in `counted.table.log_probs`, over the counts, and `.backoffs`.
+
+    With `options.prune` counted.table is first replaced by a smaller one, whose arrays `allocate` makes while
+    those of the old table are still in use. All methods end in unigrams over a vocabulary of |V| words, `</s>` and
+    the unknown among them, `<s>` not; `<s>` has log-probability 0, as in ARPA files.
+
+    - modified-kneser-ney (Chen and Goodman 1998), interpolated, with the numbers of KenLM's lmplz;
+    - kneser-ney: one discount an order (Kneser and Ney 1995), interpolated; without `options.interpolate` the
+      shorter context counts only for what was not seen, normalised. Unigrams are mixed with 1/|V| in both;
+    - witten-bell (Witten and Bell 1991, method C), interpolated, unigrams mixed with 1/|V|;
+    - add-k: (c(hw) + k) / (c(h) + k|V|), where h is the whole context of order - 1 words, or less after `<s>`;
+      1/|V| after a context that was never seen;
+    - mle: c(hw) / c(h), and 0 for what never followed a context that was seen; after others, as after the
+      longest end of theirs that was seen;
+    - stupid-backoff (Brants et al. 2007): c(hw) / c(h), else alpha times the score after the shorter context,
+      if the longer one was ever seen. Scores do not sum to one; words that never occur score 0 (-inf).
+
+    Raises UsageError for a bad --prune.
+    """
+    limits = thresholds(options)
+    discounts = _discounts(counted, options)
+    pruned = drop_rare(counted, limits, allocate) if any(limits) else np.empty(0, np.int32)
+    mixed = options.smoothing in (*KNESER_NEY, "witten-bell")
+    if mixed:
+        _mixed_unigrams(counted, discounts[0], options)
+    else:
+        _plain_unigrams(counted, options)
+    if mixed and (options.interpolate or options.smoothing != "kneser-ney"):
+        _interpolate(counted, pruned, discounts, options, threads)
+    else:
+        _back_off(counted, pruned, discounts, options, threads)
+    for array in (counted.table.log_probs, counted.table.backoffs):
+        slices = parts(0, len(array), _segments(len(array), threads))
+        side_by_side((partial(_to_log10, array, *part) for part in slices), threads)
+
+
+def _to_log10(array: np.ndarray, first: int, last: int) -> None:
+    to_log10(array[first:last])
+    let_go(array)
+
+
+def _discounts(counted: Counted, options: NgramOptions) -> np.ndarray:
+    """(order, 4) float32: what is taken off a count of an n-gram of some order, by count, the last for 3 and more."""
+    order, smoothing = options.order, options.smoothing
+    discounts = np.zeros((order, 4), np.float32)
+    if smoothing not in KNESER_NEY:
+        return discounts
+    reasons = []
+    for length in range(1, order + 1):
+        first, last = map(int, counted.table.offsets[length - 1 : length + 1])
+        seen = discounting.counts_of_counts(counted.counts, first, last)
+        found = _modified_discounts(seen) if smoothing == "modified-kneser-ney" else _single_discount(seen)
+        if isinstance(found, str):
+            if counted.counts[first:last].any():
+                reasons.append(f"order {length}: {found}")
+            found = FALLBACK[smoothing]
+        discounts[length - 1, 1:] = found
+    if reasons:
+        fallback = " / ".join(f"{value:g}" for value in dict.fromkeys(FALLBACK[smoothing]))
+        log.warning(
+            "the text is too small or too regular for Kneser-Ney discounts of its own; discounts of %s are used (%s)",
+            fallback, "; ".join(reasons),
+        )  # fmt: skip
+    return discounts
+
+
+def _modified_discounts(seen: tuple[int, ...]) -> list[np.float32] | str:
+    """D1, D2, D3+ from how many n-grams are counted once to four times (Chen and Goodman 1998, equation 26).
+
+    As lmplz does, in float32; or why there are none.
+    """
+    if missing := [str(count) for count in (1, 2, 3) if not seen[count - 1]]:
+        return f"no n-gram has a count of {' or '.join(missing)}"
+    y = np.float32(seen[0]) / np.float32(seen[0] + 2.0 * seen[1])
+    found = []
+    for count in (1, 2, 3):
+        ratio = np.float32(count + 1) * y * np.float32(seen[count]) / np.float32(seen[count - 1])
+        found.append(np.float32(count) - ratio)
+        if not 0 <= found[-1] <= count:
+            return f"the discount of a count of {count} would be {found[-1]:.3g}"
+    return found
+
+
+def _single_discount(seen: tuple[int, ...]) -> np.float32 | str:
+    """n1 / (n1 + 2 n2) (Kneser and Ney 1995; Ney, Essen and Kneser 1994), or why it is of no use."""
+    if missing := [str(count) for count in (1, 2) if not seen[count - 1]]:
+        return f"no n-gram has a count of {' or '.join(missing)}"
+    return np.float32(seen[0] / (seen[0] + 2 * seen[1]))
+
+
+def _mixed_unigrams(counted: Counted, discounts: np.ndarray, options: NgramOptions) -> None:
+    """Unigrams mixed with the uniform distribution as `discounting.interpolate` mixes longer ones."""
+    vocab_size = counted.table.vocab_size
+    counts = counted.counts[:vocab_size].copy()
+    classes = np.minimum(counts, 3)
+    sizes = np.bincount(classes, minlength=4)
+    followers = np.float32(sizes[1:].sum() if options.smoothing == "witten-bell" else 0)
+    mass = np.float32(counts.sum(dtype=np.int64)) + followers
+    gamma = np.float32(0)
+    for count in (1, 2, 3):
+        gamma += discounts[count] * np.float32(sizes[count])
+    gamma = (gamma + followers) / mass
+    own = (counts.astype(np.float32) - discounts[classes]) / mass
+    probs = counted.table.log_probs
+    probs[:vocab_size] = np.minimum(own + gamma * (np.float32(1) / np.float32(vocab_size)), np.float32(1))
+    probs[vocab_size] = 1
+
+
+def _plain_unigrams(counted: Counted, options: NgramOptions) -> None:
+    """Unigrams of maximum likelihood, or with k added to each count."""
+    vocab_size = counted.table.vocab_size
+    counts = counted.counts[:vocab_size].astype(np.float64)
+    k = options.k if options.smoothing == "add-k" else 0.0
+    probs = counted.table.log_probs
+    probs[:vocab_size] = (counts + k) / (counts.sum() + k * vocab_size)
+    probs[vocab_size] = 1
+
+
+def _interpolate(
+    counted: Counted, pruned: np.ndarray, discounts: np.ndarray, options: NgramOptions, threads: int
+) -> None:
+    table = counted.table
+    follower_weight = np.float32(options.smoothing == "witten-bell")
+
+    def work(order: int, first: int, last: int) -> None:
+        discounting.interpolate(
+            table.children, table.suffixes, counted.counts, pruned, discounts[order - 1], follower_weight,
+            table.log_probs, table.backoffs, first, last,
+        )  # fmt: skip
+
+    _each_order(table, [0, 0, *table.offsets.tolist()], work, threads)
+
+
+def _back_off(
+    counted: Counted, pruned: np.ndarray, discounts: np.ndarray, options: NgramOptions, threads: int
+) -> None:
+    table = counted.table
+    firsts = [0, 0, *table.offsets.tolist()]
+    k = 0.0
+    if options.smoothing == "add-k":
+        k = options.k
+        firsts = _uniform_below(table)
+    factor = options.alpha if options.smoothing == "stupid-backoff" else 0.0
+
+    def work(order: int, first: int, last: int) -> None:
+        discounting.back_off(
+            table.children, table.suffixes, table.words, counted.counts, pruned,
+            float(discounts[order - 1, 1]) - k, k * table.vocab_size, factor, table.vocab_size,
+            table.log_probs, table.backoffs, first, last,
+        )  # fmt: skip
+
+    _each_order(table, firsts, work, threads)
+
+
+def _uniform_below(table: NgramTable) -> list[int]:
+    """Make uniform what is said after contexts that are not whole, and give the first whole context of each order.
+
+    Whole are those of order - 1 words, and shorter ones that begin with `<s>`, which stand last in their order.
+    """
+    uniform = 1 / table.vocab_size
+    firsts = [0, 0]
+    context = table.start
+    for order in range(2, table.order):
+        # Contexts have order - 1 words here; what follows `<s>` is last among the n-grams as well.
+        firsts.append(context)
+        table.backoffs[table.offsets[order - 2] : context] = 1
+        following = int(table.children[context])
+        table.log_probs[table.offsets[order - 1] : following] = uniform
+        context = following
+    if table.order > 1:
+        table.log_probs[: table.start] = uniform
+    return [*firsts, int(table.offsets[table.order - 2])]
+
+
+def _each_order(
+    table: NgramTable, firsts: list[int], work: Callable[[int, int, int], None], threads: int
+) -> None:
+    """work(order, first, last) for contexts of order - 1 words from firsts[order] on, the shortest first."""
+    for order in range(2, table.order + 1):
+        first, last = firsts[order], int(table.offsets[order - 1])
+
+        def part(first: int, last: int, order: int = order) -> None:
+            work(order, first, last)
+            let_go(table.words, table.suffixes, table.children, table.log_probs, table.backoffs)
+
+        side_by_side(
+            (partial(part, *span) for span in parts(first, last, _segments(last - first, threads))), threads
+        )
+
+
+def _segments(length: int, threads: int) -> int:
+    return max(threads, -(-length // SEGMENT))

@@ -1,0 +1,28 @@
+"""Work on parts of arrays side by side: kernels leave the interpreter's lock alone."""
+
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def available() -> int:
+    """The processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def side_by_side(calls: Iterable[Callable[[], T]], threads: int) -> list[T]:
+    """The results of some calls, in their order, made by so many threads; one thread is the caller's own."""
+    if threads == 1:
+        return [call() for call in calls]
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(lambda call: call(), calls))
+
+
+def parts(first: int, last: int, count: int) -> list[tuple[int, int]]:
+    """`first .. last` cut into `count` ranges of about one size."""
+    cuts = [first + (last - first) * i // count for i in range(count + 1)]
+    return list(pairwise(cuts))

@@ -1,0 +1,91 @@
+"""The batch scorer gives what the walk gives, to rounding, whatever table, text and threads."""
+
+import logging
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from lmkit_ngram import queries, scorer
+from lmkit_ngram.intrinsics import add_one, prefetch
+from lmkit_ngram.model import NgramModel
+from lmkit_ngram.scorer import StreamScorer
+
+from lmkit.jit import kernel
+
+Fit = Callable[..., NgramModel]
+
+SIZE = 6
+lines = st.lists(st.lists(st.integers(1, SIZE - 1), max_size=8), min_size=1, max_size=9)
+small = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@pytest.fixture(autouse=True)
+def silent(caplog: pytest.LogCaptureFixture) -> None:
+    """Small texts give no discounts, which is said each time."""
+    caplog.set_level(logging.ERROR)
+
+
+def stream(found: list[list[int]]) -> np.ndarray:
+    return np.array([word for line in found for word in (*line, 0)], np.int32)
+
+
+def walked(model: NgramModel, ids: np.ndarray) -> np.ndarray:
+    """(tokens,) float32 log10 by the walk alone."""
+    scores = np.empty((1, len(ids)), np.float32)
+    grams = queries.as_grams(model.table, 0)
+    reset, states = np.zeros((1, len(ids)), np.bool_), np.array([grams.start])
+    assert queries.score_rows(grams, ids[None], reset, states, scores) == queries.SOUND
+    return scores[0]
+
+
+@given(lines, lines, st.integers(1, 5), st.sampled_from(["modified-kneser-ney", "stupid-backoff", "mle"]))
+@small
+def test_hash_table_scores_what_the_walk_scores(
+    fit: Fit, train: list[list[int]], heard: list[list[int]], order: int, smoothing: str
+) -> None:
+    """Both give the same bits, for a text of any length, and the change from one to the other is not seen."""
+    model = fit(train, SIZE, order=order, smoothing=smoothing, prune="0 1" if order > 1 else "0")
+    ids = stream(heard * 3)
+    batches = StreamScorer(queries.as_grams(model.table, 0))
+    for _ in range(20):
+        np.testing.assert_allclose(batches.score(ids), walked(model, ids), rtol=0, atol=2e-6)
+    assert batches.table_built
+
+
+def test_threads_score_what_one_scores(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The text is cut where lines end, however many threads there are and wherever the cuts would fall."""
+    rng = np.random.default_rng(0)
+    model = fit([rng.integers(1, SIZE, 7).tolist() for _ in range(30)], SIZE, order=3)
+    monkeypatch.setattr(scorer, "LEAST", 10)
+    for length in (0, 1, 400):
+        ids = rng.integers(0, SIZE, length).astype(np.int32)
+        batches = StreamScorer(queries.as_grams(model.table, 0))
+        for threads in (1, 2, 5, 5):
+            np.testing.assert_allclose(batches.score(ids, threads), walked(model, ids), rtol=0, atol=2e-6)
+
+
+def test_table_is_built_when_it_pays(fit: Fit) -> None:
+    """A few words are walked; the hash table is made once enough words have been scored to pay for it."""
+    model = fit([[2, 3, 4, 2, 5], [3, 3, 2]], SIZE, order=4)
+    batches = StreamScorer(queries.as_grams(model.table, 0))
+    batches.score(stream([[2]]))
+    assert not batches.table_built
+    for _ in range(model.table.total):
+        batches.score(stream([[2]]))
+    assert batches.table_built
+
+
+def test_intrinsics_count_and_fetch() -> None:
+    """add_one adds one to an element of int32; prefetch changes nothing and fails for no index."""
+
+    @kernel
+    def count(counts: np.ndarray, places: np.ndarray) -> None:
+        for i in range(len(places)):
+            prefetch(counts, i + 1000)
+            add_one(counts, places[i])
+
+    counts = np.zeros(4, np.int32)
+    count(counts, np.array([1, 3, 1, 1]))
+    assert counts.tolist() == [0, 3, 0, 1]
