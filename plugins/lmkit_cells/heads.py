@@ -1,0 +1,20 @@
+"""Heads: the units of a cell in groups of equal size."""
+
+import math
+
+from lmkit.errors import UsageError
+
+DEFAULT_HEADS = 4
+"""As in the xLSTM's paper."""
+
+
+def count_heads(hidden_size: int, num_heads: int | None) -> int:
+    """How many heads: those wanted, or the most of DEFAULT_HEADS that divide; UsageError where they do not."""
+    if num_heads is None:
+        return math.gcd(hidden_size, DEFAULT_HEADS)
+    if hidden_size % num_heads:
+        raise UsageError(
+            f"{hidden_size} units do not divide among {num_heads} heads: give --hidden-size "
+            f"{math.ceil(hidden_size / num_heads) * num_heads}, or another --num-heads"
+        )
+    return num_heads

@@ -1,0 +1,21 @@
+"""The minimal GRU (Feng et al., 2024: Were RNNs all we needed?, arXiv:2410.01201), section 3.1.
+
+The form whose candidate may be negative, not that of the paper's log-space scan (appendix B): the recurrence
+is run step by step here and takes no logarithm.
+"""
+
+import torch
+from torch import Tensor
+
+from lmkit.recurrence import LinearCell
+
+
+class MinGRUCell(LinearCell):
+    """z, n = W x + b; z goes through the sigmoid; h_t = (1 - z) h_{t-1} + z n."""
+
+    num_gates = 2
+
+    def coefficients(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        z, n = z.chunk(2, -1)
+        z = torch.sigmoid(z)
+        return 1 - z, z * n

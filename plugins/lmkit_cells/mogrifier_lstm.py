@@ -1,0 +1,53 @@
+"""The Mogrifier LSTM (Melis, Kočiský and Blunsom, 2020, arXiv:1909.01792), equations (1) and (2)."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lmkit.recurrence import Cell
+from lmkit.states import State
+from lmkit_cells.options import MogrifierOptions
+
+
+class MogrifierLSTMCell(Cell):
+    """In odd rounds x = 2 sigmoid(Q h) x, in even ones h = 2 sigmoid(R x) h; then the LSTM reads x and h.
+
+    options.rank: each Q and R is a product of two matrices of that rank. The state is (h, c).
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, options: MogrifierOptions | None = None) -> None:
+        super().__init__(input_size, hidden_size, options)
+        options = options or MogrifierOptions()
+        sizes = (hidden_size, input_size)
+        self.rounds = nn.ModuleList(
+            _matrix(sizes[round % 2], sizes[1 - round % 2], options.rank) for round in range(options.rounds)
+        )
+        # [W_x W_h] and b: input and state are multiplied at once, since neither is known before the step.
+        bound = hidden_size**-0.5
+        width = input_size + hidden_size
+        self.weight = nn.Parameter(torch.empty(4 * hidden_size, width).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(4 * hidden_size).uniform_(-bound, bound))
+
+    def initial_state(self, batch_size: int) -> State:
+        zeros = self.weight.new_zeros(batch_size, self.hidden_size)
+        return zeros, zeros
+
+    def forward(self, x: Tensor, state: Any) -> tuple[Tensor, State]:
+        h, c = state
+        for round, matrix in enumerate(self.rounds, start=1):
+            if round % 2:
+                x = 2 * torch.sigmoid(matrix(h)) * x
+            else:
+                h = 2 * torch.sigmoid(matrix(x)) * h
+        i, f, g, o = F.linear(torch.cat([x, h], -1), self.weight, self.bias).chunk(4, -1)
+        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+        h = torch.sigmoid(o) * torch.tanh(c)
+        return h, (h, c)
+
+
+def _matrix(inputs: int, outputs: int, rank: int | None) -> nn.Module:
+    if rank is None:
+        return nn.Linear(inputs, outputs, bias=False)
+    return nn.Sequential(nn.Linear(inputs, rank, bias=False), nn.Linear(rank, outputs, bias=False))

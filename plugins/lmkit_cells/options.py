@@ -1,0 +1,25 @@
+"""The options of the cells in this plugin: what their papers leave open."""
+
+from dataclasses import dataclass
+
+from lmkit import option
+
+
+@dataclass(frozen=True)
+class MogrifierOptions:
+    """The options of the Mogrifier LSTM."""
+
+    rounds: int = option(5, "how often input and state gate one another; 0 is the LSTM", min=0, max=64)
+    rank: int | None = option(None, "rank of the gates' matrices (default: full)", min=1, max=65536)
+
+
+@dataclass(frozen=True)
+class XLSTMOptions:
+    """The options of both cells of the xLSTM."""
+
+    num_heads: int | None = option(
+        None, "groups of units (default: 4, or 2 or 1 where 4 do not divide the units)", min=1, max=4096
+    )
+    forget_gate: str = option(
+        "sigmoid", "what the forget gate goes through", choices=("sigmoid", "exponential")
+    )

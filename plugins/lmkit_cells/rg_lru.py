@@ -1,0 +1,37 @@
+"""The real-gated linear recurrent unit of Griffin (De et al., 2024, arXiv:2402.19427), equations (1) to (4).
+
+What stands before it in Griffin's recurrent block is here too: a linear layer and a convolution over the last
+four inputs, as one matrix. The block's second branch is not.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lmkit.recurrence import LinearCell
+
+SHARPNESS = 8.0
+"""The paper's constant c."""
+
+
+class RGLRUCell(LinearCell):
+    """u = W [x_t; ...; x_{t-3}] + b; r, i = sigmoid(W' u + b'); a = sigmoid(L)^(c r); h_t = a h + sqrt(1 - a^2) i u."""
+
+    num_gates = 1
+    input_width = 4
+
+    def __init__(self, input_size: int, hidden_size: int, options: Any = None) -> None:
+        super().__init__(input_size, hidden_size, options)
+        self.gate = nn.Linear(hidden_size, 2 * hidden_size)
+        # sigmoid(L)^c is uniform between 0.9 and 0.999 at the start, as in the paper.
+        base = torch.empty(hidden_size).uniform_(0.9, 0.999) ** (1 / SHARPNESS)
+        self.decay = nn.Parameter(torch.logit(base))
+
+    def coefficients(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        r, i = torch.sigmoid(self.gate(z)).chunk(2, -1)
+        log_a = SHARPNESS * r * F.logsigmoid(self.decay)
+        # 1 - a^2 without the cancellation near a = 1, and above 0, where the root has no slope.
+        rest = (-torch.expm1(2 * log_a)).clamp(min=torch.finfo(z.dtype).tiny)
+        return log_a.exp(), rest.sqrt() * i * z
