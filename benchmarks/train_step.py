@@ -1,8 +1,9 @@
-"""A training step of lmkit's LSTM beside the same step in plain PyTorch, in turn, in one run.
+"""A training step of lmkit's LSTM beside the same step in plain PyTorch and its bare matrix products, in turn.
 
 Plain: nn.Embedding, nn.LSTM, nn.Linear, F.cross_entropy over all logits, torch.optim, as most code has it. Each
 side is a process of its own, because lmkit changes settings of the C allocator; they take turns step by step, so
-that a noisy machine slows both. Weights and windows are the same, so the losses must be too.
+that a noisy machine slows all. Weights and windows are the same, so the losses must be too. Limit: the matrix
+products of the step and nothing else, each by the faster of torch's two libraries.
 
     python benchmarks/train_step.py --threads 1 --data train.txt
 """
@@ -37,7 +38,7 @@ def main() -> None:
 
     context = multiprocessing.get_context("spawn")
     sides = {}
-    for name in ("lmkit", "plain"):
+    for name in ("lmkit", "plain", "limit"):
         ours, theirs = context.Pipe()
         process = context.Process(target=side, args=(name, settings, theirs), daemon=True)
         process.start()
@@ -52,6 +53,7 @@ def main() -> None:
             losses[name].append(loss)
             if step >= WARM_UP:
                 seconds[name].append(spent)
+    share = statistics.median(b / a for a, b in zip(seconds["lmkit"], seconds["limit"], strict=True))
     memory = {}
     for name, pipe in sides.items():
         pipe.send(None)
@@ -63,7 +65,8 @@ def main() -> None:
         "vocabulary": facts["lmkit"],
         "tokens_per_second": {n: round(tokens / statistics.median(s)) for n, s in seconds.items()},
         "speed_up": {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)},
-        "last_loss": {n: v[-1] for n, v in losses.items()},
+        "share_of_limit": share,
+        "last_loss": {n: losses[n][-1] for n in ("lmkit", "plain")},
         "largest_loss_difference": max(
             abs(a - b) for a, b in zip(losses["lmkit"], losses["plain"], strict=True)
         ),
@@ -74,11 +77,12 @@ def main() -> None:
         return
     print(f"{settings.layers}x{settings.hidden} LSTM, vocabulary {facts['lmkit']:,}, batch {settings.batch}, "
           f"bptt {settings.bptt}, {settings.optimizer}, {settings.threads} thread(s)")  # fmt: skip
-    for name in sides:
+    for name in result["last_loss"]:
         print(f"  {name:6s} {result['tokens_per_second'][name]:>8,} tokens/s  loss after {len(losses[name])} steps "
               f"{losses[name][-1]:.6f}  peak memory {memory[name]:,} MB")  # fmt: skip
     print(f"  speed-up {statistics.median(ratios):.2f} (steps: {min(ratios):.2f} to {max(ratios):.2f}); "
-          f"largest difference of a loss {result['largest_loss_difference']:.1e}")  # fmt: skip
+          f"largest difference of a loss {result['largest_loss_difference']:.1e}; "
+          f"{share:.2f} of the limit")  # fmt: skip
 
 
 def side(name: str, settings: argparse.Namespace, pipe: Connection) -> None:
@@ -88,11 +92,11 @@ def side(name: str, settings: argparse.Namespace, pipe: Connection) -> None:
     from lmkit.training.memory import keep_large_blocks
 
     torch.set_num_threads(settings.threads)
-    if name == "lmkit":
+    if name != "plain":
         keep_large_blocks()
     streams, model = lmkit_model(settings)
     pipe.send(model.vocabulary.size)
-    step = lmkit_step(settings, model) if name == "lmkit" else plain_step(settings, model)
+    step = {"lmkit": lmkit_step, "plain": plain_step, "limit": limit_step}[name](settings, model)
     while (index := pipe.recv()) is not None:
         window = streams.window(index)
         begun = time.perf_counter()
@@ -180,7 +184,7 @@ def plain_step(settings, source):
                 getattr(lstm, f"{weight}_l{index}").copy_(getattr(cell, weight))
     parameters = [*embedding.parameters(), *lstm.parameters(), *output.parameters()]
     if settings.optimizer == "sgd":
-        optimiser = torch.optim.SGD(parameters, lr=1.0)
+        optimiser = torch.optim.SGD(parameters, lr=DEFAULT_RATE["sgd"])
     else:
         optimiser = torch.optim.AdamW(
             parameters, lr=DEFAULT_RATE["adamw"], betas=(0.9, 0.99), weight_decay=0.0
@@ -199,6 +203,48 @@ def plain_step(settings, source):
         return float(loss.detach())
 
     return step
+
+
+def limit_step(settings, model):
+    """The matrix products of a step, forward and backward, on random numbers."""
+    import torch
+
+    rows, hidden, gates = settings.batch * settings.bptt, settings.hidden, 4 * settings.hidden
+    shapes = [(rows, hidden, model.vocabulary.size)] + settings.layers * [(rows, hidden, gates)]
+    steps = settings.layers * settings.bptt * [(settings.batch, hidden, gates)]
+
+    def product(m: int, k: int, n: int):
+        a, weight = torch.randn(m, k), torch.randn(n, k)
+        by_onednn = lambda: torch.ops.mkldnn._linear_pointwise(a, weight, None, "none", [], "")  # noqa: E731
+        by_default, transposed = (lambda: a @ weight.t()), weight.t().contiguous()
+        return fastest([by_onednn, by_default, lambda: a @ transposed])
+
+    # Forward, the gradient of the input, the gradient of the weight; that of W_hh is one product for all steps.
+    products = [product(*order) for m, k, n in shapes for order in ((m, k, n), (m, n, k), (k, m, n))]
+    products += [product(k, m, n) for m, k, n in shapes[1:]]
+    products += [product(*order) for m, k, n in steps[:1] for order in ((m, k, n), (m, n, k))] * len(steps)
+
+    def step(inputs, targets) -> float:
+        with torch.no_grad():
+            for run in products:
+                run()
+        return 0.0
+
+    return step
+
+
+def fastest(ways):
+    """The way that takes the least time, of three tries each."""
+    best = {}
+    for way in ways:
+        way()
+        tries = []
+        for _ in range(3):
+            begun = time.perf_counter()
+            way()
+            tries.append(time.perf_counter() - begun)
+        best[min(tries)] = way
+    return best[min(best)]
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
 """Options in one place: from the dataclasses of the specs to checked values, and back to tables of a recipe."""
 
 import dataclasses
+import functools
 import math
+import operator
 import reprlib
 import sys
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -45,6 +47,8 @@ class OptionField:
     max: float | None
     choices: tuple[str, ...]
     kind: str | None
+    many: bool = False
+    """Whether several values may stand in place of one: "a,b" on the command line, a list in a recipe."""
 
     @property
     def flag(self) -> str:
@@ -58,7 +62,8 @@ def fields_of(options: type) -> tuple[OptionField, ...]:
     found = []
     for item in dataclasses.fields(options):
         kind = item.metadata.get("kind")
-        value_type, optional = (str, False) if kind else _plain_type(item.name, hints[item.name])
+        hint, many = _without_tuple(hints[item.name])
+        value_type, optional = (str, False) if kind else _plain_type(item.name, hint)
         found.append(
             OptionField(
                 name=item.name,
@@ -70,6 +75,7 @@ def fields_of(options: type) -> tuple[OptionField, ...]:
                 max=item.metadata.get("max"),
                 choices=tuple(item.metadata.get("choices", ())),
                 kind=kind,
+                many=many,
             )
         )
     return tuple(found)
@@ -103,8 +109,30 @@ def to_table(value: Any) -> dict[str, Any]:
     for item in dataclasses.fields(value):
         entry = getattr(value, item.name)
         if entry is not None:
-            table[item.name] = to_table(entry) if isinstance(entry, Chosen) else entry
+            table[item.name] = _plain(entry)
     return table
+
+
+def _plain(value: Any) -> Any:
+    """What a recipe has for the value of an option."""
+    if isinstance(value, tuple):
+        return [_plain(one) for one in value]
+    return to_table(value) if isinstance(value, Chosen) else value
+
+
+def _without_tuple(hint: Any) -> tuple[Any, bool]:
+    """`int | None` and True for `int | tuple[int, ...] | None`."""
+    members = typing.get_args(hint) if isinstance(hint, types.UnionType) else ()
+    single = [member for member in members if typing.get_origin(member) is not tuple]
+    lists = [typing.get_args(member) for member in members if member not in single]
+    if len(lists) != 1 or len(lists[0]) != 2 or lists[0][1] is not Ellipsis or lists[0][0] not in single:
+        return hint, False
+    return functools.reduce(operator.or_, single), True
+
+
+def listed_names(value: Any) -> list[str] | None:
+    """The names in "a,b"; None for anything else."""
+    return [name.strip() for name in value.split(",")] if isinstance(value, str) and "," in value else None
 
 
 def _plain_type(name: str, hint: Any) -> tuple[type, bool]:
@@ -129,13 +157,29 @@ def _resolve(
     values = {}
     for name, item in known.items():
         value = table.get(name, item.default)
-        if item.kind:
+        several = (listed_names(value) if item.kind else None) or value
+        if item.many and isinstance(several, (list, tuple)):
+            values[name] = _several(item, several, where, parts, problems)
+        elif item.kind:
             values[name] = _choose(item.kind, value, f"{where}.{name}", parts, problems)
         elif problem := check_value(item, value):
             problems.append(f"{where}: {name} {problem}")
         else:
             values[name] = float(value) if item.type is float and value is not None else value
     return None if problems else options(**values)
+
+
+def _several(
+    item: OptionField, entries: Sequence[Any], where: str, parts: Registry, problems: list[str]
+) -> tuple[Any, ...]:
+    """The values of an option that stands there several times."""
+    if not entries:
+        problems.append(f"{where}.{item.name} must not be an empty list")
+    if item.kind:
+        return tuple(_choose(item.kind, entry, f"{where}.{item.name}", parts, problems) for entry in entries)
+    wrong = (check_value(item, entry) if entry is not None else "must not be empty" for entry in entries)
+    problems += [f"{where}: each {item.name} {problem}" for problem in wrong if problem]
+    return tuple(entries)
 
 
 def _choose(
@@ -180,5 +224,6 @@ def check_value(item: OptionField, value: Any) -> str | None:
 
 def nested(chosen: Chosen) -> list[Chosen]:
     """The part itself and every part that its options name, outermost first."""
-    inner = (getattr(chosen.options, item.name) for item in dataclasses.fields(chosen.options))
+    values = (getattr(chosen.options, item.name) for item in dataclasses.fields(chosen.options))
+    inner = (one for value in values for one in (value if isinstance(value, tuple) else (value,)))
     return [chosen, *(c for value in inner if isinstance(value, Chosen) for c in nested(value))]

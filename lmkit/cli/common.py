@@ -20,6 +20,11 @@ nonfinite_option = click.option(
 )
 
 
+int8_option = click.option(
+    "--int8", is_flag=True, help="Weights in int8: faster on a CPU, a little less exact (docs/models.md)."
+)
+
+
 def loads_model(command: CommandT) -> CommandT:
     """RUN, --device and --allow-nonfinite, which `lmkit.api.load` takes."""
     return run_argument(device_option(nonfinite_option(command)))

@@ -1,6 +1,7 @@
 """The command that grows options: those of the parts that its own line names."""
 
 import copy
+import dataclasses
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ import click
 from click.core import ParameterSource
 
 from lmkit.errors import PluginError
-from lmkit.options import OptionField, fields_of
+from lmkit.options import OptionField, fields_of, listed_names
 from lmkit.plugins import Part, registry
 from lmkit.recipe import as_table, long_form
 
@@ -128,11 +129,7 @@ class SpecOption(click.Option):
         super().__init__(
             [key((*section.path, field.name)), *flags],
             type=_click_type(field),
-            metavar=None
-            if field.choices or field.type is bool
-            else "NAME"
-            if field.kind
-            else METAVARS[field.type],
+            metavar=_metavar(field),
             help=field.help,
             default=None,
             expose_value=False,
@@ -153,7 +150,7 @@ class SpecOption(click.Option):
         extra = super().get_help_extra(ctx)
         value = self.section.table.get(self.field.name, self.field.default)
         if value not in (None, ""):
-            extra["default"] = written(value)
+            extra["default"] = ",".join(map(written, value)) if isinstance(value, list) else written(value)
         if self.field.min is not None and (self.field.max or 0) >= UNBOUNDED:
             extra["range"] = f"x>={written(self.field.min)}"
         return extra
@@ -212,6 +209,11 @@ def part_sections(
         if item.kind is None:
             continue
         below = (*path, item.name)
+        value = given.get(key(below)) or table.get(item.name, item.default)
+        if item.many and (isinstance(value, list) or listed_names(value)):
+            # Several parts have flags of one name: their options are given in a recipe.
+            own[item.name] = listed_names(value) or value
+            continue
         base = as_table(table.get(item.name, item.default), ".".join(below))
         chosen = pick(item.kind, base, given.get(key(below)), ".".join(below))
         # Its own section brings the rest of its table.
@@ -287,7 +289,29 @@ def _candidates(section: Section, field: OptionField) -> Iterator[tuple[str, ...
         yield (f"--{name}", f"--no-{name}") if field.type is bool else (f"--{name}",)
 
 
+class Several(click.ParamType):
+    """One value, or several with commas between them, which become a list."""
+
+    def __init__(self, one: click.ParamType) -> None:
+        self.one = one
+        self.name = one.name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if names := listed_names(value):
+            return [self.one.convert(name, param, ctx) for name in names]
+        return self.one.convert(value, param, ctx)
+
+
+def _metavar(field: OptionField) -> str | None:
+    if field.choices or field.type is bool:
+        return None
+    name = "NAME" if field.kind else METAVARS[field.type]
+    return f"{name}[,{name}...]" if field.many else name
+
+
 def _click_type(field: OptionField) -> click.ParamType:
+    if field.many:
+        return Several(_click_type(dataclasses.replace(field, many=False)))
     if field.choices:
         return click.Choice(field.choices)
     if field.type is int:

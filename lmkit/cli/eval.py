@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from lmkit.cli import console
-from lmkit.cli.common import loads_model
+from lmkit.cli.common import int8_option, loads_model
 from lmkit.cli.dynamic import Section, SpecCommand, collected
 from lmkit.corpus.options import DataOptions
 from lmkit.options import resolve
@@ -14,6 +14,7 @@ from lmkit.options import resolve
 
 @click.command(cls=SpecCommand, grow=lambda _: [Section("Options of the data", ("data",), DataOptions, {})])
 @loads_model
+@int8_option
 @click.argument("data", nargs=-1, required=True)
 @click.option(
     "--batch-size",
@@ -30,6 +31,7 @@ def command(
     run: Path,
     device: str,
     allow_nonfinite: bool,
+    int8: bool,
     data: tuple[str, ...],
     batch_size: int,
     as_json: bool,
@@ -41,7 +43,7 @@ def command(
     from lmkit.corpus.readers import Text
 
     text = Text(list(data), options)
-    model = api.load(run, device=device, allow_nonfinite=allow_nonfinite)
+    model = api.load(run, device=device, allow_nonfinite=allow_nonfinite, int8=int8)
     lines = console.progress(text, total=None, label="scoring")
     score = model.score_text(lines, batch_size=batch_size)
     if as_json:

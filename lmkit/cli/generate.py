@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lmkit.cli import console
-from lmkit.cli.common import loads_model
+from lmkit.cli.common import int8_option, loads_model
 from lmkit.cli.dynamic import Section, SpecCommand, collected, display_name, part_sections, pick
 from lmkit.corpus.options import STDIN
 from lmkit.errors import DataError, UsageError
@@ -69,6 +69,7 @@ def _say_unknown(words: list[str]) -> None:
 
 @click.command(cls=SpecCommand, grow=sections, note=note)
 @loads_model
+@int8_option
 @click.option("--prompt", metavar="TEXT", default="", help="What the text begins with.")
 @click.option(
     "--prompt-file",
@@ -100,6 +101,7 @@ def command(
     run: Path,
     device: str,
     allow_nonfinite: bool,
+    int8: bool,
     prompt: str,
     prompt_file: Path | None,
     max_tokens: int,
@@ -117,7 +119,7 @@ def command(
 
     from lmkit import api
 
-    model = api.load(run, device=device, allow_nonfinite=allow_nonfinite)
+    model = api.load(run, device=device, allow_nonfinite=allow_nonfinite, int8=int8)
     if unknown := unknown_words(model.tokenizer, prompt):
         _say_unknown(unknown)
     # A tokenizer of words drops the space that ends a prompt, and puts it before the next word.

@@ -106,6 +106,7 @@ def describe(part: Part) -> dict[str, Any]:
         "target": part.spec.target,
         "use": USES[part.kind].format(display_name(part)),
         "options": [_describe_option(item) for item in fields_of(part.spec.options)],
+        **({"tiers": list(part.load().tiers())} if part.kind == "cell" else {}),
     }
 
 
@@ -137,6 +138,8 @@ def _as_text(part: dict[str, Any]) -> str:
         if item["default"] is not None:
             facts.append(f"default {written(item['default'])}")
         lines.append(f"  {item['flag']}  {item['help']}  [{', '.join(facts)}]")
+    if "tiers" in part:
+        lines.append(f"runs by, the first that fits (--tier): {', '.join(part['tiers'])}")
     return "\n".join(line for line in lines if line)
 
 

@@ -20,8 +20,9 @@ from lmkit.cli.dynamic import (
 )
 from lmkit.corpus.options import DataOptions
 from lmkit.errors import CheckpointError, UsageError
+from lmkit.options import listed_names
 from lmkit.plugins import registry
-from lmkit.recipe import DEFAULT_MODEL, WORD, as_table, build, note_word_tokenizer, read_recipe
+from lmkit.recipe import DEFAULT_MODEL, WORD, as_table, build, note_word_tokenizer, read_recipe, suited
 from lmkit.training.options import TrainOptions
 
 RECIPE = "recipe.toml"
@@ -36,6 +37,7 @@ def sections(given: Mapping[str, str]) -> list[Section]:
         Section("Options of the data", ("data",), DataOptions, as_table(tables.get("data", {}), "data")),
     ]
     named = "model" in given or "model" in tables
+    model: dict[str, Any] | None = None
     if named or HELP not in given:
         _check_cell(given)
         table = as_table(tables.get("model", {}), "model")
@@ -45,6 +47,8 @@ def sections(given: Mapping[str, str]) -> list[Section]:
     if "tokenizer" in given or "tokenizer" in tables:
         table = as_table(tables.get("tokenizer", {}), "tokenizer")
         tokenizer = pick("tokenizer", table, given.get("tokenizer"), "tokenizer")
+        if model is not None:
+            tokenizer = suited(tokenizer, model["name"])
         found += part_sections("tokenizer", tokenizer, given, ("tokenizer",))
     elif any(part.long_name == WORD for part in registry().parts("tokenizer")):
         found += part_sections("tokenizer", {"name": WORD}, given, ("tokenizer",), shown=named, implied=True)
@@ -79,7 +83,9 @@ def _check_cell(given: Mapping[str, str]) -> None:
     if cell is None or "model" not in given:
         return
     part = registry().find(("model", "cell"), given["model"])
-    if part.kind == "cell" and registry().find("cell", cell).long_name != part.long_name:
+    if part.kind != "cell":
+        return
+    if listed_names(cell) or registry().find("cell", cell).long_name != part.long_name:
         raise UsageError(
             f"--model {given['model']} names the cell already, but --cell says {cell}; leave one out"
         )

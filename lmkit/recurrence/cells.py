@@ -1,6 +1,7 @@
 """The three classes of recurrent cells, from "anything goes" to "the engine owns the products"."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar, cast
 
 import torch
@@ -8,10 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lmkit import states
+from lmkit.errors import UsageError
+from lmkit.recurrence import engine, tiers
+from lmkit.recurrence.linear_scan import linear_scan, reset_steps
 from lmkit.states import State
-
-UNROLL = 512
-"""Input products are hoisted out of the loop for at most so many steps at once, which bounds their memory."""
 
 
 class Cell(nn.Module, ABC):
@@ -26,6 +27,23 @@ class Cell(nn.Module, ABC):
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.options = options
+        self.tier = "auto"
+        """How `sequence` runs: a name of `tiers`, or "auto"; `use_tier` sets it."""
+
+    @classmethod
+    def tiers(cls) -> tuple[str, ...]:
+        """The names of the ways through a sequence, fastest first."""
+        return ("plain",) if cls.sequence is Cell.sequence else ("own", "plain")
+
+    def use_tier(self, tier: str) -> None:
+        """Run by this tier from now on; UsageError where the cell has none of that name."""
+        if tier not in ("auto", *self.tiers()):
+            raise self._no_tier(tier)
+        self.tier = tier
+
+    def _no_tier(self, tier: str) -> UsageError:
+        names = ", ".join(("auto", *self.tiers()))
+        return UsageError(f"{type(self).__name__} has no tier '{tier}'; give --tier one of {names}")
 
     @property
     def output_size(self) -> int:
@@ -54,6 +72,10 @@ class Cell(nn.Module, ABC):
             y, state = self(xs[t], state)
             ys.append(y)
         return (torch.stack(ys) if ys else xs.new_zeros(0, xs.shape[1], self.output_size)), state
+
+    def run(self, xs: Tensor, state: State, resets: Tensor | None = None) -> tuple[Tensor, State]:
+        """`sequence` by the tier that was asked for: a cell's own `sequence` need not know of tiers."""
+        return (Cell.sequence if self.tier == "plain" else type(self).sequence)(self, xs, state, resets)
 
     def reset(self, state: State, resets: Tensor | None, t: int) -> State:
         """`initial_state` in the rows that `resets[t]` names; a choice, since a product would keep a NaN."""
@@ -85,38 +107,56 @@ class GatedCell(Cell):
 
     @abstractmethod
     def gates(self, x: Tensor, h: Tensor, state: tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
-        """The new state, a tensor for each of `state_names` (or the tensor itself where there is one)."""
+        """The new state, a tensor for each of `state_names` (or the tensor itself where there is one).
+
+        In training it is compiled, traced once for each shape: what it does must follow from its arguments, from
+        parameters and buffers, and from plain attributes (numbers, strings) of the cell.
+        """
+
+    def torch_kernel(self) -> Callable[..., Any] | None:
+        """torch's own function for this very cell (torch.lstm, torch.gru ...), with torch.nn's weights, if any."""
+        return None
+
+    @classmethod
+    def tiers(cls) -> tuple[str, ...]:
+        if cls.sequence is not GatedCell.sequence:
+            return super().tiers()
+        own = () if cls.torch_kernel is GatedCell.torch_kernel else ("torch",)
+        return (*own, "compiled", "loop", "plain")
+
+    def use_tier(self, tier: str) -> None:
+        if tier == "torch" and self.torch_kernel() is None:
+            raise self._no_tier(tier)
+        super().use_tier(tier)
 
     def initial_state(self, batch_size: int) -> tuple[Tensor, ...]:
         zeros = self.weight_ih.new_zeros(batch_size, self.hidden_size)
         return tuple(zeros for _ in self.state_names)
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        return self._step(F.linear(x, self.weight_ih, self.bias_ih), state, self._transposed())
+        before = cast(tuple[Tensor, ...], state)
+        h = F.linear(before[0], self.weight_hh, self.bias_hh) if self.recurrent else None
+        new = self.new_state(F.linear(x, self.weight_ih, self.bias_ih), h, before)
+        return new[0], new
+
+    def new_state(self, x: Tensor, h: Tensor | None, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """What `gates` gives, as a tuple."""
+        new = self.gates(x, cast(Tensor, h), state)
+        return (new,) if isinstance(new, Tensor) else tuple(new)
 
     def sequence(self, xs: Tensor, state: State, resets: Tensor | None = None) -> tuple[Tensor, State]:
-        ys = []
-        at = reset_steps(resets)
-        # A contiguous transpose once a call: the product of each step then reads memory in order.
-        transposed = self._transposed()
-        for first in range(0, len(xs), UNROLL):
-            products = F.linear(xs[first : first + UNROLL], self.weight_ih, self.bias_ih)
-            for t, x in enumerate(products.unbind(0), start=first):
-                if t in at:
-                    state = self.reset(state, resets, t)
-                y, state = self._step(x, state, transposed)
-                ys.append(y)
-        return (torch.stack(ys) if ys else xs.new_zeros(0, xs.shape[1], self.output_size)), state
-
-    def _transposed(self) -> Tensor | None:
-        return self.weight_hh.t().contiguous() if self.recurrent else None
-
-    def _step(self, x: Tensor, state: State, transposed: Tensor | None) -> tuple[Tensor, State]:
-        assert isinstance(state, tuple)
-        h = None if transposed is None else torch.addmm(self.bias_hh, state[0], transposed)  # pyright: ignore
-        new = self.gates(x, h, state)  # pyright: ignore[reportArgumentType]
-        new = (new,) if isinstance(new, Tensor) else tuple(new)
-        return new[0], new
+        if len(xs) == 0:
+            return xs.new_zeros(0, xs.shape[1], self.output_size), state
+        tier = tiers.pick(self, xs, resets)
+        tiers.announce(self, tier)
+        before = cast(tuple[Tensor, ...], state)
+        if tier == "torch":
+            return engine.torch_window(self, xs, before, resets)
+        if tier == "compiled" and (kernels := tiers.kernels_for(self, xs, before)):
+            return engine.compiled_window(self, xs, before, resets, kernels)
+        if tier in ("compiled", "loop"):
+            return engine.loop_window(self, xs, before, resets)
+        return super().sequence(xs, state, resets)
 
 
 class LinearCell(Cell):
@@ -153,34 +193,27 @@ class LinearCell(Cell):
         ys, state = self.sequence(x[None], state)
         return ys[0], state
 
+    @classmethod
+    def tiers(cls) -> tuple[str, ...]:
+        return ("loop", "plain") if cls.sequence is LinearCell.sequence else super().tiers()
+
     def sequence(self, xs: Tensor, state: State, resets: Tensor | None = None) -> tuple[Tensor, State]:
-        blank, *blank_past = states.leaves(self.initial_state(xs.shape[1]))
-        h, *past = states.leaves(state)
-        at = reset_steps(resets)
-
-        def begun_anew(t: int, fresh: Tensor, carried: Tensor) -> Tensor:
-            return carried if t not in at else torch.where(cast(Tensor, resets)[t][:, None], fresh, carried)
-
-        # Each input beside the ones before it, nearest first.
-        rows = []
-        for t, x in enumerate(xs.unbind(0)):
-            past = [begun_anew(t, fresh, p) for fresh, p in zip(blank_past, past, strict=True)]
-            rows.append(torch.cat([x, *past], -1) if past else x)
-            past = [x, *past][: len(past)]
-        if not rows:
+        if len(xs) == 0:
             return xs.new_zeros(0, xs.shape[1], self.output_size), state
-        z = F.linear(torch.stack(rows) if past else xs, self.weight, self.bias)
+        tiers.announce(self, "loop")
+        h, *past = states.leaves(state)
+        blank, *blank_past = states.leaves(self.initial_state(xs.shape[1])) if resets is not None else (None,)
+        # Each input beside the ones before it, nearest first; what a row read before its reset is blank.
+        inputs = [xs]
+        for index, before in enumerate(past):
+            earlier = torch.cat([before[None], inputs[-1][:-1]])
+            if resets is not None:
+                earlier = torch.where(resets[..., None], blank_past[index], earlier)
+            inputs.append(earlier)
+        z = F.linear(torch.cat(inputs, -1) if past else xs, self.weight, self.bias)
         a, b = self.coefficients(z)
-        hs = []
-        for t, (a_t, b_t) in enumerate(zip(a.unbind(0), b.unbind(0), strict=True)):
-            h = torch.addcmul(b_t, a_t, begun_anew(t, blank, h))
-            hs.append(h)
-        return self.output(torch.stack(hs), z), (h, *past)
-
-
-def reset_steps(resets: Tensor | None) -> frozenset[int]:
-    """The steps at which any row is reset: the others need no choice."""
-    return frozenset() if resets is None else frozenset(resets.any(1).nonzero().flatten().tolist())
+        hs = linear_scan(a, b, h, blank, resets)
+        return self.output(hs, z), (hs[-1].clone(), *(earlier[-1] for earlier in inputs[:-1]))
 
 
 def uniform_parameters(cell: Cell) -> None:

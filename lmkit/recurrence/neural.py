@@ -21,13 +21,16 @@ class NeuralLanguageModel(nn.Module, LanguageModel):
     """The base of every model that gradients train.
 
     A subclass makes `self.output` (an OutputLayer) and writes `blank_state` and `features`. Besides the ids of
-    the vocabulary, `features` must read `start_id`, which stands for `<s>`.
+    the vocabulary, `features` must read `start_id`, which stands for `<s>`. `options` may be those given with
+    what they leave open filled in; a run stores them.
 
     The state of the model is (last features, state of the network): with residuals or dropout the features are
     not a hidden state, and `next_log_probs` needs them.
     """
 
     output: OutputLayer
+    int8 = False
+    """Whether weights are in int8, which the signature of a score says."""
 
     def __init__(self, options: Any, vocabulary: Vocabulary) -> None:
         super().__init__()
@@ -50,6 +53,14 @@ class NeuralLanguageModel(nn.Module, LanguageModel):
     def device(self) -> torch.device:
         return self.output.bias.device
 
+    def to_int8(self) -> Self:
+        """Take weights of the output layer and of gated cells in int8, for reading alone; see `int8.to_int8`."""
+        from lmkit.recurrence.int8 import to_int8
+
+        to_int8(self)
+        self.int8 = True
+        return self
+
     def parameter_count(self) -> int:
         return sum(p.numel() for p in self.parameters())
 
@@ -67,9 +78,9 @@ class NeuralLanguageModel(nn.Module, LanguageModel):
     def initial_state(self, batch_size: int, *, start: bool = True) -> State:
         blank = self.blank_state(batch_size)
         if not start:
-            return self.output.weight.new_zeros(batch_size, self.output.weight.shape[1]), blank
+            return self.output.bias.new_zeros(batch_size, self.output.width), blank
         ids = torch.full((batch_size,), self.start_id, device=self.device)
-        return self.advance(ids, (self.output.weight.new_zeros(0), blank))
+        return self.advance(ids, (self.output.bias.new_zeros(0), blank))
 
     def next_log_probs(self, state: State) -> Tensor:
         return self.output(state[0])

@@ -1,6 +1,7 @@
 """`Recurrent`: layers of any cell over any sequence, a drop-in for torch.nn's recurrent layers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -8,40 +9,74 @@ from torch import Tensor, nn
 
 from lmkit import states
 from lmkit.errors import PluginError
-from lmkit.options import Chosen, choose
+from lmkit.options import Chosen, choose, listed_names
 from lmkit.plugins import Part
 from lmkit.recurrence.cells import Cell
+from lmkit.recurrence.dropout import check_weight_drop, drop, sequence_with_dropped_weight
+from lmkit.recurrence.projection import ProjectedCell
+from lmkit.recurrence.sizes import per_layer
+from lmkit.recurrence.stepping import step
 from lmkit.states import State
+
+CellLike = str | Chosen | Callable[[int, int], Cell]
+
+
+@dataclass(frozen=True)
+class StackOptions:
+    """What a stack does around its cells; `RecurrentOptions` says what each means.
+
+    dropout: on the outputs of every layer but the last. locked: its masks hold for a whole window.
+    """
+
+    dropout: float = 0.0
+    locked: bool = False
+    weight_drop: float = 0.0
+    residual: bool = False
+    norm: str = "none"
+    projection_size: int | None = None
+    projection_clip: float | None = None
+    cell_clip: float | None = None
+    tier: str = "auto"
 
 
 class Recurrent(nn.Module):
     """`num_layers` cells, each reading the outputs of the one below.
 
+    hidden_size, cell: one for all layers, or one for each, from the bottom; "lstm,gru" names two cells.
     cell: a registered name ("gru", "my-plugin:cell"), a `Chosen` with options, or a class called as
-    `cell(input_size, hidden_size)`. dropout: on the outputs of every layer but the last, while training.
+    `cell(input_size, hidden_size)`. num_layers: None is as many as are listed, else one.
+    options: keywords of `StackOptions`: dropout, locked, weight_drop, residual, norm, projection_size ...
+    Raises UsageError where the lists differ in length or a cell cannot honour an option.
     """
 
     def __init__(
         self,
         input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        cell: str | Chosen | Callable[[int, int], Cell] = "gru",
-        *,
-        dropout: float = 0.0,
+        hidden_size: int | Sequence[int],
+        num_layers: int | None = None,
+        cell: CellLike | Sequence[CellLike] = "gru",
+        **options: float | bool | str | int | None,
     ) -> None:
         super().__init__()
-        make = cell_maker(cell)
-        layers: list[Cell] = []
-        for _ in range(num_layers):
-            layers.append(make(layers[-1].output_size if layers else input_size, hidden_size))
-        self.layers = nn.ModuleList(layers)
-        self.dropout = nn.Dropout(dropout)
-
-    @property
-    def output_size(self) -> int:
+        self.options = StackOptions(**options)  # pyright: ignore[reportArgumentType]
+        cells = (listed_names(cell) or [cell]) if isinstance(cell, str) else cell
+        sizes, cells = per_layer(num_layers, hidden_size, cells if isinstance(cells, Sequence) else [cells])
+        makers: dict[int, Callable[[int, int], Cell]] = {id(one): cell_maker(one) for one in cells}
+        layers, norms, shortcuts = [], [], []
+        width = input_size
+        for size, one in zip(sizes, cells, strict=True):
+            layer = self._constrained(makers[id(one)](width, size))
+            layers.append(layer)
+            norms.append(make_norm(self.options.norm, width))
+            shortcuts.append(self._shortcut(width, layer.output_size))
+            width = layer.output_size
+        self.output_size = width
         """The width of the outputs."""
-        return cast(Cell, self.layers[-1]).output_size
+        self.layers = nn.ModuleList(layers)
+        self.norms = nn.ModuleList(norms)
+        self.shortcuts = nn.ModuleList(shortcuts)
+        # The sum that residual layers write to has no norm of its own.
+        self.last_norm = make_norm(self.options.norm if self.options.residual else "none", width)
 
     def initial_state(self, batch_size: int) -> State:
         """The state of every layer in which nothing has been read."""
@@ -56,17 +91,51 @@ class Recurrent(nn.Module):
         """
         if state is None:
             state = self.initial_state(len(x))
-        assert isinstance(state, tuple)
         ys = x.transpose(0, 1)
         resets = None if reset is None or not bool(reset.any()) else reset.t()
         new_state = []
-        for index, (layer, before) in enumerate(zip(self.layers, state, strict=True)):
-            ys, after = cast(Cell, layer).sequence(ys if index == 0 else self.dropout(ys), before, resets)
+        parts = zip(self.layers, self.norms, self.shortcuts, cast(tuple[State, ...], state), strict=True)
+        for index, (layer, norm, shortcut, before) in enumerate(parts):
+            inputs = norm(ys)
+            if index > 0 and self.training:
+                inputs = drop(inputs, self.options.dropout, locked_dim=0 if self.options.locked else None)
+            outputs, after = self._run(cast(Cell, layer), inputs, before, resets)
+            ys = outputs + shortcut(ys) if self.options.residual else outputs
             new_state.append(after)
-        return ys.transpose(0, 1), tuple(new_state)
+        return self.last_norm(ys).transpose(0, 1), tuple(new_state)
+
+    def _run(self, cell: Cell, xs: Tensor, state: State, resets: Tensor | None) -> tuple[Tensor, State]:
+        if self.training and self.options.weight_drop:
+            return sequence_with_dropped_weight(cell, self.options.weight_drop, xs, state, resets)
+        if len(xs) == 1 and resets is None and not torch.is_grad_enabled():
+            y, state = step(cell, xs[0], state)
+            return y[None], state
+        return cell.run(xs, state, resets)
+
+    def _constrained(self, cell: Cell) -> Cell:
+        """The cell with the projection and the clips that the options ask for."""
+        wanted = (self.options.projection_size, self.options.projection_clip, self.options.cell_clip)
+        layer = cell if wanted == (None, None, None) else ProjectedCell(cell, *wanted)
+        if self.options.weight_drop:
+            check_weight_drop(layer)
+        layer.use_tier(self.options.tier)
+        return layer
+
+    def _shortcut(self, input_size: int, output_size: int) -> nn.Module:
+        """What a residual connection puts the layer's input through: a linear map where the widths differ."""
+        if not self.options.residual or input_size == output_size:
+            return nn.Identity()
+        return nn.Linear(input_size, output_size, bias=False)
 
 
-def cell_maker(cell: str | Chosen | Callable[[int, int], Cell]) -> Callable[[int, int], Cell]:
+def make_norm(name: str, width: int) -> nn.Module:
+    """The normalisation of a name: "layer" (Ba et al., 2016), "rms" (Zhang and Sennrich, 2019) or "none"."""
+    if name == "none":
+        return nn.Identity()
+    return {"layer": nn.LayerNorm, "rms": nn.RMSNorm}[name](width)
+
+
+def cell_maker(cell: CellLike) -> Callable[[int, int], Cell]:
     """What makes a cell from its input and hidden size; a plugin's cell is tried, and PluginError if it fails."""
     if isinstance(cell, str):
         cell = choose("cell", cell, "cell")

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lmkit.contracts import Decoder, Hypothesis, LanguageModel, State
-from lmkit_decoders.steps import generate_by_steps
+from lmkit_decoders.steps import generate_by_steps, only_allowed
 
 
 class GreedyDecoder(Decoder):
@@ -36,6 +36,6 @@ class GreedyDecoder(Decoder):
         )
 
 
-def most_probable(log_probs: Tensor, rows: Tensor) -> Tensor:
-    """The best id (n,) of each row of (n, vocabulary)."""
-    return log_probs.argmax(-1)
+def most_probable(log_probs: Tensor, forbidden: Tensor, rows: Tensor) -> Tensor:
+    """The best allowed id (n,) of each row of (n, vocabulary)."""
+    return only_allowed(log_probs, forbidden).argmax(-1)

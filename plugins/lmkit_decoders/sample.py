@@ -9,7 +9,10 @@ from lmkit.contracts import Decoder, Hypothesis, LanguageModel, State
 from lmkit.states import leaves
 from lmkit_decoders import SampleOptions
 from lmkit_decoders.greedy import most_probable
-from lmkit_decoders.steps import generate_by_steps
+from lmkit_decoders.steps import generate_by_steps, only_allowed
+
+BLOCK = 256
+"""Weights summed at once when a token is drawn: about the square root of a large vocabulary."""
 
 
 class SampleDecoder(Decoder):
@@ -35,9 +38,9 @@ class SampleDecoder(Decoder):
         batch_size = len(leaves(state)[0])
         device = generator.device if generator else torch.device("cpu")
 
-        def draw(log_probs: Tensor, rows: Tensor) -> Tensor:
+        def draw(log_probs: Tensor, forbidden: Tensor, rows: Tensor) -> Tensor:
             uniforms = torch.rand(batch_size, dtype=torch.float64, generator=generator, device=device)
-            return inverse_cdf(distribution(log_probs, self.options), uniforms.cpu()[rows])
+            return inverse_cdf(weights(log_probs, forbidden, self.options), uniforms.cpu()[rows])
 
         return generate_by_steps(
             model,
@@ -48,6 +51,19 @@ class SampleDecoder(Decoder):
             forbid_ids=forbid_ids,
             on_token=on_token,
         )
+
+
+def weights(log_probs: Tensor, forbidden: Tensor, options: SampleOptions) -> Tensor:
+    """Numbers (rows, vocabulary) in proportion to which tokens are drawn.
+
+    Without options the probabilities themselves, in the model's precision: each further pass over so many
+    numbers would cost as much as a part of the model.
+    """
+    if options == SampleOptions():
+        probs = log_probs.exp().index_fill_(1, forbidden, 0.0)
+        if bool(probs.sum(-1).log().isfinite().all()):  # neither 0 nor NaN nor infinite
+            return probs
+    return distribution(only_allowed(log_probs, forbidden), options)
 
 
 def distribution(log_probs: Tensor, options: SampleOptions) -> Tensor:
@@ -75,11 +91,30 @@ def distribution(log_probs: Tensor, options: SampleOptions) -> Tensor:
     return kept / kept.sum(-1, keepdim=True)
 
 
-def inverse_cdf(probs: Tensor, uniforms: Tensor) -> Tensor:
-    """The first id of each row whose cumulative probability passes the row's uniform number in [0, 1)."""
-    cumulative = probs.cumsum(-1)
-    # The last sum, not 1, is the scale: rounding may leave it a little to either side.
-    targets = uniforms[:, None] * cumulative[:, -1:]
-    ids = torch.searchsorted(cumulative, targets, right=True)[:, 0]
-    last = probs.shape[1] - 1 - (probs > 0).int().flip(-1).argmax(-1)
-    return torch.minimum(ids, last)
+def inverse_cdf(weights: Tensor, uniforms: Tensor) -> Tensor:
+    """The first id of each row whose cumulative share of the weights passes the row's uniform number in [0, 1).
+
+    Summed first by blocks, then within the one block that it falls into: the vocabulary is read once.
+    """
+    rows, size = weights.shape
+    whole = size - size % BLOCK
+    sums = weights[:, :whole].view(rows, -1, BLOCK).sum(-1) if whole else weights.new_zeros(rows, 0)
+    if whole < size:
+        sums = torch.cat([sums, weights[:, whole:].sum(-1, keepdim=True)], 1)
+    # The sum of the weights, not 1, is the scale: rounding may leave it a little to either side.
+    block, left = _passed(sums, uniforms[:, None] * sums.double().sum(-1, keepdim=True))
+    ids = block * BLOCK + torch.arange(BLOCK)
+    inside = weights.gather(1, ids.clamp_max(size - 1)).masked_fill(ids >= size, 0.0)
+    found, _ = _passed(inside, left)
+    return (block * BLOCK + found)[:, 0]
+
+
+def _passed(weights: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """The first place of each row where the cumulative weight passes the target (rows, 1), and what is left there."""
+    cumulative = weights.cumsum(-1, dtype=torch.float64)
+    places = torch.searchsorted(cumulative, targets, right=True)
+    if int(places.max()) == weights.shape[1]:
+        # Rounding may leave the target at or past the whole sum; no place before it is without weight.
+        last = weights.shape[1] - 1 - (weights > 0).int().flip(-1).argmax(-1, keepdim=True)
+        places = torch.minimum(places, last)
+    return places, targets - cumulative.gather(1, places) + weights.gather(1, places)

@@ -19,6 +19,13 @@ def forbidden_mask(vocabulary: Vocabulary, forbid_ids: frozenset[int]) -> Tensor
     return mask
 
 
+def only_allowed(log_probs: Tensor, forbidden: Tensor) -> Tensor:
+    """(rows, vocabulary) with -inf at the ids that are forbidden; the errors are those of `check_choice`."""
+    allowed = log_probs.index_fill(1, forbidden, -torch.inf)
+    check_choice(allowed)
+    return allowed
+
+
 def check_choice(log_probs: Tensor) -> None:
     """See that each row of (rows, vocabulary) has a token to choose.
 
@@ -40,7 +47,7 @@ def check_choice(log_probs: Tensor) -> None:
 def generate_by_steps(
     model: LanguageModel,
     state: State,
-    choose: Callable[[Tensor, Tensor], Tensor],
+    choose: Callable[[Tensor, Tensor, Tensor], Tensor],
     *,
     max_tokens: int,
     stop_ids: frozenset[int],
@@ -50,19 +57,17 @@ def generate_by_steps(
     """One hypothesis a row, a token at a time; rows that have ended leave the batch.
 
     Choosing is done on the CPU, in the float64 that some accelerators lack, and draws alike for all of them.
-    choose: called with log-probabilities (n, vocabulary), -inf where forbidden, and the row numbers (n,) that
-    they belong to; returns the ids (n,).
+    choose: called with log-probabilities (n, vocabulary), the ids that are forbidden (k,) and the row numbers
+    (n,); returns the ids (n,). It changes none of them.
     """
     batch_size = len(states.leaves(state)[0])
-    forbidden = forbidden_mask(model.vocabulary, forbid_ids)
+    forbidden = forbidden_mask(model.vocabulary, forbid_ids).nonzero()[:, 0]
     tokens: list[list[int]] = [[] for _ in range(batch_size)]
     totals = [0.0] * batch_size  # Python's floats are float64
     rows = torch.arange(batch_size)
     for step in range(max_tokens):
         log_probs = model.next_log_probs(state).cpu()
-        allowed = log_probs.masked_fill(forbidden, -torch.inf)
-        check_choice(allowed)
-        ids = choose(allowed, rows)
+        ids = choose(log_probs, forbidden, rows)
         scores = log_probs.gather(1, ids[:, None])[:, 0]
         going = []
         for i, (row, token, score) in enumerate(

@@ -1,11 +1,12 @@
 """The gated recurrent unit (Cho et al., 2014, arXiv:1406.1078v1), as in torch.nn."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from lmkit.recurrence import GatedCell
-from lmkit.states import State
-from lmkit_recurrent.fused import run_fused
 
 
 class GRUCell(GatedCell):
@@ -24,7 +25,5 @@ class GRUCell(GatedCell):
         n = torch.tanh(x_n + torch.sigmoid(x_r + h_r) * h_n)
         return (1 - z) * n + z * state[0]
 
-    def sequence(self, xs: Tensor, state: State, resets: Tensor | None = None) -> tuple[Tensor, State]:
-        if resets is not None or len(xs) == 0:
-            return super().sequence(xs, state, resets)
-        return run_fused(torch.gru, self, xs, state)
+    def torch_kernel(self) -> Callable[..., Any]:
+        return torch.gru

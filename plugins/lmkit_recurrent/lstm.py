@@ -1,11 +1,12 @@
 """Long short-term memory (Hochreiter and Schmidhuber, 1997; forget gate: Gers et al., 2000), as in torch.nn."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from lmkit.recurrence import GatedCell
-from lmkit.states import State
-from lmkit_recurrent.fused import run_fused
 
 
 class LSTMCell(GatedCell):
@@ -19,7 +20,5 @@ class LSTMCell(GatedCell):
         c = torch.sigmoid(f) * state[1] + torch.sigmoid(i) * torch.tanh(g)
         return torch.sigmoid(o) * torch.tanh(c), c
 
-    def sequence(self, xs: Tensor, state: State, resets: Tensor | None = None) -> tuple[Tensor, State]:
-        if resets is not None or len(xs) == 0:
-            return super().sequence(xs, state, resets)
-        return run_fused(torch.lstm, self, xs, state)
+    def torch_kernel(self) -> Callable[..., Any]:
+        return torch.lstm

@@ -1,11 +1,12 @@
 """The simple recurrent network (Elman, 1990: Finding structure in time)."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from lmkit.recurrence import GatedCell
-from lmkit.states import State
-from lmkit_recurrent.fused import run_fused
 
 
 class ElmanCell(GatedCell):
@@ -17,8 +18,5 @@ class ElmanCell(GatedCell):
     def gates(self, x: Tensor, h: Tensor, state: tuple[Tensor, ...]) -> Tensor:
         return getattr(torch, self.options.activation)(x + h)
 
-    def sequence(self, xs: Tensor, state: State, resets: Tensor | None = None) -> tuple[Tensor, State]:
-        kernel = {"tanh": torch.rnn_tanh, "relu": torch.rnn_relu}.get(self.options.activation)
-        if kernel is None or resets is not None or len(xs) == 0:
-            return super().sequence(xs, state, resets)
-        return run_fused(kernel, self, xs, state)
+    def torch_kernel(self) -> Callable[..., Any] | None:
+        return {"tanh": torch.rnn_tanh, "relu": torch.rnn_relu}.get(self.options.activation)

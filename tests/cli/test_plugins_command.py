@@ -1,6 +1,7 @@
 """`lmkit plugins`: what is listed, and how broken plugins are told."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,7 +11,8 @@ from lmkit.plugins import Part
 @pytest.fixture
 def loads(monkeypatch):
     """Every target can be imported."""
-    monkeypatch.setattr(Part, "load", lambda part: object)
+    target = SimpleNamespace(tiers=lambda: ("loop", "plain"))
+    monkeypatch.setattr(Part, "load", lambda part: target)
 
 
 def test_list_names_parts_and_failures(lmkit, everything):
@@ -59,8 +61,14 @@ def test_show_describes_options(lmkit, loads):
     result = lmkit("plugins", "show", "recurrent")
     assert "lmkit train --model recurrent FILE" in result.stdout
     assert "--hidden-size  units of a layer  [int, from 1 to 4096, default 256]" in result.stdout
-    options = json.loads(lmkit("plugins", "show", "lmkit:rnn", "--json").stdout)[0]["options"]
-    assert options[0]["choices"] == ["tanh", "relu"]
+    (shown,) = json.loads(lmkit("plugins", "show", "lmkit:rnn", "--json").stdout)
+    assert shown["options"][0]["choices"] == ["tanh", "relu"]
+
+
+def test_show_names_the_tiers_of_a_cell(lmkit, loads):
+    """`plugins show` says by which ways a cell can run."""
+    assert "(--tier): loop, plain" in lmkit("plugins", "show", "lmkit:rnn").stdout
+    assert "tiers" not in json.loads(lmkit("plugins", "show", "recurrent", "--json").stdout)[0]
 
 
 def test_show_shows_every_part_of_a_name(lmkit, everything, loads):

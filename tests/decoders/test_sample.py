@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lmkit_decoders import SampleOptions
 from lmkit_decoders.greedy import GreedyDecoder
-from lmkit_decoders.sample import SampleDecoder, distribution, inverse_cdf
+from lmkit_decoders.sample import BLOCK, SampleDecoder, distribution, inverse_cdf, weights
 
 from lmkit.errors import UsageError
 from lmkit.options import resolve
@@ -156,3 +156,30 @@ def test_options_are_bounded(table: dict) -> None:
     """Options that mean nothing are refused before anything runs."""
     with pytest.raises(UsageError):
         resolve(SampleOptions, table, "decoder")
+
+
+@settings(deadline=None, max_examples=50)
+@given(size=st.integers(1, 3 * BLOCK + 5), seed=st.integers(0, 999))
+def test_blocks_draw_what_one_sum_draws(size: int, seed: int) -> None:
+    """Summing by blocks first gives the id that a cumulative sum over the whole vocabulary gives."""
+    generator = torch.Generator().manual_seed(seed)
+    # Small whole numbers, many of them zero: every sum is exact.
+    numbers = torch.randint(-3, 4, (4, size), generator=generator).clamp_min(0).double()
+    numbers[:, -1] += 1
+    uniforms = torch.rand(4, dtype=torch.float64, generator=generator)
+    uniforms[0] = 0
+    uniforms[1] = 1 - 2**-53
+    cumulative = numbers.cumsum(1)
+    wanted = torch.searchsorted(cumulative, uniforms[:, None] * cumulative[:, -1:], right=True)[:, 0]
+    last = (numbers > 0).double().mul(torch.arange(size)).argmax(1)
+    assert torch.equal(inverse_cdf(numbers, uniforms), wanted.minimum(last))
+
+
+def test_forbidden_tokens_have_no_weight() -> None:
+    """They are out before the temperature; where they took all but nothing of the mass, the others share it."""
+    log_probs = torch.tensor([[0.0, -300.0, -300.0, -torch.inf]])
+    forbidden = torch.tensor([0])
+    found = weights(log_probs, forbidden, SampleOptions())
+    assert found[0].tolist() == pytest.approx([0, 0.5, 0.5, 0])
+    shared = weights(torch.tensor([[0.5, 0.3, 0.2]]).log(), torch.tensor([1]), SampleOptions())
+    assert shared[0].tolist() == pytest.approx([0.5, 0, 0.2])

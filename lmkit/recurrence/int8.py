@@ -1,0 +1,148 @@
+"""Matrix products with weights in int8, for generation and scoring on a CPU."""
+
+import logging
+import warnings
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from lmkit.errors import UsageError
+from lmkit.recurrence.cells import Cell, GatedCell, reset_steps
+from lmkit.recurrence.output import OutputLayer
+from lmkit.recurrence.projection import owns_products
+from lmkit.recurrence.stack import Recurrent
+from lmkit.states import State
+
+FEW_ROWS = 8
+"""Up to so many rows FBGEMM is the faster, past them oneDNN; both give the same sums."""
+
+LEVELS, ZERO = 127, 128
+"""Activations in [-1, 1] are the whole numbers from ZERO - LEVELS to ZERO + LEVELS, in eight bits."""
+
+SMALLEST = torch.finfo(torch.float32).tiny
+
+log = logging.getLogger(__name__)
+
+
+class Int8Product:
+    """x W' + b with W in int8, a scale for each row of it, and x rounded to 255 levels of its own row's range.
+
+    Each row of x is scaled by its own largest value, so that no row depends on its neighbours in a batch.
+    weight: (outputs, inputs) float32 on a CPU.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        weight, self.bias = weight.detach(), bias.detach()
+        self.out_features, self.in_features = weight.shape
+        self.scales = weight.abs().amax(1).clamp_min(SMALLEST) / LEVELS
+        self._zeros = torch.zeros(len(weight), dtype=torch.int32)
+        self._few = _fbgemm_packed(weight, self.scales)
+        whole = (weight / self.scales[:, None]).round_().clamp_(-LEVELS, LEVELS).to(torch.int8)
+        self._many = torch.ops.onednn.qlinear_prepack(whole, None)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(..., in_features) to (..., out_features)."""
+        rows = x.reshape(-1, self.in_features)
+        largest = torch.linalg.vector_norm(rows, torch.inf, 1, keepdim=True).clamp_min_(SMALLEST)
+        products = (self._by_fbgemm if len(rows) <= FEW_ROWS else self._by_onednn)(rows / largest)
+        return torch.addcmul(self.bias, products, largest).view(*x.shape[:-1], self.out_features)
+
+    def _by_fbgemm(self, rows: Tensor) -> Tensor:
+        kernel = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32
+        return kernel(rows, 1 / LEVELS, ZERO, self._few)
+
+    def _by_onednn(self, rows: Tensor) -> Tensor:
+        whole = (rows * LEVELS).round_().add_(ZERO).to(torch.uint8)
+        return torch.ops.onednn.qlinear_pointwise(
+            whole, 1 / LEVELS, ZERO, self._many, self.scales, self._zeros, None,
+            1.0, 0, torch.float32, "none", [], "",
+        )  # fmt: skip
+
+
+class Int8OutputLayer(OutputLayer):
+    """An output layer whose weight is in int8; it gives no gradient."""
+
+    def __init__(self, layer: OutputLayer) -> None:
+        nn.Module.__init__(self)
+        self.bias = layer.bias
+        self.product = Int8Product(layer.weight, layer.bias)
+
+    @property
+    def width(self) -> int:
+        return self.product.in_features
+
+    def logits(self, features: Tensor) -> Tensor:
+        return self.product(features)
+
+
+class Int8Cell(Cell):
+    """A gated cell whose two products are in int8."""
+
+    def __init__(self, cell: GatedCell) -> None:
+        super().__init__(cell.input_size, cell.hidden_size, cell.options)
+        self.cell = cell
+        self.product_ih = Int8Product(cell.weight_ih, cell.bias_ih)
+        self.product_hh = Int8Product(cell.weight_hh, cell.bias_hh) if cell.recurrent else None
+
+    def initial_state(self, batch_size: int) -> State:
+        return self.cell.initial_state(batch_size)
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        return self._step(self.product_ih(x), state)
+
+    def sequence(self, xs: Tensor, state: State, resets: Tensor | None = None) -> tuple[Tensor, State]:
+        ys = []
+        at = reset_steps(resets)
+        for t, x in enumerate(self.product_ih(xs).unbind(0)):
+            if t in at:
+                state = self.reset(state, resets, t)
+            y, state = self._step(x, state)
+            ys.append(y)
+        return (torch.stack(ys) if ys else xs.new_zeros(0, xs.shape[1], self.output_size)), state
+
+    def _step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        before = cast(tuple[Tensor, ...], state)
+        new = self.cell.new_state(x, self.product_hh(before[0]) if self.product_hh else None, before)
+        return new[0], new
+
+
+def to_int8(model: nn.Module) -> None:
+    """Give the output layer and the gated cells of `model` weights in int8, in place; it can then only be read.
+
+    Cells that own their products, projected ones and adaptive output layers stay as they are, with a warning.
+    Raises UsageError where the processor has no instructions for it, or the model lies elsewhere.
+    """
+    if any(parameter.device.type != "cpu" for parameter in model.parameters()):
+        raise UsageError("--int8 is for the CPU: give --device cpu, or leave it out")
+    if "fbgemm" not in torch.backends.quantized.supported_engines or not torch.cpu._is_vnni_supported():
+        raise UsageError(
+            "--int8 needs a processor with int8 products (AVX-512 VNNI); leave it out on this one"
+        )
+    left = set()
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if type(child) is OutputLayer:
+                setattr(parent, name, Int8OutputLayer(child))
+        if isinstance(parent, Recurrent):
+            for index, cell in enumerate(parent.layers):
+                if owns_products(cast(Cell, cell)):
+                    parent.layers[index] = Int8Cell(cast(GatedCell, cell))
+                else:
+                    left.add(type(cell).__name__)
+    if left:
+        log.warning("%s: no int8 weights for it; it stays in float32", ", ".join(sorted(left)))
+
+
+def _fbgemm_packed(weight: Tensor, scales: Tensor) -> object:
+    zeros = torch.zeros(len(weight), dtype=torch.long)
+    with warnings.catch_warnings():
+        # Quantised tensors are to leave torch one day; the kernel below has no other door.
+        warnings.simplefilter("ignore", UserWarning)
+        quantised = torch.quantize_per_channel(weight, scales.double(), zeros, 0, torch.qint8)
+    engine = torch.backends.quantized.engine
+    torch.backends.quantized.engine = "fbgemm"
+    try:
+        return torch.ops.quantized.linear_prepack(quantised, None)
+    finally:
+        torch.backends.quantized.engine = engine

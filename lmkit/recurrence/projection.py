@@ -1,0 +1,96 @@
+"""Projection inside the recurrence and clips of the state, around any gated cell."""
+
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lmkit import states
+from lmkit.errors import UsageError
+from lmkit.recurrence.cells import Cell, GatedCell, reset_steps
+from lmkit.states import State
+
+
+class ProjectedCell(Cell):
+    """r_t = clip(W_p h_t) is the output and what the next step's recurrent product reads, in place of h_t.
+
+    Sak et al. (2014), arXiv:1402.1128, equations 7 to 10, for any cell whose products the engine owns. The state
+    is (r, h, ...), the cell's own after r. projection_size: None leaves W_p out, and r is h. projection_clip:
+    r lies within it. cell_clip: every state after the first (c of an LSTM) is put within it after each step.
+    Raises UsageError for a cell whose recurrent product is not the engine's.
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        projection_size: int | None = None,
+        projection_clip: float | None = None,
+        cell_clip: float | None = None,
+    ) -> None:
+        super().__init__(cell.input_size, cell.hidden_size, cell.options)
+        gated = as_gated(cell, "a projection or a clip in the recurrence", "--projection-size and the clips")
+        if cell_clip is not None and len(gated.state_names) == 1:
+            raise UsageError(
+                f"--cell-clip bounds the memory beside the output, of which {type(cell).__name__} has none; "
+                "leave it out"
+            )
+        if projection_clip is not None and projection_size is None:
+            raise UsageError("--projection-clip bounds a projection: give --projection-size too")
+        self.cell = gated
+        self.projection_clip = projection_clip
+        self.cell_clip = cell_clip
+        self.weight_p: nn.Parameter | None = None
+        if projection_size is not None:
+            bound = cell.hidden_size**-0.5
+            self.weight_p = nn.Parameter(torch.empty(projection_size, cell.hidden_size))
+            gated.weight_hh = nn.Parameter(torch.empty(len(gated.weight_hh), projection_size))
+            for weight in (self.weight_p, gated.weight_hh):
+                nn.init.uniform_(weight, -bound, bound)
+
+    @property
+    def output_size(self) -> int:
+        return self.hidden_size if self.weight_p is None else len(self.weight_p)
+
+    def initial_state(self, batch_size: int) -> State:
+        inner = cast(tuple[State, ...], self.cell.initial_state(batch_size))
+        return (states.leaves(inner)[0].new_zeros(batch_size, self.output_size), *inner)
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        return self._step(F.linear(x, self.cell.weight_ih, self.cell.bias_ih), state)
+
+    def sequence(self, xs: Tensor, state: State, resets: Tensor | None = None) -> tuple[Tensor, State]:
+        ys = []
+        at = reset_steps(resets)
+        for t, x in enumerate(F.linear(xs, self.cell.weight_ih, self.cell.bias_ih).unbind(0)):
+            if t in at:
+                state = self.reset(state, resets, t)
+            y, state = self._step(x, state)
+            ys.append(y)
+        return (torch.stack(ys) if ys else xs.new_zeros(0, xs.shape[1], self.output_size)), state
+
+    def _step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        before, *inner = cast(tuple[Tensor, ...], state)
+        h = F.linear(before, self.cell.weight_hh, self.cell.bias_hh)
+        output, *memory = self.cell.new_state(x, h, tuple(inner))
+        if self.cell_clip is not None:
+            memory = [m.clamp(-self.cell_clip, self.cell_clip) for m in memory]
+        y = output if self.weight_p is None else F.linear(output, self.weight_p)
+        if self.projection_clip is not None:
+            y = y.clamp(-self.projection_clip, self.projection_clip)
+        return y, (y, output, *memory)
+
+
+def as_gated(cell: Cell, what: str, option: str) -> GatedCell:
+    """The same cell; UsageError unless the engine computes its W_hh h."""
+    if not owns_products(cell) or not cast(GatedCell, cell).recurrent:
+        raise UsageError(
+            f"{what} needs a cell whose recurrent product the engine computes (a GatedCell such as lstm); "
+            f"{type(cell).__name__} is none: leave out {option}, or take another --cell"
+        )
+    return cast(GatedCell, cell)
+
+
+def owns_products(cell: Cell) -> bool:
+    """Whether a step of the cell is `gates` of the engine's two products and nothing else."""
+    return isinstance(cell, GatedCell) and type(cell).forward is GatedCell.forward
