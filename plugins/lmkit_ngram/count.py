@@ -11,7 +11,7 @@ from lmkit.errors import DataError
 from lmkit_ngram import count_kernels, suffix_sort
 from lmkit_ngram.memory import let_go
 from lmkit_ngram.table import LAYOUT, NgramTable, TextIndex
-from lmkit_ngram.threads import parts, side_by_side
+from lmkit_ngram.threads import batched, parts, side_by_side
 
 Allocate = Callable[[str, int, type[np.generic]], np.ndarray]
 """Makes an array by its name, length and type: in memory, or mapped to a file."""
@@ -86,16 +86,18 @@ def count_ngrams(
         into[: vocab_size + 1] = 0
 
         def part(first: int, last: int) -> int:
-            ends = count_kernels.fill(
+            return count_kernels.fill(
                 text, positions, spans, next_slots, before, marks, starts, first, last, order, adjusted,
                 table.offsets, table.words, table.suffixes, table.children, into,
             )  # fmt: skip
-            let_go(table.words, table.suffixes, table.children, into)
-            return ends
 
-        ends = side_by_side((partial(part, *words) for words in segments), threads)
+        ends = 0
+        for group in batched(segments, 2 * threads):
+            ends += sum(side_by_side((partial(part, *words) for words in group), threads))
+            # Between groups, since it takes pages from all threads.
+            let_go(table.words, table.suffixes, table.children, into)
         if adjusted and order > 1:
-            into[eos_id] = sum(ends)
+            into[eos_id] = ends
         else:
             into[:vocab_size] = word_counts[:vocab_size]
             into[eos_id] = num_lines

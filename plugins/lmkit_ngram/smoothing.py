@@ -13,7 +13,7 @@ from lmkit_ngram.memory import let_go
 from lmkit_ngram.options import NgramOptions
 from lmkit_ngram.prune import drop_rare, thresholds
 from lmkit_ngram.table import NgramTable
-from lmkit_ngram.threads import parts, side_by_side
+from lmkit_ngram.threads import batched, parts, side_by_side
 
 log = logging.getLogger(__name__)
 
@@ -212,14 +212,10 @@ def _each_order(
     """work(order, first, last) for contexts of order - 1 words from firsts[order] on, the shortest first."""
     for order in range(2, table.order + 1):
         first, last = firsts[order], int(table.offsets[order - 1])
-
-        def part(first: int, last: int, order: int = order) -> None:
-            work(order, first, last)
+        for spans in batched(parts(first, last, _segments(last - first, threads)), threads):
+            side_by_side((partial(work, order, *span) for span in spans), threads)
+            # Not within a part, since it takes pages from all threads.
             let_go(table.words, table.suffixes, table.children, table.log_probs, table.backoffs)
-
-        side_by_side(
-            (partial(part, *span) for span in parts(first, last, _segments(last - first, threads))), threads
-        )
 
 
 def _segments(length: int, threads: int) -> int:

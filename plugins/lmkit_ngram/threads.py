@@ -1,7 +1,7 @@
 """Work on parts of arrays side by side: kernels leave the interpreter's lock alone."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import TypeVar
@@ -26,3 +26,8 @@ def parts(first: int, last: int, count: int) -> list[tuple[int, int]]:
     """`first .. last` cut into `count` ranges of about one size."""
     cuts = [first + (last - first) * i // count for i in range(count + 1)]
     return list(pairwise(cuts))
+
+
+def batched(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """The items in groups of so many, the last one smaller."""
+    return (items[first : first + size] for first in range(0, len(items), size))
