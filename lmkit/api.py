@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,16 @@ import numpy as np
 import torch
 
 from lmkit import runs
-from lmkit.contracts import LanguageModel, Tokenizer
+from lmkit.contracts import Encoder, LanguageModel, Tokenizer
 from lmkit.corpus.options import DataOptions
 from lmkit.corpus.readers import Line, Text
 from lmkit.devices import pick_device
+from lmkit.embedding.batches import embed_all
+from lmkit.embedding.causal import CausalEncoder
+from lmkit.embedding.layers import selection
 from lmkit.errors import CheckpointError, ModelError, UsageError, suggest
 from lmkit.evaluation import score as scoring
+from lmkit.evaluation.directions import FORWARD, causal_models
 from lmkit.evaluation.line_scores import line_scores
 from lmkit.evaluation.records import LineRecords, Record
 from lmkit.evaluation.signature import signature
@@ -66,22 +71,78 @@ class Model:
         """The model as a causal one; ModelError when it is none."""
         if not isinstance(self.run.model, LanguageModel):
             raise ModelError(
-                f"{self.run.directory} holds an encoder: it sees both sides and has no causal score"
+                f"{self.run.directory} holds an encoder: it sees both sides and has no causal score; give a causal "
+                "model, or lmkit eval, which scores each of its directions"
             )
         return self.run.model
+
+    @cached_property
+    def directions(self) -> dict[str, LanguageModel]:
+        """The causal models that it is scored as: itself as "forward", or an encoder's "forward" and "backward"."""
+        found = causal_models(self.run.model)
+        if not found:
+            raise ModelError(
+                f"{self.run.directory} holds an encoder without causal models in it: it has no score"
+            )
+        return found
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """What gives the vectors: the model itself, or a causal neural one with its states as vectors.
+
+        Raises ModelError for a model without vectors, such as an n-gram.
+        """
+        model = self.run.model
+        if isinstance(model, Encoder):
+            return model
+        if not isinstance(model, NeuralLanguageModel):
+            raise ModelError(
+                f"{self.run.directory} holds a model without vectors ({self.run.model_choice.name}); "
+                "give a run of an encoder or of a neural model"
+            )
+        return CausalEncoder(model, self.tokenizer)
+
+    def embed(
+        self,
+        sentences: Iterable[str] | Iterable[Sequence[str]],
+        layer: str | int = "all",
+        pool: str = "none",
+        *,
+        batch_size: int = 32,
+    ) -> list[torch.Tensor]:
+        """The vectors of each sentence, float32 on the CPU: (layers, tokens, features), or (tokens, features).
+
+        sentences: strings, split by the run's tokenizer, one vector a token; or lists of words, one vector a word.
+        layer: "all", "top", "mix" (the mean, unless the encoder has a trained mix) or a number from 0; all but
+        "all" leave the first dimension out. pool: "none", or "mean", "max", "first" or "last" over the tokens,
+        which leave theirs out; zeros for a sentence without tokens.
+        Raises UsageError for a layer or pooling that there is not, ModelError for a model without vectors.
+        """
+        select = selection(self.encoder, layer, pool)
+        return list(embed_all(self.encoder, sentences, select=select, batch_size=batch_size))
+
+    def tokenize(self, sentence: str) -> list[tuple[int, int]]:
+        """The characters [start, end) of each token of a string: those of the vectors that `embed` gives it."""
+        return [(start, end) for start, end in self.tokenizer.encode(sentence).spans.tolist()]
 
     def score(self, text: str | Sequence[str], *, batch_size: int = 32) -> scoring.Score:
         """The figures of `lmkit eval` for a text, or a sequence of lines, in memory."""
         return self.score_text(Text.from_lines(text), batch_size=batch_size)
 
-    def score_text(self, text: Iterable[Line], *, batch_size: int = 32) -> scoring.Score:
-        """The same for text from files: `score_text(Text(["test.txt"], DataOptions()))`."""
+    def score_text(
+        self, text: Iterable[Line], *, batch_size: int = 32, direction: str | None = None
+    ) -> scoring.Score:
+        """The same for text from files: `score_text(Text(["test.txt"], DataOptions()))`.
+
+        direction: of an encoder, a key of `directions`.
+        """
         return scoring.evaluate(
-            self.causal,
+            self.causal if direction is None else self.directions[direction],
             self.tokenizer,
             text,
-            signature=signature(self.run),
+            signature=signature(self.run, direction or FORWARD),
             carried=self.run.carried,
+            direction=direction or FORWARD,
             batch_size=batch_size,
         )
 

@@ -226,11 +226,53 @@ class LanguageModel(ABC):
 
 
 class Encoder(ABC):
-    """A model that sees both sides: vectors for tokens, never a causal score."""
+    """A model that sees both sides: vectors for tokens, never a causal score.
+
+    One that is trained as two causal models has them as `forward_lm` and `backward_lm`: LanguageModels over the
+    same vocabulary, of which the second reads the ids of a line from its end, then `</s>`.
+    """
+
+    vocabulary: Vocabulary
+    tokenizer: Tokenizer
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device("cpu")
+
+    @property
+    @abstractmethod
+    def num_layers(self) -> int:
+        """How many vectors a token has, the one without context included."""
+
+    @property
+    @abstractmethod
+    def width(self) -> int:
+        """The features of each vector."""
+
+    def use_tokenizer(self, tokenizer: Tokenizer) -> None:
+        """Take the tokenizer of the run, which splits strings and knows how ids are spelled; called once."""
+        self.tokenizer = tokenizer
 
     @abstractmethod
     def embed(self, sentences: Sequence[str] | Sequence[Sequence[str]]) -> list[Tensor]:
-        """Per sentence (layers, tokens, features): one vector a token of a string, one a word of a list of words."""
+        """Per sentence (layers, tokens, features): one vector a token of a string, one a word of a list of words.
+
+        A sentence's vectors do not depend on the others beyond rounding; one without tokens has none:
+        (layers, 0, features). Gradients are not switched off; callers do.
+        """
+
+    @abstractmethod
+    def save(self, directory: Path) -> None:
+        """Write the model into an existing directory; no pickle."""
+
+    @classmethod
+    @abstractmethod
+    def load(cls, directory: Path, options: Any, vocabulary: Vocabulary) -> Self:
+        """What `save` wrote. Nothing is allocated before the sizes in the file are checked: ModelError."""
+
+    def parameter_count(self) -> int:
+        """How many numbers the model has learned."""
+        return 0
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,7 @@ def put_in_place(run: Path, out: Path) -> None:
 
 def make_run(
     out: Path,
-    model: LanguageModel,
+    model: LanguageModel | Encoder,
     tokenizer: Tokenizer,
     *,
     model_choice: Chosen,
@@ -142,7 +142,7 @@ def make_run(
 
 def keep_model(
     directory: Path,
-    model: LanguageModel,
+    model: LanguageModel | Encoder,
     *,
     model_choice: Chosen,
     tokenizer_choice: Chosen,
@@ -159,8 +159,9 @@ def keep_model(
     for path in saving.iterdir():
         path.replace(directory / path.name)
     saving.rmdir()
+    kind = "causal" if isinstance(model, LanguageModel) else "encoder"
     write_manifest(
-        directory, kind="causal", model=model_choice, tokenizer=tokenizer_choice, vocabulary=vocabulary,
+        directory, kind=kind, model=model_choice, tokenizer=tokenizer_choice, vocabulary=vocabulary,
         data=data, training=training, files=files,
     )  # fmt: skip
 
@@ -235,7 +236,9 @@ def load_run(directory: Path, *, allow_nonfinite: bool = False) -> LoadedRun:
             f"{directory}: NaN or infinite weights: {shortened(names)}; train it again with a lower "
             "learning rate, or load it all the same with --allow-nonfinite (in Python, allow_nonfinite=True)"
         )
-    if isinstance(model, LanguageModel) and not (part := chosen_model.part()).plugin.builtin:
+    if isinstance(model, Encoder):
+        model.use_tokenizer(tokenizer)
+    elif not (part := chosen_model.part()).plugin.builtin:
         _try_model(model, part)
     return LoadedRun(directory, model, tokenizer, chosen_model, chosen_tokenizer, manifest)
 

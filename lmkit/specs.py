@@ -61,6 +61,7 @@ class FileFormat:
     reader: "module:function", called as `read(file, out, overwrite=..., max_expansion=..., options=...)`; it
     makes the run `out` (`lmkit.runs.make_run`), whole or not at all. None: no import.
     options: a frozen dataclass of what a reader can be told beside these.
+    takes_file: False where a model is in several files, each an option: `read(out, overwrite=..., options=...)`.
     """
 
     name: str
@@ -68,6 +69,7 @@ class FileFormat:
     writer: str | None = None
     reader: str | None = None
     options: type = NoOptions
+    takes_file: bool = True
 
 
 @dataclass(frozen=True)

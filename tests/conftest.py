@@ -12,7 +12,13 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 THIRDPARTY = ROOT / "tests" / "thirdparty"
-DEMOS = ("lmkit-demo-cell", "lmkit-demo-tokenizer", "lmkit-demo-decoder", "lmkit-demo-bigram")
+DEMOS = (
+    "lmkit-demo-cell",
+    "lmkit-demo-tokenizer",
+    "lmkit-demo-decoder",
+    "lmkit-demo-bigram",
+    "lmkit-demo-encoder",
+)
 """The third-party distributions that are as they should be."""
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -22,10 +22,10 @@ LAYERS = (
         "pickles",
         "jit",
     ),
-    ("options", "plugins", "contracts", "safetensors_check"),
+    ("options", "plugins", "contracts", "safetensors_check", "hdf5"),
     ("corpus", "recurrence"),
     ("recipe", "runs", "archive", "packed"),
-    ("evaluation", "generation"),
+    ("evaluation", "generation", "embedding"),
     ("training",),
     ("api", "pipelines"),
     ("testing", "cli"),
@@ -46,6 +46,7 @@ OPEN_TO_PLUGINS = {
     "pickles",
     "jit",
     "files",
+    "hdf5",
     "runs",
 }
 """The modules of lmkit that a plugin may use; "" is lmkit itself."""

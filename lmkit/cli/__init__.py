@@ -22,6 +22,7 @@ COMMANDS = {
     "eval": ("lmkit.cli.eval", "Score text: perplexity, bits per byte and more."),
     "surprisal": ("lmkit.cli.surprisal", "Surprisal of each word, token, character, line or span."),
     "generate": ("lmkit.cli.generate", "Continue a prompt."),
+    "embed": ("lmkit.cli.embed", "Vectors for tokens, words or sentences, in a file."),
     "export": ("lmkit.cli.export", "Write a model in another format."),
     "import": ("lmkit.cli.import_", "Make a run of a model in another format."),
     "plugins": ("lmkit.cli.plugins", "List and describe the installed parts."),

@@ -36,7 +36,10 @@ def command(
     batch_size: int,
     as_json: bool,
 ) -> None:
-    """Score the text of DATA (-: standard input) with the model in the directory RUN."""
+    """Score the text of DATA (-: standard input) with the model in the directory RUN.
+
+    A bidirectional encoder is scored as the two causal models that it is made of.
+    """
     options = resolve(DataOptions, collected(ctx)["data"], "data")
 
     from lmkit import api
@@ -44,9 +47,20 @@ def command(
 
     text = Text(list(data), options)
     model = api.load(run, device=device, allow_nonfinite=allow_nonfinite, int8=int8)
-    lines = console.progress(text, total=None, label="scoring")
-    score = model.score_text(lines, batch_size=batch_size)
-    if as_json:
-        click.echo(json.dumps(score.to_json()))
+    scores = {}
+    for direction in model.directions:
+        label = "scoring" if len(model.directions) == 1 else f"scoring {direction}"
+        lines = console.progress(text, total=None, label=label)
+        scores[direction] = model.score_text(lines, batch_size=batch_size, direction=direction)
+    if len(scores) == 1:
+        (score,) = scores.values()
+        if as_json:
+            click.echo(json.dumps(score.to_json()))
+        else:
+            console.write_rows(score.table())
+    elif as_json:
+        click.echo(json.dumps({direction: score.to_json() for direction, score in scores.items()}))
     else:
-        console.write_rows(score.table())
+        console.write_rows(
+            [(f"{name}: {label}", value) for name, score in scores.items() for label, value in score.table()]
+        )

@@ -15,6 +15,11 @@ ARCHIVE = FileFormat(
     "lmkit.archive:write_archive",
     "lmkit.archive:read_archive",
 )
+TRANSFORMERS = FileFormat(
+    "transformers",
+    "a folder for transformers' AutoModel, AutoTokenizer and pipeline, of a model that has vectors",
+    "lmkit.pipelines.transformers:write_folder",
+)
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,7 @@ class KnownFormat:
 
 def known_formats() -> list[KnownFormat]:
     """All of them, lmkit's own and the built-in models' first."""
-    found = [KnownFormat(ARCHIVE, None)]
+    found = [KnownFormat(ARCHIVE, None), KnownFormat(TRANSFORMERS, None)]
     for part in registry().parts("model"):
         found += [KnownFormat(item, part) for item in getattr(part.spec, "formats", ())]
     return found

@@ -40,40 +40,57 @@ def reader_command(known: KnownFormat) -> click.Command:
             else [Section(f"Options of {item.name}", (item.name,), item.options, {})]
         )
 
+    destination: list[click.Parameter] = [
+        click.Option(
+            ["--out"],
+            metavar="DIR",
+            type=click.Path(path_type=Path),
+            required=True,
+            help="Where the run goes.",
+        ),
+        click.Option(["--overwrite"], is_flag=True, help="Replace a run that --out already holds."),
+    ]
     return SpecCommand(
         item.name,
         grow=sections,
         callback=click.pass_context(partial(_read, known=known)),
-        params=[
-            click.Argument(["file"], type=click.Path(path_type=Path)),
-            click.Option(
-                ["--out"],
-                metavar="DIR",
-                type=click.Path(path_type=Path),
-                required=True,
-                help="Where the run goes.",
-            ),
-            click.Option(["--overwrite"], is_flag=True, help="Replace a run that --out already holds."),
-            click.Option(
-                ["--max-expansion"],
-                metavar="X",
-                type=click.FloatRange(min=0),
-                default=DataOptions.max_expansion,
-                show_default=True,
-                help="Refuse a compressed file that grows by more than this factor, past 64 MiB (0: no limit).",
-            ),
-        ],
-        help=f"Make a run of FILE: {item.summary}.",
+        params=[_file(), *destination, _max_expansion()] if item.takes_file else destination,
+        help=f"Make a run of {'FILE: ' if item.takes_file else ''}{item.summary}.",
         short_help=f"{item.summary[:1].upper()}{item.summary[1:]}.",
     )
 
 
+def _file() -> click.Argument:
+    return click.Argument(["file"], type=click.Path(path_type=Path))
+
+
+def _max_expansion() -> click.Option:
+    return click.Option(
+        ["--max-expansion"],
+        metavar="X",
+        type=click.FloatRange(min=0),
+        default=DataOptions.max_expansion,
+        show_default=True,
+        help="Refuse a compressed file that grows by more than this factor, past 64 MiB (0: no limit).",
+    )
+
+
 def _read(
-    ctx: click.Context, *, known: KnownFormat, file: Path, out: Path, overwrite: bool, max_expansion: float
+    ctx: click.Context,
+    *,
+    known: KnownFormat,
+    out: Path,
+    overwrite: bool,
+    file: Path | None = None,
+    max_expansion: float | None = None,
 ) -> None:
-    limit = resolve(DataOptions, {"max_expansion": max_expansion}, "import").max_expansion
     name = known.format.name
     options = resolve(known.format.options, collected(ctx).get(name, {}), name)
     assert known.format.reader is not None
-    known.call(known.format.reader, file, out, overwrite=overwrite, max_expansion=limit, options=options)
+    read = partial(known.call, known.format.reader)
+    if file is None:
+        read(out, overwrite=overwrite, options=options)
+    else:
+        limit = resolve(DataOptions, {"max_expansion": max_expansion}, "import").max_expansion
+        read(file, out, overwrite=overwrite, max_expansion=limit, options=options)
     console.say(f"the model is in {out}")

@@ -163,5 +163,7 @@ def command(
         click.echo(json.dumps({"run": str(run.directory), **run.summary}))
     else:
         console.write_rows([(name.replace("_", " "), value) for name, value in run.summary.items()])
-    console.say(f'the model is in {run.directory}; next: lmkit generate {run.directory} --prompt "..."')
+    kind = run.summary.get("kind", "causal")
+    then = 'generate {} --prompt "..."' if kind == "causal" else "embed {} FILE --out vectors.safetensors"
+    console.say(f"the model is in {run.directory}; next: lmkit {then.format(run.directory)}")
     console.say(f"or: lmkit eval {run.directory} FILE")

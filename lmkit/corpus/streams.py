@@ -1,7 +1,7 @@
 """Parallel streams of a corpus: what a recurrent model is trained on, window by window."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -24,6 +24,14 @@ class Window:
     inputs: Tensor
     targets: Tensor
     reset: Tensor | None
+    backward: "Window | None" = None
+    """The same lines, each from its end: resets fall where they fall here."""
+
+    def to(self, device: torch.device) -> "Window":
+        """The same window on a device."""
+        reset = None if self.reset is None else self.reset.to(device)
+        backward = None if self.backward is None else self.backward.to(device)
+        return Window(self.inputs.to(device), self.targets.to(device), reset, backward)
 
 
 class Streams:
@@ -31,11 +39,20 @@ class Streams:
 
     The state of a model is carried from window to window; `reset_policy` ("line", "document", "never") says
     after which boundaries it starts anew. Fewer than `batch_size` tokens at the corpus's end are left out.
+    both_ways: windows have the lines read backward too; the policy must be "line".
     """
 
     def __init__(
-        self, store: TokenStore, batch_size: int, bptt: int, reset_policy: str, start_id: int
+        self,
+        store: TokenStore,
+        batch_size: int,
+        bptt: int,
+        reset_policy: str,
+        start_id: int,
+        *,
+        both_ways: bool = False,
     ) -> None:
+        assert reset_policy == "line" or not both_ways
         total = store.num_tokens
         if total < 2:
             raise DataError(f"the training text has {total} tokens: at least 2 are needed")
@@ -53,6 +70,7 @@ class Streams:
         self._length = total // fitting
         self._starts = np.arange(fitting) * self._length
         self._resets = reset_positions(store, reset_policy)
+        self._line_ends = store.line_ends if both_ways else None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -62,15 +80,34 @@ class Streams:
         """The window of step `step` (0 .. steps_per_epoch - 1); the last of an epoch may be shorter."""
         first, last = step * self.bptt, min((step + 1) * self.bptt, self._length)
         rows = self._starts[:, None] + np.arange(first, last)
-        targets = torch.from_numpy(self._tokens[rows].astype(np.int64))
-        inputs = torch.from_numpy(self._tokens[np.maximum(rows - 1, 0)].astype(np.int64))
         reset = torch.from_numpy(self._is_reset(rows))
+        before = np.maximum(rows - 1, 0)
+        if self._line_ends is None:
+            return self._window(before, rows, reset)
+        backward = self._window(mirrored(before, self._line_ends), mirrored(rows, self._line_ends), reset)
+        return replace(self._window(before, rows, reset), backward=backward)
+
+    def _window(self, before: np.ndarray, rows: np.ndarray, reset: Tensor) -> Window:
+        """The window whose inputs and targets stand at these places of the corpus."""
+        inputs = torch.from_numpy(self._tokens[before].astype(np.int64))
+        targets = torch.from_numpy(self._tokens[rows].astype(np.int64))
         inputs.masked_fill_(reset, self.start_id)
         return Window(inputs, targets, reset if bool(reset.any()) else None)
 
     def _is_reset(self, rows: np.ndarray) -> np.ndarray:
         nearest = np.searchsorted(self._resets, rows)
         return self._resets[np.minimum(nearest, len(self._resets) - 1)] == rows
+
+
+def mirrored(rows: np.ndarray, line_ends: np.ndarray) -> np.ndarray:
+    """For each place in the corpus the one that stands there when lines are read backward, their `</s>` still last.
+
+    line_ends: (lines,) where each line ends, one past its `</s>`.
+    """
+    line = np.searchsorted(line_ends, rows, side="right")
+    first = np.where(line > 0, line_ends[line - 1], 0)
+    eos = line_ends[line] - 1
+    return np.where(rows == eos, rows, first + eos - 1 - rows)
 
 
 def reset_positions(store: TokenStore, policy: str) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 
 from lmkit.contracts import Encoding, LanguageModel, Tokenizer
 from lmkit.corpus.readers import Line
+from lmkit.evaluation.directions import FORWARD, from_the_end, in_direction
 from lmkit.evaluation.stream import LOG_PROB, WINDOW, Measure, Sentence, measure_lines
 
 _NO_SPANS = np.zeros((0, 2), np.int64)
@@ -44,12 +45,14 @@ def measured_lines(
     *,
     measure: Measure = LOG_PROB,
     spans: bool = False,
+    direction: str = FORWARD,
     batch_size: int = 32,
     window: int = WINDOW,
 ) -> Iterator[tuple[RawLine, Encoding, np.ndarray]]:
     """Each line with its encoding (without `</s>`) and the (tokens + 1, figures) of its tokens and `</s>`.
 
     spans: whether the encodings have them; ids alone are made faster. Lines are drawn as they are needed.
+    direction: in which `model` reads a line; figures are in the line's own order all the same.
     """
     waiting: deque[tuple[RawLine, Encoding]] = deque()
     eos = tokenizer.vocabulary.eos_id
@@ -60,6 +63,7 @@ def measured_lines(
             waiting.append((line, encoding))
             yield Sentence(np.append(encoding.ids, eos), line.starts_document)
 
-    for figures in measure_lines(model, sentences(), measure, batch_size=batch_size, window=window):
+    lines = in_direction(sentences(), direction)
+    for figures in measure_lines(model, lines, measure, batch_size=batch_size, window=window):
         line, encoding = waiting.popleft()
-        yield line, encoding, figures
+        yield line, encoding, figures if direction == FORWARD else from_the_end(figures)

@@ -12,6 +12,7 @@ from lmkit.contracts import LanguageModel, Tokenizer
 from lmkit.corpus.readers import Line
 from lmkit.corpus.scripts import ScriptCounter
 from lmkit.errors import DataError
+from lmkit.evaluation.directions import FORWARD
 from lmkit.evaluation.lines import RawLine, measured_lines
 from lmkit.evaluation.stream import WINDOW, starts_anew
 from lmkit.figures import perplexity
@@ -148,17 +149,21 @@ def evaluate(
     *,
     signature: str,
     carried: int | None = None,
+    direction: str = FORWARD,
     batch_size: int = 32,
     window: int = WINDOW,
 ) -> Score:
     """Score a text as one stream: every token, each line's `</s>` included.
 
     carried: over how many tokens training carried a state at most; a warning says when the text asks for more.
+    direction: in which the model reads a line; a name of `causal_models`.
     Raises DataError when the text has no lines.
     """
     tally = Tally()
     stretch = longest = 0
-    figures = measured_lines(model, tokenizer, text, batch_size=batch_size, window=window)
+    figures = measured_lines(
+        model, tokenizer, text, direction=direction, batch_size=batch_size, window=window
+    )
     for line, encoding, table in figures:
         tally.add(line, encoding.ids, table[:, 0], tokenizer)
         stretch = 0 if starts_anew(model.reset_policy, line.starts_document) else stretch

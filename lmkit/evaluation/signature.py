@@ -1,13 +1,14 @@
 """The signature of a score: two scores compare only as far as their signatures agree."""
 
 import lmkit
+from lmkit.evaluation.directions import FORWARD
 from lmkit.runs import LoadedRun
 
 CODE = 1
 """The version of the code by which residual bits and escapes are counted."""
 
 
-def signature(run: LoadedRun) -> str:
+def signature(run: LoadedRun, direction: str = FORWARD) -> str:
     """Tokenizer, vocabulary, residual code, what the state does at boundaries, version."""
     vocabulary = run.tokenizer.vocabulary
     policy = getattr(run.model, "reset_policy", "none")
@@ -19,6 +20,8 @@ def signature(run: LoadedRun) -> str:
         "eos": "scored",
         "lmkit": lmkit.__version__,
     }
+    if direction != FORWARD:
+        fields["direction"] = direction
     if getattr(run.model, "int8", False):
         fields["weights"] = "int8"
     return "|".join(f"{name}:{value}" for name, value in fields.items())

@@ -7,10 +7,11 @@ if TYPE_CHECKING:
     from lmkit.recurrence.cells import Cell, GatedCell, LinearCell
     from lmkit.recurrence.neural import NeuralLanguageModel
     from lmkit.recurrence.stack import Recurrent
+    from lmkit.recurrence.trainable import TrainableModel
 
-__all__ = ["Cell", "GatedCell", "LinearCell", "NeuralLanguageModel", "Recurrent"]
+__all__ = ["Cell", "GatedCell", "LinearCell", "NeuralLanguageModel", "Recurrent", "TrainableModel"]
 
-_HOME = {"NeuralLanguageModel": "neural", "Recurrent": "stack"}
+_HOME = {"NeuralLanguageModel": "neural", "Recurrent": "stack", "TrainableModel": "trainable"}
 
 
 def __getattr__(name: str) -> Any:

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from lmkit import states
 from lmkit.errors import UsageError
 from lmkit.recurrence import engine, tiers
-from lmkit.recurrence.linear_scan import linear_scan, reset_steps
+from lmkit.recurrence.linear_scan import linear_scan
+from lmkit.recurrence.products import Projection
 from lmkit.states import State
 
 
@@ -64,14 +65,7 @@ class Cell(nn.Module, ABC):
         resets: (time, batch) bool; `resets[t, b]` puts row b at `initial_state` before step t. Time comes
         first here, alone in lmkit, because a loop walks it.
         """
-        ys = []
-        at = reset_steps(resets)
-        for t in range(len(xs)):
-            if t in at:
-                state = self.reset(state, resets, t)
-            y, state = self(xs[t], state)
-            ys.append(y)
-        return (torch.stack(ys) if ys else xs.new_zeros(0, xs.shape[1], self.output_size)), state
+        return engine.each_step(self, self, xs, state, resets)
 
     def run(self, xs: Tensor, state: State, resets: Tensor | None = None) -> tuple[Tensor, State]:
         """`sequence` by the tier that was asked for: a cell's own `sequence` need not know of tiers."""
@@ -133,11 +127,16 @@ class GatedCell(Cell):
         zeros = self.weight_ih.new_zeros(batch_size, self.hidden_size)
         return tuple(zeros for _ in self.state_names)
 
+    def projection(self) -> Projection | None:
+        """What the output goes through before anything reads it; the projected output is then state[0].
+
+        The rest of the state is that of `gates`. ProjectedCell has one.
+        """
+        return None
+
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        before = cast(tuple[Tensor, ...], state)
-        h = F.linear(before[0], self.weight_hh, self.bias_hh) if self.recurrent else None
-        new = self.new_state(F.linear(x, self.weight_ih, self.bias_ih), h, before)
-        return new[0], new
+        step = engine.GatedStep(self, engine.plain_product)
+        return step(F.linear(x, self.weight_ih, self.bias_ih), state)
 
     def new_state(self, x: Tensor, h: Tensor | None, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """What `gates` gives, as a tuple."""
@@ -152,7 +151,8 @@ class GatedCell(Cell):
         before = cast(tuple[Tensor, ...], state)
         if tier == "torch":
             return engine.torch_window(self, xs, before, resets)
-        if tier == "compiled" and (kernels := tiers.kernels_for(self, xs, before)):
+        inner = before if self.projection() is None else before[1:]
+        if tier == "compiled" and (kernels := tiers.kernels_for(self, xs, inner)):
             return engine.compiled_window(self, xs, before, resets, kernels)
         if tier in ("compiled", "loop"):
             return engine.loop_window(self, xs, before, resets)

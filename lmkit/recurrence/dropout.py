@@ -27,7 +27,7 @@ def drop(x: Tensor, rate: float, *, locked_dim: int | None = None) -> Tensor:
 def drop_words(vectors: Tensor, ids: Tensor, size: int, rate: float) -> Tensor:
     """The vectors (..., width) of ids, with a share `rate` of all words dropped wherever they stand.
 
-    One draw a word and window (Merity et al., 2018, arXiv:1708.02182, section 4.3). ids lie below `size`.
+    One draw a word and window (Merity et al., 2018, arXiv:1708.02182). ids lie below `size`.
     """
     if rate == 0:
         return vectors
@@ -39,7 +39,7 @@ def sequence_with_dropped_weight(
 ) -> tuple[Tensor, State]:
     """`cell.sequence` with a share `rate` of W_hh dropped, one draw for the whole window.
 
-    Merity et al. (2018), section 2: no step need know, so that every fast way through a sequence still holds.
+    Merity et al. (2018), arXiv:1708.02182: no step need know, so that every fast way through a sequence still holds.
     """
     name = "inner.cell.weight_hh" if isinstance(cell, ProjectedCell) else "inner.weight_hh"
     gated = cell.cell if isinstance(cell, ProjectedCell) else cell
@@ -53,11 +53,11 @@ def check_weight_drop(cell: Cell) -> None:
 
 
 class _Sequence(nn.Module):
-    """A cell's `sequence` as a forward, which `functional_call` can reach."""
+    """A cell's `run` as a forward, which `functional_call` can reach."""
 
     def __init__(self, inner: Cell) -> None:
         super().__init__()
         self.inner = inner
 
     def forward(self, xs: Tensor, state: State, resets: Tensor | None) -> tuple[Tensor, State]:
-        return self.inner.sequence(xs, state, resets)
+        return self.inner.run(xs, state, resets)

@@ -1,6 +1,7 @@
 """A window of a gated cell, by each of the tiers that lmkit.recurrence.tiers chooses from."""
 
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, cast
 
@@ -8,24 +9,74 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lmkit.recurrence.linear import linear
 from lmkit.recurrence.linear_scan import reset_steps
-from lmkit.recurrence.products import FixedProduct, suits_onednn
+from lmkit.recurrence.products import FixedProduct
 from lmkit.recurrence.steps import walk
+from lmkit.states import State
 
 if TYPE_CHECKING:
-    from lmkit.recurrence.cells import GatedCell
+    from lmkit.recurrence.cells import Cell, GatedCell
     from lmkit.recurrence.kernels import StepKernels
 
 UNROLL = 512
 """Input products are hoisted out of the loop for at most so many steps at once, which bounds their memory."""
 
 Tensors = tuple[Tensor, ...]
+Product = Callable[[Tensor], Tensor]
+
+
+class GatedStep:
+    """The step of a gated cell from W_ih x + b_ih, with its other products made once.
+
+    make: gives x -> W x + b for a W and a b, in the layout and by the library that suit the caller.
+    """
+
+    def __init__(self, cell: "GatedCell", make: Callable[[Tensor, Tensor | None], Product]) -> None:
+        self.cell = cell
+        self.recurrent = make(cell.weight_hh, cell.bias_hh) if cell.recurrent else None
+        self.projection = cell.projection()
+        self.project = None if self.projection is None else make(self.projection.weight, None)
+
+    def __call__(self, x: Tensor, state: State) -> tuple[Tensor, Tensors]:
+        """The output and the new state; x: (batch, gates)."""
+        before = cast(Tensors, state)
+        h = None if self.recurrent is None else self.recurrent(before[0])
+        if self.projection is None or self.project is None:
+            new = self.cell.new_state(x, h, before)
+        else:
+            inner = self.cell.new_state(x, h, before[1:])
+            new = (self.projection.clipped(self.project(inner[0])), *inner)
+        return new[0], new
+
+
+def plain_product(weight: Tensor, bias: Tensor | None) -> Product:
+    """x -> weight x + bias by torch, with nothing prepared: for a single step."""
+    return partial(F.linear, weight=weight, bias=bias)
+
+
+def each_step(
+    cell: "Cell",
+    step: Callable[[Tensor, State], tuple[Tensor, State]],
+    xs: Tensor,
+    state: State,
+    resets: Tensor | None,
+) -> tuple[Tensor, State]:
+    """ys (time, batch, output_size) and the last state, from `step` for each of xs (time, batch, features)."""
+    ys = []
+    at = reset_steps(resets)
+    for t, x in enumerate(xs.unbind(0)):
+        if t in at:
+            state = cell.reset(state, resets, t)
+        y, state = step(x, state)
+        ys.append(y)
+    return (torch.stack(ys) if ys else xs.new_zeros(0, xs.shape[1], cell.output_size)), state
 
 
 def torch_window(
     cell: "GatedCell", xs: Tensor, state: Tensors, resets: Tensor | None
 ) -> tuple[Tensor, Tensors]:
-    """ys (time, batch, hidden_size) and the last state, by torch's own kernel (oneDNN, cuDNN) of the cell.
+    """The same by torch's own kernel (oneDNN, cuDNN) of the cell.
 
     It knows no resets, so that it runs from one step with a reset to the next.
     """
@@ -58,12 +109,12 @@ def compiled_window(
     inputs = (cell.weight_ih, cell.bias_ih)
     recurrent = (cell.weight_hh, cell.bias_hh) if cell.recurrent else ()
     own = tuple(named[name] for name in kernels.own)
-    initial = () if resets is None else tuple(cell.initial_state(xs.shape[1]))
+    initial = () if resets is None else cast(Tensors, cell.initial_state(xs.shape[1]))
     ys = []
     for first in range(0, len(xs), UNROLL):
         part = slice(first, first + UNROLL)
         some = None if resets is None else resets[part]
-        y, state = walk(kernels, xs[part], inputs, recurrent, state, own, some, initial)
+        y, state = walk(kernels, xs[part], inputs, recurrent, cell.projection(), state, own, some, initial)
         ys.append(y)
     return (torch.cat(ys) if len(ys) > 1 else ys[0]), state
 
@@ -72,26 +123,14 @@ def loop_window(
     cell: "GatedCell", xs: Tensor, state: Tensors, resets: Tensor | None
 ) -> tuple[Tensor, Tensors]:
     """The same by steps of torch's operations, which takes any `gates`."""
+    rows = xs.shape[1]
+    step = GatedStep(cell, lambda weight, bias: FixedProduct(weight, bias, rows))
     ys = []
-    at = reset_steps(resets)
-    product = _recurrent_product(cell, xs)
     for first in range(0, len(xs), UNROLL):
-        products = F.linear(xs[first : first + UNROLL], cell.weight_ih, cell.bias_ih)
-        for t, x in enumerate(products.unbind(0), start=first):
-            if t in at:
-                state = cast(Tensors, cell.reset(state, resets, t))
-            state = cell.new_state(x, product(state[0]), state)
-            ys.append(state[0])
-    return torch.stack(ys), state
-
-
-def _recurrent_product(cell: "GatedCell", xs: Tensor) -> Callable[[Tensor], Tensor | None]:
-    """W_hh h + b_hh as a function of h, its matrix laid out once for the whole window."""
-    if not cell.recurrent:
-        return lambda h: None
-    weight, bias = cell.weight_hh, cell.bias_hh
-    if not torch.is_grad_enabled() and suits_onednn(weight):
-        product = FixedProduct(weight, xs.shape[1])
-        return lambda h: product(h).add_(bias)
-    transposed = weight.t().contiguous()
-    return lambda h: torch.addmm(bias, h, transposed)
+        part = slice(first, first + UNROLL)
+        inputs = linear(xs[part], cell.weight_ih, cell.bias_ih, may_copy=False)
+        some = None if resets is None else resets[part]
+        y, after = each_step(cell, step, inputs, state, some)
+        state = cast(Tensors, after)
+        ys.append(y)
+    return (torch.cat(ys) if len(ys) > 1 else ys[0]), state

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from lmkit.errors import UsageError
-from lmkit.recurrence.cells import Cell, GatedCell, reset_steps
+from lmkit.recurrence.cells import Cell, GatedCell
+from lmkit.recurrence.engine import GatedStep, each_step
 from lmkit.recurrence.output import OutputLayer
 from lmkit.recurrence.projection import owns_products
 from lmkit.recurrence.stack import Recurrent
@@ -32,8 +33,8 @@ class Int8Product:
     weight: (outputs, inputs) float32 on a CPU.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor) -> None:
-        weight, self.bias = weight.detach(), bias.detach()
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        weight, self.bias = weight.detach(), None if bias is None else bias.detach()
         self.out_features, self.in_features = weight.shape
         self.scales = weight.abs().amax(1).clamp_min(SMALLEST) / LEVELS
         self._zeros = torch.zeros(len(weight), dtype=torch.int32)
@@ -46,7 +47,8 @@ class Int8Product:
         rows = x.reshape(-1, self.in_features)
         largest = torch.linalg.vector_norm(rows, torch.inf, 1, keepdim=True).clamp_min_(SMALLEST)
         products = (self._by_fbgemm if len(rows) <= FEW_ROWS else self._by_onednn)(rows / largest)
-        return torch.addcmul(self.bias, products, largest).view(*x.shape[:-1], self.out_features)
+        scaled = products * largest if self.bias is None else torch.addcmul(self.bias, products, largest)
+        return scaled.view(*x.shape[:-1], self.out_features)
 
     def _by_fbgemm(self, rows: Tensor) -> Tensor:
         kernel = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32
@@ -77,40 +79,32 @@ class Int8OutputLayer(OutputLayer):
 
 
 class Int8Cell(Cell):
-    """A gated cell whose two products are in int8."""
+    """A gated cell whose products are in int8."""
 
     def __init__(self, cell: GatedCell) -> None:
         super().__init__(cell.input_size, cell.hidden_size, cell.options)
         self.cell = cell
         self.product_ih = Int8Product(cell.weight_ih, cell.bias_ih)
-        self.product_hh = Int8Product(cell.weight_hh, cell.bias_hh) if cell.recurrent else None
+        self.step = GatedStep(cell, Int8Product)
+
+    @property
+    def output_size(self) -> int:
+        return self.cell.output_size
 
     def initial_state(self, batch_size: int) -> State:
         return self.cell.initial_state(batch_size)
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        return self._step(self.product_ih(x), state)
+        return self.step(self.product_ih(x), state)
 
     def sequence(self, xs: Tensor, state: State, resets: Tensor | None = None) -> tuple[Tensor, State]:
-        ys = []
-        at = reset_steps(resets)
-        for t, x in enumerate(self.product_ih(xs).unbind(0)):
-            if t in at:
-                state = self.reset(state, resets, t)
-            y, state = self._step(x, state)
-            ys.append(y)
-        return (torch.stack(ys) if ys else xs.new_zeros(0, xs.shape[1], self.output_size)), state
-
-    def _step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        before = cast(tuple[Tensor, ...], state)
-        new = self.cell.new_state(x, self.product_hh(before[0]) if self.product_hh else None, before)
-        return new[0], new
+        return each_step(self, self.step, self.product_ih(xs), state, resets)
 
 
 def to_int8(model: nn.Module) -> None:
     """Give the output layer and the gated cells of `model` weights in int8, in place; it can then only be read.
 
-    Cells that own their products, projected ones and adaptive output layers stay as they are, with a warning.
+    Cells that own their products and adaptive output layers stay as they are, with a warning.
     Raises UsageError where the processor has no instructions for it, or the model lies elsewhere.
     """
     if any(parameter.device.type != "cpu" for parameter in model.parameters()):

@@ -17,10 +17,8 @@ USES = 3
 """A copy is made when a weight is used so often without a change: scoring a line pays for none."""
 
 # What torch's own compiler emits for F.linear; there are no public names for them.
-ONEDNN = (
-    torch.backends.mkldnn.is_available()
-    and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-    and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
+HAS_ONEDNN = torch.backends.mkldnn.is_available() and all(
+    hasattr(torch.ops.mkldnn, name) for name in ("_linear_pointwise", "_reorder_linear_weight")
 )
 
 
@@ -37,7 +35,7 @@ class _Copy:
 _copies = WeakTensorKeyDictionary()
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor, *, may_copy: bool = True) -> Tensor:
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, may_copy: bool = True) -> Tensor:
     """x (..., features), weight (width, features) and bias (width,) to (..., width).
 
     Wide and shallow products of this kind run in oneDNN at up to twice the speed of the default library on
@@ -45,13 +43,30 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor, *, may_copy: bool = True) ->
     reading of the weight, and a copy of it in another layout is read in up to 1.8 times less time.
     may_copy: False where the weight is about to change, or memory is short.
     """
-    if torch.is_grad_enabled() or x.device.type != "cpu" or x.dtype != torch.float32 or not ONEDNN:
+    if torch.is_grad_enabled() or not onednn_takes(x):
         return F.linear(x, weight, bias)
     rows = x.numel() // x.shape[-1] if x.shape[-1] else 0
     copy = _copy_for(weight, rows) if may_copy else None
     if copy is not None and rows == 1:
-        return torch.addmm(bias, x.reshape(1, -1), copy).view(*x.shape[:-1], len(weight))
-    return torch.ops.mkldnn._linear_pointwise(x, weight if copy is None else copy, bias, "none", [], "")
+        one = x.reshape(1, -1)
+        y = torch.mm(one, copy) if bias is None else torch.addmm(bias, one, copy)
+        return y.view(*x.shape[:-1], len(weight))
+    return by_onednn(x, weight if copy is None else copy, bias)
+
+
+def by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """The same in oneDNN, which takes a weight in its own layout too."""
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+
+
+def onednn_takes(tensor: Tensor) -> bool:
+    """Whether oneDNN is there for products with a tensor of this kind."""
+    return HAS_ONEDNN and tensor.device.type == "cpu" and tensor.dtype == torch.float32
+
+
+def in_onednns_layout(weight: Tensor, rows: int) -> Tensor:
+    """A weight (width, features) as oneDNN reads it fastest in products with so many rows."""
+    return torch.ops.mkldnn._reorder_linear_weight(weight, rows)
 
 
 def _copy_for(weight: Tensor, rows: int) -> Tensor | None:
@@ -65,7 +80,5 @@ def _copy_for(weight: Tensor, rows: int) -> Tensor | None:
     kept.uses += 1
     if kept.uses == USES:
         plain = weight.detach()
-        kept.weight = (
-            plain.t().contiguous() if rows == 1 else torch.ops.mkldnn._reorder_linear_weight(plain, rows)
-        )
+        kept.weight = plain.t().contiguous() if rows == 1 else in_onednns_layout(plain, rows)
     return kept.weight

@@ -69,17 +69,30 @@ class RecurrentLanguageModel(NeuralLanguageModel):
         return self.stack.initial_state(batch_size)
 
     def features(self, ids: Tensor, state: State, *, reset: Tensor | None = None) -> tuple[Tensor, State]:
+        layers, state = self.layer_features(ids, state, reset=reset)
+        return layers[-1], state
+
+    def layer_features(
+        self, ids: Tensor, state: State, *, reset: Tensor | None = None
+    ) -> tuple[list[Tensor], State]:
+        """The embedding and the outputs of every layer, from the bottom."""
         starts = ids == self.start_id
         vectors = self.embedding(ids.masked_fill(starts, 0))
         vectors = torch.where(starts[..., None], self.start, vectors)
-        if not self.training:
-            return self.stack(vectors, state, reset=reset)
-        options, locked = self.options, 1 if self.options.locked else None
+        if self.training:
+            vectors = self._drop_inputs(vectors, ids)
+        outputs, state = self.stack.layer_outputs(vectors, state, reset=reset)
+        if self.training:
+            rate = share(self.options.output_dropout, self.options)
+            outputs[-1] = drop(outputs[-1], rate, locked_dim=1 if self.options.locked else None)
+        return [vectors, *outputs], state
+
+    def _drop_inputs(self, vectors: Tensor, ids: Tensor) -> Tensor:
+        options = self.options
         # `<s>` is a word like others here: the one after the last.
         vectors = drop_words(vectors, ids, self.vocabulary.size + 1, options.word_dropout)
-        vectors = drop(vectors, share(options.input_dropout, options), locked_dim=locked)
-        outputs, state = self.stack(vectors, state, reset=reset)
-        return drop(outputs, share(options.output_dropout, options), locked_dim=locked), state
+        rate = share(options.input_dropout, options)
+        return drop(vectors, rate, locked_dim=1 if options.locked else None)
 
 
 def make_stack(options: RecurrentOptions, input_size: int) -> Recurrent:

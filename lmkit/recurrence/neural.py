@@ -2,27 +2,24 @@
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lmkit import states
-from lmkit.contracts import LanguageModel, Vocabulary
+from lmkit.contracts import LanguageModel
+from lmkit.corpus.streams import Window
 from lmkit.recurrence.output import ROWS, OutputLayer
-from lmkit.recurrence.weights import load_weights, save_weights
+from lmkit.recurrence.trainable import TrainableModel
 from lmkit.states import State
 
-WEIGHTS = "model.safetensors"
 
-
-class NeuralLanguageModel(nn.Module, LanguageModel):
-    """The base of every model that gradients train.
+class NeuralLanguageModel(TrainableModel, LanguageModel):
+    """The base of every causal model that gradients train.
 
     A subclass makes `self.output` (an OutputLayer) and writes `blank_state` and `features`. Besides the ids of
-    the vocabulary, `features` must read `start_id`, which stands for `<s>`. `options` may be those given with
-    what they leave open filled in; a run stores them.
+    the vocabulary, `features` must read `start_id`, which stands for `<s>`.
 
     The state of the model is (last features, state of the network): with residuals or dropout the features are
     not a hidden state, and `next_log_probs` needs them.
@@ -32,22 +29,22 @@ class NeuralLanguageModel(nn.Module, LanguageModel):
     int8 = False
     """Whether weights are in int8, which the signature of a score says."""
 
-    def __init__(self, options: Any, vocabulary: Vocabulary) -> None:
-        super().__init__()
-        self.options = options
-        self.vocabulary = vocabulary
-        self.start_id = vocabulary.size
-
-    @abstractmethod
-    def blank_state(self, batch_size: int) -> State:
-        """The state of the network in which nothing has been read."""
-
     @abstractmethod
     def features(self, ids: Tensor, state: State, *, reset: Tensor | None = None) -> tuple[Tensor, State]:
         """(batch, time, width) features after each of `ids` (batch, time), and the state of the network.
 
         reset: (batch, time) bool; `reset[b, t]` puts row b at `blank_state` before it reads ids[b, t].
         """
+
+    def layer_features(
+        self, ids: Tensor, state: State, *, reset: Tensor | None = None
+    ) -> tuple[list[Tensor], State]:
+        """What `features` gives after what the layers below give, from the bottom; each (batch, time, its width).
+
+        A model with layers to show overrides it.
+        """
+        features, state = self.features(ids, state, reset=reset)
+        return [features], state
 
     @property
     def device(self) -> torch.device:
@@ -61,8 +58,8 @@ class NeuralLanguageModel(nn.Module, LanguageModel):
         self.int8 = True
         return self
 
-    def parameter_count(self) -> int:
-        return sum(p.numel() for p in self.parameters())
+    def step_loss(self, window: Window, state: State) -> tuple[Tensor, State]:
+        return self.window_loss(window.inputs, window.targets, state, reset=window.reset)
 
     def window_loss(
         self, inputs: Tensor, targets: Tensor, state: State, *, reset: Tensor | None = None
@@ -121,12 +118,3 @@ class NeuralLanguageModel(nn.Module, LanguageModel):
         first = state[0]
         assert isinstance(first, Tensor)
         return torch.cat([first[:, None], features[:, :-1]], 1), (features[:, -1], network)
-
-    def save(self, directory: Path) -> None:
-        save_weights(self, directory / WEIGHTS)
-
-    @classmethod
-    def load(cls, directory: Path, options: Any, vocabulary: Vocabulary) -> Self:
-        with torch.device("meta"):
-            plan = cls(options, vocabulary)
-        return load_weights(directory / WEIGHTS, plan, lambda: cls(options, vocabulary))

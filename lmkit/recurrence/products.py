@@ -1,57 +1,66 @@
-"""Matrix products of the recurrence, by the library that is the fastest for their size."""
+"""Matrix products of a loop over steps, by the library that is the fastest for their size."""
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from lmkit.recurrence.linear import by_onednn, in_onednns_layout, onednn_takes
+
 LARGE = 3 * 2**18
 """Bytes from which on a matrix is too large for a core's own cache and oneDNN is the faster library.
 
-On a processor of AMD by 1.5 to 1.9 times, for a hidden size of 650; below, the two are alike or oneDNN is slower.
+On a processor of AMD by 1.5 to 1.9 times, for a hidden size of 650; below, oneDNN is no faster for products with few
+rows and for the gradients of weights.
 """
 
-# What torch's own compiler emits for linear layers with constant weights; there are no public names for them.
-_ONEDNN = torch.backends.mkldnn.is_available() and all(
-    hasattr(torch.ops.mkldnn, name) for name in ("_linear_pointwise", "_reorder_linear_weight")
-)
 
+@dataclass(frozen=True)
+class Projection:
+    """h -> W h within a clip: weight (projection_size, hidden_size); clip is None where there is none."""
 
-def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x weight' + bias: x (..., features), weight (width, features); no gradient is recorded."""
-    if suits_onednn(weight):
-        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
-    return torch.nn.functional.linear(x, weight, bias)
+    weight: Tensor
+    clip: float | None
 
-
-def suits_onednn(weight: Tensor) -> bool:
-    """Whether oneDNN is the faster library for a product with this matrix, without gradients."""
-    return (
-        _ONEDNN
-        and weight.device.type == "cpu"
-        and weight.dtype == torch.float32
-        and weight.numel() * weight.element_size() >= LARGE
-    )
+    def clipped(self, r: Tensor) -> Tensor:
+        """r within the clip."""
+        return r if self.clip is None else r.clamp(-self.clip, self.clip)
 
 
 class FixedProduct:
-    """x -> x weight' for many small x (rows, features) and one weight (width, features), laid out once.
+    """x -> x weight' + bias for many small x (rows, features) and one weight (width, features), laid out once."""
 
-    No gradient is recorded.
-    """
-
-    def __init__(self, weight: Tensor, rows: int) -> None:
-        self._packed = suits_onednn(weight)
+    def __init__(self, weight: Tensor, bias: Tensor | None, rows: int) -> None:
+        self._bias = bias
+        # oneDNN's products are none that a gradient is recorded of.
+        self._packed = not torch.is_grad_enabled() and _suits_onednn(weight)
         if self._packed:
-            self._weight = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), rows)
+            self._weight = in_onednns_layout(weight.contiguous(), rows)
         else:
             self._weight = weight.t().contiguous()
 
     def __call__(self, x: Tensor) -> Tensor:
         if self._packed:
-            return torch.ops.mkldnn._linear_pointwise(x, self._weight, None, "none", [], "")
-        return torch.mm(x, self._weight)
+            return by_onednn(x, self._weight, self._bias)
+        if self._bias is None:
+            return torch.mm(x, self._weight)
+        return torch.addmm(self._bias, x, self._weight)
 
     def added_to(self, base: Tensor, x: Tensor) -> Tensor:
-        """base + x weight'; base (rows, width) may be overwritten."""
+        """base + x weight', without a bias; base (rows, width) may be overwritten. No gradient is recorded."""
         if self._packed:
             return torch.ops.mkldnn._linear_pointwise.binary(x, base, self._weight, None, "add")
         return base.addmm_(x, self._weight)
+
+
+def weight_gradient(d_outputs: Tensor, inputs: Tensor) -> Tensor:
+    """The gradient (width, features) of a weight, from those of its outputs (..., width) and from its inputs.
+
+    No gradient is recorded.
+    """
+    d, x = d_outputs.flatten(0, -2).t(), inputs.flatten(0, -2)
+    return by_onednn(d, x.t()) if _suits_onednn(x) else d @ x
+
+
+def _suits_onednn(matrix: Tensor) -> bool:
+    return onednn_takes(matrix) and matrix.numel() * matrix.element_size() >= LARGE

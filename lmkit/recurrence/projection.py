@@ -3,21 +3,19 @@
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lmkit import states
 from lmkit.errors import UsageError
-from lmkit.recurrence.cells import Cell, GatedCell, reset_steps
-from lmkit.states import State
+from lmkit.recurrence.cells import Cell, GatedCell
+from lmkit.recurrence.products import Projection
 
 
-class ProjectedCell(Cell):
+class ProjectedCell(GatedCell):
     """r_t = clip(W_p h_t) is the output and what the next step's recurrent product reads, in place of h_t.
 
-    Sak et al. (2014), arXiv:1402.1128, equations 7 to 10, for any cell whose products the engine owns. The state
-    is (r, h, ...), the cell's own after r. projection_size: None leaves W_p out, and r is h. projection_clip:
-    r lies within it. cell_clip: every state after the first (c of an LSTM) is put within it after each step.
+    Sak et al. (2014), arXiv:1402.1128, for any cell whose products the engine owns. The state is (r, h, ...), the
+    cell's own after r. projection_size: None leaves W_p out, and the state is the cell's. projection_clip: r lies
+    within it. cell_clip: every state after h (c of an LSTM) is put within it after each step.
     Raises UsageError for a cell whose recurrent product is not the engine's.
     """
 
@@ -28,7 +26,8 @@ class ProjectedCell(Cell):
         projection_clip: float | None = None,
         cell_clip: float | None = None,
     ) -> None:
-        super().__init__(cell.input_size, cell.hidden_size, cell.options)
+        # Not that of GatedCell: the products are those of the cell within.
+        Cell.__init__(self, cell.input_size, cell.hidden_size, cell.options)
         gated = as_gated(cell, "a projection or a clip in the recurrence", "--projection-size and the clips")
         if cell_clip is not None and len(gated.state_names) == 1:
             raise UsageError(
@@ -49,36 +48,37 @@ class ProjectedCell(Cell):
                 nn.init.uniform_(weight, -bound, bound)
 
     @property
+    def weight_ih(self) -> Tensor:
+        return self.cell.weight_ih
+
+    @property
+    def bias_ih(self) -> Tensor:
+        return self.cell.bias_ih
+
+    @property
+    def weight_hh(self) -> Tensor:
+        return self.cell.weight_hh
+
+    @property
+    def bias_hh(self) -> Tensor:
+        return self.cell.bias_hh
+
+    @property
     def output_size(self) -> int:
         return self.hidden_size if self.weight_p is None else len(self.weight_p)
 
-    def initial_state(self, batch_size: int) -> State:
-        inner = cast(tuple[State, ...], self.cell.initial_state(batch_size))
-        return (states.leaves(inner)[0].new_zeros(batch_size, self.output_size), *inner)
+    def projection(self) -> Projection | None:
+        return None if self.weight_p is None else Projection(self.weight_p, self.projection_clip)
 
-    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        return self._step(F.linear(x, self.cell.weight_ih, self.cell.bias_ih), state)
+    def initial_state(self, batch_size: int) -> tuple[Tensor, ...]:
+        inner = self.cell.initial_state(batch_size)
+        return inner if self.weight_p is None else (inner[0].new_zeros(batch_size, self.output_size), *inner)
 
-    def sequence(self, xs: Tensor, state: State, resets: Tensor | None = None) -> tuple[Tensor, State]:
-        ys = []
-        at = reset_steps(resets)
-        for t, x in enumerate(F.linear(xs, self.cell.weight_ih, self.cell.bias_ih).unbind(0)):
-            if t in at:
-                state = self.reset(state, resets, t)
-            y, state = self._step(x, state)
-            ys.append(y)
-        return (torch.stack(ys) if ys else xs.new_zeros(0, xs.shape[1], self.output_size)), state
-
-    def _step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        before, *inner = cast(tuple[Tensor, ...], state)
-        h = F.linear(before, self.cell.weight_hh, self.cell.bias_hh)
-        output, *memory = self.cell.new_state(x, h, tuple(inner))
+    def gates(self, x: Tensor, h: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        output, *memory = self.cell.new_state(x, h, state)
         if self.cell_clip is not None:
             memory = [m.clamp(-self.cell_clip, self.cell_clip) for m in memory]
-        y = output if self.weight_p is None else F.linear(output, self.weight_p)
-        if self.projection_clip is not None:
-            y = y.clamp(-self.projection_clip, self.projection_clip)
-        return y, (y, output, *memory)
+        return (output, *memory)
 
 
 def as_gated(cell: Cell, what: str, option: str) -> GatedCell:

@@ -1,12 +1,18 @@
 """The sizes of layers: one or a list, or solved for from a number of parameters."""
 
+import logging
 import re
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from lmkit.errors import UsageError
 
+if TYPE_CHECKING:
+    from lmkit.recurrence.neural import NeuralLanguageModel
+
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 DEFAULT_HIDDEN_SIZE = 256
 LARGEST_HIDDEN_SIZE = 65536
@@ -60,3 +66,24 @@ def solve_hidden_size(wanted: int, count: Callable[[int], int]) -> int:
         middle = (low + high) // 2
         low, high = (middle, high) if count(middle) <= wanted else (low, middle)
     return min(low, high, key=lambda size: abs(count(size) - wanted))
+
+
+def hidden_size_for(
+    params: str, given: int | Sequence[int] | None, make: Callable[[int], "NeuralLanguageModel"]
+) -> int:
+    """The hidden size with which a model has about as many parameters as `params` says, as "20M".
+
+    given: the hidden size that was asked for besides, UsageError if there is one. make: the model of a hidden size;
+    none is given memory.
+    """
+    if given is not None:
+        raise UsageError("--params and --hidden-size both set the size of the layers; leave one out")
+    import torch  # here, since descriptions of options read this module
+
+    def count(hidden_size: int) -> int:
+        with torch.device("meta"):
+            return make(hidden_size).parameter_count()
+
+    found = solve_hidden_size(parse_count(params), count)
+    log.info("--params %s: a hidden size of %d, %s parameters", params, found, f"{count(found):,}")
+    return found

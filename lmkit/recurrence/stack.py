@@ -37,6 +37,8 @@ class StackOptions:
     projection_clip: float | None = None
     cell_clip: float | None = None
     tier: str = "auto"
+    first_residual: int = 0
+    """The lowest layer that `residual` is about; the original ELMo's is 1."""
 
 
 class Recurrent(nn.Module):
@@ -68,7 +70,7 @@ class Recurrent(nn.Module):
             layer = self._constrained(makers[id(one)](width, size))
             layers.append(layer)
             norms.append(make_norm(self.options.norm, width))
-            shortcuts.append(self._shortcut(width, layer.output_size))
+            shortcuts.append(self._shortcut(len(layers) - 1, width, layer.output_size))
             width = layer.output_size
         self.output_size = width
         """The width of the outputs."""
@@ -89,20 +91,32 @@ class Recurrent(nn.Module):
 
         reset: (batch, time) bool; `reset[b, t]` puts row b at the initial state before step t.
         """
+        outputs, state = self.layer_outputs(x, state, reset=reset)
+        return outputs[-1], state
+
+    def layer_outputs(
+        self, x: Tensor, state: State | None = None, *, reset: Tensor | None = None
+    ) -> tuple[list[Tensor], State]:
+        """The same with the outputs of every layer, each (batch, time, width of the layer), from the bottom."""
         if state is None:
             state = self.initial_state(len(x))
         ys = x.transpose(0, 1)
         resets = None if reset is None or not bool(reset.any()) else reset.t()
-        new_state = []
+        all_outputs, new_state = [], []
         parts = zip(self.layers, self.norms, self.shortcuts, cast(tuple[State, ...], state), strict=True)
         for index, (layer, norm, shortcut, before) in enumerate(parts):
             inputs = norm(ys)
             if index > 0 and self.training:
                 inputs = drop(inputs, self.options.dropout, locked_dim=0 if self.options.locked else None)
             outputs, after = self._run(cast(Cell, layer), inputs, before, resets)
-            ys = outputs + shortcut(ys) if self.options.residual else outputs
+            ys = outputs + shortcut(ys) if self._is_residual(index) else outputs
+            all_outputs.append(ys.transpose(0, 1))
             new_state.append(after)
-        return self.last_norm(ys).transpose(0, 1), tuple(new_state)
+        all_outputs[-1] = self.last_norm(ys).transpose(0, 1)
+        return all_outputs, tuple(new_state)
+
+    def _is_residual(self, index: int) -> bool:
+        return self.options.residual and index >= self.options.first_residual
 
     def _run(self, cell: Cell, xs: Tensor, state: State, resets: Tensor | None) -> tuple[Tensor, State]:
         if self.training and self.options.weight_drop:
@@ -121,9 +135,9 @@ class Recurrent(nn.Module):
         layer.use_tier(self.options.tier)
         return layer
 
-    def _shortcut(self, input_size: int, output_size: int) -> nn.Module:
+    def _shortcut(self, index: int, input_size: int, output_size: int) -> nn.Module:
         """What a residual connection puts the layer's input through: a linear map where the widths differ."""
-        if not self.options.residual or input_size == output_size:
+        if not self._is_residual(index) or input_size == output_size:
             return nn.Identity()
         return nn.Linear(input_size, output_size, bias=False)
 

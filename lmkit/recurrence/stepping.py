@@ -1,10 +1,12 @@
 """One step of a cell without gradients, as generation takes it."""
 
+from functools import partial
 from typing import cast
 
 from torch import Tensor
 
 from lmkit.recurrence.cells import Cell, GatedCell
+from lmkit.recurrence.engine import GatedStep
 from lmkit.recurrence.linear import linear
 from lmkit.recurrence.projection import owns_products
 from lmkit.states import State
@@ -19,7 +21,6 @@ def step(cell: Cell, x: Tensor, state: State) -> tuple[Tensor, State]:
     if not owns_products(cell):
         ys, state = cell.sequence(x[None], state)
         return ys[0], state
-    gated, before = cast(GatedCell, cell), cast(tuple[Tensor, ...], state)
-    h = linear(before[0], gated.weight_hh, gated.bias_hh) if gated.recurrent else None
-    new = gated.new_state(linear(x, gated.weight_ih, gated.bias_ih), h, before)
-    return new[0], new
+    gated = cast(GatedCell, cell)
+    products = GatedStep(gated, lambda weight, bias: partial(linear, weight=weight, bias=bias))
+    return products(linear(x, gated.weight_ih, gated.bias_ih), state)

@@ -73,7 +73,10 @@ def pick(cell: "GatedCell", xs: Tensor, resets: Tensor | None) -> str:
 
 
 def kernels_for(cell: "GatedCell", xs: Tensor, state: tuple[Tensor, ...]) -> "StepKernels | None":
-    """The kernels for xs (time, batch, input_size), made at the first call; None, said once, if none can be."""
+    """The kernels for xs (time, batch, input_size), made at the first call; None, said once, if none can be.
+
+    state: what `gates` takes.
+    """
     past = _past(cell)
     rows = xs.shape[1]
     key = (
@@ -156,7 +159,9 @@ def _waited(cell: "GatedCell", xs: Tensor) -> bool:
     work = _past(cell).work
     enough = work[rows] >= PATIENCE
     if not enough:
+        projection = cell.projection()
         product = cell.weight_hh.numel() if cell.recurrent else 0
+        product += 0 if projection is None else projection.weight.numel()
         # Forward, and twice as much backward.
         work[rows] += time * (3 * rows * product + STEP_WORK)
     return enough

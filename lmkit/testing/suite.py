@@ -9,7 +9,7 @@ from lmkit.contracts import Encoder
 from lmkit.errors import PluginError, UsageError
 from lmkit.plugins import Part, registry
 from lmkit.specs import KINDS
-from lmkit.testing import cells, common, decoders, models, tokenizers
+from lmkit.testing import cells, common, decoders, encoders, models, tokenizers
 
 CHECKS: dict[str, tuple[Callable[[Part], None], ...]] = {
     "tokenizer": tokenizers.CHECKS,
@@ -63,8 +63,8 @@ def checks_of(part: Part) -> list[Check]:
     except PluginError:
         pass
     else:
-        # An encoder gives vectors, so no rule about scores holds for it.
-        functions += () if issubclass(target, Encoder) else CHECKS[part.kind]
+        # An encoder gives vectors, so that the rules about scores do not hold for it.
+        functions += encoders.CHECKS if issubclass(target, Encoder) else CHECKS[part.kind]
     return [Check(part, function) for function in functions]
 
 

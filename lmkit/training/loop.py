@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,8 +12,9 @@ from lmkit import states
 from lmkit.corpus.streams import Streams
 from lmkit.errors import LmkitError
 from lmkit.figures import perplexity
-from lmkit.recurrence import NeuralLanguageModel
+from lmkit.recurrence import TrainableModel
 from lmkit.states import State
+from lmkit.training.average import WeightAverage
 from lmkit.training.checkpoint import Checkpoints
 from lmkit.training.metrics import Metrics
 from lmkit.training.optimiser import clip_norm, make_optimiser, peak_rate, rate_factor
@@ -57,7 +59,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: NeuralLanguageModel,
+        model: TrainableModel,
         streams: Streams,
         options: TrainOptions,
         *,
@@ -77,6 +79,7 @@ class Trainer:
         self.reporter = reporter
         self.checkpoints = checkpoints
         self.optimiser = make_optimiser(model, options)
+        self.average = None if options.average is None else WeightAverage(model, options.average)
         self.state = TrainState()
         self.hidden: State = model.blank_state(streams.batch_size)
         self.total_steps = total_steps(self.options, streams.steps_per_epoch)
@@ -132,23 +135,21 @@ class Trainer:
         if index == 0:
             self.hidden = model.blank_state(self.streams.batch_size)
         window = self.streams.window(index)
-        device = model.device
-        reset = None if window.reset is None else window.reset.to(device)
         rate = peak_rate(options) * rate_factor(options, self._progress()) / self.state.rate_divisor
         for group in self.optimiser.param_groups:
             group["lr"] = rate
 
         model.train()
         self.optimiser.zero_grad(set_to_none=True)
-        loss, hidden = model.window_loss(
-            window.inputs.to(device), window.targets.to(device), self.hidden, reset=reset
-        )
+        loss, hidden = model.step_loss(window.to(model.device), self.hidden)
         value = self._finite("loss", float(loss.detach()))
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), clip_norm(options), foreach=True)
         # Before the step, which would spread what is no number over all weights.
         norm = self._finite("norm of the gradient", float(norm))
         self.optimiser.step()
+        if self.average:
+            self.average.update(self.state.step)
         self.hidden = states.detach(hidden)
         return value, norm, rate, window.targets.numel()
 
@@ -163,6 +164,14 @@ class Trainer:
         )
 
     def _validate(self) -> None:
+        with self.weights_to_keep():
+            self._validate_as_it_is()
+
+    def weights_to_keep(self) -> AbstractContextManager[None]:
+        """Inside, the model has the weights that are validated and kept: its own, or their average."""
+        return self.average.in_place() if self.average else nullcontext()
+
+    def _validate_as_it_is(self) -> None:
         self.state = replace(self.state, validated=self.state.step)
         if self.validate is None:
             self.keep_best()

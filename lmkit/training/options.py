@@ -32,6 +32,12 @@ class TrainOptions:
     clip_norm: float | None = option(
         None, "largest norm of the gradient (default 1 for adamw, 0.25 for sgd; 0: none)", min=0
     )
+    average: float | None = option(
+        None,
+        "validate and keep an average of the weights, of which so much stays at each step: 0.999",
+        min=0,
+        max=0.999999,
+    )
     valid_every: int | None = option(
         None,
         "steps between validations (default: an epoch, or fewer, from 20, where the validation text is short)",

@@ -9,11 +9,10 @@ from lmkit import runs
 from lmkit.contracts import Tokenizer
 from lmkit.errors import CheckpointError, listed
 from lmkit.recipe import Recipe
-from lmkit.recurrence import NeuralLanguageModel
 from lmkit.training import checkpoint
 from lmkit.training.checkpoint import Checkpoints
 from lmkit.training.report import Reporter
-from lmkit.training.run import Saver, TrainedRun, make_trainer, prepare, run_trainer, summary
+from lmkit.training.run import Saver, TrainedRun, made, make_trainer, prepare, run_trainer, summary
 from lmkit.training.snapshot import machine, restore
 from lmkit.training.text import open_texts, store_corpus
 from lmkit.training.workplace import run_lock
@@ -59,9 +58,7 @@ def resume_run(
             raise CheckpointError(
                 f"{directory}: the text or the tokenizer is not what it was trained on: {listed(problems)}"
             )
-        model: NeuralLanguageModel = recipe.model.load()(recipe.model.options, tokenizer.vocabulary).to(
-            device
-        )
+        model = made(recipe, tokenizer).to(device)
         recipes.write(recipe, directory / runs.RECIPE)
         saver = Saver(directory, recipe, corpus, model)
         trainer = make_trainer(model, recipe, corpus, saver, reporter)

@@ -13,17 +13,17 @@ from safetensors import SafetensorError
 
 from lmkit import recipe as recipes
 from lmkit import runs
-from lmkit.contracts import LanguageModel, Tokenizer
+from lmkit.contracts import Encoder, LanguageModel, Tokenizer
 from lmkit.corpus.readers import TextLines
 from lmkit.corpus.store import TokenStore
-from lmkit.corpus.streams import Streams
 from lmkit.devices import pick_device
 from lmkit.errors import CheckpointError, UsageError
+from lmkit.evaluation.directions import causal_models, in_direction
 from lmkit.evaluation.stream import Sentence, score_lines
 from lmkit.figures import perplexity
 from lmkit.options import Chosen, to_table
 from lmkit.recipe import Recipe
-from lmkit.recurrence import NeuralLanguageModel
+from lmkit.recurrence import TrainableModel
 from lmkit.training.checkpoint import Checkpoints
 from lmkit.training.context import FitContext
 from lmkit.training.loop import Trainer
@@ -59,19 +59,18 @@ def train_recipe(
     recipe = with_defaults(recipe, reporter)
     target = recipe.model.load()
     fit = getattr(target, "fit", LanguageModel.fit)
-    if not issubclass(target, NeuralLanguageModel) and fit is LanguageModel.fit:
+    if not issubclass(target, TrainableModel) and fit is LanguageModel.fit:
         raise UsageError(f"the model {recipe.model.name} cannot be trained: it has no fit")
     device = prepare(recipe)
     with workplace(out, recipe.model, overwrite=overwrite) as directory:
-        neural = issubclass(target, NeuralLanguageModel)
-        text, valid = open_texts(recipe, validates=neural)
+        text, valid = open_texts(recipe, validates=issubclass(target, TrainableModel))
         choice = recipe.tokenizer or find_tokenizer(text, recipe.model, reporter)
         tokenizer: Tokenizer = choice.load().fit(TextLines(text, reporter), choice.options)
         recipe = replace(recipe, tokenizer=choice)
         corpus = store_corpus(text, valid, tokenizer, choice, reporter)
         torch.manual_seed(recipe.train.seed)
-        model: LanguageModel = target(recipe.model.options, tokenizer.vocabulary)
-        if isinstance(model, NeuralLanguageModel):
+        model = made(recipe, tokenizer)
+        if isinstance(model, TrainableModel):
             # A model may fill in what its options leave open, such as a size that follows from the vocabulary.
             reporter.message(described(model, recipe.model))
             recipe = replace(recipe, model=replace(recipe.model, options=model.options))
@@ -80,15 +79,24 @@ def train_recipe(
         (directory / runs.TOKENIZER).mkdir()
         tokenizer.save(directory / runs.TOKENIZER)
         saver = Saver(directory, recipe, corpus, model)
-        if isinstance(model, NeuralLanguageModel):
+        if isinstance(model, TrainableModel):
             trainer = make_trainer(model.to(device), recipe, corpus, saver, reporter)
             figures = run_trainer(trainer, saver, stop_after)
         else:
+            assert isinstance(model, LanguageModel)
             figures = fit_model(model, recipe, corpus, saver, reporter)
         return TrainedRun(directory, summary(directory, recipe, corpus, model, figures))
 
 
-def described(model: NeuralLanguageModel, asked: Chosen) -> str:
+def made(recipe: Recipe, tokenizer: Tokenizer) -> Any:
+    """The model of a recipe with its first weights: a LanguageModel, an Encoder, either of them trainable or not."""
+    model = recipe.model.load()(recipe.model.options, tokenizer.vocabulary)
+    if isinstance(model, Encoder):
+        model.use_tokenizer(tokenizer)
+    return model
+
+
+def described(model: TrainableModel, asked: Chosen) -> str:
     """How many parameters a model has, with the options that it filled in itself."""
     before = to_table(asked)
     filled = {name: value for name, value in to_table(model.options).items() if before.get(name) != value}
@@ -128,12 +136,13 @@ def prepare(recipe: Recipe) -> torch.device:
 
 
 def summary(
-    directory: Path, recipe: Recipe, corpus: Corpus, model: LanguageModel, figures: dict[str, Any]
+    directory: Path, recipe: Recipe, corpus: Corpus, model: Any, figures: dict[str, Any]
 ) -> dict[str, Any]:
     """The figures of a finished run."""
     return {
         "run": str(directory),
         "model": recipe.model.name,
+        "kind": "causal" if isinstance(model, LanguageModel) else "encoder",
         "parameters": model.parameter_count(),
         "vocabulary": corpus.tokenizer.vocabulary.size,
         "tokenizer": corpus.tokenizer_choice.name,
@@ -146,7 +155,7 @@ def summary(
 class Saver:
     """Keeps the best weights: files first, lmkit.json last, each put in place by a rename."""
 
-    def __init__(self, directory: Path, recipe: Recipe, corpus: Corpus, model: LanguageModel) -> None:
+    def __init__(self, directory: Path, recipe: Recipe, corpus: Corpus, model: Any) -> None:
         self.directory = directory
         self.recipe = recipe
         self.corpus = corpus
@@ -174,12 +183,12 @@ class Saver:
 
 
 def make_trainer(
-    model: NeuralLanguageModel, recipe: Recipe, corpus: Corpus, saver: Saver, reporter: Reporter
+    model: TrainableModel, recipe: Recipe, corpus: Corpus, saver: Saver, reporter: Reporter
 ) -> Trainer:
     """The trainer of a run, at its beginning."""
     keep_large_blocks()
     options, valid = recipe.train, corpus.valid
-    streams = Streams(corpus.train, options.batch_size, options.bptt, model.reset_policy, model.start_id)
+    streams = model.streams(corpus.train, options.batch_size, options.bptt)
 
     def keep() -> None:
         state = trainer.state
@@ -196,7 +205,8 @@ def make_trainer(
         streams,
         options,
         validation_tokens=valid.num_tokens if valid else 0,
-        validate=(lambda: mean_loss(model, valid)) if valid else None,
+        # An encoder that is not made of causal models has nothing that is comparable.
+        validate=(lambda: mean_loss(model, valid)) if valid and causal_models(model) else None,
         keep_best=keep,
         metrics=Metrics(saver.directory / runs.METRICS),
         reporter=reporter,
@@ -215,7 +225,8 @@ def run_trainer(trainer: Trainer, saver: Saver, stop_after: int | None) -> dict[
     with stop_on_signals() as request:
         state = trainer.run(stop_after, request)
         if math.isinf(state.best_loss):
-            trainer.keep_best()  # no validation has judged: the newest weights are the best there are
+            with trainer.weights_to_keep():
+                trainer.keep_best()  # no validation has judged: the newest weights are the best there are
     if request.signal is not None and not trainer.over():
         raise Interrupted(
             f"stopped at step {state.step}; everything is saved: lmkit train --resume {saver.directory} goes on",
@@ -232,8 +243,13 @@ def run_trainer(trainer: Trainer, saver: Saver, stop_after: int | None) -> dict[
     }
 
 
-def mean_loss(model: LanguageModel, store: TokenStore) -> float:
-    """-log p in nats per token over a stored text, read as one stream."""
+def mean_loss(model: object, store: TokenStore) -> float:
+    """-log p in nats per token over a stored text, read as one stream; the mean of the directions of an encoder."""
     starts = set(store.document_starts.tolist())
-    lines: Iterator[Sentence] = (Sentence(ids, index in starts) for index, ids in enumerate(store.lines()))
-    return -sum(float(scores.sum()) for scores in score_lines(model, lines)) / store.num_tokens
+    total, models = 0.0, causal_models(model)
+    for direction, causal in models.items():
+        lines: Iterator[Sentence] = (
+            Sentence(ids, index in starts) for index, ids in enumerate(store.lines())
+        )
+        total -= sum(float(scores.sum()) for scores in score_lines(causal, in_direction(lines, direction)))
+    return total / (store.num_tokens * len(models))

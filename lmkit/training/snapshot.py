@@ -38,6 +38,7 @@ def snapshot(trainer: "Trainer") -> Snapshot:
             "optimiser": optimiser,
             "hidden": hidden,
             "random": random_states(trainer.model.device),
+            **({"average": trainer.average.weights} if trainer.average else {}),
         },
         {
             "state": state,
@@ -58,6 +59,10 @@ def restore(trainer: "Trainer", saved: Snapshot) -> None:
     with torch.no_grad():
         for name, tensor in weights.items():
             tensor.copy_(saved.tensors["model"][name])
+    if trainer.average:
+        _check("the average of the weights", trainer.average.weights, saved.tensors["average"])
+        for name, tensor in trainer.average.weights.items():
+            tensor.copy_(saved.tensors["average"][name])
     _restore_optimiser(trainer, saved.tensors["optimiser"])
     hidden = trainer.model.blank_state(trainer.streams.batch_size)
     wanted = {str(number): leaf for number, leaf in enumerate(leaves(hidden))}

@@ -1,6 +1,6 @@
 """The LSTM with layer normalisation (Ba, Kiros and Hinton, 2016, arXiv:1607.06450).
 
-Supplementary material, equations (20) to (22): norms over all gates of each product together, and over the cell.
+As in its supplementary material: norms over all gates of each product together, and over the cell.
 """
 
 from typing import Any

@@ -1,6 +1,6 @@
-"""The minimal LSTM (Feng et al., 2024: Were RNNs all we needed?, arXiv:2410.01201), section 3.2.
+"""The minimal LSTM (Feng et al., 2024: Were RNNs all we needed?, arXiv:2410.01201).
 
-The form whose candidate may be negative, not that of the paper's log-space scan (appendix B): the recurrence
+The form whose candidate may be negative, not that of the paper's log-space scan: the recurrence
 is run step by step here and takes no logarithm.
 """
 

@@ -1,6 +1,6 @@
-"""The mLSTM cell of the xLSTM (Beck et al., 2024, arXiv:2405.04517), equations (19) to (27).
+"""The mLSTM cell of the xLSTM (Beck et al., 2024, arXiv:2405.04517).
 
-A step is written as in the paper; a sequence runs in its parallel form (appendix A.3), a chunk of steps at once.
+A step is written as in the paper; a sequence runs in its parallel form, a chunk of steps at once.
 """
 
 from typing import Any, NamedTuple

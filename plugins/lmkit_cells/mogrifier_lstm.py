@@ -1,4 +1,4 @@
-"""The Mogrifier LSTM (Melis, Kočiský and Blunsom, 2020, arXiv:1909.01792), equations (1) and (2)."""
+"""The Mogrifier LSTM (Melis, Kočiský and Blunsom, 2020, arXiv:1909.01792)."""
 
 from typing import Any
 

@@ -1,6 +1,6 @@
 """The quasi-recurrent network (Bradbury, Merity, Xiong and Socher, 2016, arXiv:1611.01576).
 
-Equations (1), (2) and (4): a convolution of width 2 with biases, then fo-pooling; no zoneout.
+A convolution of width 2 with biases, then fo-pooling; no zoneout.
 """
 
 import torch

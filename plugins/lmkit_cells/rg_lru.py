@@ -1,4 +1,4 @@
-"""The real-gated linear recurrent unit of Griffin (De et al., 2024, arXiv:2402.19427), equations (1) to (4).
+"""The real-gated linear recurrent unit of Griffin (De et al., 2024, arXiv:2402.19427).
 
 What stands before it in Griffin's recurrent block is here too: a linear layer and a convolution over the last
 four inputs, as one matrix. The block's second branch is not.

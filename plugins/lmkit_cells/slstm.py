@@ -1,4 +1,4 @@
-"""The sLSTM cell of the xLSTM (Beck et al., 2024, arXiv:2405.04517), equations (8) to (17)."""
+"""The sLSTM cell of the xLSTM (Beck et al., 2024, arXiv:2405.04517)."""
 
 import torch
 import torch.nn.functional as F

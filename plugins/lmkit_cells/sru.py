@@ -1,4 +1,4 @@
-"""The simple recurrent unit (Lei, Zhang, Wang, Dai and Artzi, 2018, arXiv:1709.02755), equations (1) to (4)."""
+"""The simple recurrent unit (Lei, Zhang, Wang, Dai and Artzi, 2018, arXiv:1709.02755)."""
 
 from typing import Any
 

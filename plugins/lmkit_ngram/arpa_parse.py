@@ -8,6 +8,8 @@ from lmkit.jit import kernel
 
 NEEDS_MORE, MARKER = 0, 1
 """All lines were read; a line that begins with a backslash was reached."""
+READ = -1
+"""A line with its log-probability was reached."""
 NO_NUMBER, POSITIVE, TOO_FEW, TOO_MANY, NO_WORD, UNCOUNTED = 2, 3, 4, 5, 6, 7
 """What is wrong with a line: see `arpa_sections`."""
 
@@ -198,39 +200,22 @@ def parse_unigrams(
     one. spans: (rows, 2), where each word lies in the text; lines: the number of its line.
     """
     at, row = place[0], 0
-    while at < end:
-        place[0] = at
-        last = line_end(text, at, end)
+    while True:
+        at, last, found = parse_head(text, place, at, end, row, most, log_probs)
+        if found != READ:
+            return row, found
         at = skip_spaces(text, at, last)
-        if at < last:
-            if text[at] == BACKSLASH:
-                return row, MARKER
-            place[1] += 1
-            if row == most:
-                return row, UNCOUNTED
-            stop = field_end(text, at, last)
-            number = parse_number(text, at, stop)
-            if math.isnan(number):
-                return row, NO_NUMBER
-            if number > 0:
-                return row, POSITIVE
-            log_probs[row] = number
-            at = skip_spaces(text, stop, last)
-            if at == last:
-                return row, TOO_FEW
-            spans[row, 0] = at
-            at = field_end(text, at, last)
-            spans[row, 1] = at
-            lines[row] = place[1]
-            fault = check_end(text, at, last, row, with_backoffs, backoffs)
-            if fault:
-                return row, fault
-            row += 1
-        else:
-            place[1] += 1
+        if at == last:
+            return row, TOO_FEW
+        spans[row, 0] = at
+        at = field_end(text, at, last)
+        spans[row, 1] = at
+        lines[row] = place[1]
+        fault = check_end(text, at, last, row, with_backoffs, backoffs)
+        if fault:
+            return row, fault
+        row += 1
         at = last + 1
-    place[0] = end
-    return row, NEEDS_MORE
 
 
 @kernel
@@ -251,44 +236,54 @@ def parse_ngrams(
     """Read lines of n-grams as `parse_unigrams` does; rows: (rows, order), the words by number in the pool."""
     at, row = place[0], 0
     order = rows.shape[1]
+    while True:
+        at, last, found = parse_head(text, place, at, end, row, most, log_probs)
+        if found != READ:
+            return row, found
+        for i in range(order):
+            at = skip_spaces(text, at, last)
+            if at == last:
+                return row, TOO_FEW
+            stop = field_end(text, at, last)
+            word, _ = find_word(text, at, stop, pool, starts, slots, seed)
+            if word < 0:
+                place[0] = at  # the word, for the message
+                return row, NO_WORD
+            rows[row, i] = word
+            at = stop
+        fault = check_end(text, at, last, row, with_backoffs, backoffs)
+        if fault:
+            return row, fault
+        row += 1
+        at = last + 1
+
+
+@kernel
+def parse_head(
+    text: np.ndarray, place: np.ndarray, at: int, end: int, row: int, most: int, log_probs: np.ndarray
+) -> tuple[int, int, int]:
+    """Read the log-probability on the next line that has anything: where it ends, where the line does, what came."""
     while at < end:
         place[0] = at
         last = line_end(text, at, end)
         at = skip_spaces(text, at, last)
+        if at < last and text[at] == BACKSLASH:
+            return at, last, MARKER
+        place[1] += 1
         if at < last:
-            if text[at] == BACKSLASH:
-                return row, MARKER
-            place[1] += 1
             if row == most:
-                return row, UNCOUNTED
+                return at, last, UNCOUNTED
             stop = field_end(text, at, last)
             number = parse_number(text, at, stop)
             if math.isnan(number):
-                return row, NO_NUMBER
+                return at, last, NO_NUMBER
             if number > 0:
-                return row, POSITIVE
+                return at, last, POSITIVE
             log_probs[row] = number
-            at = stop
-            for i in range(order):
-                at = skip_spaces(text, at, last)
-                if at == last:
-                    return row, TOO_FEW
-                stop = field_end(text, at, last)
-                word, _ = find_word(text, at, stop, pool, starts, slots, seed)
-                if word < 0:
-                    place[0] = at  # the word, for the message
-                    return row, NO_WORD
-                rows[row, i] = word
-                at = stop
-            fault = check_end(text, at, last, row, with_backoffs, backoffs)
-            if fault:
-                return row, fault
-            row += 1
-        else:
-            place[1] += 1
+            return stop, last, READ
         at = last + 1
     place[0] = end
-    return row, NEEDS_MORE
+    return at, end, NEEDS_MORE
 
 
 @kernel

@@ -1,4 +1,4 @@
-"""Two instructions of the processor that numba has no name for: fetch memory ahead, and count atomically."""
+"""An instruction of the processor that numba has no name for: fetch memory ahead."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["add_one", "prefetch"]
+__all__ = ["prefetch"]
 
 READ, KEEP, DATA = 0, 3, 1
 """What llvm.prefetch is told: it will be read, it belongs in every cache, and it is data, not code."""
@@ -24,8 +24,13 @@ def _prefetch(typing_context: Any, array: Any, index: Any) -> Any:
     signature = types.void(array, index)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array_type, index_type = signature.args
+        if array_type.ndim != 1 or array_type.layout != "C":
+            raise TypeError(f"wanted a contiguous array of one dimension, not {array_type}")
         byte, int32 = ir.IntType(8).as_pointer(), ir.IntType(32)
-        address = builder.bitcast(_address(context, builder, signature, arguments), byte)
+        data = context.make_array(array_type)(context, builder, arguments[0]).data
+        place = context.cast(builder, arguments[1], index_type, types.intp)
+        address = builder.bitcast(builder.gep(data, [place]), byte)
         function_type = ir.FunctionType(ir.VoidType(), [byte, int32, int32, int32])
         function = cgutils.get_or_insert_function(builder.module, function_type, "llvm.prefetch.p0")
         builder.call(function, [address, int32(READ), int32(KEEP), int32(DATA)])
@@ -35,30 +40,3 @@ def _prefetch(typing_context: Any, array: Any, index: Any) -> Any:
 
 
 prefetch: Callable[[np.ndarray, int], None] = intrinsic(_prefetch)  # pyright: ignore[reportAssignmentType]
-
-
-def _add_one(typing_context: Any, array: Any, index: Any) -> Any:
-    """add_one(array, index): array[index] += 1 of an int32 array, whole even when threads do it at once."""
-    if array.dtype != types.int32:
-        raise TypeError(f"add_one counts in an array of int32, not of {array.dtype}")
-    signature = types.void(array, index)
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        address = _address(context, builder, signature, arguments)
-        builder.atomic_rmw("add", address, ir.Constant(ir.IntType(32), 1), "monotonic")
-        return context.get_dummy_value()
-
-    return signature, generate
-
-
-add_one: Callable[[np.ndarray, int], None] = intrinsic(_add_one)  # pyright: ignore[reportAssignmentType]
-
-
-def _address(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-    """The address of array[index], for an array of one dimension in one piece."""
-    array_type, index_type = signature.args
-    if array_type.ndim != 1 or array_type.layout != "C":
-        raise TypeError(f"wanted a contiguous array of one dimension, not {array_type}")
-    array = context.make_array(array_type)(context, builder, arguments[0])
-    index = context.cast(builder, arguments[1], index_type, types.intp)
-    return builder.gep(array.data, [index])

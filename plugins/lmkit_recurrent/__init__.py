@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from lmkit import CellSpec, ModelSpec, hookimpl
 from lmkit.recurrence.options import RecurrentOptions
-from lmkit_recurrent.options import ElmanOptions
+from lmkit_recurrent.options import ElmanOptions, LSTMOptions
 
 
 @hookimpl
@@ -17,6 +17,7 @@ def lmkit_cells() -> Iterable[CellSpec]:
             "lstm",
             "lmkit_recurrent.lstm:LSTMCell",
             "Long short-term memory (Hochreiter and Schmidhuber, 1997)",
+            LSTMOptions,
         ),
         CellSpec("gru", "lmkit_recurrent.gru:GRUCell", "Gated recurrent unit (Cho et al., 2014)"),
     ]

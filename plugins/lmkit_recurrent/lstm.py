@@ -7,18 +7,28 @@ import torch
 from torch import Tensor
 
 from lmkit.recurrence import GatedCell
+from lmkit_recurrent.options import LSTMOptions
 
 
 class LSTMCell(GatedCell):
-    """i, f, o = sigmoid(x + h); g = tanh(x + h); c_t = f c_{t-1} + i g; h_t = o tanh(c_t)."""
+    """i, f, o = sigmoid(x + h); g = tanh(x + h); c_t = f c_{t-1} + i g; h_t = o tanh(c_t).
+
+    options.clip: c_t is put within it before h_t is taken from it.
+    """
 
     num_gates = 4
     state_names = ("h", "c")
 
+    def __init__(self, input_size: int, hidden_size: int, options: LSTMOptions | None = None) -> None:
+        super().__init__(input_size, hidden_size, options)
+        self.clip = (options or LSTMOptions()).clip
+
     def gates(self, x: Tensor, h: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         i, f, g, o = (x + h).chunk(4, -1)
         c = torch.sigmoid(f) * state[1] + torch.sigmoid(i) * torch.tanh(g)
+        if self.clip is not None:
+            c = c.clamp(-self.clip, self.clip)
         return torch.sigmoid(o) * torch.tanh(c), c
 
-    def torch_kernel(self) -> Callable[..., Any]:
-        return torch.lstm
+    def torch_kernel(self) -> Callable[..., Any] | None:
+        return torch.lstm if self.clip is None else None

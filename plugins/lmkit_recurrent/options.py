@@ -12,3 +12,12 @@ class ElmanOptions:
     activation: str = option(
         "tanh", "what the sum of the two products goes through", choices=("tanh", "relu", "sigmoid")
     )
+
+
+@dataclass(frozen=True)
+class LSTMOptions:
+    """The options of the LSTM."""
+
+    clip: float | None = option(
+        None, "bound of the memory c before the output is taken from it; the original ELMo's is 3", min=0
+    )

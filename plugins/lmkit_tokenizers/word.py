@@ -62,7 +62,7 @@ class WordTokenizer(Tokenizer):
         numbers, words = counted.most_frequent(options.min_count, most + 1)
         kept = [i for i, word in enumerate(words) if word != unk_word][:most]
         words = [words[i] for i in kept]
-        if not words:
+        if not words and len(counted.counts):
             log.warning("no word occurs %d times: every word is unknown; lower min_count", options.min_count)
         log.info("the vocabulary has %d of %d words", len(words), len(counted.counts))
         spelling = SpellingCode.fit(counted.all_but(numbers[kept]))

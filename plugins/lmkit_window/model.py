@@ -1,6 +1,5 @@
 """The window model: a neural n-gram, to measure recurrence against (Bengio et al., 2003, JMLR 3:1137-1155)."""
 
-import logging
 from dataclasses import replace
 from itertools import pairwise
 from typing import cast
@@ -12,15 +11,13 @@ from lmkit.contracts import Vocabulary
 from lmkit.errors import UsageError
 from lmkit.recurrence import NeuralLanguageModel
 from lmkit.recurrence.output import OutputLayer
-from lmkit.recurrence.sizes import DEFAULT_HIDDEN_SIZE, parse_count, solve_hidden_size
+from lmkit.recurrence.sizes import DEFAULT_HIDDEN_SIZE, hidden_size_for
 from lmkit.states import State
 from lmkit_window.options import WindowOptions
 
-log = logging.getLogger(__name__)
-
 
 class WindowLanguageModel(NeuralLanguageModel):
-    """y = b + W x + U tanh(d + H x), x the embeddings of the last N - 1 tokens, nearest first (equation 1).
+    """y = b + W x + U tanh(d + H x), x the embeddings of the last N - 1 tokens, nearest first.
 
     options.direct: whether there is W. More than one hidden layer, other activations, dropout and the tie
     of U to the embedding are additions. The state of the network is the ids of the window, (batch, N - 1),
@@ -98,14 +95,8 @@ def hidden_size_of(options: WindowOptions, vocabulary: Vocabulary) -> int:
     """The units of a layer: as given, the default, or what `params` leads to."""
     if options.params is None:
         return options.hidden_size or DEFAULT_HIDDEN_SIZE
-    if options.hidden_size is not None:
-        raise UsageError("--params and --hidden-size both set the size of the layers; leave one out")
 
-    def count(hidden_size: int) -> int:
-        with torch.device("meta"):
-            sized = replace(options, hidden_size=hidden_size, params=None)
-            return WindowLanguageModel(sized, vocabulary).parameter_count()
+    def sized(hidden_size: int) -> WindowLanguageModel:
+        return WindowLanguageModel(replace(options, hidden_size=hidden_size, params=None), vocabulary)
 
-    found = solve_hidden_size(parse_count(options.params), count)
-    log.info("--params %s: a hidden size of %d, %s parameters", options.params, found, f"{count(found):,}")
-    return found
+    return hidden_size_for(options.params, options.hidden_size, sized)

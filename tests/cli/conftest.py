@@ -151,6 +151,8 @@ class Api:
         self._called(prompt, **kwargs)
         return [SimpleNamespace(text=" world", log_prob=-1.5)] * kwargs["num"]
 
+    directions = ("forward",)
+
     def score_text(self, text: Any, **kwargs: Any) -> SimpleNamespace:
         self._called(lines=[line.text for line in text], **kwargs)
         return SimpleNamespace(to_json=lambda: {"perplexity": 9.5}, table=lambda: [("perplexity", "9.500")])

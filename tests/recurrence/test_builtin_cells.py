@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from lmkit.errors import UsageError
 from lmkit.options import choose
-from lmkit.recurrence import Cell, GatedCell, Recurrent
+from lmkit.recurrence import Cell, GatedCell, Recurrent, kernels
 
 PEERS = [
     ("lstm", {}, nn.LSTM, {}),
@@ -68,6 +69,34 @@ def test_sigmoid_rnn_is_its_equation():
     y, _ = cell(x, (h,))
     expected = torch.sigmoid(x @ cell.weight_ih.T + cell.bias_ih + h @ cell.weight_hh.T + cell.bias_hh)
     torch.testing.assert_close(y, expected)
+
+
+@pytest.mark.parametrize("tier", ["auto", "compiled", "plain"])
+def test_a_clipped_lstm_bounds_its_memory_before_the_output(tier, monkeypatch):
+    """c is put within the clip and h is taken from what is left of it: by every tier, and never by torch's kernel."""
+    monkeypatch.setattr(kernels, "compiled", kernels.uncompiled)  # the same graphs, without the wait
+    torch.manual_seed(0)
+    chosen = choose("cell", {"name": "lstm", "clip": 0.3}, "cell")
+    stack = Recurrent(INPUT, HIDDEN, 1, chosen, tier=tier).double()
+    weights = dict(stack.layers[0].named_parameters())
+    x = 4 * torch.randn(BATCH, TIME, INPUT, dtype=torch.float64)
+    h, c, wanted = torch.zeros(BATCH, HIDDEN).double(), torch.zeros(BATCH, HIDDEN).double(), []
+    for x_t in x.unbind(1):
+        sums = x_t @ weights["weight_ih"].T + weights["bias_ih"]
+        i, f, g, o = (sums + h @ weights["weight_hh"].T + weights["bias_hh"]).chunk(4, -1)
+        c = (f.sigmoid() * c + i.sigmoid() * g.tanh()).clip(-0.3, 0.3)
+        h = o.sigmoid() * c.tanh()
+        wanted.append(h)
+    y, ((_, last),) = stack(x)
+    torch.testing.assert_close(y, torch.stack(wanted, 1), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(last, c, rtol=1e-12, atol=1e-12)
+    assert float(last.detach().abs().max()) == 0.3
+    found, reference = (
+        torch.autograd.grad(z.square().sum(), weights["weight_hh"]) for z in (y, torch.stack(wanted, 1))
+    )
+    torch.testing.assert_close(found, reference, rtol=1e-11, atol=1e-11)
+    with pytest.raises(UsageError, match="LSTMCell has no tier 'torch'"):
+        stack.layers[0].use_tier("torch")  # pyright: ignore
 
 
 @pytest.mark.parametrize("name", ["rnn", "lstm", "gru"])

@@ -52,10 +52,13 @@ def test_int8_product_is_near_and_by_row(rows):
 
 @needs_vnni
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+@pytest.mark.parametrize(
+    "projection", [{}, {"projection_size": 48, "projection_clip": 0.5}], ids=["", "projected"]
+)
 @torch.no_grad()
-def test_int8_model_scores_alike(cell):
+def test_int8_model_scores_alike(cell, projection):
     """Scores move by little; scan, log_probs and steps agree with each other as they did."""
-    model = make(cell=cell)
+    model = make(cell=cell, **projection)
     ids = torch.randint(0, 300, (3, 20))
     exact, _ = model.log_probs(ids, model.initial_state(3))
     model.to_int8()
@@ -71,11 +74,11 @@ def test_int8_model_scores_alike(cell):
 @needs_vnni
 @torch.no_grad()
 def test_what_has_no_int8_products_stays(caplog):
-    """A projected layer stays in float32, with a warning; the embedding that the output was tied to stays whole."""
-    model = make(projection_size=16)
+    """A cell that owns its products stays in float32, with a warning; so does the embedding, tied to the output."""
+    model = make(cell=choose("cell", "mogrifier-lstm", "cell"))
     embedding = model.embedding.weight.clone()
     model.to_int8()
-    assert "ProjectedCell" in caplog.text
+    assert "MogrifierLSTMCell" in caplog.text
     assert torch.equal(model.embedding.weight, embedding)
 
 

@@ -273,7 +273,7 @@ def test_a_mogrifier_of_no_rounds_is_the_lstm() -> None:
 
 
 def test_the_sru_starts_with_the_papers_highway() -> None:
-    """Before training, what passes the reset gate is x itself, as in equation (4)."""
+    """Before training, what passes the reset gate is x itself, as in the paper."""
     chosen = choose("cell", "sru", "cell")
     cell = chosen.load()(HIDDEN, HIDDEN, chosen.options)
     x = torch.randn(BATCH, HIDDEN)
@@ -282,7 +282,7 @@ def test_the_sru_starts_with_the_papers_highway() -> None:
 
 
 def test_the_rg_lru_starts_with_long_memories() -> None:
-    """What a wide open recurrence gate keeps is between 0.9 and 0.999 at the start (section 2.4)."""
+    """What a wide open recurrence gate keeps is between 0.9 and 0.999 at the start, as in the paper."""
     chosen = choose("cell", "rg-lru", "cell")
     kept = torch.sigmoid(chosen.load()(INPUT, 200, chosen.options).decay.detach()) ** 8
     assert 0.899 < float(kept.min()) < 0.91

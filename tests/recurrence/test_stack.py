@@ -100,6 +100,28 @@ def test_projection_is_that_of_torch_nn():
         torch.testing.assert_close(weight.grad, getattr(reference, f"{name}_l0").grad)
 
 
+def test_projection_with_clips_is_its_equations():
+    """r is clipped after the projection and carried so; c is clipped after the step, and h taken from it unclipped."""
+    stack = make(cell="lstm", projection_size=3, projection_clip=0.03, cell_clip=0.1)
+    weights = dict(stack.layers[0].named_parameters())
+    xs = torch.randn(BATCH, TIME, INPUT, dtype=torch.float64)
+    r, c, wanted = xs.new_zeros(BATCH, 3), xs.new_zeros(BATCH, 6), []
+    for x in xs.unbind(1):
+        sums = x @ weights["cell.weight_ih"].T + weights["cell.bias_ih"]
+        i, f, g, o = (sums + r @ weights["cell.weight_hh"].T + weights["cell.bias_hh"]).chunk(4, -1)
+        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        h, c = o.sigmoid() * c.tanh(), c.clip(-0.1, 0.1)
+        r = (h @ weights["weight_p"].T).clip(-0.03, 0.03)
+        wanted.append(r)
+    expected, (found, ((_, _, last),)) = torch.stack(wanted, 1), stack(xs)
+    assert 0.1 < float((expected.abs() == 0.03).double().mean()) < 0.9
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(last, c)
+    gradients = (torch.autograd.grad(y.square().sum(), list(weights.values())) for y in (found, expected))
+    for ours, reference in zip(*gradients, strict=True):
+        torch.testing.assert_close(ours, reference)
+
+
 def test_clips_bound_what_they_name():
     """No projected output passes its clip, no memory its own."""
     stack = make(cell="lstm", projection_size=3, projection_clip=0.01, cell_clip=0.02)

@@ -1,6 +1,7 @@
 """Tiers: every way through a window gives the same numbers, and the choice among them follows its rules."""
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from lmkit import states
 from lmkit.errors import UsageError
 from lmkit.recurrence import Cell, GatedCell, LinearCell, Recurrent, engine, kernels, products, tiers
 from lmkit.recurrence.linear_scan import linear_scan
+from lmkit.recurrence.projection import ProjectedCell
 
 INPUT, HIDDEN, BATCH, TIME = 5, 8, 3, 7
 
@@ -69,6 +71,21 @@ class DependentCell(DryCell):
         return torch.tanh(x) + (state[0] if float(x.detach().sum()) > 0 else 0 * state[0])
 
 
+def projected(made: type[GatedCell], **settings: Any) -> Callable[[int, int], Cell]:
+    return lambda input_size, hidden_size: ProjectedCell(made(input_size, hidden_size), **settings)
+
+
+PROJECTED = {
+    "projected": projected(LSTMCell, projection_size=3),
+    "projected and clipped": projected(
+        EverythingCell, projection_size=10, projection_clip=0.2, cell_clip=0.4
+    ),
+    "projected, one state": projected(GRUCell, projection_size=3, projection_clip=0.1),
+    "clipped": projected(LSTMCell, cell_clip=0.1),
+}
+CELLS = {made.__name__: made for made in (EverythingCell, DryCell, GRUCell, LSTMCell)} | PROJECTED
+
+
 @pytest.fixture
 def without_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     """Kernels are the graphs that would be compiled, run operation by operation."""
@@ -109,7 +126,7 @@ def assert_same(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
 
 
 @pytest.mark.parametrize("resetting", [False, True])
-@pytest.mark.parametrize("made", [EverythingCell, DryCell, GRUCell, LSTMCell])
+@pytest.mark.parametrize("made", CELLS.values(), ids=CELLS)
 def test_compiled_graphs_equal_the_definition(made, resetting, without_compiler):
     """What is compiled gives the plain loop's outputs and gradients: parameters in gates, resets, carried states."""
     torch.manual_seed(0)
@@ -119,7 +136,7 @@ def test_compiled_graphs_equal_the_definition(made, resetting, without_compiler)
     assert_same(run(cell, "loop", resets), run(cell, "plain", resets))
 
 
-@pytest.mark.parametrize("made", [EverythingCell, GRUCell])
+@pytest.mark.parametrize("made", [EverythingCell, GRUCell, PROJECTED["projected and clipped"]])
 def test_compiled_kernels_equal_the_definition(made):
     """The same by inductor's own kernels, in float64 and, less closely, in float32."""
     torch.manual_seed(0)
@@ -142,9 +159,10 @@ def test_long_windows_are_walked_in_parts(without_compiler, monkeypatch):
     """A window longer than UNROLL, resets at the seam included, is the same as in one part."""
     monkeypatch.setattr(engine, "UNROLL", 3)
     torch.manual_seed(0)
-    cell = EverythingCell(INPUT, HIDDEN).double()
-    for tier in ("compiled", "loop"):
-        assert_same(run(cell, tier, some_resets()), run(cell, "plain", some_resets()))
+    for made in (EverythingCell, PROJECTED["projected and clipped"]):
+        cell = made(INPUT, HIDDEN).double()
+        for tier in ("compiled", "loop"):
+            assert_same(run(cell, tier, some_resets()), run(cell, "plain", some_resets()))
 
 
 @pytest.mark.parametrize("made", [RandomCell, DependentCell])
@@ -334,11 +352,14 @@ def test_products_are_products(large, monkeypatch):
     monkeypatch.setattr(products, "LARGE", large)
     torch.manual_seed(0)
     weight, bias, x, base = torch.randn(24, 16), torch.randn(24), torch.randn(3, 16), torch.randn(3, 24)
+    wanted = x @ weight.T
     with torch.no_grad():
-        fixed = products.FixedProduct(weight, 3)
-        wanted = x @ weight.T
+        fixed = products.FixedProduct(weight, None, 3)
         torch.testing.assert_close(fixed(x), wanted)
         torch.testing.assert_close(fixed.added_to(base.clone(), x), wanted + base)
-        torch.testing.assert_close(products.product(x, weight, bias), wanted + bias)
-        torch.testing.assert_close(products.FixedProduct(weight.T, 3)(base), base @ weight)
-        torch.testing.assert_close(products.product(base.T, x.T), base.T @ x)
+        torch.testing.assert_close(products.FixedProduct(weight, bias, 3)(x), wanted + bias)
+        torch.testing.assert_close(products.FixedProduct(weight.T, None, 3)(base), base @ weight)
+        torch.testing.assert_close(products.weight_gradient(base, x), base.T @ x)
+    x.requires_grad_()
+    products.FixedProduct(weight, bias, 3)(x).sum().backward()
+    torch.testing.assert_close(x.grad, weight.sum(0).expand(3, -1))

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lmkit import states
-from lmkit.contracts import Decoder, Encoding, Hypothesis, LanguageModel, Tokenizer, Vocabulary
+from lmkit.contracts import Decoder, Encoder, Encoding, Hypothesis, LanguageModel, Tokenizer, Vocabulary
 from lmkit.errors import PluginError, UsageError
 from lmkit.plugins import Part, Plugin
 from lmkit.recurrence import Cell, GatedCell
@@ -260,6 +260,77 @@ def test_tokenizers() -> None:
         "check_save",
     }
     assert set(broken_rules(part_of("tokenizer", "Sloppy"))) == faults
+
+
+class Lengths(Encoder):
+    """A word's vector is its length; a string's tokens have the lengths of their spans."""
+
+    num_layers, width = 1, 1  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride]
+
+    def __init__(self, options, vocabulary):
+        self.vocabulary = vocabulary
+
+    def embed(self, sentences):
+        return [self.row(sentence)[None, :, None] for sentence in sentences]
+
+    def row(self, sentence):
+        if isinstance(sentence, str):
+            spans = self.tokenizer.encode(sentence).spans.tolist()
+            return torch.tensor([float(end - start) for start, end in spans])
+        return torch.tensor([float(len(word)) for word in sentence])
+
+    def save(self, directory):
+        pass
+
+    @classmethod
+    def load(cls, directory, options, vocabulary):
+        return cls(options, vocabulary)
+
+
+class SeesTheBatch(Lengths):
+    """As one that normalises over the batch does."""
+
+    def embed(self, sentences):
+        longest = max((len(sentence) for sentence in sentences), default=0)
+        return [vectors + longest for vectors in super().embed(sentences)]
+
+
+class Remembers(Lengths):
+    """As the original ELMo does."""
+
+    seen = 0
+
+    def embed(self, sentences):
+        self.seen += 1
+        return [vectors + self.seen for vectors in super().embed(sentences)]
+
+
+class DropsBlankWords(Lengths):
+    def row(self, sentence):
+        return super().row(sentence if isinstance(sentence, str) else [w for w in sentence if w.strip()])
+
+
+class LosesWeights(Lengths):
+    @classmethod
+    def load(cls, directory, options, vocabulary):
+        return Remembers(options, vocabulary)
+
+
+@pytest.mark.parametrize(
+    ("target", "rules"),
+    [
+        ("Lengths", set()),
+        ("SeesTheBatch", {"check_independence"}),
+        ("Remembers", {"check_independence", "check_repeated"}),
+        ("DropsBlankWords", {"check_empty"}),
+        ("LosesWeights", {"check_encoder_save"}),
+    ],
+)
+def test_encoders(target: str, rules: set[str]) -> None:
+    """A fault of an encoder breaks the rule that is about it; a good encoder breaks none."""
+    broken = set(broken_rules(part_of("model", target)))
+    assert rules <= broken
+    assert rules or not broken
 
 
 class Careless(Decoder):

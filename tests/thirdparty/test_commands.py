@@ -17,6 +17,7 @@ OWNERS = {
     "lowercase-letters": ("lmkit-demo-tokenizer", "0.3.0"),
     "bigram": ("lmkit-demo-bigram", "0.5.0"),
     "epsilon": ("lmkit-demo-decoder", "0.4.0"),
+    "neighbours": ("lmkit-demo-encoder", "0.7.0"),
 }
 """Each part of another distribution: its owner and version."""
 RUNS = {
@@ -120,6 +121,22 @@ def outcomes(folder: Path, demos: list[Path]) -> dict[str, Outcome]:
         lines[f"eval {name}"] = ("eval", name, "text.txt", "--json")
         for time in ("once", "again"):
             lines[f"generate {name} {time}"] = ("generate", name, *SPEAK, "--json")
+    encoder = ("--model", "neighbours", "--tokenizer", "lowercase-letters", *QUICK)
+    lines["train encoder"] = ("train", "text.txt", *encoder, "--out", "encoder", "--json")
+    for suffix in ("safetensors", "parquet"):
+        lines[f"embed {suffix}"] = ("embed", "encoder", "text.txt", "--out", f"vectors.{suffix}", "--json")
+    lines["embed words"] = (
+        "embed",
+        "encoder",
+        "text.txt",
+        "--words",
+        "--layer",
+        "all",
+        "--out",
+        "words.parquet",
+    )
+    lines["eval encoder"] = ("eval", "encoder", "text.txt")
+    lines["embed without"] = ("--no-plugins", "embed", "encoder", "text.txt", "--out", "no.parquet")
     lines["repeat"] = ("train", "--recipe", "option/recipe.toml", "--out", "repeated", "--json")
     lines["help"] = ("train", "--model", "bigram", "--help")
     lines["show"] = ("plugins", "show", "epsilon")
@@ -147,6 +164,22 @@ def test_every_command(outcomes: dict[str, Outcome], folder: Path, name: str) ->
         assert owner == OWNERS.get(bare, ("lmkit", ""))[0]
         if bare in OWNERS:
             assert (origin["distribution"], origin["version"]) == OWNERS[bare]
+
+
+def test_an_encoder(outcomes: dict[str, Outcome], folder: Path) -> None:
+    """train and embed take another's encoder; eval says that it has no score, and `--no-plugins` whose it is."""
+    trained = outcomes["train encoder"].json
+    assert trained["parameters"] > 0
+    assert trained["valid_perplexity"] is None
+    for suffix in ("safetensors", "parquet"):
+        figures = outcomes[f"embed {suffix}"].json
+        assert (figures["sentences"], figures["layers"], figures["features"]) == (40, 1, 8)
+        assert (folder / f"vectors.{suffix}").stat().st_size > 0
+    assert outcomes["embed words"].code == 0, outcomes["embed words"].err
+    assert outcomes["eval encoder"].code == 4
+    assert "encoder" in outcomes["eval encoder"].err
+    assert outcomes["embed without"].code == 6
+    assert "pip install lmkit-demo-encoder==0.7.0" in outcomes["embed without"].err
 
 
 def test_recipe_repeats_the_run(outcomes: dict[str, Outcome], folder: Path) -> None:

@@ -12,6 +12,7 @@ DEMOS = {
     "lmkit-demo-tokenizer": "lowercase-letters",
     "lmkit-demo-decoder": "epsilon",
     "lmkit-demo-bigram": "bigram",
+    "lmkit-demo-encoder": "neighbours",
 }
 FIND = """
 import logging, sys
@@ -30,7 +31,7 @@ except LmkitError as error:
 
 
 def test_conformance(python_with_plugins: Run) -> None:
-    """A third party's tokenizer, cell, model and decoder pass the suite that the built-ins pass."""
+    """A third party's tokenizer, cell, models and decoder pass the suite that the built-ins pass."""
     result = python_with_plugins("-m", "lmkit.testing", *(f"{name}:*" for name in DEMOS))
     assert result.returncode == 0, result.stdout + result.stderr
     for distribution, name in DEMOS.items():

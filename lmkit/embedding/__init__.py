@@ -1,0 +1,1 @@
+"""Vectors for tokens, words and sentences from any encoder: batches, layers, pooling, files and fine-tuning."""

@@ -1,0 +1,99 @@
+"""Any number of sentences through any encoder: in batches of like lengths, in their order, in bounded memory."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from lmkit.contracts import Encoder
+from lmkit.embedding.layers import Selection
+from lmkit.errors import UsageError
+
+BATCH_SIZE = 32
+BATCH_TOKENS = 2048
+"""The most tokens of a batch, padding included; a longer sentence is a batch of its own."""
+BLOCK_TOKENS = 8192
+"""Tokens that are read ahead, to find sentences of like lengths, and whose vectors are held."""
+
+Sentence = str | Sequence[str]
+
+
+def embed_all(
+    encoder: Encoder,
+    sentences: Iterable[Sentence],
+    *,
+    select: Selection | None = None,
+    batch_size: int = BATCH_SIZE,
+    batch_tokens: int = BATCH_TOKENS,
+    block_tokens: int = BLOCK_TOKENS,
+) -> Iterator[Tensor]:
+    """The vectors of each sentence, in order, as float32 on the CPU: (layers, tokens, features).
+
+    sentences: strings, of which every token has a vector, or lists of words, of which every word has one; they
+    are read as they are needed. select: what is taken of a sentence's vectors (`layers.selection`), before any
+    more are made. Held at once are the vectors of `block_tokens` tokens and one sentence; no gradients.
+    Raises UsageError where strings and lists of words are mixed, or one string is given for a list of them.
+    """
+    for block in _blocks(encoder, _checked(sentences), block_tokens):
+        found: list[Tensor | None] = [None] * len(block)
+        for batch in _batches([length for _, length in block], batch_size, batch_tokens):
+            with torch.no_grad():
+                vectors = encoder.embed(cast(Sequence[str], [block[index][0] for index in batch]))
+                for index, rows in zip(batch, vectors, strict=True):
+                    taken = rows if select is None else select(rows)
+                    # A copy: a view would hold the whole batch with its padding.
+                    found[index] = taken.to("cpu", torch.float32, copy=True).contiguous()
+            del vectors
+        yield from cast(list[Tensor], found)
+
+
+def _checked(sentences: Iterable[Sentence]) -> Iterator[Sentence]:
+    """The same sentences; UsageError for what would be taken for other sentences than it is."""
+    if isinstance(sentences, str):
+        raise UsageError(
+            "one string is not a list of sentences; give [sentence], or a list of lists of words"
+        )
+    kind: type | None = None
+    for number, sentence in enumerate(sentences, 1):
+        found = str if isinstance(sentence, str) else list
+        if found is list and not _is_words(sentence):
+            raise UsageError(f"sentence {number} is neither a string nor a list of words, which are strings")
+        if kind not in (None, found):
+            raise UsageError(f"sentence {number}: give strings or lists of words, not both in one call")
+        kind = found
+        yield sentence
+
+
+def _is_words(sentence: object) -> bool:
+    return isinstance(sentence, Iterable) and all(isinstance(word, str) for word in sentence)
+
+
+def _blocks(
+    encoder: Encoder, sentences: Iterable[Sentence], block_tokens: int
+) -> Iterator[list[tuple[Sentence, int]]]:
+    """Sentences with their numbers of tokens, gathered until there are `block_tokens` tokens."""
+    block: list[tuple[Sentence, int]] = []
+    held = 0
+    for sentence in sentences:
+        length = len(encoder.tokenizer.ids(sentence)) if isinstance(sentence, str) else len(sentence)
+        if block and held + length > block_tokens:
+            yield block
+            block, held = [], 0
+        block.append((sentence, length))
+        held += max(1, length)
+    if block:
+        yield block
+
+
+def _batches(lengths: Sequence[int], batch_size: int, batch_tokens: int) -> Iterator[list[int]]:
+    """Indices of sentences of like lengths, the longest first."""
+    batch: list[int] = []
+    for index in sorted(range(len(lengths)), key=lambda i: lengths[i], reverse=True):
+        longest = lengths[batch[0]] if batch else 0
+        if batch and (len(batch) == batch_size or longest * (len(batch) + 1) > batch_tokens):
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch

@@ -1,0 +1,68 @@
+"""Vectors in HDF5 as bilm-tf and AllenNLP dumped them, read and written a line at a time."""
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from lmkit import hdf5
+from lmkit.errors import DataError, UsageError
+from lmkit.files import sync_file
+
+INDEX = "sentence_to_index"
+"""AllenNLP's dataset with one string: a JSON table from each sentence to the name of its dataset."""
+
+
+def write_dump(
+    path: Path, vectors: Iterable[Tensor], sentences: Iterable[str], *, overwrite: bool = False
+) -> None:
+    """Write the vectors of each line as a dataset named "0", "1" and so on, whatever the lines hold.
+
+    vectors: of each line (layers, tokens, features), or (tokens, features) where a layer was chosen; a line without
+    tokens has such a dataset too. sentences: the lines themselves. Of equal ones the table has the last, as
+    AllenNLP's has. Held in memory are one line's vectors, and the table of sentences, which is a single string.
+    Raises UsageError when the file exists and is not to be overwritten, cannot be written, or h5py is missing.
+    """
+    h5py = hdf5.library()
+    if path.exists() and not (overwrite and path.is_file()):
+        raise UsageError(f"{path} exists already: give --overwrite to replace it, or another --out")
+    hidden = path.with_name(f".{path.name}.part")
+    try:
+        with h5py.File(hidden, "w") as file:
+            index: dict[str, str] = {}
+            for number, (layers, sentence) in enumerate(zip(vectors, sentences, strict=True)):
+                file.create_dataset(str(number), data=layers.detach().to("cpu", torch.float32).numpy())
+                index[sentence] = str(number)
+            table = file.create_dataset(INDEX, (1,), dtype=h5py.string_dtype())
+            table[0] = json.dumps(index)
+        sync_file(hidden)
+        hidden.replace(path)
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be written ({hdf5.one_line(error)}); name another file with --out"
+        ) from error
+    finally:
+        hidden.unlink(missing_ok=True)
+
+
+def read_dump(path: str | Path) -> Iterator[Tensor]:
+    """The vectors of each line, in the order of the lines, read as they are asked for: float32 on the CPU.
+
+    Raises DataError where it is not such a file, UsageError where h5py is missing. Links are not followed.
+    """
+    try:
+        with hdf5.opened(Path(path)) as file:
+            lines = file.id.get_num_objs() - (INDEX in file)
+            for number in range(lines):
+                dataset = hdf5.floats(file, str(number))
+                if len(dataset.shape) not in (2, 3):
+                    raise ValueError(
+                        f"'{number}' has the shape {list(dataset.shape)}, wanted 2 or 3 dimensions"
+                    )
+                yield torch.from_numpy(dataset[()].astype("f4", copy=False))
+    except ValueError as error:
+        raise DataError(
+            f"{path}: no vectors as bilm-tf and AllenNLP dumped them: {error}; give such a file"
+        ) from error

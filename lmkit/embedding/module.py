@@ -1,0 +1,69 @@
+"""An encoder as a module of somebody's network: frozen or fine-tuned, its layers mixed as the task wants."""
+
+from collections.abc import Sequence
+from typing import Protocol, Self, cast
+
+import torch
+from torch import Tensor, nn
+
+from lmkit.contracts import Encoder
+from lmkit.embedding.mix import ScalarMix
+from lmkit.errors import UsageError
+
+
+class HasEncoder(Protocol):
+    """What `lmkit.load` gives."""
+
+    @property
+    def encoder(self) -> Encoder: ...
+
+
+class EncoderModule(nn.Module):
+    """`EncoderModule(lmkit.load("runs/elmo"))`: sentences in, a padded batch of vectors and its mask out.
+
+    trainable: the encoder's weights get gradients too, and its dropout is on in training; else it is frozen, in
+    evaluation mode for good, and only the mix learns. Both change the encoder that is given, which others may
+    hold too. mix: a `ScalarMix` of the layers; else the layers of a token stand one after another.
+    `width` is the features of a vector. The encoder's weights are in the `state_dict` if it is a module.
+    Raises UsageError for a trainable encoder that is no module, and ModelError for a run without vectors.
+    """
+
+    def __init__(self, run: HasEncoder | Encoder, *, trainable: bool = False, mix: bool = True) -> None:
+        super().__init__()
+        self.encoder = run if isinstance(run, Encoder) else run.encoder
+        self.trainable = trainable
+        layers = self.encoder.num_layers
+        self.mix = ScalarMix(layers).to(self.encoder.device) if mix else None
+        self.width = self.encoder.width * (1 if mix else layers)
+        if isinstance(self.encoder, nn.Module):
+            self.encoder.requires_grad_(trainable)
+            self.encoder.train(trainable)
+        elif trainable:
+            raise UsageError(
+                f"the encoder {type(self.encoder).__name__} is no torch module, so it cannot be trained further: "
+                "leave trainable out"
+            )
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        if isinstance(self.encoder, nn.Module):
+            self.encoder.train(mode and self.trainable)
+        return self
+
+    def forward(self, sentences: Sequence[str] | Sequence[Sequence[str]]) -> tuple[Tensor, Tensor]:
+        """(batch, longest, width) vectors, zeros where there is no token, and (batch, longest) bool, where there is.
+
+        sentences: as `Encoder.embed` takes them.
+        """
+        with torch.set_grad_enabled(self.trainable and torch.is_grad_enabled()):
+            found = self.encoder.embed(sentences)
+        rows = [vectors.transpose(0, 1) for vectors in found]  # (tokens, layers, features)
+        if not rows:
+            empty = torch.zeros(0, 0, self.width, device=self.encoder.device)
+            return empty, empty[..., 0].bool()
+        padded = nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        lengths = torch.tensor([len(row) for row in rows], device=padded.device)
+        mask = torch.arange(padded.shape[1], device=padded.device) < lengths[:, None]
+        if self.mix is None:
+            return padded.flatten(2), mask
+        return cast(Tensor, self.mix(padded.movedim(2, 0), mask)), mask

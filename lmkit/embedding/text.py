@@ -1,0 +1,57 @@
+"""From lines of text to their vectors, with what each vector is of."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from lmkit.contracts import Encoder
+from lmkit.corpus.words import hidden, shown
+from lmkit.embedding.batches import BATCH_SIZE, Sentence, embed_all
+from lmkit.embedding.layers import Selection
+from lmkit.evaluation.lines import RawLine
+
+
+@dataclass(frozen=True)
+class EmbeddedLine:
+    """A line with what was taken of its vectors. tokens: the text of each token, or word, that had one."""
+
+    text: str
+    num_words: int
+    tokens: list[str]
+    vectors: Tensor
+
+
+def embedded_lines(
+    encoder: Encoder,
+    lines: Iterable[RawLine],
+    *,
+    select: Selection,
+    words: bool = False,
+    batch_size: int = BATCH_SIZE,
+) -> Iterator[EmbeddedLine]:
+    """Lines with their vectors, in order, read as they are needed; see `batches.embed_all`.
+
+    words: a vector for each word between white space, instead of each token.
+    """
+    waiting: deque[tuple[RawLine, list[str]]] = deque()
+
+    def sentences() -> Iterator[Sentence]:
+        for line in lines:
+            tokens = split_words(line.text) if words else _tokens(encoder, line.text)
+            waiting.append((line, tokens))
+            yield tokens if words else line.text
+
+    for vectors in embed_all(encoder, sentences(), select=select, batch_size=batch_size):
+        line, tokens = waiting.popleft()
+        yield EmbeddedLine(line.text, line.num_words, tokens, vectors)
+
+
+def split_words(text: str) -> list[str]:
+    """The words between white space, as `lmkit.corpus.words` knows it."""
+    return [shown(word).decode() for word in hidden(text.encode()).split()]
+
+
+def _tokens(encoder: Encoder, text: str) -> list[str]:
+    return [text[start:end] for start, end in encoder.tokenizer.encode(text).spans.tolist()]

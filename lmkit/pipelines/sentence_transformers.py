@@ -1,0 +1,91 @@
+"""A module of the sentence-transformers library that makes sentence embeddings with the encoder of a run."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from lmkit import api
+from lmkit.embedding.layers import pooled, selection
+from lmkit.errors import UsageError
+from lmkit.pipelines import needs
+from lmkit.pipelines.encoders import one_layer, save_run
+
+# By name, so that this module can be checked where the library is missing.
+modules: Any = needs("sentence_transformers.base.modules", "transformers")
+
+__all__ = ["LmkitModule"]
+
+SENTENCES = "sentences"
+
+
+class LmkitModule(modules.InputModule):
+    """Strings to their vectors: `SentenceTransformer(modules=[LmkitModule("runs/elmo")])`.
+
+    run: the directory of a run; a recurrent causal model serves as an encoder too.
+    layer: "mix", "top", or a number from 0 (the vectors without context).
+    pool: how the vectors of a sentence's tokens become one: "mean", "max", "first" or "last", zeros where there is
+    no token; "none" where a module behind this one does it, such as the library's `Pooling`.
+
+    The strings themselves go from `preprocess` to `forward`, since encoders read strings. The weights are the
+    module's own parameters: they move, train and are saved with it.
+    """
+
+    config_keys = ("layer", "pool")
+    save_in_root = False
+
+    def __init__(self, run: str | Path, layer: str | int = "mix", pool: str = "mean") -> None:
+        super().__init__()
+        self.run = api.load(run, device="cpu")
+        self.encoder = self.run.encoder  # registers its weights where it is a module
+        self.layer = layer
+        self.pool = pool
+        if layer == "all":
+            raise UsageError(
+                "layer='all': a token has one vector here; give mix, top or the number of a layer"
+            )
+        selection(self.encoder, layer, pool)  # refuses what there is not, before anything is encoded
+
+    def preprocess(
+        self, inputs: Sequence[str], prompt: str | None = None, **_ignored: Any
+    ) -> dict[str, list[str]]:
+        """The strings behind their prompt. Raises UsageError for what is no string."""
+        for sentence in inputs:
+            if not isinstance(sentence, str):
+                raise UsageError(f"a {type(sentence).__name__} among the sentences: give strings")
+        return {SENTENCES: [(prompt or "") + sentence for sentence in inputs]}
+
+    def forward(self, features: dict[str, Any], **_ignored: Any) -> dict[str, Any]:
+        """The features with token_embeddings (batch, tokens, features) and their attention_mask (batch, tokens),
+        and sentence_embedding (batch, features) unless pool is "none".
+        """
+        select = one_layer(self.encoder, self.layer)
+        vectors = [select(rows) for rows in self.encoder.embed(features[SENTENCES])]
+        made: dict[str, Tensor] = {
+            "token_embeddings": pad_sequence(vectors, batch_first=True),
+            "attention_mask": pad_sequence(
+                [rows.new_ones(len(rows)).long() for rows in vectors], batch_first=True
+            ),
+        }
+        if self.pool != "none":
+            made["sentence_embedding"] = torch.stack([pooled(rows, self.pool) for rows in vectors])
+        return {**features, **made}
+
+    def get_embedding_dimension(self) -> int:
+        return self.encoder.width
+
+    def save(self, output_path: str, *_args: Any, **_kwargs: Any) -> None:
+        """Write the run, with the weights that it has now, and config.json."""
+        save_run(self.run, Path(output_path))
+        self.save_config(output_path)
+
+    @classmethod
+    def load(cls, model_name_or_path: str, subfolder: str = "", **kwargs: Any) -> Self:
+        """What `save` wrote. Raises ModelError, PluginError as `lmkit.load` does."""
+        places = ("token", "cache_folder", "revision", "local_files_only")
+        where = {"subfolder": subfolder, **{name: kwargs[name] for name in places if name in kwargs}}
+        folder = cls.load_dir_path(model_name_or_path, **where)
+        return cls(folder, **cls.load_config(model_name_or_path, **where))

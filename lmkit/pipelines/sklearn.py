@@ -1,0 +1,107 @@
+"""A transformer for scikit-learn that turns sentences into the vectors of an encoder."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from lmkit.errors import DataError, UsageError
+from lmkit.pipelines import needs, shared_model
+
+needs("sklearn", "sklearn")
+
+from sklearn.base import (  # noqa: E402 - after the check that scikit-learn is installed
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+)
+from sklearn.utils import Tags  # noqa: E402
+
+__all__ = ["EmbeddingTransformer"]
+
+
+class EmbeddingTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Sentences to one vector each, by the encoder in a run: `EmbeddingTransformer("runs/elmo")`.
+
+    run: the directory of a run; a recurrent causal model serves as an encoder too.
+    layer: "mix", "top", a number from 0 (the vectors without context), or "all" for the layers side by side.
+    pool: how the vectors of a sentence's tokens become one: "mean", "max", "first" or "last"; a sentence without
+    tokens gets zeros. device: as of `lmkit.load`.
+
+    There is nothing to fit: `transform` works at once. The estimator holds the path and no weights, so that clones,
+    pickles and joblib's workers are light; each process loads a run once.
+    """
+
+    def __init__(
+        self, run: str | Path, *, layer: str | int = "mix", pool: str = "mean", device: str = "auto"
+    ) -> None:
+        self.run = run
+        self.layer = layer
+        self.pool = pool
+        self.device = device
+
+    def fit(self, X: Iterable[str] | Iterable[Sequence[str]], y: Any = None) -> Self:  # noqa: N803 - scikit-learn's
+        """Check the settings; X and y are not looked at. Raises UsageError, ModelError, PluginError."""
+        self._check_pool()
+        shared_model(self.run, self.device).embed([], layer=self.layer, pool=self.pool)
+        return self
+
+    def transform(self, X: Iterable[str] | Iterable[Sequence[str]]) -> np.ndarray:  # noqa: N803
+        """(sentences, features) float32 of X: strings, split by the run's tokenizer, or lists of words.
+
+        Raises DataError for anything else, and what `fit` raises.
+        """
+        self._check_pool()
+        sentences = checked(X)
+        vectors = shared_model(self.run, self.device).embed(sentences, layer=self.layer, pool=self.pool)
+        rows = np.empty((len(sentences), self._n_features_out), np.float32)
+        for row, vector in zip(rows, vectors, strict=True):
+            row[:] = vector.reshape(-1)
+        return rows
+
+    @property
+    def _n_features_out(self) -> int:
+        """How many features `get_feature_names_out` names."""
+        encoder = shared_model(self.run, self.device).encoder
+        return encoder.width * (encoder.num_layers if self.layer == "all" else 1)
+
+    def _check_pool(self) -> None:
+        if self.pool == "none":
+            raise UsageError(
+                "pool='none': scikit-learn takes one row a sentence; give mean, max, first or last"
+            )
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.requires_fit = False
+        tags.input_tags.string = True
+        tags.input_tags.two_d_array = False
+        return tags
+
+
+def checked(sentences: Any) -> list[Any]:
+    """The sentences as a list of strings or of lists, which `embed` looks into; DataError for what is neither.
+
+    A frame and an array of two dimensions are refused, since going through them gives column names and cells.
+    """
+    if isinstance(sentences, str) or not isinstance(sentences, Iterable):
+        raise DataError(f"X is {_kind(sentences)}: give a list of strings or of lists of words")
+    dimensions = getattr(sentences, "ndim", 1)
+    if dimensions != 1:
+        raise DataError(
+            f"X has {dimensions} dimensions: give strings or lists of words, such as one column of a frame "
+            "(in a ColumnTransformer 'text', not ['text'])"
+        )
+    return [row if isinstance(row, str) else _words(row, place) for place, row in enumerate(sentences)]
+
+
+def _words(row: Any, place: int) -> list[Any]:
+    """A row that is no string as a list; DataError where it is none, such as a missing value."""
+    if not isinstance(row, Iterable):
+        raise DataError(f"X[{place}] is {_kind(row)}: give strings or lists of words")
+    return list(row)
+
+
+def _kind(value: Any) -> str:
+    return f"of the type {type(value).__name__}"

@@ -1,0 +1,31 @@
+"""The stacked bidirectional encoder (ELMo) and the original's weights, as a plugin."""
+
+from collections.abc import Iterable
+
+from lmkit import ModelSpec, hookimpl
+from lmkit.specs import FileFormat
+from lmkit_elmo.options import BiLMOptions
+from lmkit_elmo.original_options import OriginalOptions
+
+
+@hookimpl
+def lmkit_models() -> Iterable[ModelSpec]:
+    return [
+        ModelSpec(
+            "elmo",
+            "lmkit_elmo.model:BiLM",
+            "Two stacks of any cell over characters, one each way: vectors in context (Peters et al., 2018)",
+            BiLMOptions,
+            # Every word is read by its characters; how many are predicted is the model's --output-words.
+            tokenizers={"lmkit:word": {"min_count": 1, "vocab_size": 2**31 - 1}},
+            formats=(
+                FileFormat(
+                    "elmo",
+                    "the original's options.json and weights in HDF5",
+                    reader="lmkit_elmo.original:read",
+                    options=OriginalOptions,
+                    takes_file=False,
+                ),
+            ),
+        )
+    ]

@@ -1,0 +1,160 @@
+"""The original ELMo's character encoder: a word's vector from its spelling, with no vocabulary.
+
+Convolutions of several widths, their maximum over the word, highway layers and a projection (Kim et al., 2016,
+arXiv:1508.06615; Jozefowicz et al., 2016, arXiv:1602.02410; Peters et al., 2018, arXiv:1802.05365).
+
+There are few characters, so what each of them adds in each place of a filter is computed first, as a table: a
+convolution is then a sum of rows, not a product, and of a word's windows only the highest has a gradient.
+"""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lmkit_elmo.char_kernels import add_gradient, highest
+from lmkit_elmo.characters import NUM_CHARACTERS, occupied, spelled
+
+ROWS = 32
+"""Words that are computed together when no gradients are, since a product's bits may depend on its shape."""
+ROWS_ELSEWHERE = 1024
+"""The same where it is not a CPU that computes."""
+ALIGNED = 16
+"""Of 64 bytes, the longest that a processor reads at once: BLAS adds rows up in another order where they begin at
+none of its multiples, so that a word's bits would depend on its place among the others."""
+
+
+class CharacterEncoder(nn.Module):
+    """Rows of character ids to vectors of `width`.
+
+    filters: (characters, number) of each convolution. project: whether a linear map follows the highways;
+    without it the numbers of the filters sum to `width`.
+    """
+
+    def __init__(
+        self,
+        *,
+        embedding_size: int,
+        filters: Sequence[tuple[int, int]],
+        num_highways: int,
+        width: int,
+        activation: str = "relu",
+        project: bool = True,
+    ) -> None:
+        super().__init__()
+        total = sum(number for _, number in filters)
+        assert project or total == width
+        self.width = width
+        self.activation = {"relu": torch.relu, "tanh": torch.tanh}[activation]
+        self.embedding = nn.Parameter(torch.empty(NUM_CHARACTERS - 1, embedding_size).uniform_(-1, 1))
+        """(characters, embedding_size), without the mask: its vector is zero, and stays it."""
+        self.filters = nn.ParameterList(torch.empty(size, embedding_size, number) for size, number in filters)
+        """Of each convolution (characters, embedding_size, number)."""
+        self.biases = nn.ParameterList(torch.zeros(number) for _, number in filters)
+        # He et al., 2015, arXiv:1502.01852, equation 10; without its 2 where small numbers pass unchanged.
+        gain = 2 if activation == "relu" else 1
+        for weight in self.filters:
+            nn.init.normal_(weight, std=(gain / weight[..., 0].numel()) ** 0.5)
+        self.highways = nn.ModuleList(Highway(total) for _ in range(num_highways))
+        self.projection: nn.Module = nn.Linear(total, width) if project else nn.Identity()
+
+    def forward(self, characters: Tensor) -> Tensor:
+        """(words, length) ids to (words, width), the maximum being over all of `length`."""
+        everything = characters.new_full((len(characters),), characters.shape[1])
+        return self._finished(self._pooled(characters, everything, self._tables()))
+
+    def embed_words(self, words: Sequence[str]) -> Tensor:
+        """(words, width), as `forward(spelled(words))` but in less time."""
+        return self.embed_rows(spelled(words))
+
+    def embed_rows(self, rows: Tensor) -> Tensor:
+        """(words, 50) ids to (words, width), as `forward(rows)` but in less time; on the encoder's device.
+
+        Of the windows that hold nothing but padding only the first is looked at. Without gradients a word's
+        bits do not depend on the other words.
+        """
+        rows = rows.to(self.embedding.device)
+        tables = self._tables()
+        if torch.is_grad_enabled():
+            return self._finished(self._pooled(rows, occupied(rows), tables))
+        size = ROWS if rows.device.type == "cpu" else ROWS_ELSEWHERE
+        full = F.pad(rows, (0, 0, 0, -len(rows) % size))
+        done = self.embedding.new_empty(len(full), self.width)
+        for chunk, place in zip(full.split(size), done.split(size), strict=True):
+            place.copy_(self._finished(self._pooled(chunk, occupied(chunk), tables)))
+        return done[: len(rows)]
+
+    def _tables(self) -> list[Tensor]:
+        """Of each convolution (characters of its width, 262, number): what a character adds in each place."""
+        embedding = F.pad(self.embedding, (0, 0, 1, 0))
+        return [embedding @ weight for weight in self.filters]
+
+    def _pooled(self, rows: Tensor, used: Tensor, tables: Sequence[Tensor]) -> Tensor:
+        """(words, total) maxima over the windows that begin at or before `used` (words,)."""
+        found = [
+            _highest(rows, used.clamp(max=rows.shape[1] - len(table)), table) + bias
+            for table, bias in zip(tables, self.biases, strict=True)
+        ]
+        return self.activation(torch.cat(found, 1))
+
+    def _finished(self, x: Tensor) -> Tensor:
+        for highway in self.highways:
+            x = highway(x)
+        return _linear(x, self.projection) if isinstance(self.projection, nn.Linear) else x
+
+
+class Highway(nn.Module):
+    """y = g relu(W_t x + b_t) + (1 - g) x with g = sigmoid(W_g x + b_g) (Srivastava et al., 2015, arXiv:1505.00387)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, 2 * width)
+        """W_g and b_g, then W_t and b_t."""
+        nn.init.normal_(self.linear.weight, std=width**-0.5)
+        nn.init.zeros_(self.linear.bias)
+        # Section 2.2 of the paper: at first most of the input passes.
+        nn.init.constant_(self.linear.bias[:width], -2.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate, new = _linear(x, self.linear).chunk(2, -1)
+        return torch.lerp(x, torch.relu(new), torch.sigmoid(gate))
+
+
+def _linear(x: Tensor, layer: nn.Linear) -> Tensor:
+    """`layer(x)`, each row beginning at a multiple of 64 bytes."""
+    spare = -x.shape[1] % ALIGNED
+    return F.linear(F.pad(x, (0, spare)), F.pad(layer.weight, (0, spare)), layer.bias) if spare else layer(x)
+
+
+def _highest(rows: Tensor, last: Tensor, table: Tensor) -> Tensor:
+    """(words, number) the highest sum over windows that begin at 0 to `last` (words,).
+
+    Where no kernel runs, later windows are looked at too: they are those of other words' padding.
+    """
+    if table.device.type == "cpu" and table.dtype in (torch.float32, torch.float64):
+        return _Highest.apply(rows, last, table)
+    windows = int(last.max()) + 1 if len(last) else 1
+    parts = (F.embedding(rows[:, i : i + windows], part) for i, part in enumerate(table))
+    return cast(Tensor, sum(parts)).amax(1)
+
+
+class _Highest(torch.autograd.Function):
+    """`_highest` by the kernels."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, last: Tensor, table: Tensor) -> Tensor:
+        best = table.new_empty(len(rows), table.shape[2])
+        place = np.empty(best.shape, np.int32)
+        characters = rows.contiguous().numpy()
+        highest(characters, last.numpy(), table.detach().contiguous().numpy(), best.numpy(), place)
+        ctx.characters, ctx.place, ctx.shape = characters, place, table.shape
+        return best
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, None, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        table = gradient.new_zeros(ctx.shape)
+        add_gradient(ctx.characters, ctx.place, gradient.contiguous().numpy(), table.numpy())
+        return None, None, table

@@ -1,0 +1,185 @@
+"""The bidirectional encoder: two stacks of recurrent cells over the same token vectors, trained as two language models.
+
+Peters et al. (2018), "Deep contextualized word representations", arXiv:1802.05365, with any registered cell.
+"""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from lmkit.contracts import Encoder, Tokenizer, Vocabulary
+from lmkit.corpus.store import TokenStore
+from lmkit.corpus.streams import Streams, Window
+from lmkit.errors import ModelError, UsageError
+from lmkit.recurrence import Recurrent, TrainableModel
+from lmkit.recurrence.dropout import drop
+from lmkit.states import State
+from lmkit_elmo.directions import DirectionLM
+from lmkit_elmo.inputs import CharacterInputs, TokenInputs, parse_filters
+from lmkit_elmo.options import BiLMOptions
+from lmkit_elmo.output import ShortlistOutputLayer
+from lmkit_elmo.sentences import Reader, Sentence, bidirectional
+
+
+class BiLM(TrainableModel, Encoder):
+    """Layer 0 of a token is its vector without context, twice; layer l is [forward_l; backward_l].
+
+    Both directions share the token vectors and the output layer; each has a stack of its own. A line is a
+    sentence: `<s>` and `</s>` stand around it, and no state crosses it, in training, in scores and in vectors.
+    """
+
+    def __init__(self, options: BiLMOptions, vocabulary: Vocabulary) -> None:
+        super().__init__(options, vocabulary)
+        self.options: BiLMOptions = options
+        width = options.projection_size or options.hidden_size
+        if options.inputs == "characters":
+            _check_filters(options, width)
+            self.inputs: CharacterInputs | TokenInputs = CharacterInputs(options, vocabulary, width)
+        else:
+            self.inputs = TokenInputs(vocabulary, width)
+        self.forward_stack = _stack(options, width)
+        self.backward_stack = _stack(options, width)
+        self.output = self._output_layer(width) if options.softmax else None
+        self._carried: list[tuple[State, State]] = []
+        """The states of each row of `embed(stateful=True)`."""
+
+    def _output_layer(self, width: int) -> ShortlistOutputLayer:
+        options, size, unk_id = self.options, self.vocabulary.size, self.vocabulary.unk_id
+        words = min(options.output_words, size)
+        if words < size and (unk_id is None or unk_id >= words):
+            raise UsageError(
+                f"--output-words {words} leaves tokens out, and this vocabulary of {size} has no unknown token to "
+                f"stand for them: give --output-words {size}"
+            )
+        if isinstance(self.inputs, TokenInputs) and options.tied and words == size:
+            weight = cast(nn.Parameter, self.inputs.embedding.weight)
+        else:
+            weight = nn.Parameter(torch.empty(words, width).uniform_(-0.1, 0.1))
+        return ShortlistOutputLayer(weight, size, unk_id, options.samples)
+
+    @property
+    def num_layers(self) -> int:
+        return self.options.num_layers + 1
+
+    @property
+    def width(self) -> int:
+        return 2 * self.forward_stack.output_size
+
+    @property
+    def forward_lm(self) -> DirectionLM:
+        """p(token | tokens before); ModelError for an encoder without an output layer."""
+        return DirectionLM(self, backward=False)
+
+    @property
+    def backward_lm(self) -> DirectionLM:
+        """p(token | tokens after): it reads the ids of a line from its end, then `</s>`."""
+        return DirectionLM(self, backward=True)
+
+    def scoring_output(self) -> ShortlistOutputLayer:
+        """The output layer; ModelError where there is none."""
+        if self.output is None:
+            raise ModelError(
+                "this encoder has no output layer (imported ones have none): it gives vectors (lmkit embed), no scores"
+            )
+        return self.output
+
+    def use_tokenizer(self, tokenizer: Tokenizer) -> None:
+        super().use_tokenizer(tokenizer)
+        self.inputs.use_tokenizer(tokenizer)
+
+    def stack(self, backward: bool) -> Recurrent:
+        """The layers of a direction."""
+        return self.backward_stack if backward else self.forward_stack
+
+    # Training and scores.
+
+    def streams(self, store: TokenStore, batch_size: int, bptt: int) -> Streams:
+        return Streams(store, batch_size, bptt, "line", self.start_id, both_ways=True)
+
+    def blank_state(self, batch_size: int) -> State:
+        return self.forward_stack.initial_state(batch_size), self.backward_stack.initial_state(batch_size)
+
+    def step_loss(self, window: Window, state: State) -> tuple[Tensor, State]:
+        assert window.backward is not None
+        ways = (window, window.backward)
+        # Together, since most words of a window stand in both.
+        ids = torch.stack([self._with_boundaries(way.inputs, back) for back, way in enumerate(ways)])
+        vectors = drop(self.inputs(ids), self.options.dropout)
+        outputs, after = [], []
+        for back, (before, way) in enumerate(zip(cast(tuple[State, State], state), ways, strict=True)):
+            found, new_state = self.stack(bool(back))(vectors[back], before, reset=way.reset)
+            outputs.append(found)
+            after.append(new_state)
+        features = drop(torch.stack(outputs), self.options.dropout).flatten(0, 2)
+        targets = torch.stack([way.targets for way in ways]).flatten()
+        return self.scoring_output().loss(features, targets), tuple(after)
+
+    def features(
+        self, ids: Tensor, state: State, *, backward: bool, reset: Tensor | None
+    ) -> tuple[Tensor, State]:
+        """(batch, time, width) outputs of a direction's last layer, and its state; ids may be `start_id`."""
+        vectors = self.inputs(self._with_boundaries(ids, backward))
+        return self.stack(backward)(vectors, state, reset=reset)
+
+    def _with_boundaries(self, ids: Tensor, backward: bool | int) -> Tensor:
+        """`<s>` and `</s>` as what stands before and behind a sentence: the backward model meets them the other way."""
+        first, last = self.vocabulary.size + bool(backward), self.vocabulary.size + (not backward)
+        starts = ids == self.start_id
+        return ids.masked_fill(ids == self.vocabulary.eos_id, last).masked_fill(starts, first)
+
+    # Vectors.
+
+    def embed(
+        self, sentences: Sequence[str] | Sequence[Sequence[str]], *, stateful: bool = False
+    ) -> list[Tensor]:
+        """Per sentence (num_layers, tokens, width); see `Encoder.embed`.
+
+        stateful: as the original did it, sentence k goes on with the states that sentence k of the last call left,
+        so that vectors depend on what was embedded before; `forget` ends it.
+        """
+        read = Reader(self.inputs, self.tokenizer).read(sentences)
+        if stateful:
+            return [self._carry_on(row, sentence) for row, sentence in enumerate(read)]
+        return bidirectional(self.forward_stack, self.backward_stack, read, self.inputs.boundaries())
+
+    def forget(self) -> None:
+        """Let go of what `embed(stateful=True)` carries."""
+        self._carried.clear()
+
+    def _carry_on(self, row: int, sentence: Sentence) -> Tensor:
+        """One sentence, boundaries read and all, from the states of its row."""
+        if row == len(self._carried):
+            self._carried.append((self.forward_stack.initial_state(1), self.backward_stack.initial_state(1)))
+        first, last = self.inputs.boundaries()
+        whole = torch.cat([first[None], sentence.vectors, last[None]])
+        forward, backward = self._carried[row]
+        ahead, forward = self.forward_stack.layer_outputs(whole[None], forward)
+        behind, backward = self.backward_stack.layer_outputs(whole.flip(0)[None], backward)
+        self._carried[row] = forward, backward
+        layers = [torch.cat([whole, whole], 1)]
+        layers += [torch.cat([f[0], b[0].flip(0)], 1) for f, b in zip(ahead, behind, strict=True)]
+        return sentence.joined(torch.stack(layers)[:, 1:-1])
+
+
+def _stack(options: BiLMOptions, width: int) -> Recurrent:
+    settings: dict[str, Any] = {
+        "dropout": options.dropout,
+        "residual": options.residual,
+        # The first layer's input is what the token is, which layer 0 has already.
+        "first_residual": 1,
+        "projection_size": options.projection_size,
+        "projection_clip": options.projection_clip,
+        "tier": options.tier,
+    }
+    return Recurrent(width, options.hidden_size, options.num_layers, options.cell, **settings)
+
+
+def _check_filters(options: BiLMOptions, width: int) -> None:
+    """UsageError where filters without a projection do not sum to the width of a token."""
+    total = sum(number for _, number in parse_filters(options.filters))
+    if not options.project_filters and total != width:
+        raise UsageError(
+            f"--no-project-filters needs filters that sum to the width of a token, {width}, not {total}"
+        )

@@ -1,0 +1,13 @@
+"""Where the two files of an original ELMo are; light, since the import command reads it."""
+
+from dataclasses import dataclass
+
+from lmkit import option
+
+
+@dataclass(frozen=True)
+class OriginalOptions:
+    """The two files that make a model."""
+
+    options: str | None = option(None, "the model's options.json")
+    weights: str | None = option(None, "the model's weights, an HDF5 file")

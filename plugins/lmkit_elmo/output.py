@@ -1,0 +1,81 @@
+"""The output layer of the encoder's two language models: a shortlist of words, and a sampled loss for training."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from lmkit.recurrence.output import OutputLayer
+
+
+class ShortlistOutputLayer(OutputLayer):
+    """A softmax over the ids below `len(weight)`; those past it share the probability of the unknown evenly.
+
+    ids must fall in frequency, as those of the word tokenizer do. size: of the vocabulary. unk_id: the class of
+    the unknown; None only where every id has a class of its own.
+    samples: the loss is a sampled softmax (`sampled_loss`) where there are more than twice as many classes.
+    """
+
+    def __init__(self, weight: nn.Parameter, size: int, unk_id: int | None, samples: int) -> None:
+        super().__init__(weight)
+        self.unk_id = -1 if unk_id is None else unk_id
+        self.beyond = size - len(weight)
+        assert self.beyond == 0 or 0 <= self.unk_id < len(weight)
+        self.samples = samples
+
+    @property
+    def log_share(self) -> float:
+        """The logarithm of how many ids share the unknown's probability."""
+        return math.log1p(self.beyond)
+
+    def logits(self, features: Tensor) -> Tensor:
+        rows = super().logits(features)
+        if not self.beyond:
+            return rows
+        shared = rows[..., self.unk_id, None] - self.log_share
+        rows = rows.index_copy(-1, torch.tensor([self.unk_id], device=rows.device), shared)
+        return torch.cat([rows, shared.expand(*rows.shape[:-1], self.beyond)], -1)
+
+    def loss(self, features: Tensor, targets: Tensor) -> Tensor:
+        classes = self._classes(targets)
+        if self.training and 0 < 2 * self.samples < len(self.weight):
+            loss = sampled_loss(features, self.weight, self.bias, classes, self.samples)
+        else:
+            loss = super().loss(features, classes)
+        return loss + self._shared(classes).mean()
+
+    def _gather(self, features: Tensor, targets: Tensor) -> Tensor:
+        classes = self._classes(targets)
+        logits = super().logits(features)
+        return logits.gather(1, classes[:, None])[:, 0] - logits.logsumexp(1) - self._shared(classes)
+
+    def _classes(self, targets: Tensor) -> Tensor:
+        return targets.masked_fill(targets >= len(self.weight), self.unk_id) if self.beyond else targets
+
+    def _shared(self, classes: Tensor) -> Tensor:
+        """What -log p of each target is larger by, since its class is shared."""
+        return (classes == self.unk_id) * self.log_share
+
+
+def sampled_loss(features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, samples: int) -> Tensor:
+    """The mean of -log p(target), in nats, with the sum over all classes estimated from a sample of them.
+
+    Importance sampling (Bengio and Senecal, 2008): beside the target, each class in the sample counts as many
+    times as it is rarer there than always, so that the sum is right on average; its logarithm is a little too
+    small. The sample is drawn from p(k) = log((k + 2) / (k + 1)) / log(classes + 1), Zipf's law for ids that fall in
+    frequency; all rows share it. For training alone: scores take the whole softmax.
+    """
+    size = len(weight)
+    uniform = torch.rand(samples, device=weight.device)
+    # The inverse of the distribution function, log(k + 2) / log(size + 1).
+    drawn = torch.expm1(uniform * math.log(size + 1)).long().clamp_(max=size - 1).unique()
+    others = torch.addmm(bias[drawn] - _log_chance(drawn, size, samples), features, weight[drawn].t())
+    others = others.masked_fill(targets[:, None] == drawn, -torch.inf)
+    wanted = (features * weight[targets]).sum(1) + bias[targets]
+    return (torch.logaddexp(wanted, others.logsumexp(1)) - wanted).mean()
+
+
+def _log_chance(ids: Tensor, size: int, samples: int) -> Tensor:
+    """The logarithm of the probability that an id is among `samples` draws."""
+    once = torch.log1p(1 / (ids.double() + 1)) / math.log(size + 1)
+    return torch.log(-torch.expm1(samples * torch.log1p(-once))).float()

@@ -1,0 +1,127 @@
+"""Sentences to vectors: both directions over batches of sentences of like length, none knowing of the others."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lmkit.contracts import Tokenizer
+from lmkit.recurrence import Recurrent
+from lmkit_elmo.inputs import AS_SPELLED, CharacterInputs, TokenInputs
+
+BATCH_TOKENS = 2048
+"""Tokens of a batch, its padding among them."""
+MOST_SENTENCES = 64
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """The vectors (tokens, width) of a sentence's tokens, and which tokens make its words.
+
+    words: (words, 2) the first token of each and the one past its last, where words are asked for in a model that
+    reads tokens; else None, and every token is a vector.
+    """
+
+    vectors: Tensor
+    words: Tensor | None = None
+
+    def joined(self, layers: Tensor) -> Tensor:
+        """(layers, words, features) from (layers, tokens, features).
+
+        As in Akbik et al. (2018), a word is what each direction knows when it has read the whole of it: the
+        forward half of its last token and the backward half of its first. A word without tokens is zeros.
+        """
+        if self.words is None:
+            return layers
+        first, end = self.words.unbind(1)
+        if layers.shape[1] == 0:
+            return layers.new_zeros(len(layers), len(first), layers.shape[2])
+        half = layers.shape[2] // 2
+        forward = layers[:, (end - 1).clamp(min=0), :half]
+        backward = layers[:, first.clamp(max=layers.shape[1] - 1), half:]
+        return torch.cat([forward, backward], 2) * (end > first)[:, None]
+
+
+class Reader:
+    """Turns sentences, strings or lists of words, into vectors of their tokens."""
+
+    def __init__(self, inputs: CharacterInputs | TokenInputs, tokenizer: Tokenizer) -> None:
+        self.inputs = inputs
+        self.tokenizer = tokenizer
+
+    def read(self, sentences: Sequence[str] | Sequence[Sequence[str]]) -> list[Sentence]:
+        """The sentences in their order; the vectors of all are computed at once."""
+        ids: list[int] = []
+        spellings: list[str] = []
+        words: list[Tensor | None] = []
+        ends = []
+        for sentence in sentences:
+            words.append(self._append(sentence, ids, spellings))
+            ends.append(len(spellings))
+        vectors = self.inputs.token_vectors(ids, spellings) if ids else self.inputs.boundaries()[:0]
+        starts = [0, *ends[:-1]] if ends else []
+        return [
+            Sentence(vectors[start:end], found) for start, end, found in zip(starts, ends, words, strict=True)
+        ]
+
+    def _append(self, sentence: str | Sequence[str], ids: list[int], spellings: list[str]) -> Tensor | None:
+        """Add a sentence's tokens; its words, where they are not the tokens."""
+        if isinstance(sentence, str):
+            encoding = self.tokenizer.encode(sentence)
+            ids += encoding.ids.tolist()
+            spellings += [sentence[start:end] for start, end in encoding.spans.tolist()]
+            return None
+        if isinstance(self.inputs, CharacterInputs):
+            # A word stands for itself, in the vocabulary or not.
+            ids += [AS_SPELLED] * len(sentence)
+            spellings += sentence
+            return None
+        pieces = [self.tokenizer.ids(word) for word in sentence]
+        counts = np.array([len(piece) for piece in pieces], np.int64)
+        ids += [int(i) for piece in pieces for i in piece]
+        spellings += [""] * int(counts.sum())
+        ends = torch.from_numpy(counts.cumsum())
+        return torch.stack([ends - torch.from_numpy(counts), ends], 1)
+
+
+def bidirectional(
+    forward: Recurrent, backward: Recurrent, sentences: Sequence[Sentence], boundaries: Tensor
+) -> list[Tensor]:
+    """Per sentence (layers, words, features), in the order of the sentences; each begins with a fresh state.
+
+    boundaries: (2, width), what the forward and the backward stack read first.
+    """
+    found: list[Tensor | None] = [None] * len(sentences)
+    for batch in _batches([len(sentence.vectors) for sentence in sentences]):
+        rows = [sentences[index].vectors for index in batch]
+        ahead = _outputs(forward, rows, boundaries[0])
+        behind = _outputs(backward, [row.flip(0) for row in rows], boundaries[1])
+        for place, (index, row) in enumerate(zip(batch, rows, strict=True)):
+            layers = [torch.cat([row, row], 1)]
+            for f, b in zip(ahead, behind, strict=True):
+                # What was read first is the boundary.
+                own = slice(1, len(row) + 1)
+                layers.append(torch.cat([f[place, own], b[place, own].flip(0)], 1))
+            found[index] = sentences[index].joined(torch.stack(layers))
+    return [layers for layers in found if layers is not None]
+
+
+def _outputs(stack: Recurrent, rows: Sequence[Tensor], first: Tensor) -> list[Tensor]:
+    """(batch, time, width) of every layer, from rows of vectors that are padded on the right."""
+    longest = max(len(row) for row in rows)
+    x = first.new_zeros(len(rows), longest + 1, len(first))
+    x[:, 0] = first
+    for place, row in enumerate(rows):
+        x[place, 1 : len(row) + 1] = row
+    return stack.layer_outputs(x)[0]
+
+
+def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Places of sentences of like length, the longest first."""
+    order = sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True)
+    while order:
+        rows = max(1, min(MOST_SENTENCES, BATCH_TOKENS // (lengths[order[0]] + 1)))
+        yield order[:rows]
+        order = order[rows:]
