@@ -1,6 +1,5 @@
 """The recurrent language model: an embedding, a stack of any registered cells, and a softmax."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
@@ -16,11 +15,9 @@ from lmkit.recurrence.dropout import drop, drop_words
 from lmkit.recurrence.neural import NeuralLanguageModel
 from lmkit.recurrence.options import RecurrentOptions
 from lmkit.recurrence.output import OutputLayer
-from lmkit.recurrence.sizes import DEFAULT_HIDDEN_SIZE, parse_count, per_layer, solve_hidden_size
+from lmkit.recurrence.sizes import DEFAULT_HIDDEN_SIZE, hidden_size_for, per_layer
 from lmkit.recurrence.stack import Recurrent
 from lmkit.states import State
-
-log = logging.getLogger(__name__)
 
 
 class RecurrentLanguageModel(NeuralLanguageModel):
@@ -131,19 +128,14 @@ def with_sizes(options: RecurrentOptions, vocabulary: Vocabulary) -> RecurrentOp
 
 
 def _solved(options: RecurrentOptions, params: str, vocabulary: Vocabulary) -> RecurrentOptions:
-    if options.hidden_size is not None:
-        raise UsageError("--params and --hidden-size both set the size of the layers; leave one out")
-
     def sized(hidden_size: int) -> RecurrentOptions:
         return replace(options, hidden_size=hidden_size, params=None)
 
-    def count(hidden_size: int) -> int:
-        with torch.device("meta"):
-            return RecurrentLanguageModel(sized(hidden_size), vocabulary).parameter_count()
-
-    found = solve_hidden_size(parse_count(params), count)
-    log.info("--params %s: a hidden size of %d, %s parameters", params, found, f"{count(found):,}")
-    return sized(found)
+    return sized(
+        hidden_size_for(
+            params, options.hidden_size, lambda size: RecurrentLanguageModel(sized(size), vocabulary)
+        )
+    )
 
 
 def _last(sizes: int | Sequence[int] | None) -> int:

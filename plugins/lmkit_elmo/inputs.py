@@ -62,6 +62,8 @@ class CharacterInputs(nn.Module):
 
     def boundaries(self) -> Tensor:
         """(2, width): what stands before a sentence, and what stands behind it."""
+        if not torch.is_grad_enabled():
+            return self.words.boundaries()
         return self.encoder.embed_rows(torch.stack([BOS_ROW, EOS_ROW]))
 
 

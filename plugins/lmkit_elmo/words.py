@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lmkit_elmo.char_cnn import CharacterEncoder
-from lmkit_elmo.characters import rows_of, spelling
+from lmkit_elmo.characters import BOS_ROW, EOS_ROW, rows_of, spelling
 
 MOST_WORDS = 1 << 15
 """Words that are remembered: 64 MiB of vectors of width 512."""
@@ -29,6 +29,7 @@ class WordVectors:
         self._slots: OrderedDict[bytes, int] = OrderedDict()
         """The row of each spelling, the least recently used first."""
         self._table = torch.empty(0)
+        self._boundaries: Tensor | None = None
         self._weights: list[nn.Parameter] = []
         self._versions: list[tuple[int, int | None]] = []
         """Where each weight is, and how often it was changed in place."""
@@ -54,6 +55,14 @@ class WordVectors:
                 places, table = self._slots, self._table
             rows = torch.tensor([places[key] for key in spellings], dtype=torch.int64)
             return table[rows.to(table.device)]
+
+    def boundaries(self) -> Tensor:
+        """(2, width) what stands before a sentence, and behind it; for use without gradients."""
+        with self._lock, torch.inference_mode(False), torch.no_grad():
+            self._let_go_of_old_weights()
+            if self._boundaries is None:
+                self._boundaries = self.encoder.embed_rows(torch.stack([BOS_ROW, EOS_ROW]))
+            return self._boundaries.clone()
 
     def _keep(self, distinct: Sequence[bytes]) -> None:
         """Give every spelling a row of the table, if need be that of another."""
@@ -89,4 +98,5 @@ class WordVectors:
         if not same or versions != self._versions or not torch.equal(parts, self._parts):
             self._weights, self._versions, self._parts = weights, versions, parts
             self._slots.clear()
+            self._boundaries = None
             self._table = self.encoder.embedding.new_empty(0, self.encoder.width)

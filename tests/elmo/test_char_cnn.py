@@ -121,6 +121,8 @@ def test_cache_gives_the_same_bits(most_words: int) -> None:
     for _ in range(30):
         words = [WORDS[i] for i in torch.randint(len(WORDS), (4,), generator=generator)]
         assert torch.equal(vectors(words), model.embed_words(words))
+    for _ in range(2):
+        assert torch.equal(vectors.boundaries(), model.embed_rows(torch.stack([BOS_ROW, EOS_ROW])))
     assert vectors([]).shape == (0, model.width)
 
 
