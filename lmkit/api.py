@@ -22,6 +22,7 @@ from lmkit.evaluation import score as scoring
 from lmkit.evaluation.directions import FORWARD, causal_models
 from lmkit.evaluation.line_scores import line_scores
 from lmkit.evaluation.records import LineRecords, Record
+from lmkit.evaluation.sentences import sentence_scores
 from lmkit.evaluation.signature import signature
 from lmkit.evaluation.surprisal import surprisals
 from lmkit.generation import Continuation, continue_text
@@ -182,6 +183,14 @@ class Model:
         else:
             raw = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
         return line_scores(self.causal, self.tokenizer, raw, batch_size=batch_size)
+
+    def sentence_scores(self, sentences: Sequence[str]) -> np.ndarray:
+        """(sentences,) float64: the natural log-probability of each, `</s>` included, as if it began a text.
+
+        Of a bidirectional encoder, the sum of both directions (two-sided): it orders sentences, and is no
+        log-probability.
+        """
+        return sentence_scores(self.directions, self.tokenizer, sentences).sum(0)
 
     @torch.no_grad()
     def top_k(

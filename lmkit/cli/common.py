@@ -1,15 +1,25 @@
 """Arguments and options that several commands share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from lmkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from lmkit.api import Model
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
 run_argument = click.argument("run", type=click.Path(path_type=Path))
 """RUN, a run's directory."""
+
+runs_argument = click.argument(
+    "runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path)
+)
+"""RUN RUN ..., the directories of several runs."""
 
 device_option = click.option(
     "--device", metavar="TEXT", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps ..."
@@ -28,3 +38,37 @@ int8_option = click.option(
 def loads_model(command: CommandT) -> CommandT:
     """RUN, --device and --allow-nonfinite, which `lmkit.api.load` takes."""
     return run_argument(device_option(nonfinite_option(command)))
+
+
+def loads_models(command: CommandT) -> CommandT:
+    """RUN..., --device and --allow-nonfinite, which `load_all` takes."""
+    return runs_argument(device_option(nonfinite_option(command)))
+
+
+def load_all(runs: Iterable[Path], device: str, allow_nonfinite: bool) -> dict[str, "Model"]:
+    """The models of several runs by their labels (see `labels`)."""
+    from lmkit import api
+
+    return {
+        label: api.load(run, device=device, allow_nonfinite=allow_nonfinite)
+        for label, run in labels(runs).items()
+    }
+
+
+def labels(runs: Iterable[Path]) -> dict[str, Path]:
+    """What each run is called in tables and pictures: the end of its path, as long as it takes to tell them apart.
+
+    Raises UsageError where the same run is given twice.
+    """
+    paths = list(runs)
+    parts = [path.resolve().parts for path in paths]
+    for place, path in enumerate(paths):
+        if parts[place] in parts[:place]:
+            raise UsageError(f"{path} is given twice; give each run once")
+    found: dict[str, Path] = {}
+    for own, path in zip(parts, paths, strict=True):
+        length = 1
+        while sum(other[-length:] == own[-length:] for other in parts) > 1:
+            length += 1
+        found["/".join(own[-length:])] = path
+    return found

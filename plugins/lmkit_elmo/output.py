@@ -1,11 +1,14 @@
 """The output layer of the encoder's two language models: a shortlist of words, and a sampled loss for training."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
-from lmkit.recurrence.output import OutputLayer
+from lmkit.recurrence.linear import linear
+from lmkit.recurrence.output import ROWS, OutputLayer
 
 
 class ShortlistOutputLayer(OutputLayer):
@@ -69,10 +72,55 @@ def sampled_loss(features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor
     uniform = torch.rand(samples, device=weight.device)
     # The inverse of the distribution function, log(k + 2) / log(size + 1).
     drawn = torch.expm1(uniform * math.log(size + 1)).long().clamp_(max=size - 1).unique()
-    others = torch.addmm(bias[drawn] - _log_chance(drawn, size, samples), features, weight[drawn].t())
-    others = others.masked_fill(targets[:, None] == drawn, -torch.inf)
     wanted = (features * weight[targets]).sum(1) + bias[targets]
-    return (torch.logaddexp(wanted, others.logsumexp(1)) - wanted).mean()
+    others = bias[drawn] - _log_chance(drawn, size, samples)
+    return SampledCrossEntropy.apply(features, weight[drawn], others, wanted, targets, drawn)  # pyright: ignore[reportReturnType]
+
+
+class SampledCrossEntropy(torch.autograd.Function):
+    """The mean of log(exp(wanted) + sum of exp(logits of a sample)) - wanted, a few rows of logits at a time.
+
+    A row's own target does not count again where it is in the sample. As in `ChunkedCrossEntropy`, gradients are
+    formed in the forward pass, so that no logits are kept.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        features: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        wanted: Tensor,
+        targets: Tensor,
+        drawn: Tensor,
+    ) -> Tensor:
+        """features (rows, width); weight, bias and drawn of the sample; wanted (rows,) logits of targets (rows,)."""
+        total = features.new_zeros(())
+        d_features, d_weight, d_bias, d_wanted = (
+            torch.zeros_like(t) for t in (features, weight, bias, wanted)
+        )
+        for start in range(0, len(features), ROWS):
+            rows = slice(start, start + ROWS)
+            x, own = features[rows], wanted[rows]
+            probs = linear(x, weight, bias, may_copy=False)
+            probs.masked_fill_(targets[rows, None] == drawn, -torch.inf)
+            highest = torch.maximum(probs.amax(1), own)
+            probs.sub_(highest[:, None]).exp_()
+            own = own - highest
+            sums = probs.sum(1) + own.exp()
+            total += (sums.log() - own).sum()
+            probs /= sums[:, None]
+            torch.mm(probs, weight, out=d_features[rows])
+            d_weight.addmm_(probs.t(), x)
+            d_bias += probs.sum(0)
+            d_wanted[rows] = own.exp() / sums - 1
+        ctx.gradients = [d / len(features) for d in (d_features, d_weight, d_bias, d_wanted)]
+        return total / len(features)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore
+        return (*(d * grad_outputs[0] for d in ctx.gradients), None, None)
 
 
 def _log_chance(ids: Tensor, size: int, samples: int) -> Tensor:

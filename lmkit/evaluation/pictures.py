@@ -1,0 +1,124 @@
+"""Pictures of figures: matplotlib's axes with lmkit's plain style, written whole to a PNG, SVG or PDF."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lmkit.errors import UsageError
+from lmkit.plugins import install_hint
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SUFFIXES = (".png", ".svg", ".pdf")
+
+CJK_FONTS = (
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "Noto Sans SC",
+    "Source Han Sans SC",
+    "WenQuanYi Micro Hei",
+    "WenQuanYi Zen Hei",
+    "PingFang SC",
+    "Hiragino Sans GB",
+    "Microsoft YaHei",
+    "SimHei",
+    "Arial Unicode MS",
+)
+"""Fonts with Chinese characters, on Linux, macOS and Windows; the first that is installed is used."""
+
+DOTS_PER_INCH = 150
+
+# Okabe and Ito (2008), which the colour-blind tell apart, without their yellow, which is faint on white.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+MARKERS = "os^Dvx+"
+DASHES = ("-", "--", "-.", ":")
+
+logger = logging.getLogger(__name__)
+
+
+def check(path: Path) -> None:
+    """Raise UsageError where a picture could not be written to `path`: before the work that it is to show."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise UsageError(
+            f"{path}: a picture is written as {', '.join(SUFFIXES)}; end its name with one of them"
+        )
+    if not path.parent.is_dir():
+        raise UsageError(f"{path}: there is no folder {path.parent}; make it first")
+    try:
+        import matplotlib  # noqa: F401
+    except ModuleNotFoundError:
+        raise UsageError(
+            f"{path}: pictures need matplotlib, which is not installed: {install_hint('plot')}"
+        ) from None
+
+
+@contextmanager
+def drawing(path: Path, width: float = 7, height: float = 4.5) -> Iterator["Axes"]:
+    """Axes to draw on, of `width` by `height` inches; written to `path` when the block ends without an error.
+
+    Raises UsageError as `check` does.
+    """
+    with panels(path, 1, width=width, height=height) as (axes,):
+        yield axes
+
+
+@contextmanager
+def panels(path: Path, columns: int, width: float = 10, height: float = 4.5) -> Iterator[list["Axes"]]:
+    """The same for several axes side by side."""
+    check(path)
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    # Within the context only, and no pyplot: neither the settings nor the windows of a caller are touched.
+    with mpl.rc_context(_style()):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        yield list(figure.subplots(1, columns, squeeze=False)[0])
+        hidden = path.with_name(f".{path.stem}.part{path.suffix}")
+        try:
+            figure.savefig(hidden, dpi=DOTS_PER_INCH)
+            hidden.replace(path)
+        finally:
+            hidden.unlink(missing_ok=True)
+
+
+def line_style(place: int) -> dict[str, Any]:
+    """Colour, marker and dashes of the line in this place, from 0: lines differ without colour too."""
+    return {
+        "color": COLOURS[place % len(COLOURS)],
+        "marker": MARKERS[place % len(MARKERS)],
+        "linestyle": DASHES[place % len(DASHES)],
+    }
+
+
+def text_font() -> str | None:
+    """An installed font that has Chinese characters; None where there is none."""
+    from matplotlib import font_manager
+
+    installed = set(font_manager.get_font_names())
+    return next((name for name in CJK_FONTS if name in installed), None)
+
+
+def warn_of_missing_font(text: str) -> None:
+    """Say so where a picture's text has Chinese, Japanese or Korean characters that no installed font has."""
+    if any("\u2e80" <= c <= "\U0003ffff" for c in text) and text_font() is None:
+        logger.warning(
+            "no font with Chinese characters is installed: they are drawn as boxes (%s)", CJK_FONTS[0]
+        )
+
+
+def _style() -> dict[Any, Any]:
+    chinese = text_font()
+    return {
+        "font.family": ["DejaVu Sans", *([chinese] if chinese else [])],
+        "font.size": 10,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "grid.alpha": 0.3,
+        "lines.markersize": 4,
+        "legend.frameon": False,
+        "svg.fonttype": "none",
+    }
