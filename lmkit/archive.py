@@ -46,9 +46,7 @@ def write_archive(run: runs.LoadedRun, file: Path, *, overwrite: bool = False) -
         raise UsageError(f"{file} exists already: give --overwrite to replace it, or another name")
     runs.check_files(run.directory, run.manifest, hash_all=True)
     top = run.directory.resolve().name or "run"
-    recipe = [runs.RECIPE] if (run.directory / runs.RECIPE).is_file() else []
-    # The manifest comes last, so that an archive that was cut off has none.
-    names = [*run.manifest["files"], *recipe, runs.MANIFEST]
+    names = runs.travelling(run.directory, run.manifest)
     members = [(run.directory / name, f"{top}/{name}") for name in names]
     file.parent.mkdir(parents=True, exist_ok=True)
     hidden = file.with_name(f".{file.name}.part")

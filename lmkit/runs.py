@@ -361,6 +361,15 @@ def _vocabulary(manifest: dict[str, Any], where: str) -> Vocabulary:
     return vocabulary
 
 
+def travelling(directory: Path, manifest: dict[str, Any]) -> list[str]:
+    """The names of what makes the model of a run: its checkpoints and metrics stay behind when it is copied.
+
+    The manifest comes last, so that a copy that was cut off has none.
+    """
+    recipe = [RECIPE] if (directory / RECIPE).is_file() else []
+    return [*manifest["files"], *recipe, MANIFEST]
+
+
 def check_files(directory: Path, manifest: dict[str, Any], *, hash_all: bool = False) -> None:
     """ModelError unless the files that a manifest lists are what was saved.
 

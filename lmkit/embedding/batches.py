@@ -9,6 +9,7 @@ from torch import Tensor
 from lmkit.contracts import Encoder
 from lmkit.embedding.layers import Selection
 from lmkit.errors import UsageError
+from lmkit.recurrence.batching import by_length
 
 BATCH_SIZE = 32
 BATCH_TOKENS = 2048
@@ -37,7 +38,8 @@ def embed_all(
     """
     for block in _blocks(encoder, _checked(sentences), block_tokens):
         found: list[Tensor | None] = [None] * len(block)
-        for batch in _batches([length for _, length in block], batch_size, batch_tokens):
+        lengths = [length for _, length in block]
+        for batch in by_length(lengths, most_tokens=batch_tokens, most_sequences=batch_size):
             with torch.no_grad():
                 vectors = encoder.embed(cast(Sequence[str], [block[index][0] for index in batch]))
                 for index, rows in zip(batch, vectors, strict=True):
@@ -84,16 +86,3 @@ def _blocks(
         held += max(1, length)
     if block:
         yield block
-
-
-def _batches(lengths: Sequence[int], batch_size: int, batch_tokens: int) -> Iterator[list[int]]:
-    """Indices of sentences of like lengths, the longest first."""
-    batch: list[int] = []
-    for index in sorted(range(len(lengths)), key=lambda i: lengths[i], reverse=True):
-        longest = lengths[batch[0]] if batch else 0
-        if batch and (len(batch) == batch_size or longest * (len(batch) + 1) > batch_tokens):
-            yield batch
-            batch = []
-        batch.append(index)
-    if batch:
-        yield batch

@@ -7,6 +7,7 @@ import torch
 
 from lmkit.contracts import LanguageModel, Tokenizer
 from lmkit.evaluation.directions import FORWARD, from_the_end
+from lmkit.recurrence.batching import by_length
 
 TOKENS = 16384
 """Tokens scored in one call, padding included; a longer sentence is a call of its own."""
@@ -40,7 +41,7 @@ def _score(
     model: LanguageModel, rows: Sequence[np.ndarray], scores: np.ndarray, report: Callable[[int], None]
 ) -> None:
     """Fill in scores (sentences,) of rows of ids."""
-    for batch in _batches([len(row) for row in rows]):
+    for batch in by_length([len(row) for row in rows], most_tokens=TOKENS):
         lengths = torch.tensor([len(rows[index]) for index in batch])
         ids = torch.zeros(len(batch), int(lengths.max()), dtype=torch.int64)
         for place, index in enumerate(batch):
@@ -51,13 +52,3 @@ def _score(
         kept = torch.where(inside, found.cpu().double(), 0.0)
         scores[batch] = kept.sum(1).numpy()
         report(len(batch))
-
-
-def _batches(lengths: Sequence[int]) -> list[list[int]]:
-    """Places of sentences of like length, the longest first, at most TOKENS with padding in each."""
-    batches: list[list[int]] = []
-    for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        if not batches or (len(batches[-1]) + 1) * lengths[batches[-1][0]] > TOKENS:
-            batches.append([])
-        batches[-1].append(index)
-    return batches

@@ -86,8 +86,7 @@ def copy_run(run: str | Path, out: Path) -> None:
     runs.check_files(directory, manifest, hash_all=True)
     runs.check_free(out, overwrite=True)
     with runs.staging(out) as folder:
-        recipe = [runs.RECIPE] if (directory / runs.RECIPE).is_file() else []
-        for name in [*manifest["files"], *recipe, runs.MANIFEST]:
+        for name in runs.travelling(directory, manifest):
             target = folder / "run" / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(directory / name, target)

@@ -1,6 +1,6 @@
 """Sentences to vectors: both directions over batches of sentences of like length, none knowing of the others."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,10 +9,11 @@ from torch import Tensor
 
 from lmkit.contracts import Tokenizer
 from lmkit.recurrence import Recurrent
+from lmkit.recurrence.batching import by_length
 from lmkit_elmo.inputs import AS_SPELLED, CharacterInputs, TokenInputs
 
 BATCH_TOKENS = 2048
-"""Tokens of a batch, its padding among them."""
+"""Tokens of a batch, its padding and the boundaries among them."""
 MOST_SENTENCES = 64
 
 
@@ -94,7 +95,8 @@ def bidirectional(
     boundaries: (2, width), what the forward and the backward stack read first.
     """
     found: list[Tensor | None] = [None] * len(sentences)
-    for batch in _batches([len(sentence.vectors) for sentence in sentences]):
+    lengths = [len(sentence.vectors) + 1 for sentence in sentences]
+    for batch in by_length(lengths, most_tokens=BATCH_TOKENS, most_sequences=MOST_SENTENCES):
         rows = [sentences[index].vectors for index in batch]
         ahead = _outputs(forward, rows, boundaries[0])
         behind = _outputs(backward, [row.flip(0) for row in rows], boundaries[1])
@@ -116,12 +118,3 @@ def _outputs(stack: Recurrent, rows: Sequence[Tensor], first: Tensor) -> list[Te
     for place, row in enumerate(rows):
         x[place, 1 : len(row) + 1] = row
     return stack.layer_outputs(x)[0]
-
-
-def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Places of sentences of like length, the longest first."""
-    order = sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True)
-    while order:
-        rows = max(1, min(MOST_SENTENCES, BATCH_TOKENS // (lengths[order[0]] + 1)))
-        yield order[:rows]
-        order = order[rows:]
