@@ -13,6 +13,7 @@ from tag import Treebank, numbers, summary, tried
 
 from lmkit.cli.console import say
 from lmkit.errors import DataError, LmkitError
+from lmkit.evaluation import pictures
 from lmkit.runs import METRICS
 
 KINDS = {"both": "-", "encoder": "--", "features": ":"}
@@ -32,6 +33,7 @@ def main() -> None:
     parser.add_argument("--subsets", type=int, default=5, help="random subsets of each size")
     settings = parser.parse_args()
     try:
+        pictures.check(settings.out)
         found = points(settings.runs, Treebank(settings.treebank), settings.sizes, settings.subsets)
     except LmkitError as error:
         say(str(error), error.label)
@@ -60,31 +62,23 @@ def minutes_of(run: Path) -> float:
 
 def draw(found: Points, out: Path) -> None:
     """The picture: accuracy over minutes, whose axis doubles from mark to mark."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(6.4, 4.4), layout="constrained")
-    sizes = sorted({size for size, _ in found})
-    for (size, inputs), line in found.items():
-        colour = f"C{sizes.index(size)}"
-        axes.plot(
-            *zip(*line, strict=True),
-            KINDS[inputs],
-            marker="o",
-            color=colour,
-            label=f"{inputs}, {size} sentences",
-        )
-    axes.set_xscale("log", base=2)
-    ticks = sorted({minutes for line in found.values() for minutes, _ in line})
-    axes.set_xticks(ticks, [f"{minutes:.3g}" for minutes in ticks])
-    axes.set_xlabel("minutes of training")
-    axes.set_ylabel("words tagged right, percent")
-    axes.grid(alpha=0.3)
-    axes.legend()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out, dpi=150)
+    with pictures.drawing(out, 7, 4.8) as axes:
+        sizes = sorted({size for size, _ in found})
+        for (size, inputs), line in found.items():
+            axes.plot(
+                *zip(*line, strict=True),
+                KINDS[inputs],
+                marker="o",
+                color=pictures.COLOURS[sizes.index(size)],
+                label=f"{inputs}, {size:,} sentences",
+            )
+        axes.set_xscale("log", base=2)
+        axes.minorticks_off()
+        ticks = sorted({minutes for line in found.values() for minutes, _ in line})
+        axes.set_xticks(ticks, [f"{minutes:.3g}" for minutes in ticks])
+        axes.set_xlabel("minutes of training on one core")
+        axes.set_ylabel("words tagged right, percent")
+        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 
 
 if __name__ == "__main__":
