@@ -14,6 +14,7 @@ from pathlib import Path
 
 from lmkit.corpus import compression, pydocs
 from lmkit.corpus.decoding import to_utf8, without_mark
+from lmkit.corpus.distances import PREFIX, DistanceText
 from lmkit.corpus.jsonl import read_jsonl
 from lmkit.corpus.lines import BadLines, Line, LineBlock, LineReader
 from lmkit.corpus.options import STDIN, DataOptions
@@ -141,6 +142,21 @@ class PydocsSource(Source):
 
 
 @dataclass(frozen=True)
+class DistanceSource(Source):
+    """Generated sentences of the distance task: each is a document."""
+
+    text: DistanceText
+
+    def read(self, options: DataOptions, bad: BadLines) -> Iterator[Line | LineBlock]:
+        for sentence in self.text:
+            num_words = sentence.count(" ") + 1
+            yield Line(sentence, len(sentence.encode()), num_words, starts_document=True, continues=False)
+
+    def digest(self) -> str:
+        return self.text.digest()
+
+
+@dataclass(frozen=True)
 class HubSource(Source):
     """A data set of the Hugging Face hub."""
 
@@ -161,7 +177,7 @@ def find(name: str) -> tuple[list[Source], str]:
     """The sources that a name of DATA stands for, and a short description of them.
 
     "-", which is standard input; a file; a folder (its files, below it too, hidden ones left out); a pattern;
-    "pydocs"; else a data set of the hub, which is looked up when it is read. DataError for a path that is not
+    "pydocs"; "distances:" and what follows; else a data set of the hub, which is looked up when it is read. DataError for a path that is not
     there or finds nothing.
     """
     if name == STDIN:
@@ -193,6 +209,8 @@ def find(name: str) -> tuple[list[Source], str]:
         return list(map(FileSource, files)), f"{_count(files)} of {name}"
     if name == "pydocs":
         return [PydocsSource()], pydocs.describe()
+    if name.startswith(PREFIX):
+        return [DistanceSource(DistanceText.parse(name))], name
     if _looks_like_path(name):
         raise DataError(f"{name}: no such file or folder (looked in {Path.cwd()}); check the path")
     return [HubSource(name)], name
