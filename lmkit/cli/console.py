@@ -5,6 +5,7 @@ import math
 import os
 import sys
 import time
+import unicodedata
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
@@ -209,3 +210,23 @@ def figure(value: object) -> str:
     if value is None:
         return "none"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def markdown(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table of Markdown whose columns are aligned, the first to the left and the others to the right."""
+    table = [[printable(cell).replace("|", "\\|") for cell in row] for row in (header, *rows)]
+    widths = [max(3, *(_width(cell) for cell in column)) for column in zip(*table, strict=True)]
+    lines = []
+    for cells in table:
+        padded = [
+            cell + " " * (width - _width(cell)) if place == 0 else " " * (width - _width(cell)) + cell
+            for place, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        ]
+        lines.append(f"| {' | '.join(padded)} |")
+    rules = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    return "\n".join([lines[0], f"| {' | '.join(rules)} |", *lines[1:]])
+
+
+def _width(text: str) -> int:
+    """The columns that a terminal gives to a text: Chinese characters take two."""
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)

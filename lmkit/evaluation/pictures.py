@@ -66,8 +66,10 @@ def drawing(path: Path, width: float = 7, height: float = 4.5) -> Iterator["Axes
 
 
 @contextmanager
-def panels(path: Path, columns: int, width: float = 10, height: float = 4.5) -> Iterator[list["Axes"]]:
-    """The same for several axes side by side."""
+def panels(
+    path: Path, columns: int, *, rows: int = 1, width: float = 10, height: float = 4.5
+) -> Iterator[list["Axes"]]:
+    """The same for several axes, row by row."""
     check(path)
     import matplotlib as mpl
     from matplotlib.figure import Figure
@@ -75,7 +77,7 @@ def panels(path: Path, columns: int, width: float = 10, height: float = 4.5) -> 
     # Within the context only, and no pyplot: neither the settings nor the windows of a caller are touched.
     with mpl.rc_context(_style()):
         figure = Figure(figsize=(width, height), layout="constrained")
-        yield list(figure.subplots(1, columns, squeeze=False)[0])
+        yield list(figure.subplots(rows, columns, squeeze=False).flat)
         hidden = path.with_name(f".{path.stem}.part{path.suffix}")
         try:
             figure.savefig(hidden, dpi=DOTS_PER_INCH)

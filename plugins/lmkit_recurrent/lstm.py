@@ -13,7 +13,7 @@ from lmkit_recurrent.options import LSTMOptions
 class LSTMCell(GatedCell):
     """i, f, o = sigmoid(x + h); g = tanh(x + h); c_t = f c_{t-1} + i g; h_t = o tanh(c_t).
 
-    options.clip: c_t is put within it before h_t is taken from it.
+    options.clip: c_t is put within it before h_t is taken from it. options.forget_bias: f has it at the start.
     """
 
     num_gates = 4
@@ -21,7 +21,10 @@ class LSTMCell(GatedCell):
 
     def __init__(self, input_size: int, hidden_size: int, options: LSTMOptions | None = None) -> None:
         super().__init__(input_size, hidden_size, options)
-        self.clip = (options or LSTMOptions()).clip
+        options = options or LSTMOptions()
+        self.clip = options.clip
+        with torch.no_grad():
+            self.bias_ih[hidden_size : 2 * hidden_size] += options.forget_bias
 
     def gates(self, x: Tensor, h: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         i, f, g, o = (x + h).chunk(4, -1)

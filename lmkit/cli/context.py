@@ -1,0 +1,389 @@
+"""`lmkit context`: how far back models read, in perplexities, shuffled contexts and gradients."""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lmkit.cli import console
+from lmkit.cli.common import load_all, loads_models
+from lmkit.cli.dynamic import Section, SpecCommand, collected
+from lmkit.corpus.options import DataOptions
+from lmkit.options import resolve
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.axes import Axes
+
+    from lmkit.api import Model
+    from lmkit.contracts import LanguageModel
+    from lmkit.corpus.readers import Text
+    from lmkit.evaluation.context import Curve, ShuffledCurve, Stream, Watch
+    from lmkit.evaluation.gradients import GradientCurves
+
+LAG_GRID = (1, 2, 3, 5, 10, 20, 50)
+"""The steps back of the table."""
+MARKED = {1, 2, 3, 5, 10, 20, 30, 40, 50, 60, 100, 200, 500, 1000}
+"""Where lines have their markers; at each of a thousand points they would hide one another."""
+
+
+@dataclass
+class Findings:
+    """What was found of a model read in one direction. gradients: by "before" and "after" training."""
+
+    vocabulary: str
+    normalized: bool
+    curve: "Curve"
+    shuffled: "ShuffledCurve | None" = None
+    gradients: dict[str, "GradientCurves"] = field(default_factory=dict)
+
+
+@click.command(cls=SpecCommand, grow=lambda _: [Section("Options of the data", ("data",), DataOptions, {})])
+@loads_models
+@click.option(
+    "--data", "texts", metavar="TEXT", multiple=True, required=True, help="The text; may be repeated."
+)
+@click.option("--plot", metavar="FILE", type=click.Path(path_type=Path), help="Draw it: .png, .svg or .pdf.")
+@click.option(
+    "--longest",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=1000,
+    show_default=True,
+    help="The most tokens of context.",
+)
+@click.option(
+    "--windows",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Places of the text where it is measured (default: as many as take minutes).",
+)
+@click.option("--shuffle", is_flag=True, help="Also shuffle what lies farther back than k tokens.")
+@click.option(
+    "--gradients/--no-gradients",
+    default=True,
+    show_default=True,
+    help="Of neural models, how far back the gradient of a loss reaches, before and after training.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print all figures as JSON.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    runs: tuple[Path, ...],
+    device: str,
+    allow_nonfinite: bool,
+    texts: tuple[str, ...],
+    plot: Path | None,
+    longest: int,
+    windows: int | None,
+    shuffle: bool,
+    gradients: bool,
+    as_json: bool,
+) -> None:
+    """Measure how far back the models in the directories RUN read.
+
+    The perplexity with exactly the last k tokens, for k from 1 on; an n-gram's is flat from N - 1. A model whose
+    state starts anew at lines never reads past one's beginning. A bidirectional encoder is measured as the two
+    causal models that it is made of.
+    """
+    options = resolve(DataOptions, collected(ctx)["data"], "data")
+
+    from lmkit.corpus.readers import Text
+    from lmkit.evaluation import pictures
+
+    if plot is not None:
+        pictures.check(plot)
+    text = Text(list(texts), options)
+    found: dict[str, Findings] = {}
+    for label, model in load_all(runs, device, allow_nonfinite).items():
+        for direction in model.directions:
+            name = label if len(model.directions) == 1 else f"{label} {direction}"
+            found[name] = _measured(model, direction, text, name, longest, windows, shuffle, gradients)
+    if len({one.vocabulary for one in found.values()}) > 1:
+        console.say(
+            "the models have different vocabularies: only the shapes of their curves compare", "warning"
+        )
+    if plot is not None:
+        _draw(plot, found)
+    if as_json:
+        facts = {"data": list(texts), "runs": {name: _json(one) for name, one in found.items()}}
+        click.echo(json.dumps(facts, ensure_ascii=False))
+    else:
+        click.echo("\n\n".join(_tables(found)))
+
+
+def _measured(
+    model: "Model",
+    direction: str,
+    text: "Text",
+    name: str,
+    longest: int,
+    windows: int | None,
+    shuffle: bool,
+    gradients: bool,
+) -> Findings:
+    from lmkit.evaluation import context
+
+    def watch(what: str) -> "Watch":
+        return lambda items: console.progress(items, total=len(items), label=f"{name}: {what}")
+
+    causal = model.directions[direction]
+    stream = context.read_stream(causal, model.tokenizer, text, direction=direction)
+    curve = context.context_curve(causal, stream, longest=longest, windows=windows, watch=watch("contexts"))
+    found = Findings(causal.vocabulary.fingerprint, causal.normalized, curve)
+    if shuffle:
+        found.shuffled = context.shuffled_curve(
+            causal,
+            stream,
+            longest=min(len(curve.nats), context.SHUFFLED_CONTEXT),
+            windows=windows,
+            watch=watch("shuffled"),
+        )
+    if gradients:
+        found.gradients = _gradients(model, causal, direction, stream, watch)
+    return found
+
+
+def _gradients(
+    model: "Model", causal: "LanguageModel", direction: str, stream: "Stream", watch: Any
+) -> dict[str, "GradientCurves"]:
+    """The curves before and after training; none for a model without states that gradients reach."""
+    from lmkit.evaluation.directions import causal_models
+    from lmkit.evaluation.gradients import gradient_curves, has_states, targets, untrained
+    from lmkit.recurrence import NeuralLanguageModel
+
+    if not has_states(causal):
+        return {}
+    places, steps = targets(stream)
+    found = {}
+    for when, one in (("before", causal_models(untrained(model.run))[direction]), ("after", causal)):
+        assert isinstance(one, NeuralLanguageModel)
+        found[when] = gradient_curves(one, stream, places, steps, watch=watch(f"gradients {when} training"))
+    return found
+
+
+def _perplexity(nats: float, normalized: bool) -> float | None:
+    from lmkit.figures import perplexity
+
+    value = perplexity(nats) if normalized and math.isfinite(nats) else math.inf
+    return value if math.isfinite(value) else None
+
+
+def _json(found: Findings) -> dict[str, Any]:
+    """All figures; None for what is not finite, and for perplexities of scores that do not sum to one."""
+    curve = found.curve
+
+    def perplexities(nats: Sequence[float]) -> list[float | None]:
+        return [_perplexity(value, found.normalized) for value in nats]
+
+    return {
+        "vocabulary": found.vocabulary,
+        "normalized": found.normalized,
+        "context": {
+            "k": list(range(1, len(curve.nats) + 1)),
+            "nats": _finite(curve.nats),
+            "standard_error": _finite(curve.errors),
+            "perplexity": perplexities(curve.nats.tolist()),
+            "full_perplexity": _perplexity(curve.full, found.normalized),
+            "windows": curve.windows,
+            "tokens": curve.tokens,
+        },
+        "shuffled": None if found.shuffled is None else _json_shuffled(found.shuffled, perplexities),
+        "gradients": {when: _json_gradients(curves) for when, curves in found.gradients.items()} or None,
+    }
+
+
+def _json_shuffled(shuffled: "ShuffledCurve", perplexities: Any) -> dict[str, Any]:
+    return {
+        "k": list(shuffled.grid),
+        "nats_increase": _finite(shuffled.increase),
+        "standard_error": _finite(shuffled.errors),
+        "perplexity": perplexities((shuffled.full + shuffled.increase).tolist()),
+        "full_perplexity": perplexities([shuffled.full])[0],
+        "context": shuffled.context,
+        "windows": shuffled.windows,
+    }
+
+
+def _json_gradients(curves: "GradientCurves") -> dict[str, Any]:
+    from lmkit.evaluation.gradients import FAR, NEAR
+
+    return {
+        "lag": list(range(1, len(curves.memory) + 1)),
+        "state": {name: _finite(norms) for name, norms in curves.state.items()},
+        "layers": [{name: _finite(norms) for name, norms in layer.items()} for layer in curves.layers],
+        f"ratio_{FAR}_{NEAR}": curves.ratio,
+        "weights": None if curves.weights is None else _finite(curves.weights),
+        "weights_total": curves.total,
+        "weights_share": None if curves.shares is None else _finite(curves.shares),
+        "weights_far_share": curves.far_share,
+        "windows": curves.windows,
+    }
+
+
+def _finite(values: "np.ndarray") -> list[float | None]:
+    return [value if math.isfinite(value) else None for value in values.tolist()]
+
+
+def _tables(found: Mapping[str, Findings]) -> list[str]:
+    """The figures for people, a table each."""
+    from lmkit.evaluation.context import GRID
+
+    longest = max(len(one.curve.nats) for one in found.values())
+    rows = []
+    for k in (*(k for k in GRID if k <= longest), None):
+        cells = []
+        for one in found.values():
+            has = k is None or k <= len(one.curve.nats)
+            nats = (one.curve.full if k is None else one.curve.nats[k - 1]) if has else math.nan
+            cells.append(_shown(_perplexity(float(nats), one.normalized)))
+        rows.append(["all" if k is None else str(k), *cells])
+    least = min(one.curve.windows for one in found.values())
+    error = max(float(one.curve.errors.max()) for one in found.values())
+    tables = [
+        console.markdown(["context", *found], rows)
+        + f"\n\nperplexity with exactly so many tokens of context; {least:,} windows, standard errors up to "
+        f"{100 * error:.1f} %"
+    ]
+    if any(one.shuffled for one in found.values()):
+        tables.append(_shuffled_table(found))
+    if any(one.gradients for one in found.values()):
+        tables.append(_gradient_table(found))
+    return tables
+
+
+def _shuffled_table(found: Mapping[str, Findings]) -> str:
+    grid = max((one.shuffled.grid for one in found.values() if one.shuffled), key=len)
+    rows = []
+    for place, k in enumerate(grid):
+        cells = []
+        for one in found.values():
+            has = one.shuffled is not None and place < len(one.shuffled.grid)
+            cells.append(_shown(_increase(one)[place]) if has else "-")
+        rows.append([str(k), *cells])
+    context = max(one.shuffled.context for one in found.values() if one.shuffled)
+    note = f"increase of perplexity when all but the last k of {context} tokens are shuffled"
+    return console.markdown(["k", *found], rows) + f"\n\n{note}"
+
+
+def _increase(one: Findings) -> list[float | None]:
+    """By how much shuffling raises the perplexity, for each k."""
+    assert one.shuffled is not None
+    full = _perplexity(one.shuffled.full, one.normalized)
+    values = [
+        _perplexity(nats, one.normalized) for nats in (one.shuffled.full + one.shuffled.increase).tolist()
+    ]
+    return [None if full is None or value is None else value - full for value in values]
+
+
+def _gradient_table(found: Mapping[str, Findings]) -> str:
+    from lmkit.evaluation.gradients import FAR, FAR_SHARE, NEAR
+
+    rows, without = [], []
+    for name, one in found.items():
+        if not one.gradients:
+            without.append(name)
+        for when, curves in one.gradients.items():
+            norms = [f"{curves.memory[k - 1]:.1e}" if k <= len(curves.memory) else "-" for k in LAG_GRID]
+            ratio = "-" if curves.ratio is None else f"{curves.ratio:.2g}"
+            share = "-" if curves.far_share is None else f"{100 * curves.far_share:.1f}"
+            total = "-" if curves.total is None else f"{curves.total:.2g}"
+            rows.append([f"{name} {when}", *norms, ratio, total, share])
+    header = ["steps back", *map(str, LAG_GRID), f"{FAR} over {NEAR}", "weights", f"% from past {FAR_SHARE}"]
+    windows = max(c.windows for one in found.values() for c in one.gradients.values())
+    note = (
+        "norm of the gradient of a token's loss by the state so many steps before, and by the recurrent weights, "
+        f"before and after training; mean of {windows} tokens"
+    )
+    if without:
+        note += f"; no state that gradients reach: {', '.join(map(console.printable, without))}"
+    return console.markdown(header, rows) + f"\n\n{note}"
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.2f}"
+
+
+def _draw(path: Path, found: Mapping[str, Findings]) -> None:
+    """A panel for each kind of figures, and a line a model."""
+    from lmkit.evaluation import pictures
+
+    kinds = [_draw_contexts]
+    if any(one.shuffled for one in found.values()):
+        kinds.append(_draw_shuffled)
+    if any(one.gradients for one in found.values()):
+        kinds += [_draw_gradients, _draw_weights]
+    for name in found:
+        pictures.warn_of_missing_font(name)
+    with pictures.panels(path, len(kinds), width=4.4 * len(kinds), height=4.4) as axes:
+        for draw, own in zip(kinds, axes, strict=True):
+            draw(own, found)
+        axes[0].legend()
+
+
+def _draw_contexts(axes: "Axes", found: Mapping[str, Findings]) -> None:
+    for place, (name, one) in enumerate(found.items()):
+        values = [_perplexity(nats, one.normalized) for nats in one.curve.nats.tolist()]
+        _line(axes, range(1, len(values) + 1), values, place, label=name)
+    axes.set(title="Exactly so many tokens of context", xlabel="tokens of context", ylabel="perplexity")
+    _logarithmic(axes, "xy")
+
+
+def _draw_shuffled(axes: "Axes", found: Mapping[str, Findings]) -> None:
+    for place, one in enumerate(found.values()):
+        if one.shuffled:
+            _line(axes, one.shuffled.grid, _increase(one), place)
+    axes.set(title="The rest shuffled", xlabel="tokens left in order", ylabel="increase of perplexity")
+    _logarithmic(axes, "x")
+
+
+def _draw_gradients(axes: "Axes", found: Mapping[str, Findings]) -> None:
+    _draw_pairs(axes, found, lambda curves: curves.memory)
+    axes.set(title="Gradient by the state", ylabel="norm")
+
+
+def _draw_weights(axes: "Axes", found: Mapping[str, Findings]) -> None:
+    _draw_pairs(axes, found, lambda curves: curves.shares)
+    axes.set(title="Gradient by the recurrent weights", ylabel="share of the step")
+
+
+def _draw_pairs(
+    axes: "Axes", found: Mapping[str, Findings], pick: "Callable[[GradientCurves], np.ndarray | None]"
+) -> None:
+    """Dashed before training, solid after it."""
+    for place, one in enumerate(found.values()):
+        for when, curves in one.gradients.items():
+            norms = pick(curves)
+            if norms is not None:
+                # What is too small for a float has no logarithm.
+                values = [value or None for value in norms.tolist()]
+                dashes = "--" if when == "before" else "-"
+                _line(axes, range(1, len(values) + 1), values, place, linestyle=dashes)
+    for dashes, when in (("--", "before training"), ("-", "after training")):
+        axes.plot([], [], color="black", linestyle=dashes, label=when)
+    axes.set(yscale="log", xlabel="steps back")
+    axes.legend()
+
+
+def _line(axes: "Axes", xs: Sequence[int], values: Sequence[float | None], place: int, **style: Any) -> None:
+    """A model's line, in the colour and with the marker of its place; dashes say something else here."""
+    from lmkit.evaluation import pictures
+
+    marked = [index for index, x in enumerate(xs) if x in MARKED]
+    ys = [math.nan if value is None else value for value in values]
+    axes.plot(xs, ys, **{**pictures.line_style(place), "linestyle": "-", "markevery": marked, **style})
+
+
+def _logarithmic(axes: "Axes", which: str) -> None:
+    """Logarithmic axes whose numbers are written out."""
+    from matplotlib.ticker import LogFormatter
+
+    for name in which:
+        axes.set(**{f"{name}scale": "log"})
+        axis = axes.xaxis if name == "x" else axes.yaxis
+        axis.set_major_formatter(LogFormatter())
+        axis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))

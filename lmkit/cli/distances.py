@@ -1,0 +1,157 @@
+"""`lmkit distances`: from how far back each model still knows the cause of a sentence's last words."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lmkit.cli import console
+from lmkit.cli.common import load_all, loads_models
+from lmkit.corpus.distances import CAUSES, CONTROLS, LANGUAGES
+
+if TYPE_CHECKING:
+    from lmkit.evaluation.ranking import Ranking
+
+Rankings = Mapping[str, "Ranking"]
+
+
+@click.command()
+@loads_models
+@click.option(
+    "--language",
+    type=click.Choice(list(LANGUAGES)),
+    default="zh",
+    show_default=True,
+    help="That of the sentences.",
+)
+@click.option(
+    "--farthest",
+    metavar="N",
+    type=click.IntRange(0, 1000),
+    default=20,
+    show_default=True,
+    help="Sentences with 0 to N clauses between the cause and the conclusion.",
+)
+@click.option(
+    "--count",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=100,
+    show_default=True,
+    help="Sentences of each distance.",
+)
+@click.option(
+    "--cause",
+    type=click.Choice(CAUSES[:2]),
+    default="left",
+    show_default=True,
+    help="The side of the blank that the cause is on.",
+)
+@click.option(
+    "--control",
+    type=click.Choice(CONTROLS),
+    help="Leave the cause out, or swap it for another, which is then what the answer should follow.",
+)
+@click.option("--seed", metavar="N", type=click.IntRange(min=0), default=0, help="Of the sentences.")
+@click.option(
+    "--by",
+    type=click.Choice(["clauses", "words"]),
+    default="clauses",
+    show_default=True,
+    help="The distance: clauses in between, or words from the object to the blank.",
+)
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw the accuracies: .png, .svg or .pdf.")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+def command(
+    runs: tuple[Path, ...],
+    device: str,
+    allow_nonfinite: bool,
+    language: str,
+    farthest: int,
+    count: int,
+    cause: str,
+    control: str | None,
+    seed: int,
+    by: str,
+    plot: Path | None,
+    as_json: bool,
+) -> None:
+    """Rank the consequences of causes that lie ever farther away, with the models in the directories RUN.
+
+    The sentences are those of the data set distances:LANGUAGE, in which no clause between cause and conclusion is
+    one of training. A bidirectional encoder is ranked by each of its directions and by both (two-sided).
+    """
+    from lmkit.corpus.distances import items
+    from lmkit.evaluation import pictures
+    from lmkit.evaluation.ranking import chance, rank
+
+    if plot is not None:
+        pictures.check(plot)
+    models = load_all(runs, device, allow_nonfinite)
+    sentences = {
+        clauses: list(items(language, clauses, count, seed=seed, cause=cause, control=control))
+        for clauses in range(farthest + 1)
+    }
+    everything = [item for group in sentences.values() for item in group]
+    found: dict[str, Ranking] = {}
+    for label, model in models.items():
+        groups = console.progress(sentences.values(), total=len(sentences), label=label)
+        parts = [rank(model.directions, model.tokenizer, language, group) for group in groups]
+        for direction in parts[0]:
+            name = label if len(parts[0]) == 1 else f"{label} {direction}"
+            found[name] = _joined([part[direction] for part in parts])
+    rows = {name: ranking.accuracy(by) for name, ranking in found.items()}
+    if plot is not None:
+        _draw(plot, rows, by, chance(language))
+    if as_json:
+        facts = {
+            "language": language,
+            "cause": cause,
+            "control": control,
+            "seed": seed,
+            "by": by,
+            "sentences": len(everything),
+            "chance": chance(language),
+            "runs": rows,
+        }
+        click.echo(json.dumps(facts, ensure_ascii=False))
+        return
+    click.echo(_table(rows, by))
+    click.echo(f"\npercent of {count} sentences a distance; chance is {chance(language):.1f}")
+
+
+def _joined(parts: Sequence["Ranking"]) -> "Ranking":
+    import numpy as np
+
+    from lmkit.evaluation.ranking import Ranking
+
+    names = ("clauses", "words", "answer", "original", "best")
+    return Ranking(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+
+
+def _table(rows: Mapping[str, Sequence[Mapping[str, Any]]], by: str) -> str:
+    """The accuracies, a column a model."""
+    first = next(iter(rows.values()))
+    header = [by, *([] if by == "words" else ["words"]), *rows]
+    lines: list[Iterable[str]] = []
+    for place, row in enumerate(first):
+        words = [] if by == "words" else [f"{row['words']:.0f}"]
+        own = [f"{column[place]['accuracy']:.1f}" for column in rows.values()]
+        lines.append([str(row["distance"]), *words, *own])
+    return console.markdown(header, lines)
+
+
+def _draw(path: Path, rows: Mapping[str, Sequence[Mapping[str, Any]]], by: str, chance: float) -> None:
+    from lmkit.evaluation import pictures
+
+    with pictures.drawing(path, 7.5, 4.5) as axes:
+        axes.axhline(chance, color="grey", linewidth=1, label="chance")
+        for place, (name, column) in enumerate(rows.items()):
+            x = [row["words"] if by == "clauses" else row["distance"] for row in column]
+            axes.plot(x, [row["accuracy"] for row in column], label=name, **pictures.line_style(place))
+        axes.set_xlabel("words from the object to the blank")
+        axes.set_ylabel("right consequence ranked first, percent")
+        axes.set_ylim(-2, 102)
+        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))

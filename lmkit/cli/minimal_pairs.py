@@ -1,0 +1,57 @@
+"""`lmkit minimal-pairs`: accuracy on pairs of sentences of which one breaks a rule."""
+
+import json
+from pathlib import Path
+
+import click
+
+from lmkit.cli import console
+from lmkit.cli.common import load_all, loads_models
+
+BATCH = 512
+"""Pairs scored between two moves of the progress bar."""
+
+
+@click.command()
+@loads_models
+@click.argument("data", type=click.Path(path_type=Path, exists=True))
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+def command(runs: tuple[Path, ...], device: str, allow_nonfinite: bool, data: Path, as_json: bool) -> None:
+    """Score the pairs in DATA, a JSON Lines file as BLiMP's or a folder of them, with the models in RUN.
+
+    The sentence of a pair that has the higher log-probability is the model's choice; of a bidirectional encoder,
+    the higher sum of both directions. Where a model reads words between white space, punctuation that it does not
+    know as part of a word is set apart.
+    """
+    import numpy as np
+
+    from lmkit.evaluation.minimal_pairs import accuracy, good_ones, read_pairs
+    from lmkit.evaluation.segmentation import spaced
+
+    pairs = read_pairs([data])
+    models = load_all(runs, device, allow_nonfinite)
+    found: dict[str, dict[str, float]] = {}
+    for label, model in models.items():
+        batches = [pairs[start : start + BATCH] for start in range(0, len(pairs), BATCH)]
+        chosen = [
+            good_ones(
+                lambda sentences, model=model: model.sentence_scores(
+                    [spaced(model.tokenizer, sentence) for sentence in sentences]
+                ),
+                batch,
+            )
+            for batch in console.progress(batches, total=len(batches), label=label)
+        ]
+        found[label] = accuracy(pairs, np.concatenate(chosen))
+    paradigms = list(next(iter(found.values())))
+    means = {label: sum(right.values()) / len(right) for label, right in found.items()}
+    if as_json:
+        facts = {
+            label: {"mean": means[label], "paradigms": right, "pairs": len(pairs)}
+            for label, right in found.items()
+        }
+        click.echo(json.dumps(facts))
+        return
+    rows = [[name, *(f"{found[label][name]:.1f}" for label in found)] for name in paradigms]
+    rows.append(["mean of the paradigms", *(f"{means[label]:.1f}" for label in found)])
+    click.echo(console.markdown(["paradigm", *found], rows))
