@@ -243,7 +243,7 @@ def _target_losses(model: LanguageModel, ids: np.ndarray, reset: np.ndarray) -> 
     """(rows,) losses in nats of the last of ids (rows, time); no distribution of the others is made."""
     tokens, resets = _tensor(ids, model), _tensor(reset, model)
     state, begun = model.initial_state(len(ids), start=False), model.initial_state(len(ids))
-    anew = set(reset.any(0).nonzero()[0].tolist())
+    anew = set(reset.nonzero()[1].tolist())
     for t in range(ids.shape[1]):
         if t in anew:
             state = states.where(resets[:, t], begun, state)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -92,12 +92,13 @@ def untrained(run: runs.LoadedRun) -> LanguageModel | Encoder:
     seed = read_recipe(path).get("train", {}).get("seed", 0) if path.is_file() else 0
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        made: Any = run.model_choice.load()(run.model_choice.options, run.tokenizer.vocabulary)
-    if isinstance(made, Encoder):
-        made.use_tokenizer(run.tokenizer)
+        made = run.model_choice.load()(run.model_choice.options, run.tokenizer.vocabulary)
+    model: LanguageModel | Encoder = made
+    if isinstance(model, Encoder):
+        model.use_tokenizer(run.tokenizer)
     if isinstance(made, nn.Module):
         made.to(run.model.device).eval()
-    return made
+    return model
 
 
 def targets(stream: Stream, *, steps: int = STEPS, windows: int = WINDOWS) -> tuple[np.ndarray, int]:

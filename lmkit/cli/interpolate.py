@@ -1,0 +1,104 @@
+"""`lmkit interpolate`: a run that mixes the probabilities of other runs."""
+
+import json
+from pathlib import Path
+
+import click
+
+from lmkit.cli import console
+from lmkit.cli.common import labels, runs_argument
+from lmkit.cli.dynamic import Section, SpecCommand, collected
+from lmkit.corpus.options import DataOptions
+from lmkit.errors import UsageError
+from lmkit.options import resolve
+
+
+@click.command(cls=SpecCommand, grow=lambda _: [Section("Options of the data", ("data",), DataOptions, {})])
+@runs_argument
+@click.option(
+    "--data",
+    "texts",
+    multiple=True,
+    required=True,
+    metavar="PATH",
+    help="The text on which the weights are found, none of training; may be given again.",
+)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Where the run goes.")
+@click.option("--overwrite", is_flag=True, help="Replace a run that --out already holds.")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    runs: tuple[Path, ...],
+    texts: tuple[str, ...],
+    out: Path,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Mix the causal models in the directories RUN, over one vocabulary, with the weights that suit --data best.
+
+    The result is a run like any other, and holds copies of its parts.
+    """
+    options = resolve(DataOptions, collected(ctx)["data"], "data")
+    if len(runs) < 2:
+        raise UsageError("one run alone is no mixture; give two or more")
+
+    import math
+
+    import numpy as np
+
+    from lmkit import api
+    from lmkit import runs as run_files
+    from lmkit.corpus.readers import Text
+    from lmkit.evaluation.interpolation import em
+    from lmkit.evaluation.lines import measured_lines
+    from lmkit.options import choose
+
+    run_files.check_free(out, overwrite=overwrite)
+    text = Text(list(texts), options)
+    models = {label: api.load(run, device="cpu") for label, run in labels(runs).items()}
+    parts = [model.run for model in models.values()]
+    chosen = choose("model", "interpolated", "model")
+    kind = chosen.load()
+    kind.combine(parts, [1 / len(parts)] * len(parts))  # says at once what cannot be mixed
+    columns = []
+    for label, model in models.items():
+        lines = console.progress(text, total=None, label=f"scoring {label}")
+        found = [figures[:, 0] for _, _, figures in measured_lines(model.causal, model.tokenizer, lines)]
+        columns.append(np.concatenate(found))
+    log_probs = np.stack(columns)
+    weights, mean, steps = np.zeros(0), 0.0, 0
+    for weights, mean in em(log_probs):  # noqa: B007
+        steps += 1
+    weights = weights / weights.sum()
+    run_files.make_run(
+        out,
+        kind.combine(parts, weights.tolist()),
+        parts[0].tokenizer,
+        model_choice=chosen,
+        tokenizer_choice=parts[0].tokenizer_choice,
+        data={"description": f"a mixture of {', '.join(models)}, weighed on {text.describe()}"},
+        overwrite=overwrite,
+    )
+    perplexities = np.exp(-log_probs.mean(1))
+    if as_json:
+        facts = {
+            "parts": {
+                label: {"weight": weight, "perplexity": perplexity}
+                for label, weight, perplexity in zip(
+                    models, weights.tolist(), perplexities.tolist(), strict=True
+                )
+            },
+            "perplexity": math.exp(-mean),
+            "steps": steps,
+            "tokens": log_probs.shape[1],
+        }
+        click.echo(json.dumps(facts))
+        return
+    rows = [
+        [label, f"{weight:.4f}", f"{perplexity:,.2f}"]
+        for label, weight, perplexity in zip(models, weights, perplexities, strict=True)
+    ]
+    rows.append(["mixture", "", f"{math.exp(-mean):,.2f}"])
+    click.echo(console.markdown(["part", "weight", "perplexity"], rows))
+    console.say(f"{steps} steps of EM; the model is in {out}; next: lmkit eval {out} FILE")

@@ -1,0 +1,170 @@
+"""The interpolated model: p(token) = sum over parts of weight * p_part(token), its parts in its own run."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, cast
+
+import torch
+from torch import Tensor
+
+from lmkit import runs, states
+from lmkit.contracts import LanguageModel, Vocabulary
+from lmkit.errors import ModelError, UsageError
+from lmkit.states import State
+
+if TYPE_CHECKING:
+    from lmkit.corpus.store import TokenStore
+    from lmkit.training.context import FitContext
+
+WEIGHTS = "weights.json"
+PARTS = "parts"
+MOST_PARTS = 100
+
+
+class InterpolatedModel(LanguageModel):
+    """Parts with weights that sum to one; a state is the tuple of the parts' states.
+
+    Where some parts start anew with every line and others do not, the mixture goes on as the others do, and those
+    parts start anew by themselves after each `</s>`.
+    """
+
+    def __init__(
+        self, parts: Sequence[runs.LoadedRun], weights: Sequence[float], vocabulary: Vocabulary
+    ) -> None:
+        self.vocabulary = vocabulary
+        self.parts = list(parts)
+        self.weights = list(weights)
+        self.models = [cast(LanguageModel, part.model) for part in parts]
+        self.reset_policy = common_policy([model.reset_policy for model in self.models])
+        self._log_weights = torch.tensor(weights, dtype=torch.float64).log()
+
+    @classmethod
+    def combine(cls, parts: Sequence[runs.LoadedRun], weights: Sequence[float]) -> Self:
+        """The mixture of runs. Raises UsageError for runs that cannot be mixed, with the reason."""
+        check(parts)
+        return cls(parts, weights, parts[0].model.vocabulary)
+
+    def fit(self, corpus: "TokenStore", run: "FitContext") -> None:
+        raise UsageError(
+            "a mixture is made of trained runs, not of text: lmkit interpolate RUN RUN --data valid.txt --out DIR"
+        )
+
+    @property
+    def device(self) -> torch.device:
+        return self.models[0].device
+
+    def to(self, device: torch.device) -> Self:
+        """Move the parts that can be moved."""
+        for model in self.models:
+            move = getattr(model, "to", None)
+            if move is not None:
+                move(device)
+        return self
+
+    def eval(self) -> Self:
+        for model in self.models:
+            if isinstance(model, torch.nn.Module):
+                model.eval()
+        return self
+
+    def parameter_count(self) -> int:
+        return len(self.weights) + sum(model.parameter_count() for model in self.models)
+
+    def initial_state(self, batch_size: int, *, start: bool = True) -> State:
+        return tuple(model.initial_state(batch_size, start=start) for model in self.models)
+
+    def next_log_probs(self, state: State) -> Tensor:
+        return self._mixed([m.next_log_probs(s) for m, s in zip(self.models, state, strict=True)])
+
+    def advance(self, ids: Tensor, state: State) -> State:
+        ends = ids == self.vocabulary.eos_id
+        found = []
+        for model, before in zip(self.models, state, strict=True):
+            after = model.advance(ids.to(model.device), before)
+            found.append(self._line_ended(model, ends, after))
+        return tuple(found)
+
+    def log_probs(self, ids: Tensor, state: State, *, reset: Tensor | None = None) -> tuple[Tensor, State]:
+        if ids.shape[1] == 0:
+            return torch.zeros(ids.shape, dtype=torch.float64, device=self.device), state
+        ends = ids == self.vocabulary.eos_id
+        scores, found = [], []
+        for model, before in zip(self.models, state, strict=True):
+            anew = reset
+            if self._resets_itself(model):
+                anew = torch.zeros_like(ends) if reset is None else reset.clone()
+                anew[:, 1:] |= ends[:, :-1]
+            part, after = model.log_probs(
+                ids.to(model.device), before, reset=None if anew is None else anew.to(model.device)
+            )
+            scores.append(part)
+            found.append(self._line_ended(model, ends[:, -1], after))
+        return self._mixed(scores), tuple(found)
+
+    def _resets_itself(self, model: LanguageModel) -> bool:
+        return model.reset_policy == "line" and self.reset_policy != "line"
+
+    def _line_ended(self, model: LanguageModel, ends: Tensor, after: State) -> State:
+        """The state of a part after tokens of which the last ends a line in the rows of `ends`."""
+        if not self._resets_itself(model) or not bool(ends.any()):
+            return after
+        return states.where(ends.to(model.device), model.initial_state(len(ends)), after)
+
+    def _mixed(self, scores: Sequence[Tensor]) -> Tensor:
+        """log of the weighted mean of probabilities, in float64."""
+        total = torch.stack([score.to(self.device, torch.float64) for score in scores])
+        weights = self._log_weights.to(self.device).view(-1, *[1] * (total.dim() - 1))
+        return torch.logsumexp(total + weights, 0)
+
+    def save(self, directory: Path) -> None:
+        for place, part in enumerate(self.parts):
+            for name in runs.travelling(part.directory, part.manifest):
+                target = directory / PARTS / str(place) / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(part.directory / name, target)
+        (directory / WEIGHTS).write_text(json.dumps({"weights": self.weights}) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, directory: Path, options: Any, vocabulary: Vocabulary) -> Self:
+        path = directory / WEIGHTS
+        weights = runs.read_json(path).get("weights")
+        if not isinstance(weights, list) or not 0 < len(weights) <= MOST_PARTS:
+            raise ModelError(
+                f"{path}: 'weights' must be a list of 1 to {MOST_PARTS} numbers; restore the file"
+            )
+        if not all(type(w) is float and 0 <= w <= 1 for w in weights) or abs(sum(weights) - 1) > 1e-6:
+            raise ModelError(f"{path}: the weights do not sum to 1; restore the file")
+        parts = [runs.load_run(directory / PARTS / str(place)) for place in range(len(weights))]
+        if any(part.model.vocabulary.fingerprint != vocabulary.fingerprint for part in parts):
+            raise ModelError(f"{directory / PARTS}: a part has another vocabulary than the run; restore it")
+        return cls(parts, weights, vocabulary)
+
+
+def check(parts: Sequence[runs.LoadedRun]) -> None:
+    """UsageError unless the runs can be mixed: causal, normalized, over one vocabulary, with resets that agree."""
+    refuse: Callable[[runs.LoadedRun, str], UsageError] = lambda run, why: UsageError(
+        f"{run.directory}: {why}"
+    )
+    for part in parts:
+        if not isinstance(part.model, LanguageModel):
+            raise refuse(part, "an encoder has no causal probabilities to mix; leave it out")
+        if not part.model.normalized:
+            raise refuse(part, "its scores do not sum to one, so that they cannot be mixed; leave it out")
+        if part.model.vocabulary.fingerprint != parts[0].model.vocabulary.fingerprint:
+            raise refuse(
+                part,
+                f"has another vocabulary than {parts[0].directory}; train both with one tokenizer on the same text",
+            )
+    common_policy([cast(LanguageModel, part.model).reset_policy for part in parts])
+
+
+def common_policy(policies: Sequence[str]) -> str:
+    """When the mixture's state starts anew; UsageError where some parts do at documents and others never."""
+    wider = set(policies) - {"line"}
+    if len(wider) > 1:
+        raise UsageError(
+            "some of the runs start anew with every document and others never (--reset); mix runs that agree"
+        )
+    return wider.pop() if wider else "line"
