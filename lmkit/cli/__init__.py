@@ -25,6 +25,7 @@ COMMANDS = {
     "embed": ("lmkit.cli.embed", "Vectors for tokens, words or sentences, in a file."),
     "fill": ("lmkit.cli.fill", "Fill in the blank of a line, and show why."),
     "minimal-pairs": ("lmkit.cli.minimal_pairs", "Accuracy on pairs of good and bad sentences."),
+    "compare": ("lmkit.cli.compare", "Score any set of models on one text, in one table."),
     "context": ("lmkit.cli.context", "How much of the past models use."),
     "distances": ("lmkit.cli.distances", "From how far back models know the cause of a sentence's end."),
     "interpolate": ("lmkit.cli.interpolate", "Mix models into one."),

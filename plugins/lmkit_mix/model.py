@@ -144,9 +144,10 @@ class InterpolatedModel(LanguageModel):
 
 def check(parts: Sequence[runs.LoadedRun]) -> None:
     """UsageError unless the runs can be mixed: causal, normalized, over one vocabulary, with resets that agree."""
-    refuse: Callable[[runs.LoadedRun, str], UsageError] = lambda run, why: UsageError(
-        f"{run.directory}: {why}"
-    )
+
+    def refuse(run: runs.LoadedRun, why: str) -> UsageError:
+        return UsageError(f"{run.directory}: {why}")
+
     for part in parts:
         if not isinstance(part.model, LanguageModel):
             raise refuse(part, "an encoder has no causal probabilities to mix; leave it out")

@@ -1,0 +1,97 @@
+"""`lmkit compare`: any set of runs on one text, side by side."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lmkit.cli import console
+from lmkit.cli.common import device_option, labels, nonfinite_option, runs_argument
+from lmkit.cli.dynamic import Section, SpecCommand, collected
+from lmkit.corpus.options import STDIN, DataOptions
+from lmkit.errors import UsageError
+from lmkit.options import resolve
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+@click.command(cls=SpecCommand, grow=lambda _: [Section("Options of the data", ("data",), DataOptions, {})])
+@runs_argument
+@device_option
+@nonfinite_option
+@click.option(
+    "--data", "texts", multiple=True, required=True, metavar="PATH", help="The text; may be repeated."
+)
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw it: .png, .svg or .pdf.")
+@click.option("--json", "as_json", is_flag=True, help="Print all figures as JSON.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    runs: tuple[Path, ...],
+    device: str,
+    allow_nonfinite: bool,
+    texts: tuple[str, ...],
+    plot: Path | None,
+    as_json: bool,
+) -> None:
+    """Score the models in the directories RUN on one text, and rank them by bits per byte.
+
+    Each run is scored in a process of its own, one after another, so that speed and peak memory are its own. A
+    bidirectional encoder is scored as the two causal models that it is made of.
+    """
+    options = resolve(DataOptions, collected(ctx)["data"], "data")
+    if STDIN in texts:
+        raise UsageError("compare reads its text once a run, which standard input cannot be; name a file")
+
+    from lmkit import runs as run_files
+    from lmkit.corpus.readers import Text
+    from lmkit.evaluation import pictures
+    from lmkit.evaluation.compare import measured, ranked
+
+    if plot is not None:
+        pictures.check(plot)
+    text = Text(list(texts), options)
+    named = labels(runs)
+    for run in named.values():
+        run_files.read_manifest(run)  # what is no run is said before hours of scoring
+    rows: list[dict[str, Any]] = []
+    for label, run in console.progress(named.items(), total=len(named), label="comparing"):
+        rows += measured(label, run, list(texts), options, device, allow_nonfinite)
+    found = ranked(rows)
+    if plot is not None:
+        from lmkit.evaluation.compare_pictures import draw
+
+        draw(plot, found.rows, text.describe())
+    if as_json:
+        click.echo(json.dumps({"text": text.describe(), "runs": found.rows, "notes": found.notes}))
+        return
+    click.echo(_table(found.rows, comparable=found.perplexity_compares))
+    for note in found.notes:
+        click.echo(f"\n{note}")
+
+
+def _table(rows: Rows, *, comparable: bool) -> str:
+    columns: dict[str, list[str]] = {
+        "run": [row["run"] for row in rows],
+        "model": [row["model"] for row in rows],
+    }
+
+    def add(title: str, key: str, form: str, scale: float = 1) -> None:
+        values = [row[key] for row in rows]
+        if any(value is not None for value in values):
+            columns[title] = ["-" if value is None else format(value * scale, form) for value in values]
+
+    add("bits per byte", "bits_per_byte", ".4f")
+    add("word perplexity", "word_perplexity", ",.1f")
+    if all(row["word_perplexity"] is None for row in rows):
+        add("bits per character", "bits_per_character", ".4f")
+    if comparable:
+        add("perplexity", "perplexity", ",.1f")
+    add("parameters", "parameters", ",d")
+    add("on disk, MB", "bytes_on_disk", ",.1f", 1e-6)
+    add("tokens/s", "tokens_per_second", ",.0f")
+    add("peak, MB", "peak_memory", ",.0f", 1e-6)
+    add("trained, s", "training_seconds", ",.0f")
+    return console.markdown(list(columns), zip(*columns.values(), strict=True))

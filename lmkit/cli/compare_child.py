@@ -1,0 +1,55 @@
+"""Measures one run for `lmkit compare`, in a process of its own: an order as JSON on stdin, figures on stdout."""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+
+def main() -> None:
+    """Read the order, score, answer; an error of lmkit is an answer too."""
+    from lmkit.errors import LmkitError
+
+    order = json.load(sys.stdin)
+    try:
+        answer = measure(order)
+    except LmkitError as error:
+        answer = {"error": type(error).__name__, "message": str(error)}
+    print(json.dumps(answer))
+
+
+def measure(order: dict[str, Any]) -> dict[str, Any]:
+    """The scores by direction, and what they took."""
+    from lmkit import api
+    from lmkit.corpus.options import DataOptions
+    from lmkit.corpus.readers import Text
+
+    text = Text(order["texts"], DataOptions(**order["options"]))
+    model = api.load(Path(order["run"]), device=order["device"], allow_nonfinite=order["allow_nonfinite"])
+    before = peak_memory()
+    begun = time.perf_counter()
+    scores = {name: model.score_text(text, direction=name) for name in model.directions}
+    seconds = time.perf_counter() - begun
+    tokens = sum(score.tokens for score in scores.values())
+    return {
+        "parameters": model.run.model.parameter_count(),
+        "tokens_per_second": tokens / seconds,
+        "peak_memory": peak_memory(),
+        "peak_memory_loaded": before,
+        "scores": {name: score.to_json() for name, score in scores.items()},
+    }
+
+
+def peak_memory() -> int | None:
+    """The most bytes that this process has held so far; None where the system does not say."""
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""One table for any set of runs on one text: each measured in a process of its own, ranked where that is fair."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from lmkit import errors, runs
+from lmkit.corpus.options import DataOptions
+
+CHILD = "lmkit.cli.compare_child"
+"""What is run for each run; it prints JSON."""
+
+
+def measured(
+    label: str, run: Path, texts: Sequence[str], options: DataOptions, device: str, allow_nonfinite: bool
+) -> list[dict[str, Any]]:
+    """The figures of a run on a text, a row a direction, measured by a new process.
+
+    Raises what the process said where it failed: an LmkitError of the same class and message.
+    """
+    order = {
+        "run": str(run),
+        "texts": list(texts),
+        "options": asdict(options),
+        "device": device,
+        "allow_nonfinite": allow_nonfinite,
+    }
+    found = subprocess.run(
+        [sys.executable, "-m", CHILD], input=json.dumps(order), stdout=subprocess.PIPE, text=True,
+        encoding="utf-8", check=False, env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+    )  # fmt: skip
+    if found.returncode:
+        raise errors.ModelError(
+            f"{run}: scoring it failed (exit code {found.returncode}); try lmkit eval on it"
+        )
+    answer = json.loads(found.stdout)
+    if "error" in answer:
+        raise getattr(errors, answer["error"], errors.ModelError)(answer["message"])
+    manifest = runs.read_manifest(run)
+    facts = {
+        "model": _model_name(manifest),
+        "fingerprint": manifest["vocabulary"]["fingerprint"],
+        "bytes_on_disk": sum(file["size"] for file in manifest["files"].values()),
+        "training_seconds": _training_seconds(run),
+    }
+    several = len(answer["scores"]) > 1
+    return [
+        {"run": f"{label} {direction}" if several else label, "direction": direction}
+        | facts
+        | {key: value for key, value in answer.items() if key != "scores"}
+        | score
+        for direction, score in answer["scores"].items()
+    ]
+
+
+def _model_name(manifest: dict[str, Any]) -> str:
+    table = manifest["model"]
+    cell = table.get("cell")
+    cells = cell if isinstance(cell, list) else [cell]
+    names = [one["name"] for one in cells if isinstance(one, dict)]
+    if table.get("order"):
+        names = [f"{table['name']} {table['order']}"]
+    return ", ".join(name.rpartition(":")[2] for name in names or [table["name"]])
+
+
+def _training_seconds(run: Path) -> float | None:
+    """How long the run was trained, as its metrics say; None where there are none."""
+    path = run / runs.METRICS
+    if not path.is_file():
+        return None
+    seconds = [json.loads(line).get("seconds") for line in path.read_text(encoding="utf-8").splitlines()]
+    return max((s for s in seconds if s is not None), default=None)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Rows, the best first, and what must be said of them.
+
+    Rows without bits per byte come last, unranked. perplexity_compares: all rows have one vocabulary.
+    """
+
+    rows: list[dict[str, Any]]
+    notes: list[str]
+    perplexity_compares: bool
+
+
+def ranked(rows: Sequence[dict[str, Any]]) -> Comparison:
+    """Rows in the order of their bits per byte, the code length of the same raw text under each model."""
+    fair = sorted((row for row in rows if row["bits_per_byte"] is not None), key=lambda r: r["bits_per_byte"])
+    rest = [row for row in rows if row["bits_per_byte"] is None]
+    notes = []
+    for row in rest:
+        why = row["withheld"].get("bits_per_byte", "no bits per byte")
+        notes.append(f"{row['run']} is not ranked: {why}")
+    compares = len({row["fingerprint"] for row in rows}) == 1
+    if not compares:
+        notes.append("perplexity a token is left out: the vocabularies differ, so that it does not compare")
+    for signature in dict.fromkeys(row["signature"] for row in rows):
+        names = ", ".join(row["run"] for row in rows if row["signature"] == signature)
+        notes.append(f"{names}: {signature}")
+    return Comparison([*fair, *rest], notes, compares)
