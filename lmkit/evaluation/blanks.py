@@ -30,18 +30,20 @@ def candidate_scores(
     blanks: Sequence[Blank],
     candidates: Sequence[str],
     *,
+    own: bool = False,
     report: Callable[[int], None] = lambda done: None,
 ) -> dict[str, np.ndarray]:
     """(blanks, candidates) float64 scores, natural logarithms, by direction; each line begins a text of its own.
 
     models: by direction, as `causal_models` gives them. Of a causal model it is the log-probability of the whole
     line, what stands right of the blank included. Of a bidirectional encoder it is that of the candidate's own
-    tokens, given what its direction has read; "two-sided" is the sum of both.
+    tokens, given what its direction has read; "two-sided" is the sum of both. own: that of a causal model too.
     report: called with the number of blanks that were scored since the last call.
     """
     found = {}
     for direction, model in models.items():
-        rows = [_row(tokenizer, blank, candidates, len(models) == 1, direction) for blank in blanks]
+        whole = len(models) == 1 and not own
+        rows = [_row(tokenizer, blank, candidates, whole, direction) for blank in blanks]
         found[direction] = np.zeros((len(blanks), len(candidates)))
         _fill(model, rows, found[direction], report)
     if len(found) > 1:

@@ -3,18 +3,23 @@
 import re
 
 from lmkit.contracts import Tokenizer
-from lmkit.evaluation.units import is_characterwise
 
 _CJK = "\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff"
 """Chinese, Japanese and Korean characters and their punctuation."""
-_JOINED = re.compile(rf"(?![{_CJK}])\w")
+_LETTER = re.compile(rf"(?![{_CJK}])\w")
 """A character that is one word with others such as itself beside it."""
 _UNITS = re.compile(rf"[{_CJK}]|[^\s{_CJK}]+")
+_BETWEEN = re.compile(rf"(?<=[{_CJK}])\s+(?=[{_CJK}])")
+_CLAUSE = re.compile(r"\S.*?(?:[，；。！？]+|[,;.!?]+(?=\s|$)|$)")
+_PROBE = "ab cé d"
+LONGEST = 32
+"""Cuts that a word may reach over: an unspaced page takes time in proportion to its length."""
 
 
 def reads_words(tokenizer: Tokenizer) -> bool:
     """Whether each token is a word between white space."""
-    return tokenizer.word_starts() is None and not is_characterwise(tokenizer)
+    spans = tokenizer.encode(_PROBE).spans.tolist()
+    return tokenizer.word_starts() is None and spans == [[0, 2], [3, 5], [6, 7]]
 
 
 def spaced(tokenizer: Tokenizer, text: str) -> str:
@@ -28,9 +33,15 @@ def spaced(tokenizer: Tokenizer, text: str) -> str:
     return " ".join(piece for word in text.split() for piece in _pieces(tokenizer, word))
 
 
+def unspaced(text: str) -> str:
+    """The text without white space between Chinese, Japanese or Korean characters."""
+    return _BETWEEN.sub("", text)
+
+
 def unknown_words(tokenizer: Tokenizer, text: str) -> list[str]:
-    """The words of a text that the vocabulary does not have; none where tokens are no words."""
-    return [w for w in text.split() if not _known(tokenizer, w)] if reads_words(tokenizer) else []
+    """The words of a text that have the unknown token in them; none where the tokenizer has no such token."""
+    unknown = tokenizer.vocabulary.unk_id
+    return [] if unknown is None else [word for word in text.split() if unknown in tokenizer.ids(word)]
 
 
 def units(tokenizer: Tokenizer, text: str) -> list[tuple[int, int]]:
@@ -40,8 +51,8 @@ def units(tokenizer: Tokenizer, text: str) -> list[tuple[int, int]]:
 
 
 def clauses(text: str) -> list[tuple[int, int]]:
-    """The characters [start, end) of the clauses of a text, each with the punctuation mark that ends it."""
-    return [found.span() for found in re.finditer(r"\S[^,，;；。.!！?？]*[,，;；。.!！?？]*", text)]
+    """The characters [start, end) of the clauses of a text, each with the punctuation marks that end it."""
+    return [(found.start(), found.start() + len(found[0].rstrip())) for found in _CLAUSE.finditer(text)]
 
 
 def _known(tokenizer: Tokenizer, word: str) -> bool:
@@ -50,21 +61,24 @@ def _known(tokenizer: Tokenizer, word: str) -> bool:
 
 
 def _pieces(tokenizer: Tokenizer, word: str) -> list[str]:
-    """The cheapest cut of a word between white space, found from the left."""
+    """The cheapest cut of what stands between white space, found from the left."""
     if _known(tokenizer, word):
         return [word]
-    cuts = [0, *(i for i in range(1, len(word)) if not _joined(word[i - 1], word[i])), len(word)]
-    best: dict[int, tuple[int, int, list[str]]] = {0: (0, 0, [])}
+    inner = (i for i in range(1, len(word)) if not (_LETTER.match(word[i - 1]) and _LETTER.match(word[i])))
+    cuts = [0, *inner, len(word)]
+    best = [(0, 0, 0)]  # at each cut: unknown characters, pieces, and the place of the cut before
     for place, end in enumerate(cuts[1:], 1):
         options = []
-        for start in cuts[:place]:
-            piece = word[start:end]
-            unknown, number, before = best[start]
-            cost = 0 if _known(tokenizer, piece) else len(piece)
-            options.append((unknown + cost, number + 1, [*before, piece]))
-        best[end] = min(options, key=lambda option: option[:2])
-    return best[len(word)][2]
-
-
-def _joined(left: str, right: str) -> bool:
-    return bool(_JOINED.match(left) and _JOINED.match(right))
+        for before in range(max(0, place - LONGEST), place):
+            piece = word[cuts[before] : end]
+            unknown, number, _ = best[before]
+            missing = 0 if _known(tokenizer, piece) else len(piece)
+            options.append((unknown + missing, number + 1, before))
+        best.append(min(options))
+    pieces: list[str] = []
+    place = len(cuts) - 1
+    while place:
+        before = best[place][2]
+        pieces.append(word[cuts[before] : cuts[place]])
+        place = before
+    return pieces[::-1]

@@ -30,21 +30,25 @@ class InterpolatedModel(LanguageModel):
     parts start anew by themselves after each `</s>`.
     """
 
-    def __init__(
-        self, parts: Sequence[runs.LoadedRun], weights: Sequence[float], vocabulary: Vocabulary
-    ) -> None:
+    def __init__(self, options: Any, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
-        self.parts = list(parts)
-        self.weights = list(weights)
-        self.models = [cast(LanguageModel, part.model) for part in parts]
-        self.reset_policy = common_policy([model.reset_policy for model in self.models])
-        self._log_weights = torch.tensor(weights, dtype=torch.float64).log()
+        self.parts: list[runs.LoadedRun] = []
+        self.models: list[LanguageModel] = []
+        self.weights: list[float] = []
 
     @classmethod
     def combine(cls, parts: Sequence[runs.LoadedRun], weights: Sequence[float]) -> Self:
         """The mixture of runs. Raises UsageError for runs that cannot be mixed, with the reason."""
         check(parts)
-        return cls(parts, weights, parts[0].model.vocabulary)
+        return cls(None, parts[0].model.vocabulary)._filled(parts, weights)
+
+    def _filled(self, parts: Sequence[runs.LoadedRun], weights: Sequence[float]) -> Self:
+        self.parts = list(parts)
+        self.models = [cast(LanguageModel, part.model) for part in parts]
+        self.weights = list(weights)
+        self.reset_policy = common_policy([model.reset_policy for model in self.models])
+        self._log_weights = torch.tensor(self.weights, dtype=torch.float64).log()
+        return self
 
     def fit(self, corpus: "TokenStore", run: "FitContext") -> None:
         raise UsageError(
@@ -139,7 +143,7 @@ class InterpolatedModel(LanguageModel):
         parts = [runs.load_run(directory / PARTS / str(place)) for place in range(len(weights))]
         if any(part.model.vocabulary.fingerprint != vocabulary.fingerprint for part in parts):
             raise ModelError(f"{directory / PARTS}: a part has another vocabulary than the run; restore it")
-        return cls(parts, weights, vocabulary)
+        return cls(options, vocabulary)._filled(parts, weights)
 
 
 def check(parts: Sequence[runs.LoadedRun]) -> None:

@@ -29,7 +29,8 @@ def test_items_hold_what_they_say(language, number, cause, seed):
     triple = LANGUAGES[language].triples[item.answer]
     side = item.before if cause == "left" else item.after
     kept = bare.before if cause == "left" else bare.after
-    assert len(clauses(language, side.strip())) == len(clauses(language, kept.strip())) + 1
+    comma = LANGUAGES[language].comma
+    assert side.count(comma) == kept.count(comma) + 1 >= number + 1
     before, after = item.before.split(), item.after.split()
     if cause == "left":
         assert before[-item.words] == triple.object

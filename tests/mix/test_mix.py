@@ -1,6 +1,7 @@
 """The interpolated model: equal to the mixture of its parts' probabilities, and a run like any other."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,7 @@ def test_scores_are_the_mixture_of_the_parts(parts: dict[str, Path]) -> None:
     np.testing.assert_allclose(scores["both"], wanted, rtol=1e-6)
 
 
+@torch.no_grad()
 def test_next_words_sum_to_one_and_agree_with_scores(parts: dict[str, Path]) -> None:
     """The distribution after any prefix is one, and stepping gives what scoring a line at once gives."""
     model = api.load(parts["both"], device="cpu")
@@ -138,4 +140,4 @@ def test_em_never_falls(models: int, tokens: int, seed: int) -> None:
     """Each step's likelihood is at least that of the step before."""
     log_probs = np.log(np.random.default_rng(seed).uniform(1e-6, 1, (models, tokens)))
     means = [mean for _, mean in em(log_probs)]
-    assert all(after >= before - 1e-12 for before, after in zip(means, means[1:], strict=False))
+    assert all(after >= before - 1e-12 for before, after in pairwise(means))

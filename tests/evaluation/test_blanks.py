@@ -1,0 +1,165 @@
+"""Candidates in a blank: equal to whole lines scored one by one, by causal models and from both sides."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lmkit import api
+from lmkit.corpus.distances import answers, items
+from lmkit.errors import UsageError
+from lmkit.evaluation import heat
+from lmkit.evaluation.blanks import TWO_SIDED, Blank, candidate_scores
+from lmkit.evaluation.fill import Part, fill, parse, proposals, why
+from lmkit.evaluation.ranking import chance, rank
+from lmkit.evaluation.segmentation import clauses, spaced, units, unknown_words
+
+LINES = [
+    "the cat sat on the mat .",
+    "the dog sat .",
+    "a cat and a dog , too .",
+    "今天 天气 很 好 ， 我 修 手机 。",
+]
+BLANKS = [Blank("the cat ", " the mat ."), Blank("", " sat ."), Blank("a cat and ", "")]
+CANDIDATES = ["sat on", "dog", "the dog"]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, api.Model]:
+    folder = tmp_path_factory.mktemp("blanks")
+    (folder / "train.txt").write_text("\n".join(LINES * 20), encoding="utf-8")
+    sizes = {"hidden_size": 8, "batch_size": 2, "bptt": 8, "max_steps": 5, "device": "cpu"}
+    text = folder / "train.txt"
+    word = {"name": "word", "min_count": 1}
+    return {
+        "gru": api.train(text, model="gru", tokenizer=word, out=folder / "gru", **sizes),
+        "char": api.train(text, model="gru", tokenizer="char", out=folder / "char", **sizes),
+        "ngram": api.train(text, model="ngram", order=3, out=folder / "ngram", tokenizer=word),
+        "elmo": api.train(text, model="elmo", inputs="tokens", tokenizer=word, out=folder / "elmo", **sizes),
+    }
+
+
+@pytest.mark.parametrize("name", ["gru", "char", "ngram"])
+def test_causal_scores_are_those_of_whole_lines(models: dict[str, api.Model], name: str) -> None:
+    """Shared fronts are scored once, and nothing else changes: each score is the line's log-probability."""
+    model = models[name]
+    found = candidate_scores(model.directions, model.tokenizer, BLANKS, CANDIDATES)["forward"]
+    for blank, row in zip(BLANKS, found, strict=True):
+        lines = [blank.before + candidate + blank.after for candidate in CANDIDATES]
+        np.testing.assert_allclose(row, model.sentence_scores(lines), atol=1e-4)
+
+
+@torch.no_grad()
+def test_two_sided_scores_are_those_of_the_candidate_from_either_side(models: dict[str, api.Model]) -> None:
+    """Each direction scores the candidate's tokens after what it has read; two-sided is the sum."""
+    model = models["elmo"]
+    found = candidate_scores(model.directions, model.tokenizer, BLANKS[:1], CANDIDATES)
+    for place, candidate in enumerate(CANDIDATES):
+        before, own, after = (
+            model.tokenizer.ids(text).tolist() for text in ("the cat", candidate, "the mat .")
+        )
+        for direction, causal in model.directions.items():
+            line = before + own if direction == "forward" else after[::-1] + own[::-1]
+            scores, _ = causal.log_probs(torch.tensor([line]), causal.initial_state(1))
+            wanted = float(scores[0, -len(own) :].sum())
+            assert found[direction][0, place] == pytest.approx(wanted, abs=1e-5)
+    np.testing.assert_allclose(found[TWO_SIDED], found["forward"] + found["backward"])
+
+
+def test_ranking_of_the_distance_task(models: dict[str, api.Model]) -> None:
+    """A model ranks every consequence; one that knows the words no better than chance is near it or below."""
+    model = models["ngram"]
+    sentences = list(items("zh", 1, 24))
+    (ranking,) = rank(model.directions, model.tokenizer, "zh", sentences).values()
+    assert ranking.best.max() < len(answers("zh"))
+    (row,) = ranking.accuracy("clauses")
+    assert row["items"] == 24
+    assert row["words"] == pytest.approx(np.mean([item.words for item in sentences]))
+    assert sum(by["items"] for by in ranking.accuracy("words")) == 24
+    assert chance("zh") == pytest.approx(100 / 24)
+
+
+@pytest.mark.parametrize("name", ["gru", "char", "ngram", "elmo"])
+def test_proposals_come_in_the_order_of_their_scores(models: dict[str, api.Model], name: str) -> None:
+    """Without candidates the model proposes some; none is empty or stands twice, and shares sum to one."""
+    model = models[name]
+    blank = parse(model.tokenizer, "the cat ____ the mat .")
+    found = proposals(model.directions, model.tokenizer, blank, 2)
+    assert len(set(found)) == len(found) > 1
+    assert all(found)
+    filled = fill(model.directions, model.tokenizer, blank)
+    assert filled.scores == sorted(filled.scores, reverse=True)
+    assert sum(filled.shares) == pytest.approx(1)
+
+
+def test_why_is_the_change_of_the_share(models: dict[str, api.Model]) -> None:
+    """A part's cost is the log share of the answer with it less without it, computed by leaving it out by hand."""
+    model = models["gru"]
+    filled = fill(model.directions, model.tokenizer, parse(model.tokenizer, "the cat ____ ."), ["sat", "dog"])
+    parts = why(model.directions, model.tokenizer, filled)
+    assert [part and part.text for part in parts] == ["the", "cat", None, "."]
+
+    def share(line: str) -> float:
+        scores = model.sentence_scores([line.replace("_", word) for word in filled.candidates])
+        return float(scores[0] - np.logaddexp.reduce(scores))
+
+    part = parts[1]
+    assert part is not None
+    assert part.cost == pytest.approx(share("the cat _ .") - share("the _ ."), abs=1e-4)
+
+
+@pytest.mark.parametrize("text", ["no blank", "____ and ____", "____\nx"])
+def test_texts_without_one_blank_are_refused(models: dict[str, api.Model], text: str) -> None:
+    """One blank in one line, or a message that says so."""
+    with pytest.raises(UsageError, match="blank"):
+        parse(models["gru"].tokenizer, text)
+
+
+def test_candidates_that_are_none(models: dict[str, api.Model]) -> None:
+    """An empty candidate, or one given twice, is refused; one alone cannot be explained."""
+    model = models["gru"]
+    blank = parse(model.tokenizer, "the ____ .")
+    for candidates in (["cat", ""], ["cat", "cat"]):
+        with pytest.raises(UsageError, match="candidate"):
+            fill(model.directions, model.tokenizer, blank, candidates)
+    with pytest.raises(UsageError, match="two or more"):
+        why(model.directions, model.tokenizer, fill(model.directions, model.tokenizer, blank, ["cat"]))
+
+
+def test_spacing(models: dict[str, api.Model]) -> None:
+    """Words that the vocabulary lacks are cut into ones that it has; letters of spaced scripts are never parted."""
+    tokenizer = models["gru"].tokenizer
+    assert spaced(tokenizer, "今天天气很好，我修手机。") == "今天 天气 很 好 ， 我 修 手机 。"
+    assert spaced(tokenizer, "the cat, too.") == "the cat , too ."
+    assert spaced(tokenizer, "a catdog") == "a catdog"
+    assert unknown_words(tokenizer, "a catdog") == ["catdog"]
+    assert spaced(models["char"].tokenizer, "今天天气") == "今天天气"
+
+
+def test_units_and_clauses(models: dict[str, api.Model]) -> None:
+    """What is left out at a time: words, characters of Chinese where no spaces are read, clauses with their comma."""
+    text = "the cat , 好的 ."
+    assert [text[a:b] for a, b in units(models["gru"].tokenizer, text)] == text.split()
+    assert [text[a:b] for a, b in units(models["char"].tokenizer, text)] == [
+        "the",
+        "cat",
+        ",",
+        "好",
+        "的",
+        ".",
+    ]
+    assert [text[a:b] for a, b in clauses("天气 好 ， 我 去 . x")] != []
+    assert ["天气 好 ， 我 去"[a:b] for a, b in clauses("天气 好 ， 我 去")] == ["天气 好 ，", "我 去"]
+
+
+def test_pages_show_text_as_text(tmp_path: Path) -> None:
+    """Words that look like markup are escaped in HTML; without colours the terminal says the cost."""
+    parts = [Part("<b>", 2.0), None, Part("x", 0.0)]
+    page = heat.page({"run<": (parts, "a&b")})
+    assert "&lt;b&gt;" in page
+    assert "a&amp;b" in page
+    assert "run&lt;" in page
+    assert heat.terminal(parts, "a", colours=False) == "<b>(+2.0) [a] x"
+    heat.picture(tmp_path / "why.png", {"run": (parts, "a")})
+    assert (tmp_path / "why.png").stat().st_size > 1000
