@@ -1,7 +1,7 @@
 """Trains models of one size on the distance task, for `lmkit distances`, `lmkit fill` and `lmkit context`.
 
 python examples/distances/train.py OUT [--language zh] [--seed 1] [--models ngram-8,rnn,gru,lstm,elmo]
-    [--seconds 125] [--params 100k] [--answers 1]
+    [--seconds 125] [--params 100k] [--answers 30]
 
 Each model's run is OUT/LANGUAGE_MODEL_seedSEED. A neural model trains for some seconds of one core.
 """
@@ -20,15 +20,14 @@ import lmkit
 from lmkit.cli.console import TrainReporter, say
 from lmkit.corpus.distances import LANGUAGES, answers
 from lmkit.errors import LmkitError
-from lmkit.recurrence import NeuralLanguageModel
-from lmkit.states import State
+from lmkit.recurrence.output import OutputLayer
 
 MODELS = "ngram-5,ngram-8,ngram-11,window-13,rnn,gru,lstm,elmo"
 
 NEURAL: dict[str, Any] = {
     "batch_size": 32,
     "bptt": 128,
-    "learning_rate": 0.005,
+    "learning_rate": 0.01,
     "dropout": 0.0,
     "tier": "compiled",
     "threads": 1,
@@ -46,7 +45,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=125, help="of training a neural model")
     parser.add_argument("--params", default="100k", help="the size of a recurrent model")
     parser.add_argument(
-        "--answers", type=float, default=1, help="how much an answer's tokens weigh in the loss"
+        "--answers", type=float, default=30, help="how much an answer's tokens weigh in the loss"
     )
     parser.add_argument(
         "--set", action="append", default=[], metavar="OPTION=X", help="an option of training"
@@ -54,9 +53,6 @@ def main() -> None:
     settings = parser.parse_args()
     torch.set_num_threads(1)
     try:
-        if settings.answers != 1:
-            text = f"distances:{settings.language},seed={settings.seed}"
-            weigh_answers(text, settings.language, settings.answers)
         for model in settings.models.split(","):
             train(model, settings)
     except LmkitError as error:
@@ -76,6 +72,8 @@ def train(name: str, settings: argparse.Namespace) -> None:
         for given in settings.set:
             key, _, value = given.partition("=")
             options[key] = int(value) if value.isdecimal() else float(value) if "." in value else value
+    if kind == "lstm":
+        options["forget_bias"] = 1.0
     if kind == "window":
         options["order"] = int(order)
     if kind == "elmo":
@@ -85,11 +83,13 @@ def train(name: str, settings: argparse.Namespace) -> None:
         options |= {"inputs": "tokens", "num_layers": 1, "hidden_size": 72}
     out = settings.out / f"{settings.language}_{name}_seed{settings.seed}"
     say(f"{out}:")
+    if kind != "ngram" and settings.answers != 1:
+        weigh_answers(text, settings.language, settings.answers)
     lmkit.train(text, tokenizer="word", out=out, overwrite=True, reporter=TrainReporter(), **options)
 
 
 def weigh_answers(text: str, language: str, weight: float) -> None:
-    """Let the tokens of answers count `weight` times in the loss of causal neural models.
+    """Let the tokens of answers count `weight` times in the loss of neural models.
 
     They are some 5 % of the tokens, and the others say nothing of what is far away.
     """
@@ -100,32 +100,26 @@ def weigh_answers(text: str, language: str, weight: float) -> None:
         ).tokenizer
     consequences = [tokenizer.ids(answer).tolist() for answer in answers(language)]
 
-    def window_loss(
-        self: NeuralLanguageModel,
-        inputs: Tensor,
-        targets: Tensor,
-        state: State,
-        *,
-        reset: Tensor | None = None,
-    ) -> tuple[Tensor, State]:
-        features, state = self.features(inputs, state, reset=reset)
-        losses = F.cross_entropy(self.output.logits(features).transpose(1, 2), targets, reduction="none")
+    def loss(self: OutputLayer, features: Tensor, targets: Tensor) -> Tensor:
+        losses = F.cross_entropy(self.logits(features), targets, reduction="none")
         weights = 1 + (weight - 1) * in_answers(targets, consequences)
-        return (losses * weights).sum() / weights.sum(), state
+        return (losses * weights).sum() / weights.sum()
 
-    NeuralLanguageModel.window_loss = window_loss
+    OutputLayer.loss = loss
 
 
 def in_answers(targets: Tensor, consequences: list[list[int]]) -> Tensor:
-    """(batch, time) bool: which targets are tokens of a consequence; no other clause has such a sequence."""
+    """(tokens,) bool: which targets are tokens of a consequence, read forward or backward.
+
+    No other clause has such a sequence; targets are streams one after another.
+    """
     found = torch.zeros_like(targets, dtype=torch.bool)
-    for ids in consequences:
-        if targets.shape[1] < len(ids):  # the last window of a stream may be short
+    for ids in [*consequences, *(ids[::-1] for ids in consequences)]:
+        if len(targets) < len(ids):
             continue
-        windows = targets.unfold(1, len(ids), 1)
-        starts = (windows == torch.tensor(ids, device=targets.device)).all(2)
+        starts = (targets.unfold(0, len(ids), 1) == torch.tensor(ids, device=targets.device)).all(1)
         for place in range(len(ids)):
-            found[:, place : place + starts.shape[1]] |= starts
+            found[place : place + len(starts)] |= starts
     return found
 
 
