@@ -72,7 +72,9 @@ def train(name: str, settings: argparse.Namespace) -> None:
         for given in settings.set:
             key, _, value = given.partition("=")
             options[key] = int(value) if value.isdecimal() else float(value) if "." in value else value
-    if kind == "lstm":
+    if kind == "stack":
+        options |= {"model": "lstm", "num_layers": int(order)}
+    if kind in ("lstm", "stack"):
         options["forget_bias"] = 1.0
     if kind == "window":
         options["order"] = int(order)

@@ -3,13 +3,16 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from lmkit.contracts import LanguageModel, Tokenizer
 from lmkit.errors import UsageError
 from lmkit.evaluation import segmentation
 from lmkit.evaluation.blanks import Blank, candidate_scores
 from lmkit.evaluation.fill import Filled, log_shares, total
 
-Span = tuple[int, int]
+Cut = Callable[[str], list[tuple[int, int]]]
+"""From a text to the characters [start, end) of its parts."""
 
 
 @dataclass(frozen=True)
@@ -55,27 +58,56 @@ def why(
         raise UsageError("there is nothing to weigh one candidate against; give two or more")
     place = 0 if answer is None else filled.candidates.index(answer)
     blank = filled.blank
-
-    def cut(text: str) -> list[Span]:
-        return segmentation.units(tokenizer, text)
-
-    cuts: list[Callable[[str], list[Span]]] = [cut, segmentation.clauses]
-    found = [(side, span) for by in cuts for side in (blank.before, blank.after) for span in by(side)]
-    blanks = [blank]
-    for by in cuts:
-        blanks += [Blank(_without(blank.before, *span), blank.after) for span in by(blank.before)]
-        blanks += [Blank(blank.before, _without(blank.after, *span)) for span in by(blank.after)]
+    cuts: list[Cut] = [lambda text: segmentation.units(tokenizer, text), segmentation.clauses]
+    sides = [side for cut in cuts for side in _pieces(blank, cut)]
+    blanks = [blank, *(piece.rest for side in sides for piece in side)]
     shares = log_shares(total(candidate_scores(models, tokenizer, blanks, filled.read)))[:, place]
     own = total(candidate_scores(models, tokenizer, blanks, [filled.read[place]], own=True))[:, 0]
-    parts: list[Part | None] = [
-        Part(text[start:end], _space(text, end), float(shares[0] - share), float(own[0] - score))
-        for (text, (start, end)), share, score in zip(found, shares[1:], own[1:], strict=True)
-    ]
-    words, left = len(cut(blank.before)) + len(cut(blank.after)), len(cut(blank.before))
-    clauses_left = len(segmentation.clauses(blank.before))
+    costs = zip(_lost(shares), _lost(own), strict=True)
+    left_words, right_words, left_clauses, right_clauses = (
+        [Part(piece.text, piece.space, *next(costs)) for piece in side] for side in sides
+    )
     return Why(
         filled.candidates[place],
         _space(blank.after, 0),
-        _around_blank(parts[:words], left),
-        _around_blank(parts[words:], clauses_left),
+        [*left_words, None, *right_words],
+        [*left_clauses, None, *right_clauses],
     )
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A part of a line, and the line without it."""
+
+    text: str
+    space: str
+    rest: Blank
+
+
+def _pieces(blank: Blank, cut: Cut) -> tuple[list[_Piece], list[_Piece]]:
+    """Those left and right of the blank."""
+    before, after = blank.before, blank.after
+    return [
+        _Piece(before[start:end], _space(before, end), Blank(_without(before, start, end), after))
+        for start, end in cut(before)
+    ], [
+        _Piece(after[start:end], _space(after, end), Blank(before, _without(after, start, end)))
+        for start, end in cut(after)
+    ]
+
+
+def _lost(scores: np.ndarray) -> list[float]:
+    """What the whole line, the first, has more than each other; none where both are impossible."""
+    whole, without = scores[0], scores[1:]
+    return np.subtract(whole, without, out=np.zeros_like(without), where=whole != without).tolist()
+
+
+def _space(text: str, place: int) -> str:
+    """The white space at a place."""
+    return text[place : len(text) - len(text[place:].lstrip())]
+
+
+def _without(text: str, start: int, end: int) -> str:
+    # The space behind it goes too, so that none stands twice.
+    doubled = not start or text[start - 1] == " "
+    return text[:start] + (text[end:].removeprefix(" ") if doubled else text[end:])

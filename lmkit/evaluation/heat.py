@@ -5,57 +5,82 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lmkit.evaluation import pictures
-from lmkit.evaluation.fill import Part
+from lmkit.evaluation.fill_why import Part, Why
 
-STEPS = (224, 217, 210, 203, 196)
-"""Reds of the terminal's 256 colours, from faint to full."""
+REDS = (224, 217, 210, 203, 196)
+BLUES = (189, 153, 117, 75, 33)
+"""Of the terminal's 256 colours, from faint to full."""
+FAINTEST = 0.1
+"""The share of the strongest cost from which a word is coloured."""
+CSS_RED, CSS_BLUE = "213, 94, 0", "0, 114, 178"
 STYLE = """body { font-family: sans-serif; max-width: 50em; margin: 2em auto; line-height: 2.2 }
-span { padding: .2em .1em; border-radius: .2em } b { text-decoration: underline } small { color: #666 }"""
-
-Line = Sequence[Part | None]
-
-
-def strongest(parts: Line) -> float:
-    """The largest cost of a line, by which its colours are scaled; never 0."""
-    return max([1e-9, *(part.cost for part in parts if part)])
+span { padding: .2em .1em; border-radius: .2em; white-space: pre-wrap } b { text-decoration: underline }
+table { border-collapse: collapse; line-height: 1.5 } td, th { padding: .1em .8em; text-align: left }
+td + td, th + th { text-align: right } small { color: #666 }"""
 
 
-def terminal(parts: Line, answer: str, *, colours: bool) -> str:
-    """The line with the answer in place: backgrounds in red, or without colours the cost behind the strongest."""
-    most = strongest(parts)
-    words = []
-    for part in parts:
+def strongest(reasons: Why) -> float:
+    """The largest cost of a word in either direction, by which colours are scaled; never 0."""
+    return max([1e-9, *(abs(part.cost) for part in reasons.words if part)])
+
+
+def terminal(reasons: Why, *, colours: bool) -> str:
+    """The line with the answer in place: red for what carries it, blue for what speaks against it.
+
+    Without colours the cost stands behind each word that would have one.
+    """
+    most = strongest(reasons)
+    text = ""
+    for part in reasons.words:
         if part is None:
-            words.append(f"\033[1;4m{answer}\033[0m" if colours else f"[{answer}]")
+            answer = reasons.answer
+            text += (f"\033[1;4m{answer}\033[0m" if colours else f"[{answer}]") + reasons.space
             continue
         share = part.cost / most
-        if colours and share >= 0.1:
-            shade = STEPS[min(len(STEPS) - 1, int(share * len(STEPS)))]
-            words.append(f"\033[30;48;5;{shade}m{part.text}\033[0m")
-        elif not colours and share >= 0.1:
-            words.append(f"{part.text}({part.cost:+.1f})")
+        if abs(share) < FAINTEST:
+            text += part.text + part.space
+        elif colours:
+            shades = REDS if share > 0 else BLUES
+            shade = shades[min(len(shades) - 1, int(abs(share) * len(shades)))]
+            text += f"\033[30;48;5;{shade}m{part.text}\033[0m" + part.space
         else:
-            words.append(part.text)
-    return " ".join(words)
+            text += f"{part.text}({part.cost:+.1f})" + part.space
+    return text
 
 
-def page(lines: Mapping[str, tuple[Line, str]]) -> str:
-    """A page of HTML: by run, a line and the answer in it; a word's cost in nats shows when it is pointed at."""
+def rows(parts: Sequence[Part | None]) -> list[list[str]]:
+    """A row of a table for each part: its text, what it costs the answer's share, and its own tokens."""
+    return [[part.text, f"{part.cost:+.2f}", f"{part.own_cost:+.2f}"] for part in parts if part]
+
+
+HEADER = ("left out", "cost", "of its own log-probability")
+
+
+def page(runs: Mapping[str, Why]) -> str:
+    """A page of HTML: by run, the line with its answer; a word's cost in nats shows when it is pointed at."""
     body = []
-    for label, (parts, answer) in lines.items():
-        most = strongest(parts)
-        words = []
-        for part in parts:
+    for label, reasons in runs.items():
+        most = strongest(reasons)
+        words = ""
+        for part in reasons.words:
             if part is None:
-                words.append(f"<b>{html.escape(answer)}</b>")
+                words += f"<b>{html.escape(reasons.answer)}</b>{reasons.space}"
                 continue
-            red = max(0.0, part.cost / most)
-            words.append(
-                f'<span style="background: rgba(213, 94, 0, {red:.2f})" title="{part.cost:+.3f} nats">'
-                f"{html.escape(part.text)}</span>"
+            colour = CSS_RED if part.cost > 0 else CSS_BLUE
+            words += (
+                f'<span style="background: rgba({colour}, {abs(part.cost) / most:.2f})" '
+                f'title="{part.cost:+.3f} nats">{html.escape(part.text)}</span>{part.space}'
             )
-        body.append(f"<h2>{html.escape(label)}</h2>\n<p>{' '.join(words)}</p>")
-        body.append(f"<small>the darkest: {most:.2f} nats less for the answer when it is left out</small>")
+        body.append(f"<h2>{html.escape(label)}</h2>\n<p>{words}</p>")
+        body.append(
+            f"<p><small>Red: words that carry the answer; the darkest colour stands for {most:.2f} nats of log "
+            "p(answer | the candidates). Blue: words that speak against it.</small></p>"
+        )
+        cells = "".join(
+            f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>\n"
+            for row in rows(reasons.clauses)
+        )
+        body.append(f"<table>\n<tr>{''.join(f'<th>{name}</th>' for name in HEADER)}</tr>\n{cells}</table>")
     title = "What carries the answer"
     return (
         f'<!doctype html>\n<html><head><meta charset="utf-8"><title>{title}</title>'
@@ -63,22 +88,50 @@ def page(lines: Mapping[str, tuple[Line, str]]) -> str:
     )
 
 
-def picture(path: Path, lines: Mapping[str, tuple[Line, str]]) -> None:
-    """A bar for each word, as high as the answer falls when it is left out; a panel a run, one below the other."""
-    longest = max(len(parts) for parts, _ in lines.values())
+def picture(path: Path, runs: Mapping[str, Why]) -> None:
+    """A bar for each word and a frame for each clause, as high as the answer falls when it is left out."""
+    longest = max(len(reasons.words) for reasons in runs.values())
     with pictures.panels(
-        path, 1, rows=len(lines), width=max(6.0, 0.35 * longest + 1), height=2.3 * len(lines)
+        path, 1, rows=len(runs), width=min(60.0, max(6.0, 0.35 * longest + 1)), height=2.6 * len(runs)
     ) as all_axes:
-        for axes, (label, (parts, answer)) in zip(all_axes, lines.items(), strict=True):
-            texts = [answer if part is None else part.text for part in parts]
+        for axes, (label, reasons) in zip(all_axes, runs.items(), strict=True):
+            # No dollar signs: matplotlib would read mathematics between two of them.
+            texts = [(part.text if part else reasons.answer).replace("$", r"\$") for part in reasons.words]
             pictures.warn_of_missing_font("".join(texts))
-            for place, part in enumerate(parts):
+            for place, part in enumerate(reasons.words):
                 if part is None:
                     axes.axvspan(place - 0.5, place + 0.5, color="#dddddd")
                 else:
-                    axes.bar(place, part.cost, color=pictures.COLOURS[1 if part.cost > 0 else 0])
+                    axes.bar(place, part.cost, width=0.6, color=pictures.COLOURS[1 if part.cost > 0 else 0])
+            for first, number, clause in _places(reasons):
+                axes.bar(
+                    first - 0.4, clause.cost, width=number - 0.2, align="edge", fill=False, edgecolor="grey"
+                )
+            axes.axhline(0, color="black", linewidth=0.8)
             axes.set_xticks(range(len(texts)), texts, rotation=60, ha="right", rotation_mode="anchor")
             axes.set_xlim(-0.7, len(texts) - 0.3)
             axes.set_ylabel("nats")
-            axes.set_title(f"{label}: what leaving a word out costs the answer", loc="left", fontsize=10)
+            axes.set_title(
+                f"{label}: what leaving it out costs the answer (bars: words, frames: clauses)",
+                loc="left",
+                fontsize=10,
+            )
             axes.grid(visible=False, axis="x")
+
+
+def _places(reasons: Why) -> list[tuple[int, int, Part]]:
+    """Of each clause, its first word and how many it has."""
+    found = []
+    place = 0
+    for clause in reasons.clauses:
+        first, length = place, 0
+        if clause is None:
+            place += 1
+            continue
+        while length < len(clause.text.replace(" ", "")):
+            part = reasons.words[place]
+            assert part is not None
+            length += len(part.text)
+            place += 1
+        found.append((first, place - first, clause))
+    return found
