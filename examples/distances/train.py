@@ -74,9 +74,12 @@ def train(name: str, settings: argparse.Namespace) -> None:
             options[key] = int(value) if value.isdecimal() else float(value) if "." in value else value
     if kind == "stack":
         options |= {"model": "lstm", "num_layers": int(order)}
+    if kind == "rnn":
+        options["learning_rate"] = 0.002
     if kind in ("lstm", "stack"):
         options["forget_bias"] = 1.0
     if kind == "window":
+        del options["tier"]  # it has no recurrence
         options["order"] = int(order)
     if kind == "elmo":
         # Half of the sentences have their cause to the right of the blank.

@@ -70,6 +70,7 @@ def show(out: Path, language: str, runs: list[str]) -> None:
     text = f"distances:{language},part=test,count=500"
     sentence, candidates = SENTENCES[language]
     recurrent = [run for run in runs if "ngram" not in run and "window" not in run and "elmo" not in run]
+    why = ["--why", "--plot", out / "why.png", "--html", out / "why.html"]
     asked = [
         ("Who finds the text likelier?", ["compare", *runs, "--data", text, "--plot", out / "compare.png"]),
         (
@@ -78,8 +79,7 @@ def show(out: Path, language: str, runs: list[str]) -> None:
         ),
         (
             "What comes into the blank, and why?",
-            ["fill", *runs, sentence, "--candidates", candidates]
-            + ["--why", "--plot", out / "why.png", "--html", out / "why.html"],
+            ["fill", *runs, sentence, "--candidates", candidates, *why],
         ),
         (
             "How far back does learning reach?",

@@ -1,8 +1,10 @@
 """`lmkit fill`: what models put into the blank of a line, and which words made them."""
 
 import json
+import math
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,10 +12,10 @@ import click
 
 from lmkit.cli import console
 from lmkit.cli.common import load_all, loads_models
-from lmkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from lmkit.evaluation.fill import Filled, Part
+    from lmkit.evaluation.fill import Filled
+    from lmkit.evaluation.fill_why import Why
 
 
 @click.command()
@@ -37,13 +39,6 @@ if TYPE_CHECKING:
     help="The most tokens of a proposal.",
 )
 @click.option("--why", "explain", is_flag=True, help="Show which words carry the best answer.")
-@click.option(
-    "--by",
-    type=click.Choice(["word", "clause"]),
-    default="word",
-    show_default=True,
-    help="What --why leaves out at a time.",
-)
 @click.option("--html", "page", type=click.Path(path_type=Path), help="Write what --why shows as HTML.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw it: .png, .svg or .pdf.")
 @click.option("--json", "as_json", is_flag=True, help="Print all as JSON.")
@@ -56,7 +51,6 @@ def command(
     top: int,
     max_tokens: int,
     explain: bool,
-    by: str,
     page: Path | None,
     plot: Path | None,
     as_json: bool,
@@ -66,8 +60,9 @@ def command(
     A causal model ranks candidates by the log-probability of the whole line, a bidirectional encoder by what both
     of its directions give them (two-sided). Chinese may be written without spaces, whatever the model reads.
     """
-    from lmkit.evaluation import fill as filling
     from lmkit.evaluation import heat, pictures
+    from lmkit.evaluation.fill import fill
+    from lmkit.evaluation.fill_why import why
     from lmkit.evaluation.segmentation import unknown_words
     from lmkit.files import write_atomic
 
@@ -75,28 +70,26 @@ def command(
         pictures.check(plot)
     given = [] if candidates is None else candidates.replace("，", ",").split(",")
     explain = explain or page is not None or plot is not None
-    models = load_all(runs, device, allow_nonfinite)
     found: dict[str, Filled] = {}
-    reasons: dict[str, list[Part | None]] = {}
-    for label, model in models.items():
-        tokenizer = model.tokenizer
-        blank = filling.parse(tokenizer, text)
-        filled = filling.fill(model.directions, tokenizer, blank, given, max_tokens=max_tokens)
+    reasons: dict[str, Why] = {}
+    for label, model in load_all(runs, device, allow_nonfinite).items():
+        models, tokenizer = model.directions, model.tokenizer
+        # Candidates that somebody gave are all weighed against each other.
+        filled = fill(models, tokenizer, text, given, top=len(given) or top, max_tokens=max_tokens)
         found[label] = filled
-        for candidate in filled.candidates if given else []:
-            if unknown := unknown_words(tokenizer, candidate):
+        for candidate, read in zip(filled.candidates, filled.read, strict=True):
+            if unknown := unknown_words(tokenizer, read):
                 words = ", ".join(unknown)
                 console.say(
                     f"{label}: '{candidate}' has words outside the vocabulary ({words}), which share one probability",
                     "warning",
                 )
         if explain:
-            reasons[label] = filling.why(model.directions, tokenizer, filled, by)
-    lines = {label: (parts, found[label].candidates[0]) for label, parts in reasons.items()}
+            reasons[label] = why(models, tokenizer, filled)
     if page is not None:
-        write_atomic(page, heat.page(lines))
+        write_atomic(page, heat.page(reasons))
     if plot is not None:
-        heat.picture(plot, lines)
+        heat.picture(plot, reasons)
     if as_json:
         facts = {label: _facts(filled, reasons.get(label), top) for label, filled in found.items()}
         click.echo(json.dumps(facts, ensure_ascii=False))
@@ -104,30 +97,48 @@ def command(
     colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     for place, (label, filled) in enumerate(found.items()):
         click.echo(("\n" if place else "") + _table(label, filled, top))
-        if label in lines:
-            parts, answer = lines[label]
-            shown = [part and type(part)(console.printable(part.text), part.cost) for part in parts]
-            click.echo("\n" + heat.terminal(shown, console.printable(answer), colours=colours))
+        if label in reasons:
+            click.echo("\n" + heat.terminal(printable(reasons[label]), colours=colours))
+            click.echo("\n" + console.markdown(heat.HEADER, heat.rows(reasons[label].clauses)))
 
 
-def _facts(filled: "Filled", parts: "list[Part | None] | None", top: int) -> dict[str, object]:
+def printable(reasons: "Why") -> "Why":
+    """The same with nothing in it that could write to the terminal."""
+    words = [
+        part and replace(part, text=console.printable(part.text), space=console.printable(part.space))
+        for part in reasons.words
+    ]
+    space = console.printable(reasons.space)
+    return replace(reasons, answer=console.printable(reasons.answer), space=space, words=words)
+
+
+def _facts(filled: "Filled", reasons: "Why | None", top: int) -> dict[str, object]:
     rows = zip(filled.candidates, filled.scores, filled.shares, strict=True)
     facts: dict[str, object] = {
         "before": filled.blank.before,
         "after": filled.blank.after,
         "two_sided": filled.two_sided,
         "candidates": [
-            {"text": candidate, "log_prob": score, "share": share} for candidate, score, share in rows
+            {"text": candidate, "log_prob": finite(score), "share": share} for candidate, score, share in rows
         ][:top],
     }
-    if parts is not None:
-        facts["why"] = [part and {"text": part.text, "cost": part.cost} for part in parts]
+    if reasons is not None:
+        facts["why"] = {"answer": reasons.answer} | {
+            name: [
+                part and {"text": part.text, "cost": finite(part.cost), "own_cost": finite(part.own_cost)}
+                for part in parts
+            ]
+            for name, parts in (("words", reasons.words), ("clauses", reasons.clauses))
+        }
     return facts
 
 
+def finite(value: float) -> float | None:
+    """None for what JSON cannot write."""
+    return value if math.isfinite(value) else None
+
+
 def _table(label: str, filled: "Filled", top: int) -> str:
-    if not filled.candidates:
-        raise UsageError(f"{label}: the model proposes nothing here; give --candidates")
     score = "two-sided score" if filled.two_sided else "log-probability"
     rows = [
         [candidate, f"{value:.2f}", f"{share:.1%}"]

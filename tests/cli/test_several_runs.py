@@ -87,7 +87,7 @@ def test_fill_ranks_and_explains(trained: dict[str, Path], tmp_path: Path) -> No
     assert (tmp_path / "why.png").stat().st_size > 1000
     facts = json.loads(run(*line, "--why", "--json").stdout)
     assert {row["text"] for row in facts["gru"]["candidates"]} == {"cat", "dog", "mouse"}
-    assert [part and part["text"] for part in facts["gru"]["why"]] == ["the", None, "sat"]
+    assert [part and part["text"] for part in facts["gru"]["why"]["words"]] == ["the", None, "sat"]
     assert facts["elmo"]["two_sided"]
     assert run("fill", trained["gru"], "the cat").exit_code == 2
 

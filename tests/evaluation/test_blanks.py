@@ -11,7 +11,8 @@ from lmkit.corpus.distances import answers, items
 from lmkit.errors import UsageError
 from lmkit.evaluation import heat
 from lmkit.evaluation.blanks import TWO_SIDED, Blank, candidate_scores
-from lmkit.evaluation.fill import Part, fill, parse, proposals, why
+from lmkit.evaluation.fill import fill, parse, proposals
+from lmkit.evaluation.fill_why import Part, Why, why
 from lmkit.evaluation.ranking import chance, rank
 from lmkit.evaluation.segmentation import clauses, spaced, units, unknown_words
 
@@ -88,7 +89,7 @@ def test_proposals_come_in_the_order_of_their_scores(models: dict[str, api.Model
     found = proposals(model.directions, model.tokenizer, blank, 2)
     assert len(set(found)) == len(found) > 1
     assert all(found)
-    filled = fill(model.directions, model.tokenizer, blank)
+    filled = fill(model.directions, model.tokenizer, "the cat ____ the mat .")
     assert filled.scores == sorted(filled.scores, reverse=True)
     assert sum(filled.shares) == pytest.approx(1)
 
@@ -96,8 +97,8 @@ def test_proposals_come_in_the_order_of_their_scores(models: dict[str, api.Model
 def test_why_is_the_change_of_the_share(models: dict[str, api.Model]) -> None:
     """A part's cost is the log share of the answer with it less without it, computed by leaving it out by hand."""
     model = models["gru"]
-    filled = fill(model.directions, model.tokenizer, parse(model.tokenizer, "the cat ____ ."), ["sat", "dog"])
-    parts = why(model.directions, model.tokenizer, filled)
+    filled = fill(model.directions, model.tokenizer, "the cat ____ .", ["sat", "dog"])
+    parts = why(model.directions, model.tokenizer, filled).words
     assert [part and part.text for part in parts] == ["the", "cat", None, "."]
 
     def share(line: str) -> float:
@@ -119,7 +120,7 @@ def test_texts_without_one_blank_are_refused(models: dict[str, api.Model], text:
 def test_candidates_that_are_none(models: dict[str, api.Model]) -> None:
     """An empty candidate, or one given twice, is refused; one alone cannot be explained."""
     model = models["gru"]
-    blank = parse(model.tokenizer, "the ____ .")
+    blank = "the ____ ."
     for candidates in (["cat", ""], ["cat", "cat"]):
         with pytest.raises(UsageError, match="candidate"):
             fill(model.directions, model.tokenizer, blank, candidates)
@@ -155,11 +156,12 @@ def test_units_and_clauses(models: dict[str, api.Model]) -> None:
 
 def test_pages_show_text_as_text(tmp_path: Path) -> None:
     """Words that look like markup are escaped in HTML; without colours the terminal says the cost."""
-    parts = [Part("<b>", 2.0), None, Part("x", 0.0)]
-    page = heat.page({"run<": (parts, "a&b")})
+    parts = [Part("<b>", " ", 2.0, 1.0), None, Part("x", "", 0.0, 0.0)]
+    reasons = Why("a&b", " ", parts, parts)
+    page = heat.page({"run<": reasons})
     assert "&lt;b&gt;" in page
     assert "a&amp;b" in page
     assert "run&lt;" in page
-    assert heat.terminal(parts, "a", colours=False) == "<b>(+2.0) [a] x"
-    heat.picture(tmp_path / "why.png", {"run": (parts, "a")})
+    assert heat.terminal(reasons, colours=False) == "<b>(+2.0) [a&b] x"
+    heat.picture(tmp_path / "why.png", {"run": reasons})
     assert (tmp_path / "why.png").stat().st_size > 1000
