@@ -14,7 +14,7 @@ BATCH = 512
 
 @click.command()
 @loads_models
-@click.argument("data", type=click.Path(path_type=Path, exists=True))
+@click.argument("data", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def command(runs: tuple[Path, ...], device: str, allow_nonfinite: bool, data: Path, as_json: bool) -> None:
     """Score the pairs in DATA, a JSON Lines file as BLiMP's or a folder of them, with the models in RUN.

@@ -23,8 +23,9 @@ class LSTMCell(GatedCell):
         super().__init__(input_size, hidden_size, options)
         options = options or LSTMOptions()
         self.clip = options.clip
-        with torch.no_grad():
-            self.bias_ih[hidden_size : 2 * hidden_size] += options.forget_bias
+        if options.forget_bias is not None:
+            with torch.no_grad():
+                self.bias_ih[hidden_size : 2 * hidden_size] += options.forget_bias
 
     def gates(self, x: Tensor, h: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         i, f, g, o = (x + h).chunk(4, -1)

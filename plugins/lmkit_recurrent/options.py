@@ -21,7 +21,7 @@ class LSTMOptions:
     clip: float | None = option(
         None, "bound of the memory c before the output is taken from it; the original ELMo's is 3", min=0
     )
-    forget_bias: float = option(
-        0.0,
+    forget_bias: float | None = option(
+        None,
         "added to the forget gate's bias at the start, 1 to remember from the start (Jozefowicz et al., 2015)",
     )
