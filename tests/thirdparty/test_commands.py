@@ -104,6 +104,8 @@ def commands(lines: dict[str, tuple[str, ...]], folder: Path, plugins: list[Path
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("commands")
     (path / "text.txt").write_text(TEXT, encoding="utf-8")
+    pair = {"sentence_good": "the cat sat", "sentence_bad": "teh cta sta", "UID": "order"}
+    (path / "pairs.jsonl").write_text(json.dumps(pair) + "\n", encoding="utf-8")
     return path
 
 
@@ -136,6 +138,7 @@ def outcomes(folder: Path, demos: list[Path]) -> dict[str, Outcome]:
         "words.parquet",
     )
     lines["eval encoder"] = ("eval", "encoder", "text.txt")
+    lines |= of_several_runs()
     lines["embed without"] = ("--no-plugins", "embed", "encoder", "text.txt", "--out", "no.parquet")
     lines["repeat"] = ("train", "--recipe", "option/recipe.toml", "--out", "repeated", "--json")
     lines["help"] = ("train", "--model", "bigram", "--help")
@@ -146,6 +149,23 @@ def outcomes(folder: Path, demos: list[Path]) -> dict[str, Outcome]:
         lines[f"eval {name} without"] = ("--no-plugins", "eval", name, "text.txt")
     lines["decoder without"] = ("--no-plugins", "generate", "cell", *SPEAK)
     return commands(lines, folder, demos)
+
+
+def of_several_runs() -> dict[str, tuple[str, ...]]:
+    """The commands that show what several models make of one text, on the bigrams and another's cell."""
+    both, data = ("bigram", "cell"), ("--data", "text.txt")
+    lines: dict[str, tuple[str, ...]] = {
+        "compare": ("compare", *both, *data, "--plot", "compare.png"),
+        "fill": ("fill", *both, "the ____ sat", "--candidates", "cat,dog", "--why", "--plot", "why.png"),
+        "propose": ("fill", *both, "the cat ____", "--top", "3"),
+        "context": ("context", *both, *data, "--longest", "6", "--windows", "20", "--plot", "context.png"),
+        "minimal-pairs": ("minimal-pairs", *both, "pairs.jsonl"),
+        "distances": ("distances", *both, "--language", "en", "--count", "2", "--farthest", "1"),
+        "interpolate": ("interpolate", "tokenizer", "together", *data, "--out", "mixed"),
+        "eval mixed": ("eval", "mixed", "text.txt"),
+        "generate mixed": ("generate", "mixed", *SPEAK),
+    }
+    return {name: (*line, "--json") for name, line in lines.items()}
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -164,6 +184,40 @@ def test_every_command(outcomes: dict[str, Outcome], folder: Path, name: str) ->
         assert owner == OWNERS.get(bare, ("lmkit", ""))[0]
         if bare in OWNERS:
             assert (origin["distribution"], origin["version"]) == OWNERS[bare]
+
+
+def test_commands_of_several_runs(outcomes: dict[str, Outcome], folder: Path) -> None:
+    """compare, fill, context, minimal-pairs and distances measure another's models as they do the built-ins."""
+    both = {"bigram", "cell"}
+    assert {row["run"] for row in outcomes["compare"].json["runs"]} == both
+    assert outcomes["fill"].json.keys() == both
+    for found in outcomes["fill"].json.values():
+        assert {row["text"] for row in found["candidates"]} == {"cat", "dog"}
+        assert found["why"]["words"]
+    for found in outcomes["propose"].json.values():
+        assert len(found["candidates"]) == 3
+    assert outcomes["minimal-pairs"].json.keys() == both
+    assert outcomes["minimal-pairs"].json["bigram"]["paradigms"] == {"order": 100}
+    assert outcomes["distances"].json["runs"].keys() == both
+    for picture in ("compare", "why", "context"):
+        assert (folder / f"{picture}.png").stat().st_size > 1000
+
+
+def test_context_of_another_counting_model(outcomes: dict[str, Outcome]) -> None:
+    """Bigrams see one token back: the curve is flat from there on, and there is no gradient."""
+    runs = outcomes["context"].json["runs"]
+    assert runs["bigram"]["context"]["nats"] == pytest.approx([runs["bigram"]["context"]["nats"][0]] * 6)
+    assert runs["cell"]["gradients"]
+    assert not runs["bigram"]["gradients"]
+
+
+def test_mixture_of_others(outcomes: dict[str, Outcome]) -> None:
+    """Another's bigrams and a network over another's tokenizer, mixed: no worse than either, and it speaks."""
+    mixed = outcomes["interpolate"].json
+    assert sum(part["weight"] for part in mixed["parts"].values()) == pytest.approx(1)
+    bits = {name: outcomes[f"eval {name}"].json["bits_per_byte"] for name in ("mixed", "tokenizer", "together")}
+    assert bits["mixed"] <= min(bits.values()) + 1e-6
+    assert outcomes["generate mixed"].json[0]["text"].startswith("the ")
 
 
 def test_an_encoder(outcomes: dict[str, Outcome], folder: Path) -> None:
