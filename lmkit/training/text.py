@@ -81,6 +81,6 @@ def find_tokenizer(text: Iterable[Line], model: Chosen, reporter: Reporter) -> C
         if number == SCRIPT_SAMPLE:
             break
         scripts.add(line.text)
-    name, spaces = ("word", "by spaces") if scripts.words_are_spaced else ("char", "by no spaces")
+    name, spaces = ("word", "by spaces") if scripts.is_segmented else ("char", "by no spaces")
     reporter.message(f"tokenizer: {name} (words are separated {spaces})")
     return choose_tokenizer(name, model)
