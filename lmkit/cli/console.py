@@ -6,8 +6,7 @@ import os
 import sys
 import time
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -86,25 +85,6 @@ def start_messages(verbose: bool, packages: Iterable[str] = ()) -> MessageHandle
 def progress(items: Iterable[T], *, total: int | None, label: str) -> Iterable[T]:
     """`items`, with a bar on stderr once they have taken two seconds; nothing where stderr is no terminal."""
     return _with_bar(items, total, label) if sys.stderr.isatty() else items
-
-
-@contextmanager
-def counter(*, total: int, label: str) -> Iterator[Callable[[int], None]]:
-    """The same for work that says how many more items it has done: a function to call with their number."""
-    if not sys.stderr.isatty():
-        yield lambda done: None
-        return
-    begun = time.monotonic()
-    with _bars("") as bars:
-        bars.stop()
-        task = bars.add_task(label, total=total, text="")
-
-        def report(done: int) -> None:
-            bars.update(task, advance=done)
-            if time.monotonic() - begun > BAR_AFTER:
-                bars.start()
-
-        yield report
 
 
 def _with_bar(items: Iterable[T], total: int | None, label: str) -> Iterator[T]:

@@ -1,6 +1,6 @@
 """Lines with a blank: the score of every candidate in it, by models that see one side or both."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,21 +31,19 @@ def candidate_scores(
     candidates: Sequence[str],
     *,
     own: bool = False,
-    report: Callable[[int], None] = lambda done: None,
 ) -> dict[str, np.ndarray]:
     """(blanks, candidates) float64 scores, natural logarithms, by direction; each line begins a text of its own.
 
     models: by direction, as `causal_models` gives them. Of a causal model it is the log-probability of the whole
     line, what stands right of the blank included. Of a bidirectional encoder it is that of the candidate's own
     tokens, given what its direction has read; "two-sided" is the sum of both. own: that of a causal model too.
-    report: called with the number of blanks that were scored since the last call.
     """
     found = {}
     for direction, model in models.items():
         whole = len(models) == 1 and not own
         rows = [_row(tokenizer, blank, candidates, whole, direction) for blank in blanks]
         found[direction] = np.zeros((len(blanks), len(candidates)))
-        _fill(model, rows, found[direction], report)
+        _fill(model, rows, found[direction])
     if len(found) > 1:
         found[TWO_SIDED] = sum(found.values(), np.zeros((len(blanks), len(candidates))))
     return found
@@ -92,9 +90,7 @@ def tokens_of(spans: np.ndarray, start: int, end: int) -> tuple[int, int]:
 
 
 @torch.no_grad()
-def _fill(
-    model: LanguageModel, rows: Sequence[_Row], scores: np.ndarray, report: Callable[[int], None]
-) -> None:
+def _fill(model: LanguageModel, rows: Sequence[_Row], scores: np.ndarray) -> None:
     """Fill in scores (blanks, candidates): common fronts once, then each candidate's rest."""
     lengths: dict[int, list[int]] = {}
     for place, row in enumerate(rows):
@@ -105,7 +101,6 @@ def _fill(
         for start in range(0, len(places), size):
             batch = places[start : start + size]
             scores[batch] = _batch(model, [rows[place] for place in batch], common)
-            report(len(batch))
 
 
 def _batch(model: LanguageModel, rows: Sequence[_Row], common: int) -> np.ndarray:

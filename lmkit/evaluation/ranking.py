@@ -1,6 +1,6 @@
 """The distance task: how often a model ranks the right consequence first, however far back the cause is."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,12 +47,10 @@ def rank(
     tokenizer: Tokenizer,
     language: str,
     items: Sequence[Item],
-    *,
-    report: Callable[[int], None] = lambda done: None,
 ) -> dict[str, Ranking]:
     """By direction (see `candidate_scores`), what the models rank first among all consequences of the task."""
     blanks = [Blank(item.before, item.after) for item in items]
-    scores = candidate_scores(models, tokenizer, blanks, answers(language), report=report)
+    scores = candidate_scores(models, tokenizer, blanks, answers(language))
     columns = {
         name: np.array([getattr(item, name) for item in items])
         for name in ("clauses", "words", "answer", "original")

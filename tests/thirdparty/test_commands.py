@@ -215,7 +215,9 @@ def test_mixture_of_others(outcomes: dict[str, Outcome]) -> None:
     """Another's bigrams and a network over another's tokenizer, mixed: no worse than either, and it speaks."""
     mixed = outcomes["interpolate"].json
     assert sum(part["weight"] for part in mixed["parts"].values()) == pytest.approx(1)
-    bits = {name: outcomes[f"eval {name}"].json["bits_per_byte"] for name in ("mixed", "tokenizer", "together")}
+    bits = {
+        name: outcomes[f"eval {name}"].json["bits_per_byte"] for name in ("mixed", "tokenizer", "together")
+    }
     assert bits["mixed"] <= min(bits.values()) + 1e-6
     assert outcomes["generate mixed"].json[0]["text"].startswith("the ")
 
