@@ -103,23 +103,27 @@ def weigh_answers(text: str, language: str, weight: float) -> None:
         tokenizer = lmkit.train(
             text, tokenizer="word", model="rnn", hidden_size=1, max_steps=1, out=Path(folder, "run")
         ).tokenizer
-    consequences = [tokenizer.ids(answer).tolist() for answer in answers(language)]
+    found = [tokenizer.ids(answer).tolist() for answer in answers(language)]
+    # No other clause has such a sequence, and the backward direction reads it backward.
+    consequences = [*found, *(ids[::-1] for ids in found)]
 
     def loss(self: OutputLayer, features: Tensor, targets: Tensor) -> Tensor:
-        losses = F.cross_entropy(self.logits(features), targets, reduction="none")
-        weights = 1 + (weight - 1) * in_answers(targets, consequences)
-        return (losses * weights).sum() / weights.sum()
+        return weighed(self.logits(features), targets, consequences, weight)
 
     OutputLayer.loss = loss
 
 
-def in_answers(targets: Tensor, consequences: list[list[int]]) -> Tensor:
-    """(tokens,) bool: which targets are tokens of a consequence, read forward or backward.
+def weighed(logits: Tensor, targets: Tensor, consequences: list[list[int]], weight: float) -> Tensor:
+    """The mean loss of the targets (tokens,), in which those of a consequence count `weight` times."""
+    losses = F.cross_entropy(logits, targets, reduction="none")
+    weights = 1 + (weight - 1) * in_answers(targets, consequences)
+    return (losses * weights).sum() / weights.sum()
 
-    No other clause has such a sequence; targets are streams one after another.
-    """
+
+def in_answers(targets: Tensor, consequences: list[list[int]]) -> Tensor:
+    """(tokens,) bool: which targets, streams one after another, are tokens of a consequence."""
     found = torch.zeros_like(targets, dtype=torch.bool)
-    for ids in [*consequences, *(ids[::-1] for ids in consequences)]:
+    for ids in consequences:
         if len(targets) < len(ids):
             continue
         starts = (targets.unfold(0, len(ids), 1) == torch.tensor(ids, device=targets.device)).all(1)
