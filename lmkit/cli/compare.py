@@ -93,5 +93,5 @@ def _table(rows: Rows, *, comparable: bool) -> str:
     add("on disk, MB", "bytes_on_disk", ",.1f", 1e-6)
     add("tokens/s", "tokens_per_second", ",.0f")
     add("peak, MB", "peak_memory", ",.0f", 1e-6)
-    add("trained, s", "training_seconds", ",.0f")
+    add("trained, s", "training_seconds", ",.1f")
     return console.markdown(list(columns), zip(*columns.values(), strict=True))

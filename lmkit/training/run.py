@@ -125,6 +125,7 @@ def fit_model(
     reporter.message(
         f"counted and estimated in {seconds:.1f} seconds: {model.parameter_count():,} parameters"
     )
+    Metrics(saver.directory / runs.METRICS).write(seconds=round(seconds, 2))
     return {"seconds": round(seconds, 1)}
 
 

@@ -49,6 +49,7 @@ def test_compare_ranks_by_bits_per_byte(trained: dict[str, Path]) -> None:
     assert row["tokens_per_second"] > 0
     assert row["peak_memory"] > 1e6
     assert row["bytes_on_disk"] > 0
+    assert all(row["training_seconds"] > 0 for row in rows)
 
 
 def test_compare_says_what_does_not_compare(trained: dict[str, Path], tmp_path: Path) -> None:
