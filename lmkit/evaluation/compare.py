@@ -4,13 +4,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from lmkit import errors, runs
 from lmkit.corpus.options import DataOptions
+from lmkit.recipe import RECURRENT
 
 CHILD = "lmkit.cli.compare_child"
 """What is run for each run; it prints JSON."""
@@ -43,7 +44,7 @@ def measured(
         raise getattr(errors, answer["error"], errors.ModelError)(answer["message"])
     manifest = runs.read_manifest(run)
     facts = {
-        "model": _model_name(manifest),
+        "model": model_name(manifest),
         "fingerprint": manifest["vocabulary"]["fingerprint"],
         "bytes_on_disk": sum(file["size"] for file in manifest["files"].values()),
         "training_seconds": _training_seconds(run),
@@ -58,14 +59,23 @@ def measured(
     ]
 
 
-def _model_name(manifest: dict[str, Any]) -> str:
+def model_name(manifest: Mapping[str, Any]) -> str:
+    """A run's model in a few letters: "gru", "2 x lstm", "elmo (2 x lstm)", "ngram 5"."""
     table = manifest["model"]
-    cell = table.get("cell")
-    cells = cell if isinstance(cell, list) else [cell]
-    names = [one["name"] for one in cells if isinstance(one, dict)]
+    name = _bare(table["name"])
+    given = table.get("cell")
+    cells = [_bare(one["name"]) for one in (given if isinstance(given, list) else [given]) if one]
     if table.get("order"):
-        names = [f"{table['name']} {table['order']}"]
-    return ", ".join(name.rpartition(":")[2] for name in names or [table["name"]])
+        return f"{name} {table['order']}"
+    if not cells:
+        return name
+    layers = table.get("num_layers") or 1
+    stack = ", ".join(cells) if len(cells) > 1 or layers == 1 else f"{layers} x {cells[0]}"
+    return stack if table["name"] == RECURRENT else f"{name} ({stack})"
+
+
+def _bare(long_name: str) -> str:
+    return long_name.rpartition(":")[2]
 
 
 def _training_seconds(run: Path) -> float | None:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -10,6 +11,7 @@ from lmkit import api
 from lmkit.cli import cli, console
 from lmkit.cli.common import labels
 from lmkit.errors import UsageError
+from lmkit.evaluation.compare import model_name
 
 LINES = ["the cat sat on the mat", "the dog sat", "a cat and a dog"]
 
@@ -50,6 +52,22 @@ def test_compare_ranks_by_bits_per_byte(trained: dict[str, Path]) -> None:
     assert row["peak_memory"] > 1e6
     assert row["bytes_on_disk"] > 0
     assert all(row["training_seconds"] > 0 for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("model", "shown"),
+    [
+        ({"name": "lmkit:recurrent", "cell": {"name": "lmkit:gru"}, "num_layers": 1}, "gru"),
+        ({"name": "lmkit:recurrent", "cell": {"name": "lmkit:lstm"}, "num_layers": 2}, "2 x lstm"),
+        ({"name": "lmkit:recurrent", "cell": [{"name": "lmkit:gru"}, {"name": "me:mine"}]}, "gru, mine"),
+        ({"name": "lmkit:elmo", "cell": {"name": "lmkit:lstm"}, "num_layers": 2}, "elmo (2 x lstm)"),
+        ({"name": "lmkit:ngram", "order": 5}, "ngram 5"),
+        ({"name": "me:bigram"}, "bigram"),
+    ],
+)
+def test_names_of_models(model: dict[str, Any], shown: str) -> None:
+    """What compare's table calls a model says its cells, how many, and what is built of them."""
+    assert model_name({"model": model}) == shown
 
 
 def test_compare_says_what_does_not_compare(trained: dict[str, Path], tmp_path: Path) -> None:

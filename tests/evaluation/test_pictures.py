@@ -11,9 +11,7 @@ from lmkit.errors import UsageError
 from lmkit.evaluation import pictures
 
 
-@pytest.mark.parametrize(
-    ("name", "words"), [("a.doc", "end its name"), ("nowhere/a.png", "no folder")]
-)
+@pytest.mark.parametrize(("name", "words"), [("a.doc", "end its name"), ("nowhere/a.png", "no folder")])
 def test_paths_are_checked_first(tmp_path: Path, name: str, words: str) -> None:
     """Another suffix, or a folder that is not there: one line with the remedy."""
     with pytest.raises(UsageError, match=words):
