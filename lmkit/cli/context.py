@@ -2,8 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,29 +16,16 @@ from lmkit.options import resolve
 
 if TYPE_CHECKING:
     import numpy as np
-    from matplotlib.axes import Axes
 
     from lmkit.api import Model
     from lmkit.contracts import LanguageModel
     from lmkit.corpus.readers import Text
-    from lmkit.evaluation.context import Curve, ShuffledCurve, Stream, Watch
+    from lmkit.evaluation.context import ShuffledCurve, Stream, Watch
+    from lmkit.evaluation.context_pictures import Findings
     from lmkit.evaluation.gradients import GradientCurves
 
 LAG_GRID = (1, 2, 3, 5, 10, 20, 50)
 """The steps back of the table."""
-MARKED = {1, 2, 3, 5, 10, 20, 30, 40, 50, 60, 100, 200, 500, 1000}
-"""Where lines have their markers; at each of a thousand points they would hide one another."""
-
-
-@dataclass
-class Findings:
-    """What was found of a model read in one direction. gradients: by "before" and "after" training."""
-
-    vocabulary: str
-    normalized: bool
-    curve: "Curve"
-    shuffled: "ShuffledCurve | None" = None
-    gradients: dict[str, "GradientCurves"] = field(default_factory=dict)
 
 
 @click.command(cls=SpecCommand, grow=lambda _: [Section("Options of the data", ("data",), DataOptions, {})])
@@ -94,6 +80,7 @@ def command(
 
     from lmkit.corpus.readers import Text
     from lmkit.evaluation import pictures
+    from lmkit.evaluation.context_pictures import draw
 
     if plot is not None:
         pictures.check(plot)
@@ -108,7 +95,7 @@ def command(
             "the models have different vocabularies: only the shapes of their curves compare", "warning"
         )
     if plot is not None:
-        _draw(plot, found)
+        draw(plot, found)
     if as_json:
         facts = {"data": list(texts), "runs": {name: _json(one) for name, one in found.items()}}
         click.echo(json.dumps(facts, ensure_ascii=False))
@@ -125,8 +112,9 @@ def _measured(
     windows: int | None,
     shuffle: bool,
     gradients: bool,
-) -> Findings:
+) -> "Findings":
     from lmkit.evaluation import context
+    from lmkit.evaluation.context_pictures import Findings
 
     def watch(what: str) -> "Watch":
         return lambda items: console.progress(items, total=len(items), label=f"{name}: {what}")
@@ -166,19 +154,12 @@ def _gradients(
     return found
 
 
-def _perplexity(nats: float, normalized: bool) -> float | None:
-    from lmkit.figures import perplexity
-
-    value = perplexity(nats) if normalized and math.isfinite(nats) else math.inf
-    return value if math.isfinite(value) else None
-
-
-def _json(found: Findings) -> dict[str, Any]:
+def _json(found: "Findings") -> dict[str, Any]:
     """All figures; None for what is not finite, and for perplexities of scores that do not sum to one."""
     curve = found.curve
 
     def perplexities(nats: Sequence[float]) -> list[float | None]:
-        return [_perplexity(value, found.normalized) for value in nats]
+        return [found.perplexity(value) for value in nats]
 
     return {
         "vocabulary": found.vocabulary,
@@ -188,7 +169,7 @@ def _json(found: Findings) -> dict[str, Any]:
             "nats": _finite(curve.nats),
             "standard_error": _finite(curve.errors),
             "perplexity": perplexities(curve.nats.tolist()),
-            "full_perplexity": _perplexity(curve.full, found.normalized),
+            "full_perplexity": found.perplexity(curve.full),
             "windows": curve.windows,
             "tokens": curve.tokens,
         },
@@ -229,7 +210,7 @@ def _finite(values: "np.ndarray") -> list[float | None]:
     return [value if math.isfinite(value) else None for value in values.tolist()]
 
 
-def _tables(found: Mapping[str, Findings]) -> list[str]:
+def _tables(found: Mapping[str, "Findings"]) -> list[str]:
     """The figures for people, a table each."""
     from lmkit.evaluation.context import GRID
 
@@ -240,7 +221,7 @@ def _tables(found: Mapping[str, Findings]) -> list[str]:
         for one in found.values():
             has = k is None or k <= len(one.curve.nats)
             nats = (one.curve.full if k is None else one.curve.nats[k - 1]) if has else math.nan
-            cells.append(_shown(_perplexity(float(nats), one.normalized)))
+            cells.append(_shown(one.perplexity(float(nats))))
         rows.append(["all" if k is None else str(k), *cells])
     least = min(one.curve.windows for one in found.values())
     error = max(float(one.curve.errors.max()) for one in found.values())
@@ -256,31 +237,21 @@ def _tables(found: Mapping[str, Findings]) -> list[str]:
     return tables
 
 
-def _shuffled_table(found: Mapping[str, Findings]) -> str:
+def _shuffled_table(found: Mapping[str, "Findings"]) -> str:
     grid = max((one.shuffled.grid for one in found.values() if one.shuffled), key=len)
     rows = []
     for place, k in enumerate(grid):
         cells = []
         for one in found.values():
             has = one.shuffled is not None and place < len(one.shuffled.grid)
-            cells.append(_shown(_increase(one)[place]) if has else "-")
+            cells.append(_shown(one.increase[place]) if has else "-")
         rows.append([str(k), *cells])
     context = max(one.shuffled.context for one in found.values() if one.shuffled)
     note = f"increase of perplexity when all but the last k of {context} tokens are shuffled"
     return console.markdown(["k", *found], rows) + f"\n\n{note}"
 
 
-def _increase(one: Findings) -> list[float | None]:
-    """By how much shuffling raises the perplexity, for each k."""
-    assert one.shuffled is not None
-    full = _perplexity(one.shuffled.full, one.normalized)
-    values = [
-        _perplexity(nats, one.normalized) for nats in (one.shuffled.full + one.shuffled.increase).tolist()
-    ]
-    return [None if full is None or value is None else value - full for value in values]
-
-
-def _gradient_table(found: Mapping[str, Findings]) -> str:
+def _gradient_table(found: Mapping[str, "Findings"]) -> str:
     from lmkit.evaluation.gradients import FAR, FAR_SHARE, NEAR
 
     rows, without = [], []
@@ -306,84 +277,3 @@ def _gradient_table(found: Mapping[str, Findings]) -> str:
 
 def _shown(value: float | None) -> str:
     return "-" if value is None else f"{value:,.2f}"
-
-
-def _draw(path: Path, found: Mapping[str, Findings]) -> None:
-    """A panel for each kind of figures, and a line a model."""
-    from lmkit.evaluation import pictures
-
-    kinds = [_draw_contexts]
-    if any(one.shuffled for one in found.values()):
-        kinds.append(_draw_shuffled)
-    if any(one.gradients for one in found.values()):
-        kinds += [_draw_gradients, _draw_weights]
-    for name in found:
-        pictures.warn_of_missing_font(name)
-    with pictures.panels(path, len(kinds), width=4.4 * len(kinds), height=4.4) as axes:
-        for draw, own in zip(kinds, axes, strict=True):
-            draw(own, found)
-        axes[0].legend()
-
-
-def _draw_contexts(axes: "Axes", found: Mapping[str, Findings]) -> None:
-    for place, (name, one) in enumerate(found.items()):
-        values = [_perplexity(nats, one.normalized) for nats in one.curve.nats.tolist()]
-        _line(axes, range(1, len(values) + 1), values, place, label=name)
-    axes.set(title="Exactly so many tokens of context", xlabel="tokens of context", ylabel="perplexity")
-    _logarithmic(axes, "xy")
-
-
-def _draw_shuffled(axes: "Axes", found: Mapping[str, Findings]) -> None:
-    for place, one in enumerate(found.values()):
-        if one.shuffled:
-            _line(axes, one.shuffled.grid, _increase(one), place)
-    axes.set(title="The rest shuffled", xlabel="tokens left in order", ylabel="increase of perplexity")
-    _logarithmic(axes, "x")
-
-
-def _draw_gradients(axes: "Axes", found: Mapping[str, Findings]) -> None:
-    _draw_pairs(axes, found, lambda curves: curves.memory)
-    axes.set(title="Gradient by the state", ylabel="norm (of the memory c, where there is one)")
-
-
-def _draw_weights(axes: "Axes", found: Mapping[str, Findings]) -> None:
-    _draw_pairs(axes, found, lambda curves: curves.shares)
-    axes.set(title="Gradient by the recurrent weights", ylabel="share of the step")
-
-
-def _draw_pairs(
-    axes: "Axes", found: Mapping[str, Findings], pick: "Callable[[GradientCurves], np.ndarray | None]"
-) -> None:
-    """Dashed before training, solid after it."""
-    for place, one in enumerate(found.values()):
-        for when, curves in one.gradients.items():
-            norms = pick(curves)
-            if norms is not None:
-                # What is too small for a float has no logarithm.
-                values = [value or None for value in norms.tolist()]
-                dashes = "--" if when == "before" else "-"
-                _line(axes, range(1, len(values) + 1), values, place, linestyle=dashes)
-    for dashes, when in (("--", "before training"), ("-", "after training")):
-        axes.plot([], [], color="black", linestyle=dashes, label=when)
-    axes.set(yscale="log", xlabel="steps back")
-    axes.legend()
-
-
-def _line(axes: "Axes", xs: Sequence[int], values: Sequence[float | None], place: int, **style: Any) -> None:
-    """A model's line, in the colour and with the marker of its place; dashes say something else here."""
-    from lmkit.evaluation import pictures
-
-    marked = [index for index, x in enumerate(xs) if x in MARKED]
-    ys = [math.nan if value is None else value for value in values]
-    axes.plot(xs, ys, **{**pictures.line_style(place), "linestyle": "-", "markevery": marked, **style})
-
-
-def _logarithmic(axes: "Axes", which: str) -> None:
-    """Logarithmic axes whose numbers are written out."""
-    from matplotlib.ticker import LogFormatter
-
-    for name in which:
-        axes.set(**{f"{name}scale": "log"})
-        axis = axes.xaxis if name == "x" else axes.yaxis
-        axis.set_major_formatter(LogFormatter())
-        axis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
