@@ -1,7 +1,7 @@
 """Trains models of one size on the distance task, for `lmkit distances`, `lmkit fill` and `lmkit context`.
 
 python examples/distances/train.py OUT [--language zh] [--seed 1] [--models ngram-8,rnn,gru,lstm,elmo]
-    [--seconds 125] [--params 100k] [--answers 10]
+    [--seconds 125] [--params 100k] [--answers X]
 
 Each model's run is OUT/LANGUAGE_MODEL_seedSEED. A neural model trains for some seconds of one core.
 """
@@ -30,6 +30,9 @@ VALIDATION = 2000
 Their distractor clauses are those of training; the test's are others.
 """
 
+ANSWERS, ENCODER_ANSWERS = 10.0, 30.0
+"""Half of an encoder's answers have their cause on the other side of a direction, and are noise to it."""
+
 NEURAL: dict[str, Any] = {
     "batch_size": 32,
     "bptt": 128,
@@ -51,7 +54,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=125, help="of training a neural model")
     parser.add_argument("--params", default="100k", help="the size of a recurrent model")
     parser.add_argument(
-        "--answers", type=float, default=10, help="how much an answer's tokens weigh in the loss"
+        "--answers",
+        type=float,
+        help=f"how much an answer's tokens weigh in the loss (default {ANSWERS:g}, an encoder's {ENCODER_ANSWERS:g})",
     )
     parser.add_argument(
         "--set", action="append", default=[], metavar="OPTION=X", help="an option of training"
@@ -95,8 +100,9 @@ def train(name: str, settings: argparse.Namespace) -> None:
         options[key] = int(value) if value.isdecimal() else float(value) if "." in value else value
     out = settings.out / f"{settings.language}_{name}_seed{settings.seed}"
     say(f"{out}:")
-    if kind != "ngram" and settings.answers != 1:
-        weigh_answers(text, settings.language, settings.answers)
+    if kind != "ngram":
+        usual = ENCODER_ANSWERS if kind == "elmo" else ANSWERS
+        weigh_answers(text, settings.language, usual if settings.answers is None else settings.answers)
     lmkit.train(text, tokenizer="word", out=out, overwrite=True, reporter=TrainReporter(), **options)
 
 

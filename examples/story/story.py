@@ -22,6 +22,7 @@ from lmkit.errors import LmkitError
 
 STORY = {
     "ngram-5": "counts of five words: it knows what it can still see",
+    "ngram-11": "counts of eleven: it sees a clause farther, at a price",
     "window-13": "a network over twelve words: it generalises, and sees no farther",
     "rnn": "a state that carries everything: in principle",
     "lstm": "a memory that it can leave alone",
@@ -54,7 +55,7 @@ def main() -> None:
     settings = parser.parse_args()
     torch.set_num_threads(1)
     runs = {name: settings.out / f"{settings.language}_{name}_seed{settings.seed}" for name in STORY}
-    how = Namespace(**vars(settings), params="100k", answers=30, set=[])
+    how = Namespace(**vars(settings), params="100k", answers=None, set=[])
     try:
         for name, sense in STORY.items():
             say(f"\n{name}: {sense}")
