@@ -87,7 +87,7 @@ def train(name: str, settings: argparse.Namespace) -> None:
         options |= {"model": "lstm", "num_layers": int(order)}
     if kind == "rnn":
         options["learning_rate"] = 0.002
-    if kind in ("lstm", "stack", "elmo"):
+    if kind in ("lstm", "stack"):
         options["forget_bias"] = 1.0
     if kind == "window":
         del options["tier"]  # it has no recurrence
@@ -102,19 +102,20 @@ def train(name: str, settings: argparse.Namespace) -> None:
     say(f"{out}:")
     if kind != "ngram":
         usual = ENCODER_ANSWERS if kind == "elmo" else ANSWERS
-        weigh_answers(text, settings.language, usual if settings.answers is None else settings.answers)
+        weigh_answers(text, valid, settings.language, usual if settings.answers is None else settings.answers)
     lmkit.train(text, tokenizer="word", out=out, overwrite=True, reporter=TrainReporter(), **options)
 
 
-def weigh_answers(text: str, language: str, weight: float) -> None:
+def weigh_answers(text: str, valid: str, language: str, weight: float) -> None:
     """Let the tokens of answers count `weight` times in the loss of neural models.
 
     They are some 5 % of the tokens, and the others say nothing of what is far away.
     """
     with TemporaryDirectory() as folder:
-        # The tokenizer that every training on this text makes.
+        # The tokenizer that every training on these texts makes.
+        tiny: dict[str, Any] = {"model": "rnn", "hidden_size": 1, "max_steps": 1}
         tokenizer = lmkit.train(
-            text, tokenizer="word", model="rnn", hidden_size=1, max_steps=1, out=Path(folder, "run")
+            text, valid=valid, tokenizer="word", out=Path(folder, "run"), **tiny
         ).tokenizer
     found = [tokenizer.ids(answer).tolist() for answer in answers(language)]
     # No other clause has such a sequence, and the backward direction reads it backward.
