@@ -3,11 +3,15 @@
 import importlib.util
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
 import torch.nn.functional as F
+
+import lmkit
+from lmkit.corpus.distances import answers
+from lmkit.recurrence.output import OutputLayer
 
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "distances" / "train.py"
 
@@ -42,3 +46,22 @@ def test_weights_make_a_mean(train: ModuleType) -> None:
     by_hand = (losses[0] + 10 * losses[1] + 10 * losses[2] + losses[3] + losses[4]) / 23
     torch.testing.assert_close(train.weighed(logits, targets, [[7, 8]], 10.0), by_hand)
     torch.testing.assert_close(train.weighed(logits, targets, [[7, 8]], 1.0), losses.mean())
+
+
+def test_answers_have_the_ids_of_the_run(
+    train: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loss looks for the ids that the vocabulary of the run gives the answers' words."""
+    monkeypatch.setattr(OutputLayer, "loss", OutputLayer.loss)  # put back afterwards
+    text, valid = "distances:en,count=300,seed=1", "distances:en,count=20,seed=2"
+    train.weigh_answers(text, valid, "en", 10.0)
+    sizes = {"hidden_size": 4, "max_steps": 1, "threads": 1}
+    run = lmkit.train(text, valid=valid, tokenizer="word", model="gru", out=tmp_path / "run", **sizes)
+    ids = [run.tokenizer.ids(answer).tolist() for answer in answers("en")]
+    targets = torch.tensor([token for answer in ids for token in [0, *answer]])
+    torch.manual_seed(0)
+    logits = torch.randn(len(targets), run.tokenizer.vocabulary.size)
+    layer = SimpleNamespace(logits=lambda features: features)
+    found = OutputLayer.loss(layer, logits, targets)  # pyright: ignore[reportArgumentType]
+    torch.testing.assert_close(found, train.weighed(logits, targets, ids, 10.0))
+    assert train.in_answers(targets, ids).sum() == sum(map(len, ids))
