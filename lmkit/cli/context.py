@@ -197,7 +197,9 @@ def _json_gradients(curves: "GradientCurves") -> dict[str, Any]:
         "lag": list(range(1, len(curves.memory) + 1)),
         "state": {name: _finite(norms) for name, norms in curves.state.items()},
         "layers": [{name: _finite(norms) for name, norms in layer.items()} for layer in curves.layers],
+        "medians": _finite(curves.medians),
         f"ratio_{FAR}_{NEAR}": curves.ratio,
+        f"median_ratio_{FAR}_{NEAR}": curves.median_ratio,
         "weights": None if curves.weights is None else _finite(curves.weights),
         "weights_total": curves.total,
         "weights_share": None if curves.shares is None else _finite(curves.shares),
@@ -260,11 +262,20 @@ def _gradient_table(found: Mapping[str, "Findings"]) -> str:
             without.append(name)
         for when, curves in one.gradients.items():
             norms = [f"{curves.memory[k - 1]:.1e}" if k <= len(curves.memory) else "-" for k in LAG_GRID]
-            ratio = "-" if curves.ratio is None else f"{curves.ratio:.2g}"
+            ratio, median = (
+                "-" if value is None else f"{value:.2g}" for value in (curves.ratio, curves.median_ratio)
+            )
             share = "-" if curves.far_share is None else f"{100 * curves.far_share:.1f}"
             total = "-" if curves.total is None else f"{curves.total:.2g}"
-            rows.append([f"{name} {when}", *norms, ratio, total, share])
-    header = ["steps back", *map(str, LAG_GRID), f"{FAR} over {NEAR}", "weights", f"% from past {FAR_SHARE}"]
+            rows.append([f"{name} {when}", *norms, ratio, median, total, share])
+    header = [
+        "steps back",
+        *map(str, LAG_GRID),
+        f"{FAR} over {NEAR}",
+        "of medians",
+        "weights",
+        f"% from past {FAR_SHARE}",
+    ]
     windows = max(c.windows for one in found.values() for c in one.gradients.values())
     note = (
         "norm of the gradient of a token's loss by the state so many steps before, and by the recurrent weights, "

@@ -76,8 +76,8 @@ def _draw_shuffled(axes: "Axes", found: Mapping[str, Findings]) -> None:
 
 
 def _draw_gradients(axes: "Axes", found: Mapping[str, Findings]) -> None:
-    _draw_pairs(axes, found, lambda curves: curves.memory)
-    axes.set(title="Gradient by the state", ylabel="norm (of the memory c, where there is one)")
+    _draw_pairs(axes, found, lambda curves: curves.medians)
+    axes.set(title="Gradient by the state", ylabel="median norm (of the memory c, where there is one)")
 
 
 def _draw_weights(axes: "Axes", found: Mapping[str, Findings]) -> None:

@@ -42,12 +42,14 @@ class GradientCurves:
 
     state: Euclidean norms of the gradient of the loss with respect to the state from which the last k tokens are
     read, by part: ALL, then each name of a part, over all layers. layers: the same of each layer alone.
+    medians: of `memory`, the medians over windows, since a few tokens can make most of a mean.
     weights: norms of what the step that reads the token k places back adds to the gradient of the recurrent
     weights; None where no weights are known to be recurrent. total: the norm of their sum, the gradient itself.
     """
 
     state: Mapping[str, np.ndarray]
     layers: Sequence[Mapping[str, np.ndarray]]
+    medians: np.ndarray
     weights: np.ndarray | None
     total: float | None
     windows: int
@@ -60,8 +62,12 @@ class GradientCurves:
     @property
     def ratio(self) -> float | None:
         """`memory` FAR steps back over NEAR steps back; None for shorter windows."""
-        curve = self.memory
-        return float(curve[FAR - 1] / curve[NEAR - 1]) if len(curve) >= FAR and curve[NEAR - 1] > 0 else None
+        return _ratio(self.memory)
+
+    @property
+    def median_ratio(self) -> float | None:
+        """The same of `medians`."""
+        return _ratio(self.medians)
 
     @property
     def shares(self) -> np.ndarray | None:
@@ -74,6 +80,10 @@ class GradientCurves:
     def far_share(self) -> float | None:
         """The share of the steps more than FAR_SHARE back."""
         return None if self.shares is None else float(self.shares[FAR_SHARE:].sum())
+
+
+def _ratio(curve: np.ndarray) -> float | None:
+    return float(curve[FAR - 1] / curve[NEAR - 1]) if len(curve) >= FAR and curve[NEAR - 1] > 0 else None
 
 
 def has_states(model: LanguageModel) -> bool:
@@ -144,20 +154,22 @@ def gradient_curves(
     with _by_definition(model):
         found = [_window(model, stream, int(place), steps, names) for place in watch(list(places))]
     squares = np.mean([np.sqrt(window.parts) for window in found], 0)
-    whole = np.mean([np.sqrt(window.parts.sum(0)) for window in found], 0)
+    whole = np.array([np.sqrt(window.parts.sum(0)) for window in found])
     parts = list(dict.fromkeys(name for _, name in names))
 
     def over_layers(name: str) -> np.ndarray:
+        """(windows, steps)"""
         rows = [row for row, (_, own) in enumerate(names) if own == name]
-        return np.mean([np.sqrt(window.parts[rows].sum(0)) for window in found], 0)
+        return np.array([np.sqrt(window.parts[rows].sum(0)) for window in found])
 
     weights = [window.weights for window in found if window.weights is not None]
     layers: list[dict[str, np.ndarray]] = [{} for _ in range(1 + max(layer for layer, _ in names))]
     for curve, (layer, name) in zip(squares, names, strict=True):
         layers[layer][name] = curve
     return GradientCurves(
-        {ALL: whole, **{name: over_layers(name) for name in parts}},
+        {ALL: whole.mean(0), **{name: over_layers(name).mean(0) for name in parts}},
         layers,
+        np.median(over_layers(MEMORY) if MEMORY in parts else whole, 0),
         np.mean(np.sqrt(weights), 0) if weights else None,
         float(np.mean([window.total for window in found])) if weights else None,
         len(found),

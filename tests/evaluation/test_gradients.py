@@ -166,10 +166,21 @@ def test_recurrent_weights() -> None:
 def test_ratio_and_far_share() -> None:
     """The ratio is of 50 steps back over 5; the far share is of what lies more than 10 steps back."""
     norms = 2.0 ** -np.arange(1, 61)
-    curves = GradientCurves({"all": norms}, [], np.ones(60), 7.0, 1)
+    curves = GradientCurves({"all": norms}, [], norms**2, np.ones(60), 7.0, 1)
     assert curves.ratio == pytest.approx(2.0**-45)
+    assert curves.median_ratio == pytest.approx(2.0**-90)
     assert curves.far_share == pytest.approx(50 / 60)
-    assert GradientCurves({"all": norms[:20]}, [], None, None, 1).ratio is None
+    assert GradientCurves({"all": norms[:20]}, [], norms[:20], None, None, 1).ratio is None
+
+
+def test_medians_are_of_windows() -> None:
+    """Over windows, of the norms for the memory: the same as from windows that are measured one by one."""
+    model, stream = recurrent("lstm")
+    places = np.array([20, 25, 30])
+    alone = [gradient_curves(model, stream, places[i : i + 1], 6).memory for i in range(3)]
+    np.testing.assert_allclose(
+        gradient_curves(model, stream, places, 6).medians, np.median(alone, 0), rtol=1e-5
+    )
 
 
 def test_targets_lie_within_lines(caplog: pytest.LogCaptureFixture) -> None:
