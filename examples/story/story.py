@@ -1,8 +1,8 @@
 """From the n-gram to ELMo on one text: trains each step of the story, and shows which of them remember.
 
-python examples/story/story.py OUT [--language zh|en] [--seconds 60] [--seed 1]
+python examples/story/story.py OUT [--language zh|en] [--seconds 125] [--seed 1]
 
-Sentences of the distance task (docs/comparing.md) are the text. Ten minutes on one core; OUT then holds the runs and
+Sentences of the distance task (docs/comparing.md) are the text. Some 16 minutes of one core; OUT then holds the runs and
 the pictures: compare.png, distances.png, context.png, why.png and why.html.
 """
 
@@ -50,7 +50,7 @@ def main() -> None:
     )
     parser.add_argument("out", type=Path)
     parser.add_argument("--language", choices=list(SENTENCES), default="zh")
-    parser.add_argument("--seconds", type=float, default=60, help="of training each neural model")
+    parser.add_argument("--seconds", type=float, default=125, help="of training each neural model")
     parser.add_argument("--seed", type=int, default=1)
     settings = parser.parse_args()
     torch.set_num_threads(1)
