@@ -2,8 +2,8 @@
 
 python examples/story/story.py OUT [--language zh|en] [--seconds 125] [--seed 1]
 
-Sentences of the distance task (docs/comparing.md) are the text. Some 16 minutes of one core; OUT then holds the runs and
-the pictures: compare.png, distances.png, context.png, why.png and why.html.
+Sentences of the distance task (docs/comparing.md) are the text. Some 16 minutes of one core; OUT then holds the runs
+and the pictures: compare.png, distances.png, context.png, why.png and why.html.
 """
 
 import argparse
