@@ -3,7 +3,8 @@
 python examples/distances/train.py OUT [--language zh] [--seed 1] [--models ngram-8,rnn,gru,lstm,elmo]
     [--seconds 125] [--params 100k] [--answers X]
 
-Each model's run is OUT/LANGUAGE_MODEL_seedSEED. A neural model trains for some seconds of one core.
+Each model's run is OUT/LANGUAGE_MODEL_seedSEED. A neural model trains for some seconds of one core, an encoder for
+three times as many.
 """
 
 import argparse
@@ -31,7 +32,9 @@ Their distractor clauses are those of training; the test's are others.
 """
 
 ANSWERS, ENCODER_ANSWERS = 10.0, 30.0
-"""Half of an encoder's answers have their cause on the other side of a direction, and are noise to it."""
+ENCODER_TIMES = 3
+"""An encoder is two networks, to each of which half of the answers, whose cause is on its other side, are noise: its
+answers weigh more, and it takes so many times `--seconds`."""
 
 NEURAL: dict[str, Any] = {
     "batch_size": 32,
@@ -82,7 +85,8 @@ def train(name: str, settings: argparse.Namespace) -> None:
     if kind == "ngram":
         options |= {"order": int(order)}
     else:
-        options |= NEURAL | {"max_time": settings.seconds, "params": settings.params}
+        seconds = settings.seconds * (ENCODER_TIMES if kind == "elmo" else 1)
+        options |= NEURAL | {"max_time": seconds, "params": settings.params}
     if kind == "stack":
         options |= {"model": "lstm", "num_layers": int(order)}
     if kind == "rnn":

@@ -2,8 +2,9 @@
 
 python examples/story/story.py OUT [--language zh|en] [--seconds 125] [--seed 1]
 
-Sentences of the distance task (docs/comparing.md) are the text. Some 16 minutes of one core; OUT then holds the runs
-and the pictures: compare.png, distances.png, context.png, why.png and why.html.
+Sentences of the distance task (docs/comparing.md) are the text. Some 20 minutes of one core; OUT then holds the runs
+and the pictures: compare.png, distances.png, context.png, why.png and why.html. Runs that OUT holds already are not
+trained again.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from train import train
 from lmkit.cli import cli
 from lmkit.cli.console import say
 from lmkit.errors import LmkitError
+from lmkit.runs import MANIFEST
 
 STORY = {
     "ngram-5": "counts of five words: it knows what it can still see",
@@ -59,7 +61,10 @@ def main() -> None:
     try:
         for name, sense in STORY.items():
             say(f"\n{name}: {sense}")
-            train(name, how)
+            if (runs[name] / MANIFEST).is_file():
+                say(f"{runs[name]} is there already")
+            else:
+                train(name, how)
     except LmkitError as error:
         say(str(error), error.label)
         sys.exit(error.exit_code)

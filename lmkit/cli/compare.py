@@ -25,7 +25,7 @@ Rows = Sequence[Mapping[str, Any]]
     "--data", "texts", multiple=True, required=True, metavar="PATH", help="The text; may be repeated."
 )
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw it: .png, .svg or .pdf.")
-@click.option("--json", "as_json", is_flag=True, help="Print all figures as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print a list of rows, best first, as JSON.")
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -65,7 +65,9 @@ def command(
 
         draw(plot, found.rows, text.describe())
     if as_json:
-        click.echo(json.dumps({"text": text.describe(), "runs": found.rows, "notes": found.notes}))
+        click.echo(json.dumps(found.rows))
+        for note in found.notes:
+            console.say(note)
         return
     click.echo(_table(found.rows, comparable=found.perplexity_compares))
     for note in found.notes:

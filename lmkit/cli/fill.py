@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 @click.option("--why", "explain", is_flag=True, help="Show which words carry the best answer.")
 @click.option("--html", "page", type=click.Path(path_type=Path), help="Write what --why shows as HTML.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw it: .png, .svg or .pdf.")
-@click.option("--json", "as_json", is_flag=True, help="Print all as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print a list of candidates, best first, as JSON.")
 def command(
     runs: tuple[Path, ...],
     device: str,
@@ -91,8 +91,10 @@ def command(
     if plot is not None:
         heat.picture(plot, reasons)
     if as_json:
-        facts = {label: _facts(filled, reasons.get(label), top) for label, filled in found.items()}
-        click.echo(json.dumps(facts, ensure_ascii=False))
+        rows = [
+            row for label, filled in found.items() for row in _facts(label, filled, reasons.get(label), top)
+        ]
+        click.echo(json.dumps(rows, ensure_ascii=False))
         return
     colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     for place, (label, filled) in enumerate(found.items()):
@@ -112,25 +114,28 @@ def printable(reasons: "Why") -> "Why":
     return replace(reasons, answer=console.printable(reasons.answer), space=space, words=words)
 
 
-def _facts(filled: "Filled", reasons: "Why | None", top: int) -> dict[str, object]:
-    rows = zip(filled.candidates, filled.scores, filled.shares, strict=True)
-    facts: dict[str, object] = {
-        "before": filled.blank.before,
-        "after": filled.blank.after,
-        "two_sided": filled.two_sided,
-        "candidates": [
-            {"text": candidate, "log_prob": finite(score), "share": share} for candidate, score, share in rows
-        ][:top],
-    }
+def _facts(label: str, filled: "Filled", reasons: "Why | None", top: int) -> list[dict[str, object]]:
+    """A row a candidate, the best first; that one has what --why found."""
+    rows: list[dict[str, object]] = [
+        {
+            "run": label,
+            "text": candidate,
+            "log_prob": None if filled.two_sided else finite(score),
+            "score": finite(score),
+            "share": share,
+            "two_sided": filled.two_sided,
+        }
+        for candidate, score, share in zip(filled.candidates, filled.scores, filled.shares, strict=True)
+    ][:top]
     if reasons is not None:
-        facts["why"] = {"answer": reasons.answer} | {
+        rows[0]["why"] = {
             name: [
                 part and {"text": part.text, "cost": finite(part.cost), "own_cost": finite(part.own_cost)}
                 for part in parts
             ]
             for name, parts in (("words", reasons.words), ("clauses", reasons.clauses))
         }
-    return facts
+    return rows
 
 
 def finite(value: float) -> float | None:

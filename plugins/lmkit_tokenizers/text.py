@@ -15,6 +15,9 @@ CHUNK = 1 << 20
 
 _GAP = re.compile(f"[{WHITE_SPACE}]+")
 _WIDE_GAPS = WHITE_SPACE.replace(" ", "")
+_IN_WORD = np.ones(max(map(ord, WHITE_SPACE)) + 2, np.int8)
+"""Of each code point whether words have it; the last stands for all that follow."""
+_IN_WORD[[ord(c) for c in WHITE_SPACE]] = 0
 
 
 class Gaps(NamedTuple):
@@ -58,7 +61,7 @@ def word_spans(line: str) -> np.ndarray:
     """(words, 2) int64: the characters [start, end) of each word."""
     codes = code_points(line)
     inside = np.zeros(len(codes) + 2, np.int8)
-    inside[1:-1] = ~np.isin(codes, np.array([ord(c) for c in WHITE_SPACE], np.uint32))
+    inside[1:-1] = _IN_WORD[np.minimum(codes, len(_IN_WORD) - 1)]
     return np.flatnonzero(np.diff(inside)).reshape(-1, 2)
 
 

@@ -39,7 +39,7 @@ def test_compare_ranks_by_bits_per_byte(trained: dict[str, Path]) -> None:
     line = ["compare", trained["gru"], trained["elmo"], trained["chars"], "--data", trained["train.txt"]]
     result = run(*line, "--json")
     assert result.exit_code == 0, result.stderr
-    rows = json.loads(result.stdout)["runs"]
+    rows = json.loads(result.stdout)
     assert {row["run"] for row in rows} == {"gru", "elmo forward", "elmo backward", "chars"}
     bits = [row["bits_per_byte"] for row in rows]
     assert bits == sorted(bits)
@@ -104,11 +104,22 @@ def test_fill_ranks_and_explains(trained: dict[str, Path], tmp_path: Path) -> No
     assert "'mouse' has words outside the vocabulary" in result.stderr
     assert (tmp_path / "why.html").read_text(encoding="utf-8").startswith("<!doctype html>")
     assert (tmp_path / "why.png").stat().st_size > 1000
-    facts = json.loads(run(*line, "--why", "--json").stdout)
-    assert {row["text"] for row in facts["gru"]["candidates"]} == {"cat", "dog", "mouse"}
-    assert [part and part["text"] for part in facts["gru"]["why"]["words"]] == ["the", None, "sat"]
-    assert facts["elmo"]["two_sided"]
     assert run("fill", trained["gru"], "the cat").exit_code == 2
+
+
+def test_fill_as_json(trained: dict[str, Path]) -> None:
+    """A row a candidate, each run's best first and with its reasons; two-sided scores are no log-probabilities."""
+    line = ["fill", trained["gru"], trained["elmo"], "the ____ sat", "--candidates", "cat,dog,mouse", "--why"]
+    rows = json.loads(run(*line, "--json").stdout)
+    assert [row["run"] for row in rows] == ["gru"] * 3 + ["elmo"] * 3
+    for own in (rows[:3], rows[3:]):
+        assert {row["text"] for row in own} == {"cat", "dog", "mouse"}
+        assert [row["score"] for row in own] == sorted((row["score"] for row in own), reverse=True)
+        assert [part and part["text"] for part in own[0]["why"]["words"]] == ["the", None, "sat"]
+        assert sum(row["share"] for row in own) == pytest.approx(1)
+    assert all(row["log_prob"] == row["score"] for row in rows[:3])
+    assert all(row["two_sided"] and row["log_prob"] is None for row in rows[3:])
+    assert len(json.loads(run("fill", trained["gru"], "the ____", "--top", 1, "--json").stdout)) == 1
 
 
 def test_minimal_pairs(trained: dict[str, Path], tmp_path: Path) -> None:

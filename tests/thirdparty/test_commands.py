@@ -189,13 +189,12 @@ def test_every_command(outcomes: dict[str, Outcome], folder: Path, name: str) ->
 def test_commands_of_several_runs(outcomes: dict[str, Outcome], folder: Path) -> None:
     """compare, fill, context, minimal-pairs and distances measure another's models as they do the built-ins."""
     both = {"bigram", "cell"}
-    assert {row["run"] for row in outcomes["compare"].json["runs"]} == both
-    assert outcomes["fill"].json.keys() == both
-    for found in outcomes["fill"].json.values():
-        assert {row["text"] for row in found["candidates"]} == {"cat", "dog"}
-        assert found["why"]["words"]
-    for found in outcomes["propose"].json.values():
-        assert len(found["candidates"]) == 3
+    assert {row["run"] for row in outcomes["compare"].json} == both
+    filled = {name: [row for row in outcomes["fill"].json if row["run"] == name] for name in both}
+    for rows in filled.values():
+        assert {row["text"] for row in rows} == {"cat", "dog"}
+        assert rows[0]["why"]["words"]
+    assert sorted(row["run"] for row in outcomes["propose"].json) == ["bigram"] * 3 + ["cell"] * 3
     assert outcomes["minimal-pairs"].json.keys() == both
     assert outcomes["minimal-pairs"].json["bigram"]["paradigms"] == {"order": 100}
     assert outcomes["distances"].json["runs"].keys() == both
@@ -219,7 +218,9 @@ def test_mixture_of_others(outcomes: dict[str, Outcome]) -> None:
         name: outcomes[f"eval {name}"].json["bits_per_byte"] for name in ("mixed", "tokenizer", "together")
     }
     assert bits["mixed"] <= min(bits.values()) + 1e-6
-    assert outcomes["generate mixed"].json[0]["text"].startswith("the ")
+    (spoken,) = outcomes["generate mixed"].json
+    assert 0 < len(spoken["text"]) <= 5
+    assert spoken["log_prob"] < 0
 
 
 def test_an_encoder(outcomes: dict[str, Outcome], folder: Path) -> None:
