@@ -23,8 +23,8 @@ def leaves(state: State) -> list[Tensor]:
 
 
 def take(state: State, index: Tensor | slice) -> State:
-    """The rows of the batch that `index` names, in its order."""
-    return apply(lambda t: t[index], state)
+    """The rows of the batch that `index` names, in its order. The parts of a mixture may be on several devices."""
+    return apply(lambda t: t[index.to(t.device) if isinstance(index, Tensor) else index], state)
 
 
 def where(mask: Tensor, yes: State, no: State) -> State:
@@ -32,7 +32,11 @@ def where(mask: Tensor, yes: State, no: State) -> State:
 
     A choice, never a product: a NaN or an infinity in the row that is left out does not survive.
     """
-    return apply(lambda a, b: torch.where(mask.view(-1, *[1] * (a.dim() - 1)), a, b), yes, no)
+
+    def choice(a: Tensor, b: Tensor) -> Tensor:
+        return torch.where(mask.to(a.device).view(-1, *[1] * (a.dim() - 1)), a, b)
+
+    return apply(choice, yes, no)
 
 
 def detach(state: State) -> State:

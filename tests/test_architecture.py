@@ -36,6 +36,7 @@ OPEN_TO_PLUGINS = {
     "",
     "contracts",
     "corpus",
+    "embedding",
     "errors",
     "hookspecs",
     "options",

@@ -35,6 +35,9 @@ COMMANDS = {
 }
 """The module of each command (its `command`) and its line of help: `lmkit --help` imports none."""
 
+HIDDEN = {"measure": "lmkit.cli.measure"}
+"""Commands that others run in a process of its own."""
+
 INTERRUPTED = 130
 TERMINATED = 143
 PIPE_CLOSED = 141
@@ -48,14 +51,13 @@ class LazyGroup(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        return importlib.import_module(COMMANDS[cmd_name][0]).command
+        module = HIDDEN.get(cmd_name) or COMMANDS.get(cmd_name, ("",))[0]
+        return importlib.import_module(module).command if module else None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args[0] not in COMMANDS:
+        if args[0] not in COMMANDS | HIDDEN:
             raise UsageError(f"there is no command '{args[0]}'; {suggest(args[0], COMMANDS)}")
         return super().resolve_command(ctx, args)
 

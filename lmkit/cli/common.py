@@ -1,6 +1,7 @@
 """Arguments and options that several commands share."""
 
-from collections.abc import Callable, Iterable
+import itertools
+from collections.abc import Callable, Container, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -72,3 +73,9 @@ def labels(runs: Iterable[Path]) -> dict[str, Path]:
             length += 1
         found["/".join(own[-length:])] = path
     return found
+
+
+def unique(name: str, taken: Container[str]) -> str:
+    """The name, with a number where a run or a direction of another is called so already."""
+    names = (name if number == 1 else f"{name} ({number})" for number in itertools.count(1))
+    return next(one for one in names if one not in taken)

@@ -1,7 +1,11 @@
 """`lmkit compare`: any set of runs on one text, side by side."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +15,11 @@ from lmkit.cli import console
 from lmkit.cli.common import device_option, labels, nonfinite_option, runs_argument
 from lmkit.cli.dynamic import Section, SpecCommand, collected
 from lmkit.corpus.options import STDIN, DataOptions
-from lmkit.errors import UsageError
+from lmkit.errors import ModelError, UsageError
 from lmkit.options import resolve
+
+LMKIT = (sys.executable, "-P", "-c", "from lmkit.cli import main; main()")
+"""The program; -P, since Python would else look for modules in the working directory."""
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -45,20 +52,22 @@ def command(
     if STDIN in texts:
         raise UsageError("compare reads its text once a run, which standard input cannot be; name a file")
 
-    from lmkit import runs as run_files
     from lmkit.corpus.readers import Text
     from lmkit.evaluation import pictures
-    from lmkit.evaluation.compare import measured, ranked
+    from lmkit.evaluation.compare import facts, ranked
 
     if plot is not None:
         pictures.check(plot)
     text = Text(list(texts), options)
     named = labels(runs)
-    for run in named.values():
-        run_files.read_manifest(run)  # what is no run is said before hours of scoring
+    known = {
+        label: facts(run) for label, run in named.items()
+    }  # what is no run is said before hours of scoring
+    flags = [f"--{name.replace('_', '-')}" for name, is_on in ctx.find_root().params.items() if is_on is True]
     rows: list[dict[str, Any]] = []
     for label, run in console.progress(named.items(), total=len(named), label="comparing"):
-        rows += measured(label, run, list(texts), options, device, allow_nonfinite)
+        order = {"run": str(run), "texts": list(texts), "options": asdict(options), "device": device}
+        rows += _measured(label, order | {"allow_nonfinite": allow_nonfinite}, known[label], flags)
     found = ranked(rows)
     if plot is not None:
         from lmkit.evaluation.compare_pictures import draw
@@ -72,6 +81,34 @@ def command(
     click.echo(_table(found.rows, comparable=found.perplexity_compares))
     for note in found.notes:
         click.echo(f"\n{note}")
+
+
+def _measured(
+    label: str, order: Mapping[str, Any], facts: Mapping[str, Any], flags: Sequence[str]
+) -> list[dict[str, Any]]:
+    """The figures of a run, a row a direction, by `lmkit measure`; its errors end this process as they end that."""
+    found = subprocess.run(
+        [*LMKIT, *flags, "measure"], input=json.dumps(order), stdout=subprocess.PIPE, text=True,
+        encoding="utf-8", check=False, env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+    )  # fmt: skip
+    if found.returncode < 0:
+        raise ModelError(
+            f"{order['run']}: scoring it was killed by signal {-found.returncode}: for want of memory?"
+        )
+    if found.returncode:
+        sys.exit(found.returncode)  # it has said why
+    answer = json.loads(found.stdout)
+    scores = answer.pop("scores")
+    return [
+        {
+            "run": label if len(scores) == 1 else f"{label} {direction}",
+            "direction": direction,
+            **facts,
+            **answer,
+            **score,
+        }
+        for direction, score in scores.items()
+    ]
 
 
 def _table(rows: Rows, *, comparable: bool) -> str:

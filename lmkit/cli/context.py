@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lmkit.cli import console
-from lmkit.cli.common import load_all, loads_models
+from lmkit.cli.common import load_all, loads_models, unique
 from lmkit.cli.dynamic import Section, SpecCommand, collected
 from lmkit.corpus.options import DataOptions
+from lmkit.errors import UsageError
 from lmkit.options import resolve
 
 if TYPE_CHECKING:
@@ -84,11 +85,13 @@ def command(
 
     if plot is not None:
         pictures.check(plot)
+    if shuffle and longest < 2:
+        raise UsageError(f"--longest {longest}: a single token has no order to shuffle; give 2 or more")
     text = Text(list(texts), options)
     found: dict[str, Findings] = {}
     for label, model in load_all(runs, device, allow_nonfinite).items():
         for direction in model.directions:
-            name = label if len(model.directions) == 1 else f"{label} {direction}"
+            name = unique(label if len(model.directions) == 1 else f"{label} {direction}", found)
             found[name] = _measured(model, direction, text, name, longest, windows, shuffle, gradients)
     if len({one.vocabulary for one in found.values()}) > 1:
         console.say(
@@ -127,7 +130,7 @@ def _measured(
         found.shuffled = context.shuffled_curve(
             causal,
             stream,
-            longest=min(len(curve.nats), context.SHUFFLED_CONTEXT),
+            longest=max(2, min(len(curve.nats), context.SHUFFLED_CONTEXT)),
             windows=windows,
             watch=watch("shuffled"),
         )
@@ -226,12 +229,11 @@ def _tables(found: Mapping[str, "Findings"]) -> list[str]:
             cells.append(_shown(one.perplexity(float(nats))))
         rows.append(["all" if k is None else str(k), *cells])
     least = min(one.curve.windows for one in found.values())
-    error = max(float(one.curve.errors.max()) for one in found.values())
-    tables = [
-        console.markdown(["context", *found], rows)
-        + f"\n\nperplexity with exactly so many tokens of context; {least:,} windows, standard errors up to "
-        f"{100 * error:.1f} %"
-    ]
+    errors = [float(one.curve.errors.max()) for one in found.values()]
+    note = f"perplexity with exactly so many tokens of context; {least:,} windows"
+    if known := [error for error in errors if math.isfinite(error)]:
+        note += f", standard errors up to {100 * max(known):.1f} %"
+    tables = [console.markdown(["context", *found], rows) + f"\n\n{note}"]
     if any(one.shuffled for one in found.values()):
         tables.append(_shuffled_table(found))
     if any(one.gradients for one in found.values()):

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lmkit.cli import console
-from lmkit.cli.common import load_all, loads_models
+from lmkit.cli.common import load_all, loads_models, unique
 from lmkit.corpus.distances import CAUSES, CONTROLS, LANGUAGES
 
 if TYPE_CHECKING:
+    from lmkit.api import Model
     from lmkit.evaluation.ranking import Ranking
-
-Rankings = Mapping[str, "Ranking"]
 
 
 @click.command()
@@ -97,10 +96,11 @@ def command(
     everything = [item for group in sentences.values() for item in group]
     found: dict[str, Ranking] = {}
     for label, model in models.items():
+        _warn_of_unknown(label, model, language)
         groups = console.progress(sentences.values(), total=len(sentences), label=label)
         parts = [rank(model.directions, model.tokenizer, language, group) for group in groups]
         for direction in parts[0]:
-            name = label if len(parts[0]) == 1 else f"{label} {direction}"
+            name = unique(label if len(parts[0]) == 1 else f"{label} {direction}", found)
             found[name] = _joined([part[direction] for part in parts])
     rows = {name: ranking.accuracy(by) for name, ranking in found.items()}
     if plot is not None:
@@ -119,7 +119,22 @@ def command(
         click.echo(json.dumps(facts, ensure_ascii=False))
         return
     click.echo(_table(rows, by))
-    click.echo(f"\npercent of {count} sentences a distance; chance is {chance(language):.1f}")
+    of = f"{count} sentences a distance" if by == "clauses" else f"{len(everything):,} sentences in all"
+    click.echo(f"\npercent of {of}; chance is {chance(language):.1f}")
+
+
+def _warn_of_unknown(label: str, model: "Model", language: str) -> None:
+    """Say where consequences have words that the model was not trained on, such as those of another language."""
+    from lmkit.corpus.distances import answers
+    from lmkit.evaluation.segmentation import unknown_words
+
+    unknown = sum(bool(unknown_words(model.tokenizer, answer)) for answer in answers(language))
+    if unknown:
+        console.say(
+            f"{label}: {unknown} of the {len(answers(language))} consequences have words outside its vocabulary, which "
+            "share one probability; was it trained on another --language?",
+            "warning",
+        )
 
 
 def _joined(parts: Sequence["Ranking"]) -> "Ranking":

@@ -12,6 +12,7 @@ import click
 
 from lmkit.cli import console
 from lmkit.cli.common import load_all, loads_models
+from lmkit.errors import UsageError
 
 if TYPE_CHECKING:
     from lmkit.evaluation.fill import Filled
@@ -68,14 +69,15 @@ def command(
 
     if plot is not None:
         pictures.check(plot)
+    if page is not None and not page.parent.is_dir():
+        raise UsageError(f"{page}: there is no folder {page.parent}; make it first")
     given = [] if candidates is None else candidates.replace("，", ",").split(",")
     explain = explain or page is not None or plot is not None
     found: dict[str, Filled] = {}
     reasons: dict[str, Why] = {}
     for label, model in load_all(runs, device, allow_nonfinite).items():
         models, tokenizer = model.directions, model.tokenizer
-        # Candidates that somebody gave are all weighed against each other.
-        filled = fill(models, tokenizer, text, given, top=len(given) or top, max_tokens=max_tokens)
+        filled = fill(models, tokenizer, text, given, max_tokens=max_tokens)
         found[label] = filled
         for candidate, read in zip(filled.candidates, filled.read, strict=True):
             if unknown := unknown_words(tokenizer, read):
@@ -130,7 +132,7 @@ def _facts(label: str, filled: "Filled", reasons: "Why | None", top: int) -> lis
     if reasons is not None:
         rows[0]["why"] = {
             name: [
-                part and {"text": part.text, "cost": finite(part.cost), "own_cost": finite(part.own_cost)}
+                part and {"text": part.text, "cost": finite(part.cost), "share_cost": finite(part.share_cost)}
                 for part in parts
             ]
             for name, parts in (("words", reasons.words), ("clauses", reasons.clauses))

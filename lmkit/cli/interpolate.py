@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from lmkit.cli import console
-from lmkit.cli.common import labels, runs_argument
+from lmkit.cli.common import device_option, labels, runs_argument
 from lmkit.cli.dynamic import Section, SpecCommand, collected
 from lmkit.corpus.options import DataOptions
 from lmkit.errors import UsageError
@@ -15,6 +15,7 @@ from lmkit.options import resolve
 
 @click.command(cls=SpecCommand, grow=lambda _: [Section("Options of the data", ("data",), DataOptions, {})])
 @runs_argument
+@device_option
 @click.option(
     "--data",
     "texts",
@@ -30,6 +31,7 @@ from lmkit.options import resolve
 def command(
     ctx: click.Context,
     runs: tuple[Path, ...],
+    device: str,
     texts: tuple[str, ...],
     out: Path,
     overwrite: bool,
@@ -56,7 +58,7 @@ def command(
 
     run_files.check_free(out, overwrite=overwrite)
     text = Text(list(texts), options)
-    models = {label: api.load(run, device="cpu") for label, run in labels(runs).items()}
+    models = {label: api.load(run, device=device) for label, run in labels(runs).items()}
     parts = [model.run for model in models.values()]
     chosen = choose("model", "interpolated", "model")
     kind = chosen.load()
@@ -84,7 +86,7 @@ def command(
     if as_json:
         facts = {
             "parts": {
-                label: {"weight": weight, "perplexity": perplexity}
+                label: {"weight": weight, "perplexity": perplexity if math.isfinite(perplexity) else None}
                 for label, weight, perplexity in zip(
                     models, weights.tolist(), perplexities.tolist(), strict=True
                 )

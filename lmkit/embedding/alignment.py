@@ -1,11 +1,13 @@
 """From the vectors of a tokenizer's tokens to those of words that somebody else has found in the same text."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from lmkit.contracts import Encoding, Tokenizer
 from lmkit.errors import UsageError
 
 HOWS = ("first", "last", "mean", "max")
@@ -52,3 +54,18 @@ def token_ranges(token_spans: Spans, word_spans: Spans) -> np.ndarray:
     # An empty word shares no character with a token that reaches across it.
     last = np.where(words[:, 0] < words[:, 1], last, first)
     return np.stack([first, np.maximum(first, last)], 1)
+
+
+def read_words(tokenizer: Tokenizer, words: Sequence[str]) -> tuple[str, Encoding, np.ndarray]:
+    """The text that words make with a space between, its tokens, and (words, 2) the tokens [first, last) of each.
+
+    Words that are empty or white space are not read; they, and words without a token, have first == last.
+    """
+    found = [place for place, word in enumerate(words) if word.strip()]
+    starts = np.cumsum([0, *(len(words[place]) + 1 for place in found)])
+    spans = [(first, after - 1) for first, after in pairwise(starts.tolist())]
+    text = " ".join([words[place] for place in found])
+    encoding = tokenizer.encode(text)
+    ranges = np.zeros((len(words), 2), np.int64)
+    ranges[found] = token_ranges(encoding.spans, spans)
+    return text, encoding, ranges

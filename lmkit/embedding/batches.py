@@ -1,6 +1,6 @@
 """Any number of sentences through any encoder: in batches of like lengths, in their order, in bounded memory."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import cast
 
 import torch
@@ -68,7 +68,8 @@ def _checked(sentences: Iterable[Sentence]) -> Iterator[Sentence]:
 
 
 def _is_words(sentence: object) -> bool:
-    return isinstance(sentence, Iterable) and all(isinstance(word, str) for word in sentence)
+    # Not a generator, which can be gone through only once.
+    return isinstance(sentence, Collection) and all(isinstance(word, str) for word in sentence)
 
 
 def _blocks(

@@ -1,7 +1,6 @@
 """A causal neural model as an encoder: its hidden states are the vectors."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -10,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from lmkit.contracts import Encoder, Tokenizer, Vocabulary
-from lmkit.embedding.alignment import token_ranges
+from lmkit.embedding.alignment import read_words
 from lmkit.recurrence import NeuralLanguageModel
+from lmkit.recurrence.batching import full_rows
 
 WINDOW = 512
 """Tokens that are read at once: what the layers need besides their outputs does not grow with the sentence."""
@@ -62,31 +62,25 @@ class CausalEncoder(nn.Module, Encoder):
         """The ids of a sentence and, for a list of words, each one's last token: -1 where it has none."""
         if isinstance(sentence, str):
             return self.tokenizer.ids(sentence), None
-        found = [index for index, word in enumerate(sentence) if word.strip()]
-        starts = np.cumsum([0, *(len(sentence[index]) + 1 for index in found)])
-        spans = [(first, after - 1) for first, after in pairwise(starts.tolist())]
-        encoding = self.tokenizer.encode(" ".join([sentence[index] for index in found]))
-        ranges = token_ranges(encoding.spans, spans)
-        last = np.full(len(sentence), -1)
-        last[found] = np.where(ranges[:, 0] < ranges[:, 1], ranges[:, 1] - 1, -1)
-        return encoding.ids, last
+        _, encoding, ranges = read_words(self.tokenizer, sentence)
+        return encoding.ids, np.where(ranges[:, 0] < ranges[:, 1], ranges[:, 1] - 1, -1)
 
     def _states(self, lines: Sequence[np.ndarray]) -> list[Tensor]:
         """(layers, tokens, width) of each line of ids."""
         longest = max((len(ids) for ids in lines), default=0)
         if not longest:
             return [torch.zeros(self.num_layers, 0, self.width, device=self.device) for _ in lines]
-        padded = np.zeros((len(lines), longest), np.int64)
-        for row, ids in zip(padded, lines, strict=True):
+        padded = np.zeros((full_rows(len(lines)), longest), np.int64)
+        for row, ids in zip(padded, lines, strict=False):
             row[: len(ids)] = ids
         batch = torch.from_numpy(padded).to(self.device)
-        state = cast(tuple[Any, ...], self.model.initial_state(len(lines)))[1]
+        state = cast(tuple[Any, ...], self.model.initial_state(len(padded)))[1]
         windows = []
         for first in range(0, longest, WINDOW):
             layers, state = self.model.layer_features(batch[:, first : first + WINDOW], state)
             windows.append(torch.stack([layers[index] for index in self._kept], 1))
         whole = torch.cat(windows, 2) if len(windows) > 1 else windows[0]
-        return [rows[:, : len(ids)] for rows, ids in zip(whole, lines, strict=True)]
+        return [rows[:, : len(ids)] for rows, ids in zip(whole, lines, strict=False)]
 
     def save(self, directory: Path) -> None:
         self.model.save(directory)

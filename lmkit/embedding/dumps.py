@@ -33,7 +33,11 @@ def write_dump(
         with h5py.File(hidden, "w") as file:
             index: dict[str, str] = {}
             for number, (layers, sentence) in enumerate(zip(vectors, sentences, strict=True)):
-                file.create_dataset(str(number), data=layers.detach().to("cpu", torch.float32).numpy())
+                rows = layers.detach().to("cpu", torch.float32).numpy()
+                try:
+                    file.create_dataset(str(number), data=rows)
+                except RuntimeError as error:  # h5py's, where the disk is full
+                    raise OSError(str(error)) from error
                 index[sentence] = str(number)
             table = file.create_dataset(INDEX, (1,), dtype=h5py.string_dtype())
             table[0] = json.dumps(index)

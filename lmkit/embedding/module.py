@@ -21,9 +21,10 @@ class HasEncoder(Protocol):
 class EncoderModule(nn.Module):
     """`EncoderModule(lmkit.load("runs/elmo"))`: sentences in, a padded batch of vectors and its mask out.
 
-    trainable: the encoder's weights get gradients too, and its dropout is on in training; else it is frozen, in
-    evaluation mode for good, and only the mix learns. Both change the encoder that is given, which others may
-    hold too. mix: a `ScalarMix` of the layers; else the layers of a token stand one after another.
+    trainable: the encoder's weights get gradients too, and it is in training mode when this module is, where a stack
+    has dropout between its layers; else it is frozen, in evaluation mode for good, and only the mix learns. Both
+    change the encoder that is given, which others may hold too. mix: a `ScalarMix` of the layers; else the layers of
+    a token stand one after another.
     `width` is the features of a vector. The encoder's weights are in the `state_dict` if it is a module.
     Raises UsageError for a trainable encoder that is no module, and ModelError for a run without vectors.
     """

@@ -1,62 +1,25 @@
-"""One table for any set of runs on one text: each measured in a process of its own, ranked where that is fair."""
+"""One table for any set of runs on one text: what each is, and their scores, ranked where that is fair."""
 
+import contextlib
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lmkit import errors, runs
-from lmkit.corpus.options import DataOptions
+from lmkit import runs
 from lmkit.recipe import RECURRENT
 
-CHILD = "lmkit.cli.compare_child"
-"""What is run for each run; it prints JSON."""
 
-
-def measured(
-    label: str, run: Path, texts: Sequence[str], options: DataOptions, device: str, allow_nonfinite: bool
-) -> list[dict[str, Any]]:
-    """The figures of a run on a text, a row a direction, measured by a new process.
-
-    Raises what the process said where it failed: an LmkitError of the same class and message.
-    """
-    order = {
-        "run": str(run),
-        "texts": list(texts),
-        "options": asdict(options),
-        "device": device,
-        "allow_nonfinite": allow_nonfinite,
-    }
-    found = subprocess.run(
-        [sys.executable, "-m", CHILD], input=json.dumps(order), stdout=subprocess.PIPE, text=True,
-        encoding="utf-8", check=False, env={**os.environ, "PYTHONIOENCODING": "utf-8"},
-    )  # fmt: skip
-    if found.returncode:
-        raise errors.ModelError(
-            f"{run}: scoring it failed (exit code {found.returncode}); try lmkit eval on it"
-        )
-    answer = json.loads(found.stdout)
-    if "error" in answer:
-        raise getattr(errors, answer["error"], errors.ModelError)(answer["message"])
+def facts(run: Path) -> dict[str, Any]:
+    """What a run is, without loading it: model, vocabulary, bytes on disk, seconds of training."""
     manifest = runs.read_manifest(run)
-    facts = {
+    return {
         "model": model_name(manifest),
         "fingerprint": manifest["vocabulary"]["fingerprint"],
         "bytes_on_disk": sum(file["size"] for file in manifest["files"].values()),
         "training_seconds": _training_seconds(run),
     }
-    several = len(answer["scores"]) > 1
-    return [
-        {"run": f"{label} {direction}" if several else label, "direction": direction}
-        | facts
-        | {key: value for key, value in answer.items() if key != "scores"}
-        | score
-        for direction, score in answer["scores"].items()
-    ]
 
 
 def model_name(manifest: Mapping[str, Any]) -> str:
@@ -83,7 +46,11 @@ def _training_seconds(run: Path) -> float | None:
     path = run / runs.METRICS
     if not path.is_file():
         return None
-    seconds = [json.loads(line).get("seconds") for line in path.read_text(encoding="utf-8").splitlines()]
+    seconds = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        # The last line of a training that was killed may be cut off.
+        with contextlib.suppress(ValueError):
+            seconds.append(json.loads(line).get("seconds"))
     return max((s for s in seconds if s is not None), default=None)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from lmkit import states
 from lmkit.contracts import LanguageModel, Tokenizer
 from lmkit.corpus.readers import Line
-from lmkit.errors import DataError
+from lmkit.errors import DataError, UsageError
 from lmkit.evaluation.directions import FORWARD, in_direction
 from lmkit.evaluation.lines import whole_lines
 from lmkit.evaluation.stream import WINDOW, Measure, Sentence, measure_lines, starts_anew
@@ -136,11 +136,13 @@ def context_curve(
     total, squares = np.zeros((2, longest))
     for first in watch(range(0, len(starts), ROWS)):
         places = starts[first : first + ROWS, None] + np.arange(longest + 1)
-        differences = (_window_losses(model, stream, places) - full[places])[:, 1:]
+        with np.errstate(invalid="ignore"):  # tokens that are impossible with and without a context
+            differences = (_window_losses(model, stream, places) - full[places])[:, 1:]
         total += differences.sum(0)
         squares += (differences**2).sum(0)
     mean, count = total / len(starts), len(starts)
-    spread = np.sqrt(np.maximum(squares / count - mean**2, 0) / max(count - 1, 1))
+    with np.errstate(invalid="ignore"):
+        spread = np.sqrt(np.maximum(squares / count - mean**2, 0) / max(count - 1, 1))
     return Curve(full.mean() + mean, spread, float(full.mean()), count, len(full))
 
 
@@ -165,8 +167,13 @@ def shuffled_curve(
     Khandelwal et al. (2018), "Sharp nearby, fuzzy far away", arXiv:1805.04623. Each target, evenly spaced, has
     `longest` tokens before it, read from `initial_state(start=False)`; k is each of GRID below that. Only what
     the model has not forgotten by a reset is shuffled. An n-gram's increase is zero from k = N - 1 on.
+    Raises UsageError for a `longest` below 2, DataError for a text that has no context of two tokens.
     """
+    if longest < 2:
+        raise UsageError(f"a context of {longest} token has no order to shuffle; give a longer one")
     longest = _fitting(longest, len(stream.ids))
+    if longest < 2:
+        raise DataError("the text is too short to shuffle contexts in; give one of some thousand tokens")
     grid = tuple(k for k in GRID if k < longest)
     starts = _spread(len(stream.ids) - longest, windows or SHUFFLED_WINDOWS)
     random = np.random.default_rng(seed)
@@ -177,8 +184,9 @@ def shuffled_curve(
         plain.append(_target_losses(model, ids, reset))
         shuffled.append([_target_losses(model, shuffled_beyond(ids, reset, k, random), reset) for k in grid])
     losses = np.concatenate(plain)
-    increase = np.concatenate(shuffled, 1) - losses
-    errors = increase.std(1) / max(len(losses) - 1, 1) ** 0.5
+    with np.errstate(invalid="ignore"):
+        increase = np.concatenate(shuffled, 1) - losses
+        errors = increase.std(1) / max(len(losses) - 1, 1) ** 0.5
     return ShuffledCurve(grid, increase.mean(1), errors, float(losses.mean()), longest, len(losses))
 
 

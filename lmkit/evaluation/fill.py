@@ -59,10 +59,9 @@ def fill(
     text: str,
     candidates: Sequence[str] = (),
     *,
-    top: int = 10,
     max_tokens: int = 3,
 ) -> Filled:
-    """Rank candidates, or what the models propose, of at most `max_tokens` tokens; the `top` best are kept.
+    """Rank candidates, or what the models propose, of at most `max_tokens` tokens.
 
     models: by direction, as `causal_models` gives them. text: a line with a blank (`parse`).
     Raises UsageError where a candidate is empty, has a line end or stands twice, ModelError where a model
@@ -80,7 +79,7 @@ def fill(
     if len(set(read)) < len(read):
         raise UsageError("a candidate is given twice; give different ones")
     scores = total(candidate_scores(models, tokenizer, [blank], read))[0]
-    order = np.argsort(-scores, kind="stable")[:top]
+    order = np.argsort(-scores, kind="stable")
     return Filled(
         blank,
         [found[i] for i in order],

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from lmkit.contracts import LanguageModel, Tokenizer
-from lmkit.errors import UsageError
 from lmkit.evaluation import segmentation
 from lmkit.evaluation.blanks import Blank, candidate_scores
 from lmkit.evaluation.fill import Filled, log_shares, total
@@ -19,15 +18,17 @@ Cut = Callable[[str], list[tuple[int, int]]]
 class Part:
     """A word or clause of the line, and what leaving it out costs the answer, in nats; negative where it helps.
 
-    space: the white space that follows it. cost: the log of the answer's share among the candidates, less the same
-    without the part. own_cost: the same difference of the log-probability of the answer's own tokens, given what
-    the model has read (two-sided: the sum of both directions').
+    start: its first character, on its side of the blank. space: the white space that follows it. cost: the
+    log-probability of the answer's tokens, given what the model has read (two-sided: the sum of both directions'),
+    less the same without the part. share_cost: the same difference of the log of the answer's share among the
+    candidates, which also knows what a causal model reads after the blank.
     """
 
     text: str
+    start: int
     space: str
     cost: float
-    own_cost: float
+    share_cost: float
 
 
 @dataclass(frozen=True)
@@ -43,32 +44,20 @@ class Why:
     clauses: list[Part | None]
 
 
-def why(
-    models: Mapping[str, LanguageModel], tokenizer: Tokenizer, filled: Filled, answer: str | None = None
-) -> Why:
-    """What each word and each clause of the line does for a candidate; by default the best.
-
-    Raises UsageError where the answer is not among the candidates, or alone, since its share is then always 1.
-    """
-    if answer is not None and answer not in filled.candidates:
-        raise UsageError(
-            f"'{answer}' is not among the {len(filled.candidates)} candidates shown; give it in --candidates"
-        )
-    if len(filled.candidates) < 2:
-        raise UsageError("there is nothing to weigh one candidate against; give two or more")
-    place = 0 if answer is None else filled.candidates.index(answer)
-    blank = filled.blank
+def why(models: Mapping[str, LanguageModel], tokenizer: Tokenizer, filled: Filled) -> Why:
+    """What each word and each clause of the line does for the best candidate."""
+    blank, answer = filled.blank, filled.read[0]
     cuts: list[Cut] = [lambda text: segmentation.units(tokenizer, text), segmentation.clauses]
     sides = [side for cut in cuts for side in _pieces(blank, cut)]
     blanks = [blank, *(piece.rest for side in sides for piece in side)]
-    shares = log_shares(total(candidate_scores(models, tokenizer, blanks, filled.read)))[:, place]
-    own = total(candidate_scores(models, tokenizer, blanks, [filled.read[place]], own=True))[:, 0]
-    costs = zip(_lost(shares), _lost(own), strict=True)
+    own = total(candidate_scores(models, tokenizer, blanks, [answer], own=True))[:, 0]
+    shares = log_shares(total(candidate_scores(models, tokenizer, blanks, filled.read)))[:, 0]
+    costs = zip(_lost(own), _lost(shares), strict=True)
     left_words, right_words, left_clauses, right_clauses = (
-        [Part(piece.text, piece.space, *next(costs)) for piece in side] for side in sides
+        [Part(piece.text, piece.start, piece.space, *next(costs)) for piece in side] for side in sides
     )
     return Why(
-        filled.candidates[place],
+        filled.candidates[0],
         _space(blank.after, 0),
         [*left_words, None, *right_words],
         [*left_clauses, None, *right_clauses],
@@ -80,6 +69,7 @@ class _Piece:
     """A part of a line, and the line without it."""
 
     text: str
+    start: int
     space: str
     rest: Blank
 
@@ -88,10 +78,10 @@ def _pieces(blank: Blank, cut: Cut) -> tuple[list[_Piece], list[_Piece]]:
     """Those left and right of the blank."""
     before, after = blank.before, blank.after
     return [
-        _Piece(before[start:end], _space(before, end), Blank(_without(before, start, end), after))
+        _Piece(before[start:end], start, _space(before, end), Blank(_without(before, start, end), after))
         for start, end in cut(before)
     ], [
-        _Piece(after[start:end], _space(after, end), Blank(before, _without(after, start, end)))
+        _Piece(after[start:end], start, _space(after, end), Blank(before, _without(after, start, end)))
         for start, end in cut(after)
     ]
 

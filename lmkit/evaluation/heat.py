@@ -1,6 +1,7 @@
 """The words of a line coloured by what they do for an answer: in a terminal, in HTML, as a picture."""
 
 import html
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -20,8 +21,14 @@ td + td, th + th { text-align: right } small { color: #666 }"""
 
 
 def strongest(reasons: Why) -> float:
-    """The largest cost of a word in either direction, by which colours are scaled; never 0."""
-    return max([1e-9, *(abs(part.cost) for part in reasons.words if part)])
+    """The largest cost of a word in either direction, by which colours are scaled; never 0, never infinite."""
+    costs = [abs(part.cost) for part in reasons.words if part]
+    return max([1e-9, *filter(math.isfinite, costs)])
+
+
+def strength(part: Part, most: float) -> float:
+    """-1 to 1: a part's cost as a share of the strongest; an infinite one has the full colour too."""
+    return max(-1.0, min(1.0, part.cost / most))
 
 
 def terminal(reasons: Why, *, colours: bool) -> str:
@@ -36,7 +43,7 @@ def terminal(reasons: Why, *, colours: bool) -> str:
             answer = reasons.answer
             text += (f"\033[1;4m{answer}\033[0m" if colours else f"[{answer}]") + reasons.space
             continue
-        share = part.cost / most
+        share = strength(part, most)
         if abs(share) < FAINTEST:
             text += part.text + part.space
         elif colours:
@@ -49,11 +56,11 @@ def terminal(reasons: Why, *, colours: bool) -> str:
 
 
 def rows(parts: Sequence[Part | None]) -> list[list[str]]:
-    """A row of a table for each part: its text, what it costs the answer's share, and its own tokens."""
-    return [[part.text, f"{part.cost:+.2f}", f"{part.own_cost:+.2f}"] for part in parts if part]
+    """A row of a table for each part: its text, and what leaving it out costs the answer and its share."""
+    return [[part.text, f"{part.cost:+.2f}", f"{part.share_cost:+.2f}"] for part in parts if part]
 
 
-HEADER = ("left out", "cost", "of its own log-probability")
+HEADER = ("left out", "costs the answer, nats", "its share among these")
 
 
 def page(runs: Mapping[str, Why]) -> str:
@@ -68,13 +75,13 @@ def page(runs: Mapping[str, Why]) -> str:
                 continue
             colour = CSS_RED if part.cost > 0 else CSS_BLUE
             words += (
-                f'<span style="background: rgba({colour}, {abs(part.cost) / most:.2f})" '
+                f'<span style="background: rgba({colour}, {abs(strength(part, most)):.2f})" '
                 f'title="{part.cost:+.3f} nats">{html.escape(part.text)}</span>{part.space}'
             )
         body.append(f"<h2>{html.escape(label)}</h2>\n<p>{words}</p>")
         body.append(
-            f"<p><small>Red: words that carry the answer; the darkest colour stands for {most:.2f} nats of log "
-            "p(answer | the candidates). Blue: words that speak against it.</small></p>"
+            f"<p><small>Red: words that carry the answer; the darkest colour stands for {most:.2f} nats of its "
+            "log-probability. Blue: words that speak against it.</small></p>"
         )
         cells = "".join(
             f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>\n"
@@ -98,15 +105,23 @@ def picture(path: Path, runs: Mapping[str, Why]) -> None:
             # No dollar signs: matplotlib would read mathematics between two of them.
             texts = [(part.text if part else reasons.answer).replace("$", r"\$") for part in reasons.words]
             pictures.warn_of_missing_font("".join(texts))
+            most = strongest(reasons)
             for place, part in enumerate(reasons.words):
                 if part is None:
                     axes.axvspan(place - 0.5, place + 0.5, color="#dddddd")
                 else:
-                    axes.bar(place, part.cost, width=0.6, color=pictures.COLOURS[1 if part.cost > 0 else 0])
+                    colour = pictures.COLOURS[1 if part.cost > 0 else 0]
+                    axes.bar(place, most * strength(part, most), width=0.6, color=colour)
             for first, number, clause in _places(reasons):
-                axes.bar(
-                    first - 0.4, clause.cost, width=number - 0.2, align="edge", fill=False, edgecolor="grey"
-                )
+                if math.isfinite(clause.cost):
+                    axes.bar(
+                        first - 0.4,
+                        clause.cost,
+                        width=number - 0.2,
+                        align="edge",
+                        fill=False,
+                        edgecolor="grey",
+                    )
             axes.axhline(0, color="black", linewidth=0.8)
             axes.set_xticks(range(len(texts)), texts, rotation=60, ha="right", rotation_mode="anchor")
             axes.set_xlim(-0.7, len(texts) - 0.3)
@@ -120,18 +135,21 @@ def picture(path: Path, runs: Mapping[str, Why]) -> None:
 
 
 def _places(reasons: Why) -> list[tuple[int, int, Part]]:
-    """Of each clause, its first word and how many it has."""
+    """Of each clause that a word begins in, the place of its first word and how many it has."""
     found = []
-    place = 0
-    for clause in reasons.clauses:
-        first, length = place, 0
-        if clause is None:
-            place += 1
-            continue
-        while length < len(clause.text.replace(" ", "")):
-            part = reasons.words[place]
-            assert part is not None
-            length += len(part.text)
-            place += 1
-        found.append((first, place - first, clause))
+    blank = reasons.words.index(None)
+    left, right = _sides(reasons.words)
+    left_clauses, right_clauses = _sides(reasons.clauses)
+    for first, words, clauses in ((0, left, left_clauses), (blank + 1, right, right_clauses)):
+        for clause in clauses:
+            end = clause.start + len(clause.text)
+            own = [place for place, word in enumerate(words, first) if clause.start <= word.start < end]
+            if own:
+                found.append((own[0], len(own), clause))
     return found
+
+
+def _sides(parts: Sequence[Part | None]) -> tuple[list[Part], list[Part]]:
+    """The parts left and right of the blank."""
+    blank = parts.index(None)
+    return [part for part in parts[:blank] if part], [part for part in parts[blank + 1 :] if part]

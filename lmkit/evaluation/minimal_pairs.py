@@ -44,6 +44,8 @@ def _pairs_of(file: Path) -> list[Pair]:
             for number, line in enumerate(lines, 1):
                 if line.strip():
                     pairs.append(_pair(line, f"{file}: line {number}", file.stem))
+    except OSError as error:
+        raise DataError(f"{file}: {error.strerror}; check the path") from None
     except UnicodeDecodeError as error:
         raise DataError(f"{file}: not UTF-8 ({error.reason}); give JSON Lines") from None
     if not pairs:
@@ -58,7 +60,7 @@ def _pair(line: str, where: str, name: str) -> Pair:
         raise DataError(f"{where}: not JSON ({error}); give an object a line") from None
     if not isinstance(found, dict) or not all(isinstance(found.get(key), str) for key in (GOOD, BAD)):
         raise DataError(f"{where}: give an object with the strings '{GOOD}' and '{BAD}'")
-    return Pair(found[GOOD], found[BAD], str(found.get(PARADIGM, name)))
+    return Pair(found[GOOD], found[BAD], str(found.get(PARADIGM) or name))
 
 
 def good_ones(score: Callable[[Sequence[str]], np.ndarray], pairs: Sequence[Pair]) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Pictures of figures: matplotlib's axes with lmkit's plain style, written whole to a PNG, SVG or PDF."""
 
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -80,7 +81,10 @@ def panels(
         yield list(figure.subplots(rows, columns, squeeze=False).flat)
         hidden = path.with_name(f".{path.stem}.part{path.suffix}")
         try:
-            figure.savefig(hidden, dpi=DOTS_PER_INCH)
+            with warnings.catch_warnings():
+                # `warn_of_missing_font` says it once, not for each character.
+                warnings.filterwarnings("ignore", r"Glyph \d+")
+                figure.savefig(hidden, dpi=DOTS_PER_INCH)
             hidden.replace(path)
         finally:
             hidden.unlink(missing_ok=True)

@@ -210,7 +210,9 @@ def summarise(tally: Tally, signature: str, *, normalized: bool = True) -> Score
             f"{escaped:.1%} of the bytes are in lines that the tokenizer cannot restore: "
             "train it with normalization identity, remove_extra_whitespaces false and byte_fallback true",
         )
-    if math.isinf(tally.nats):
+    if math.isnan(tally.nats):
+        withhold(tuple(figures), "the model gives something in the text a probability that is no number")
+    elif math.isinf(tally.nats):
         withhold(tuple(figures), "the model gives something in the text the probability zero")
     if not normalized:
         withhold(tuple(figures), "the model's scores are not probabilities: they do not sum to one")

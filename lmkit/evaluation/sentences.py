@@ -1,6 +1,6 @@
 """The log-probability of sentences that have nothing to do with one another: each begins a text of its own."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -17,29 +17,24 @@ def sentence_scores(
     models: Mapping[str, LanguageModel],
     tokenizer: Tokenizer,
     sentences: Sequence[str],
-    *,
-    report: Callable[[int], None] = lambda done: None,
 ) -> np.ndarray:
     """(directions, sentences) float64: natural log-probabilities, `</s>` included.
 
     models: by direction, as `causal_models` gives them. Unlike in a stream, every sentence starts at
     `initial_state`, whatever the model does at line ends. The sum over directions is the two-sided score of a
     bidirectional encoder: no log-probability, but it orders sentences by what stands on either side.
-    report: called with the number of sentences that were scored since the last call.
     """
     eos = tokenizer.vocabulary.eos_id
     rows = [np.append(tokenizer.ids(sentence), eos).astype(np.int64) for sentence in sentences]
     scores = np.zeros((len(models), len(rows)))
     for place, (direction, model) in enumerate(models.items()):
         read = rows if direction == FORWARD else [from_the_end(row) for row in rows]
-        _score(model, read, scores[place], report)
+        _score(model, read, scores[place])
     return scores
 
 
 @torch.no_grad()
-def _score(
-    model: LanguageModel, rows: Sequence[np.ndarray], scores: np.ndarray, report: Callable[[int], None]
-) -> None:
+def _score(model: LanguageModel, rows: Sequence[np.ndarray], scores: np.ndarray) -> None:
     """Fill in scores (sentences,) of rows of ids."""
     for batch in by_length([len(row) for row in rows], most_tokens=TOKENS):
         lengths = torch.tensor([len(rows[index]) for index in batch])
@@ -51,4 +46,3 @@ def _score(
         # A choice, since what stands past the end of a row may be anything.
         kept = torch.where(inside, found.cpu().double(), 0.0)
         scores[batch] = kept.sum(1).numpy()
-        report(len(batch))

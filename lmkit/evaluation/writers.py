@@ -59,6 +59,12 @@ def opened(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         hidden.replace(path)
+    except OSError as error:
+        if error.filename is not None:
+            raise  # of another file, such as the text that is read meanwhile
+        raise UsageError(
+            f"{path} cannot be written ({error.strerror}); make room, or name another file with --out"
+        ) from error
     finally:
         hidden.unlink(missing_ok=True)
 

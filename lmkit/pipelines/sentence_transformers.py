@@ -43,11 +43,9 @@ class LmkitModule(modules.InputModule):
         self.encoder = self.run.encoder  # registers its weights where it is a module
         self.layer = layer
         self.pool = pool
-        if layer == "all":
-            raise UsageError(
-                "layer='all': a token has one vector here; give mix, top or the number of a layer"
-            )
-        selection(self.encoder, layer, pool)  # refuses what there is not, before anything is encoded
+        # Refuse what there is not, before anything is encoded.
+        one_layer(self.encoder, layer)
+        selection(self.encoder, layer, pool)
 
     def preprocess(
         self, inputs: Sequence[str], prompt: str | None = None, **_ignored: Any

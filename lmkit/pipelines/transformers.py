@@ -226,12 +226,12 @@ class LmkitTokenizer(base.PreTrainedTokenizerBase):
             raise UsageError(f"{wanted} is wanted for each sentence, not {type(sentence).__name__}")
         if words:
             ids, pieces = [self._first_id(word) for word in sentence], list(sentence)
+            spans = np.stack([np.arange(len(ids)), np.arange(1, len(ids) + 1)], 1)
         else:
             encoding = self.inner.encode(sentence)
-            ids, pieces = encoding.ids.tolist(), pieces_of(sentence, encoding.spans)
-        kept = slice(None, limit)
-        if limit is not None and self.truncation_side == "left":
-            kept = slice(max(0, len(ids) - limit), None)
+            spans = encoding.spans
+            ids, pieces = encoding.ids.tolist(), pieces_of(sentence, spans)
+        kept = _kept(spans, limit, left=self.truncation_side == "left")
         return {"input_ids": ids[kept], CHARACTERS: spell(pieces[kept], WORD if words else TEXT)}
 
     def pad(self, encoded_inputs: Any, *args: Any, **kwargs: Any) -> Any:
@@ -369,6 +369,17 @@ def _sentences(tokens: Tensor, kept: Tensor, characters: Tensor) -> list[Any]:
     if len(marks) > 1:
         raise UsageError("strings and lists of words in one batch: give one kind")
     return found if marks == {WORD} else ["".join(pieces) for pieces in found]
+
+
+def _kept(spans: np.ndarray, limit: int | None, *, left: bool) -> slice:
+    """At most `limit` tokens, those on the left cut off or those on the right; no character's tokens are parted."""
+    size = len(spans)
+    if limit is None or size <= limit:
+        return slice(None)
+    cut = size - limit if left else limit
+    while 0 < cut < size and spans[cut, 0] < spans[cut - 1, 1]:
+        cut += 1 if left else -1
+    return slice(cut, None) if left else slice(None, cut)
 
 
 def _padded(kept: Tensor, rows: list[Tensor], width: int) -> Tensor:

@@ -2,6 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 
+ROWS = 8
+"""BLAS takes other ways through a product with few rows, or with some left over, and a row's last bits depend on
+which: in batches of multiples of this many, empty rows among them, they do not depend on the others."""
+
+
+def full_rows(rows: int) -> int:
+    """The next multiple of ROWS."""
+    return -(-rows // ROWS) * ROWS
+
 
 def by_length(
     lengths: Sequence[int], *, most_tokens: int, most_sequences: int | None = None

@@ -12,9 +12,6 @@ from lmkit_elmo.characters import BOS_ROW, EOS_ROW, spelled
 from lmkit_elmo.options import BiLMOptions
 from lmkit_elmo.words import WordVectors
 
-AS_SPELLED = -1
-"""In place of an id: the token is read by its characters alone."""
-
 BOUNDARIES = 2
 """Ids behind the vocabulary's: what stands before a sentence, and what stands behind it."""
 
@@ -50,11 +47,9 @@ class CharacterInputs(nn.Module):
         return self.encoder.embed_rows(self._rows[distinct.cpu()].long())[places]
 
     def token_vectors(self, ids: Sequence[int], spellings: Sequence[str]) -> Tensor:
-        """(tokens, width) of ids; an unknown one, or AS_SPELLED, is read as it is spelled in the text."""
-        as_spelled = (AS_SPELLED, self.vocabulary.unk_id)
-        words = [
-            text if i in as_spelled else self.spellings[i] for i, text in zip(ids, spellings, strict=True)
-        ]
+        """(tokens, width) of ids; an unknown one is read as it is spelled in the text."""
+        unknown = self.vocabulary.unk_id
+        words = [text if i == unknown else self.spellings[i] for i, text in zip(ids, spellings, strict=True)]
         if not torch.is_grad_enabled():
             return self.words(words)
         places = {word: place for place, word in enumerate(dict.fromkeys(words))}

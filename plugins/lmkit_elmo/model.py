@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from lmkit import states
 from lmkit.contracts import Encoder, Tokenizer, Vocabulary
 from lmkit.corpus.store import TokenStore
 from lmkit.corpus.streams import Streams, Window
@@ -96,6 +97,10 @@ class BiLM(TrainableModel, Encoder):
     # Training and scores.
 
     def streams(self, store: TokenStore, batch_size: int, bptt: int) -> Streams:
+        if self.output is None:
+            raise UsageError(
+                "--no-softmax leaves no words to predict, so that nothing can be trained; leave it out"
+            )
         return Streams(store, batch_size, bptt, "line", self.start_id, both_ways=True)
 
     def blank_state(self, batch_size: int) -> State:
@@ -157,7 +162,7 @@ class BiLM(TrainableModel, Encoder):
         forward, backward = self._carried[row]
         ahead, forward = self.forward_stack.layer_outputs(whole[None], forward)
         behind, backward = self.backward_stack.layer_outputs(whole.flip(0)[None], backward)
-        self._carried[row] = forward, backward
+        self._carried[row] = states.detach(forward), states.detach(backward)
         layers = [torch.cat([whole, whole], 1)]
         layers += [torch.cat([f[0], b[0].flip(0)], 1) for f, b in zip(ahead, behind, strict=True)]
         return sentence.joined(torch.stack(layers)[:, 1:-1])

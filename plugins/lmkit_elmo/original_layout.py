@@ -13,6 +13,8 @@ from lmkit_elmo.characters import LENGTH, NUM_CHARACTERS
 LARGEST_FILE = 1 << 20
 """Bytes of an options.json, which has some hundreds."""
 LARGEST_SIZE = 1 << 16
+LARGEST_CHARACTER_SIZE = 4096
+"""That of `--character-size`."""
 MOST_FILTERS = 64
 MOST_LAYERS = 64
 ACTIVATIONS = ("relu", "tanh")
@@ -107,7 +109,7 @@ def read_layout(path: Path) -> Layout:
         cell_clip=stack.bound("cell_clip"),
         projection_clip=stack.bound("proj_clip"),
         residual=stack.one_of("use_skip_connections", (True, False), default=False),
-        character_size=characters.table("embedding").size("dim", LARGEST_SIZE),
+        character_size=characters.table("embedding").size("dim", LARGEST_CHARACTER_SIZE),
         filters=characters.filters("filters"),
         num_highways=characters.size("n_highway", MOST_LAYERS, least=0, default=0),
         activation=characters.one_of("activation", ACTIVATIONS),

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from lmkit.contracts import Tokenizer
+from lmkit.embedding.alignment import read_words
 from lmkit.recurrence import Recurrent
-from lmkit.recurrence.batching import by_length
-from lmkit_elmo.inputs import AS_SPELLED, CharacterInputs, TokenInputs
+from lmkit.recurrence.batching import by_length, full_rows
+from lmkit_elmo.inputs import CharacterInputs, TokenInputs
 
 BATCH_TOKENS = 2048
 """Tokens of a batch, its padding and the boundaries among them."""
@@ -21,8 +21,8 @@ MOST_SENTENCES = 64
 class Sentence:
     """The vectors (tokens, width) of a sentence's tokens, and which tokens make its words.
 
-    words: (words, 2) the first token of each and the one past its last, where words are asked for in a model that
-    reads tokens; else None, and every token is a vector.
+    words: (words, 2) the first token of each and the one past its last, where words are asked for; else None, and
+    every token has a vector.
     """
 
     vectors: Tensor
@@ -68,23 +68,14 @@ class Reader:
         ]
 
     def _append(self, sentence: str | Sequence[str], ids: list[int], spellings: list[str]) -> Tensor | None:
-        """Add a sentence's tokens; its words, where they are not the tokens."""
+        """Add a sentence's tokens; its words, where they are asked for."""
         if isinstance(sentence, str):
-            encoding = self.tokenizer.encode(sentence)
-            ids += encoding.ids.tolist()
-            spellings += [sentence[start:end] for start, end in encoding.spans.tolist()]
-            return None
-        if isinstance(self.inputs, CharacterInputs):
-            # A word stands for itself, in the vocabulary or not.
-            ids += [AS_SPELLED] * len(sentence)
-            spellings += sentence
-            return None
-        pieces = [self.tokenizer.ids(word) for word in sentence]
-        counts = np.array([len(piece) for piece in pieces], np.int64)
-        ids += [int(i) for piece in pieces for i in piece]
-        spellings += [""] * int(counts.sum())
-        ends = torch.from_numpy(counts.cumsum())
-        return torch.stack([ends - torch.from_numpy(counts), ends], 1)
+            text, encoding, words = sentence, self.tokenizer.encode(sentence), None
+        else:
+            text, encoding, words = read_words(self.tokenizer, sentence)
+        ids += encoding.ids.tolist()
+        spellings += [text[start:end] for start, end in encoding.spans.tolist()]
+        return None if words is None else torch.from_numpy(words)
 
 
 def bidirectional(
@@ -113,7 +104,7 @@ def bidirectional(
 def _outputs(stack: Recurrent, rows: Sequence[Tensor], first: Tensor) -> list[Tensor]:
     """(batch, time, width) of every layer, from rows of vectors that are padded on the right."""
     longest = max(len(row) for row in rows)
-    x = first.new_zeros(len(rows), longest + 1, len(first))
+    x = first.new_zeros(full_rows(len(rows)), longest + 1, len(first))
     x[:, 0] = first
     for place, row in enumerate(rows):
         x[place, 1 : len(row) + 1] = row

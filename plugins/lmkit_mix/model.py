@@ -57,7 +57,8 @@ class InterpolatedModel(LanguageModel):
 
     @property
     def device(self) -> torch.device:
-        return self.models[0].device
+        """Where the mixing is done, in float64, wherever its parts are: not every accelerator has that type."""
+        return torch.device("cpu")
 
     def to(self, device: torch.device) -> Self:
         """Move the parts that can be moved."""
@@ -118,8 +119,8 @@ class InterpolatedModel(LanguageModel):
 
     def _mixed(self, scores: Sequence[Tensor]) -> Tensor:
         """log of the weighted mean of probabilities, in float64."""
-        total = torch.stack([score.to(self.device, torch.float64) for score in scores])
-        weights = self._log_weights.to(self.device).view(-1, *[1] * (total.dim() - 1))
+        total = torch.stack([score.cpu().double() for score in scores])
+        weights = self._log_weights.view(-1, *[1] * (total.dim() - 1))
         return torch.logsumexp(total + weights, 0)
 
     def save(self, directory: Path) -> None:

@@ -20,6 +20,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "gru": {"model": "gru", **QUICK},
     "elmo": {"model": "elmo", **QUICK},
     "backoff": {"model": {"name": "ngram", "order": 2, "smoothing": "stupid-backoff"}},
+    "mle": {"model": {"name": "ngram", "order": 2, "smoothing": "mle"}},
 }
 
 
@@ -103,6 +104,23 @@ def test_scores_that_are_no_probabilities(runs: Path) -> None:
     assert found["nats"][0] > 0
     assert set(found["perplexity"]) == {None}
     assert context(runs, "backoff").exit_code == 0
+
+
+def test_probabilities_of_zero(runs: Path, recwarn: pytest.WarningsRecorder) -> None:
+    """A model without smoothing, of another text: no perplexity, no "nan" and no warning of numpy's."""
+    (runs / "other.txt").write_text("a mat sat by the cat and a dog\n" * 30, encoding="utf-8")
+    for shuffle in ([], ["--shuffle"]):
+        line = [str(runs / "mle"), "--data", str(runs / "other.txt"), "--longest", "4", *shuffle]
+        result = CliRunner().invoke(command, line)
+        assert result.exit_code == 0, result.output
+        assert "nan" not in result.stdout
+    assert not [one for one in recwarn if one.category is RuntimeWarning]
+
+
+def test_one_token_has_no_order(runs: Path) -> None:
+    """A context of one token cannot be shuffled, which is said before any work."""
+    line = [str(runs / "gru"), "--data", str(runs / "text.txt"), "--longest", "1", "--shuffle"]
+    assert isinstance(CliRunner().invoke(command, line).exception, UsageError)
 
 
 def test_without_gradients(runs: Path) -> None:

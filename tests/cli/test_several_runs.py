@@ -140,6 +140,7 @@ def test_distances(trained: dict[str, Path], tmp_path: Path) -> None:
     result = run(*line, "--plot", tmp_path / "distances.png")
     assert result.exit_code == 0, result.stderr
     assert "elmo two-sided" in result.stdout
+    assert "gru: 24 of the 24 consequences have words outside its vocabulary" in result.stderr
     assert (tmp_path / "distances.png").stat().st_size > 1000
     for control in ("left-out", "swapped"):
         facts = json.loads(run(*line, "--control", control, "--by", "words", "--json").stdout)

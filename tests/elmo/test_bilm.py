@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from torch import Tensor, nn
 
 import lmkit
+from lmkit import states
 from lmkit.cli import cli
 from lmkit.contracts import Vocabulary
 from lmkit.corpus.readers import Text
@@ -210,6 +211,20 @@ def test_lists_of_words() -> None:
     tokens = encoder(inputs="tokens")
     assert [v.shape[1] for v in tokens.embed([["the", "", "cat"], []])] == [3, 0]
     assert tokens.embed([["the", "", "cat"]])[0][:, 1].abs().max() == 0
+
+
+def test_carried_states_have_no_graph() -> None:
+    """What a stateful call keeps does not hold on to all that led to it."""
+    model = encoder()
+    model.embed(LINES[:2], stateful=True)
+    assert not any(leaf.requires_grad for state in model._carried for leaf in states.leaves(state))
+
+
+def test_without_an_output_layer_nothing_is_trained() -> None:
+    """--no-softmax is refused by its name, before the first step."""
+    model = encoder(softmax=False)
+    with pytest.raises(UsageError, match="--no-softmax"):
+        model.streams(None, 2, 8)  # pyright: ignore[reportArgumentType]
 
 
 @torch.no_grad()

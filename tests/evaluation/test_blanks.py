@@ -1,5 +1,6 @@
 """Candidates in a blank: equal to whole lines scored one by one, by causal models and from both sides."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -94,12 +95,19 @@ def test_proposals_come_in_the_order_of_their_scores(models: dict[str, api.Model
     assert sum(filled.shares) == pytest.approx(1)
 
 
-def test_why_is_the_change_of_the_share(models: dict[str, api.Model]) -> None:
-    """A part's cost is the log share of the answer with it less without it, computed by leaving it out by hand."""
+def test_why_is_what_leaving_out_costs(models: dict[str, api.Model]) -> None:
+    """A part's costs are those of the answer's tokens, and of its share, computed by leaving it out by hand."""
     model = models["gru"]
     filled = fill(model.directions, model.tokenizer, "the cat ____ .", ["sat", "dog"])
     parts = why(model.directions, model.tokenizer, filled).words
     assert [part and part.text for part in parts] == ["the", "cat", None, "."]
+
+    def own(line: str) -> float:
+        ids = model.tokenizer.ids(f"{line} {filled.candidates[0]}")[None].astype(np.int64)
+        with torch.no_grad():
+            return float(
+                model.causal.log_probs(torch.from_numpy(ids), model.causal.initial_state(1))[0][0, -1]
+            )
 
     def share(line: str) -> float:
         scores = model.sentence_scores([line.replace("_", word) for word in filled.candidates])
@@ -107,7 +115,15 @@ def test_why_is_the_change_of_the_share(models: dict[str, api.Model]) -> None:
 
     part = parts[1]
     assert part is not None
-    assert part.cost == pytest.approx(share("the cat _ .") - share("the _ ."), abs=1e-4)
+    assert part.cost == pytest.approx(own("the cat") - own("the"), abs=1e-4)
+    assert part.share_cost == pytest.approx(share("the cat _ .") - share("the _ ."), abs=1e-4)
+
+
+def test_why_of_an_only_candidate(models: dict[str, api.Model]) -> None:
+    """What words do for its log-probability is known; its share is always 1."""
+    model = models["gru"]
+    filled = fill(model.directions, model.tokenizer, "the cat ____", ["sat"])
+    assert all(part.share_cost == 0 for part in why(model.directions, model.tokenizer, filled).words if part)
 
 
 @pytest.mark.parametrize("text", ["no blank", "____ and ____", "____\nx"])
@@ -118,14 +134,12 @@ def test_texts_without_one_blank_are_refused(models: dict[str, api.Model], text:
 
 
 def test_candidates_that_are_none(models: dict[str, api.Model]) -> None:
-    """An empty candidate, or one given twice, is refused; one alone cannot be explained."""
+    """An empty candidate, or one given twice, is refused."""
     model = models["gru"]
     blank = "the ____ ."
     for candidates in (["cat", ""], ["cat", "cat"]):
         with pytest.raises(UsageError, match="candidate"):
             fill(model.directions, model.tokenizer, blank, candidates)
-    with pytest.raises(UsageError, match="two or more"):
-        why(model.directions, model.tokenizer, fill(model.directions, model.tokenizer, blank, ["cat"]))
 
 
 def test_spacing(models: dict[str, api.Model]) -> None:
@@ -156,7 +170,7 @@ def test_units_and_clauses(models: dict[str, api.Model]) -> None:
 
 def test_pages_show_text_as_text(tmp_path: Path) -> None:
     """Words that look like markup are escaped in HTML; without colours the terminal says the cost."""
-    parts = [Part("<b>", " ", 2.0, 1.0), None, Part("x", "", 0.0, 0.0)]
+    parts = [Part("<b>", 0, " ", 2.0, 1.0), None, Part("x", 1, "", 0.0, 0.0)]
     reasons = Why("a&b", " ", parts, parts)
     page = heat.page({"run<": reasons})
     assert "&lt;b&gt;" in page
@@ -164,4 +178,26 @@ def test_pages_show_text_as_text(tmp_path: Path) -> None:
     assert "run&lt;" in page
     assert heat.terminal(reasons, colours=False) == "<b>(+2.0) [a&b] x"
     heat.picture(tmp_path / "why.png", {"run": reasons})
+    assert (tmp_path / "why.png").stat().st_size > 1000
+
+
+def test_impossible_answers_are_drawn(tmp_path: Path) -> None:
+    """An infinite cost, as of an n-gram without smoothing, has the full colour; nothing is NaN."""
+    parts = [Part("a", 0, " ", math.inf, math.inf), Part("b", 2, " ", 2.0, 0.0), None]
+    reasons = Why("c", "", parts, parts)
+    assert "nan" not in heat.page({"run": reasons})
+    assert heat.terminal(reasons, colours=True).count(str(heat.REDS[-1])) == 2
+    heat.picture(tmp_path / "why.png", {"run": reasons})
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("char", "the\tcat ____ on !"), ("char", "a\u00a0b ____"), ("gru", "你，他 ____ 。")]
+)
+def test_any_white_space_and_clauses_within_words_are_drawn(
+    models: dict[str, api.Model], tmp_path: Path, name: str, text: str
+) -> None:
+    """The picture frames clauses wherever they begin: behind tabs, and within a word that is not known."""
+    model = models[name]
+    filled = fill(model.directions, model.tokenizer, text, ["a", "b"])
+    heat.picture(tmp_path / "why.png", {"run": why(model.directions, model.tokenizer, filled)})
     assert (tmp_path / "why.png").stat().st_size > 1000

@@ -32,7 +32,9 @@ def test_what_is_no_such_file(tmp_path: Path, content: str) -> None:
 
 
 def test_an_empty_folder(tmp_path: Path) -> None:
-    """A folder without such files is said to be one."""
+    """A folder without such files is said to be one, and a file that is not there."""
+    with pytest.raises(DataError, match=r"nothing\.jsonl"):
+        read_pairs([tmp_path / "nothing.jsonl"])
     with pytest.raises(DataError, match=r"no \.jsonl"):
         read_pairs([tmp_path])
 

@@ -147,6 +147,7 @@ def outcomes(folder: Path, demos: list[Path]) -> dict[str, Outcome]:
     lines["train without"] = ("--no-plugins", "train", "text.txt", "--model", "mycell")
     for name in RUNS:
         lines[f"eval {name} without"] = ("--no-plugins", "eval", name, "text.txt")
+    lines["compare without"] = ("--no-plugins", "compare", "bigram", "--data", "text.txt")
     lines["decoder without"] = ("--no-plugins", "generate", "cell", *SPEAK)
     return commands(lines, folder, demos)
 
@@ -200,6 +201,12 @@ def test_commands_of_several_runs(outcomes: dict[str, Outcome], folder: Path) ->
     assert outcomes["distances"].json["runs"].keys() == both
     for picture in ("compare", "why", "context"):
         assert (folder / f"{picture}.png").stat().st_size > 1000
+
+
+def test_compare_obeys_no_plugins(outcomes: dict[str, Outcome]) -> None:
+    """The process that scores a run for compare is under the rules of the command line, and its error is compare's."""
+    assert outcomes["compare without"].code == 6
+    assert outcomes["compare without"].out == ""
 
 
 def test_context_of_another_counting_model(outcomes: dict[str, Outcome]) -> None:

@@ -1,25 +1,26 @@
-"""Measures one run for `lmkit compare`, in a process of its own: an order as JSON on stdin, figures on stdout."""
+"""`lmkit measure`, which `lmkit compare` runs for each run: an order as JSON on stdin, figures as JSON on stdout."""
 
+import contextlib
 import json
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import click
 
-def main() -> None:
-    """Read the order, score, answer; an error of lmkit is an answer too."""
-    from lmkit.errors import LmkitError
 
+@click.command(hidden=True)
+def command() -> None:
+    """Score a run as the order on standard input says; for lmkit compare alone."""
     order = json.load(sys.stdin)
-    try:
-        answer = measure(order)
-    except LmkitError as error:
-        answer = {"error": type(error).__name__, "message": str(error)}
-    print(json.dumps(answer))
+    # Stdout is for the answer, whatever a plugin prints.
+    with contextlib.redirect_stdout(sys.stderr):
+        answer = measured(order)
+    click.echo(json.dumps(answer))
 
 
-def measure(order: dict[str, Any]) -> dict[str, Any]:
+def measured(order: dict[str, Any]) -> dict[str, Any]:
     """The scores by direction, and what they took."""
     from lmkit import api
     from lmkit.corpus.options import DataOptions
@@ -27,7 +28,9 @@ def measure(order: dict[str, Any]) -> dict[str, Any]:
 
     text = Text(order["texts"], DataOptions(**order["options"]))
     model = api.load(Path(order["run"]), device=order["device"], allow_nonfinite=order["allow_nonfinite"])
-    before = peak_memory()
+    for name in model.directions:
+        # Kernels are loaded with the first line.
+        model.score_text(Text.from_lines(["a"]), direction=name)
     begun = time.perf_counter()
     scores = {name: model.score_text(text, direction=name) for name in model.directions}
     seconds = time.perf_counter() - begun
@@ -36,7 +39,6 @@ def measure(order: dict[str, Any]) -> dict[str, Any]:
         "parameters": model.run.model.parameter_count(),
         "tokens_per_second": tokens / seconds,
         "peak_memory": peak_memory(),
-        "peak_memory_loaded": before,
         "scores": {name: score.to_json() for name, score in scores.items()},
     }
 
@@ -55,7 +57,3 @@ def peak_memory() -> int | None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
-
-
-if __name__ == "__main__":
-    main()
