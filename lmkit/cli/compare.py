@@ -60,9 +60,8 @@ def command(
         pictures.check(plot)
     text = Text(list(texts), options)
     named = labels(runs)
-    known = {
-        label: facts(run) for label, run in named.items()
-    }  # what is no run is said before hours of scoring
+    # What is no run is said before hours of scoring.
+    known = {label: facts(run) for label, run in named.items()}
     flags = [f"--{name.replace('_', '-')}" for name, is_on in ctx.find_root().params.items() if is_on is True]
     rows: list[dict[str, Any]] = []
     for label, run in console.progress(named.items(), total=len(named), label="comparing"):

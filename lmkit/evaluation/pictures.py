@@ -1,9 +1,11 @@
 """Pictures of figures: matplotlib's axes with lmkit's plain style, written whole to a PNG, SVG or PDF."""
 
+import contextlib
 import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,12 +101,24 @@ def line_style(place: int) -> dict[str, Any]:
     }
 
 
+@cache
 def text_font() -> str | None:
     """An installed font that has Chinese characters; None where there is none."""
     from matplotlib import font_manager
 
-    installed = set(font_manager.get_font_names())
-    return next((name for name in CJK_FONTS if name in installed), None)
+    def first_known() -> str | None:
+        known = set(font_manager.get_font_names())
+        return next((name for name in CJK_FONTS if name in known), None)
+
+    found = first_known()
+    if found is None:
+        # matplotlib keeps a list of fonts, which may be older than those on the machine.
+        listed = {entry.fname for entry in font_manager.fontManager.ttflist}
+        for path in set(font_manager.findSystemFonts()) - listed:
+            with contextlib.suppress(OSError, RuntimeError):
+                font_manager.fontManager.addfont(path)
+        found = first_known()
+    return found
 
 
 def warn_of_missing_font(text: str) -> None:

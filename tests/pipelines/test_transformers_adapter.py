@@ -101,6 +101,21 @@ def test_vectors_are_those_of_lmkit(run: Path, exported: Path, side: str, senten
 
 
 @pipelines
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("length", range(1, 8))
+@torch.no_grad()
+def test_a_cut_parts_no_character(exported: Path, side: str, length: int) -> None:
+    """A text cut to `max_length` tokens, or fewer where a character has several, is read by the model."""
+    model, tokenizer = loaded(exported)
+    tokenizer.truncation_side = side
+    batch = tokenizer(
+        ["zürich 東", "the"], truncation=True, max_length=length, padding=True, return_tensors="pt"
+    )
+    assert batch["input_ids"].shape[1] <= length
+    assert model(**batch).last_hidden_state.shape[:2] == batch["input_ids"].shape
+
+
+@pipelines
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_feature_extraction(run: Path, exported: Path, batch_size: int) -> None:
     """The pipeline gives a sentence's vectors, alone and in batches, in order."""
