@@ -78,9 +78,9 @@ class CausalEncoder(nn.Module, Encoder):
         windows = []
         for first in range(0, longest, WINDOW):
             layers, state = self.model.layer_features(batch[:, first : first + WINDOW], state)
-            windows.append(torch.stack([layers[index] for index in self._kept], 1))
+            windows.append(torch.stack([layers[index][: len(lines)] for index in self._kept], 1))
         whole = torch.cat(windows, 2) if len(windows) > 1 else windows[0]
-        return [rows[:, : len(ids)] for rows, ids in zip(whole, lines, strict=False)]
+        return [rows[:, : len(ids)] for rows, ids in zip(whole, lines, strict=True)]
 
     def save(self, directory: Path) -> None:
         self.model.save(directory)

@@ -12,14 +12,15 @@ _UNITS = re.compile(rf"[{_CJK}]|[^\s{_CJK}]+")
 _BETWEEN = re.compile(rf"(?<=[{_CJK}])\s+(?=[{_CJK}])")
 _CLAUSE = re.compile(r"\S.*?(?:[，；。！？]+|[,;.!?]+(?=\s|$)|$)")
 _PROBE = "ab cé d"
+_PROBE_WORDS = [[0, 2], [3, 5], [6, 7]]
 LONGEST = 32
 """Cuts that a word may reach over: an unspaced page takes time in proportion to its length."""
 
 
 def reads_words(tokenizer: Tokenizer) -> bool:
     """Whether each token is a word between white space."""
-    spans = tokenizer.encode(_PROBE).spans.tolist()
-    return tokenizer.word_starts() is None and spans == [[0, 2], [3, 5], [6, 7]]
+    # In this order, since a tokenizer of pieces looks at each of them to say which begin words.
+    return tokenizer.encode(_PROBE).spans.tolist() == _PROBE_WORDS and tokenizer.word_starts() is None
 
 
 def spaced(tokenizer: Tokenizer, text: str) -> str:

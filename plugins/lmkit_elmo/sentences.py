@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from lmkit.contracts import Tokenizer
@@ -15,6 +16,8 @@ from lmkit_elmo.inputs import CharacterInputs, TokenInputs
 BATCH_TOKENS = 2048
 """Tokens of a batch, its padding and the boundaries among them."""
 MOST_SENTENCES = 64
+WINDOW = 512
+"""Tokens that are read at once: what the layers need besides their outputs does not grow with the sentence."""
 
 
 @dataclass(frozen=True)
@@ -92,20 +95,25 @@ def bidirectional(
         ahead = _outputs(forward, rows, boundaries[0])
         behind = _outputs(backward, [row.flip(0) for row in rows], boundaries[1])
         for place, (index, row) in enumerate(zip(batch, rows, strict=True)):
-            layers = [torch.cat([row, row], 1)]
-            for f, b in zip(ahead, behind, strict=True):
-                # What was read first is the boundary.
-                own = slice(1, len(row) + 1)
-                layers.append(torch.cat([f[place, own], b[place, own].flip(0)], 1))
-            found[index] = sentences[index].joined(torch.stack(layers))
+            # What was read first is the boundary.
+            own = slice(1, len(row) + 1)
+            above = torch.cat([ahead[:, place, own], behind[:, place, own].flip(1)], 2)
+            layers = torch.cat([torch.cat([row, row], 1)[None], above])
+            found[index] = sentences[index].joined(layers)
     return [layers for layers in found if layers is not None]
 
 
-def _outputs(stack: Recurrent, rows: Sequence[Tensor], first: Tensor) -> list[Tensor]:
-    """(batch, time, width) of every layer, from rows of vectors that are padded on the right."""
+def _outputs(stack: Recurrent, rows: Sequence[Tensor], first: Tensor) -> Tensor:
+    """(layers, batch, time, width) of every layer, from rows of vectors that are padded on the right."""
     longest = max(len(row) for row in rows)
-    x = first.new_zeros(full_rows(len(rows)), longest + 1, len(first))
+    x = first.new_zeros(len(rows), longest + 1, len(first))
     x[:, 0] = first
     for place, row in enumerate(rows):
         x[place, 1 : len(row) + 1] = row
-    return stack.layer_outputs(x)[0]
+    spare = full_rows(len(rows)) - len(rows)
+    state = stack.initial_state(len(rows) + spare)
+    windows = []
+    for part in x.split(WINDOW, 1):
+        layers, state = stack.layer_outputs(F.pad(part, (0, 0, 0, 0, 0, spare)), state)
+        windows.append(torch.stack([layer[: len(rows)] for layer in layers]))
+    return torch.cat(windows, 2) if len(windows) > 1 else windows[0]
