@@ -14,7 +14,7 @@ from lmkit.contracts import Encoder, LanguageModel, Tokenizer
 from lmkit.corpus.options import DataOptions
 from lmkit.corpus.readers import Line, Text
 from lmkit.devices import pick_device
-from lmkit.embedding.batches import embed_all
+from lmkit.embedding.batches import BATCH_SIZE, embed_all
 from lmkit.embedding.causal import CausalEncoder
 from lmkit.embedding.layers import selection
 from lmkit.errors import CheckpointError, ModelError, UsageError, suggest
@@ -109,7 +109,7 @@ class Model:
         layer: str | int = "all",
         pool: str = "none",
         *,
-        batch_size: int = 32,
+        batch_size: int = BATCH_SIZE,
     ) -> list[torch.Tensor]:
         """The vectors of each sentence, float32 on the CPU: (layers, tokens, features), or (tokens, features).
 

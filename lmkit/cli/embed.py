@@ -51,7 +51,7 @@ POOLS = ("none", "mean", "max", "first", "last")
     "--batch-size",
     metavar="N",
     type=click.IntRange(min=1),
-    default=32,
+    default=128,
     show_default=True,
     help="Lines of like lengths read at once.",
 )

@@ -1,7 +1,6 @@
 """From the vectors of a tokenizer's tokens to those of words that somebody else has found in the same text."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -56,16 +55,20 @@ def token_ranges(token_spans: Spans, word_spans: Spans) -> np.ndarray:
     return np.stack([first, np.maximum(first, last)], 1)
 
 
-def read_words(tokenizer: Tokenizer, words: Sequence[str]) -> tuple[str, Encoding, np.ndarray]:
+def read_words(tokenizer: Tokenizer, words: Sequence[str]) -> tuple[str, Encoding, np.ndarray | None]:
     """The text that words make with a space between, its tokens, and (words, 2) the tokens [first, last) of each.
 
     Words that are empty or white space are not read; they, and words without a token, have first == last.
+    None: each word is a token.
     """
-    found = [place for place, word in enumerate(words) if word.strip()]
-    starts = np.cumsum([0, *(len(words[place]) + 1 for place in found)])
-    spans = [(first, after - 1) for first, after in pairwise(starts.tolist())]
-    text = " ".join([words[place] for place in found])
+    read = [word for word in words if word.strip()]
+    text = " ".join(read)
     encoding = tokenizer.encode(text)
+    lengths = np.fromiter(map(len, read), np.int64, len(read))
+    ends = (lengths + 1).cumsum() - 1
+    spans = np.stack([ends - lengths, ends], 1)
+    if len(read) == len(words) and np.array_equal(encoding.spans, spans):
+        return text, encoding, None
     ranges = np.zeros((len(words), 2), np.int64)
-    ranges[found] = token_ranges(encoding.spans, spans)
+    ranges[[bool(word.strip()) for word in words]] = token_ranges(encoding.spans, spans)
     return text, encoding, ranges

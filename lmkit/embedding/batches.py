@@ -11,7 +11,7 @@ from lmkit.embedding.layers import Selection
 from lmkit.errors import UsageError
 from lmkit.recurrence.batching import by_length
 
-BATCH_SIZE = 32
+BATCH_SIZE = 128
 BATCH_TOKENS = 2048
 """The most tokens of a batch, padding included; a longer sentence is a batch of its own."""
 BLOCK_TOKENS = 8192

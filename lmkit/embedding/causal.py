@@ -59,10 +59,12 @@ class CausalEncoder(nn.Module, Encoder):
         return [rows if at is None else _rows(rows, at) for rows, (_, at) in zip(states, read, strict=True)]
 
     def _read(self, sentence: str | Sequence[str]) -> tuple[np.ndarray, np.ndarray | None]:
-        """The ids of a sentence and, for a list of words, each one's last token: -1 where it has none."""
+        """The ids of a sentence and, where words are not the tokens, each one's last token: -1 where it has none."""
         if isinstance(sentence, str):
             return self.tokenizer.ids(sentence), None
         _, encoding, ranges = read_words(self.tokenizer, sentence)
+        if ranges is None:
+            return encoding.ids, None
         return encoding.ids, np.where(ranges[:, 0] < ranges[:, 1], ranges[:, 1] - 1, -1)
 
     def _states(self, lines: Sequence[np.ndarray]) -> list[Tensor]:

@@ -15,7 +15,7 @@ from lmkit_elmo.inputs import CharacterInputs, TokenInputs
 
 BATCH_TOKENS = 2048
 """Tokens of a batch, its padding and the boundaries among them."""
-MOST_SENTENCES = 64
+MOST_SENTENCES = 128
 WINDOW = 512
 """Tokens that are read at once: what the layers need besides their outputs does not grow with the sentence."""
 
@@ -24,8 +24,7 @@ WINDOW = 512
 class Sentence:
     """The vectors (tokens, width) of a sentence's tokens, and which tokens make its words.
 
-    words: (words, 2) the first token of each and the one past its last, where words are asked for; else None, and
-    every token has a vector.
+    words: (words, 2) the first token of each and the one past its last; None where the tokens are what is asked for.
     """
 
     vectors: Tensor
@@ -71,7 +70,7 @@ class Reader:
         ]
 
     def _append(self, sentence: str | Sequence[str], ids: list[int], spellings: list[str]) -> Tensor | None:
-        """Add a sentence's tokens; its words, where they are asked for."""
+        """Add a sentence's tokens; its words, where they are asked for and are not the tokens."""
         if isinstance(sentence, str):
             text, encoding, words = sentence, self.tokenizer.encode(sentence), None
         else:
