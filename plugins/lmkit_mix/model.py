@@ -159,9 +159,12 @@ def check(parts: Sequence[runs.LoadedRun]) -> None:
         if not part.model.normalized:
             raise refuse(part, "its scores do not sum to one, so that they cannot be mixed; leave it out")
         if part.model.vocabulary.fingerprint != parts[0].model.vocabulary.fingerprint:
+            sizes = [one.model.vocabulary.size for one in (part, parts[0])]
             raise refuse(
                 part,
-                f"has another vocabulary than {parts[0].directory}; train both with one tokenizer on the same text",
+                f"it has another vocabulary (of {sizes[0]:,}) than {parts[0].directory} ({sizes[1]:,}); train both on "
+                "the same text with one --tokenizer, --vocab-size and --min-count (an n-gram keeps every word, "
+                "--min-count 1, unless told otherwise)",
             )
     common_policy([cast(LanguageModel, part.model).reset_policy for part in parts])
 
