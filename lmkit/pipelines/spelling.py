@@ -57,3 +57,14 @@ def read(row: np.ndarray) -> tuple[list[str], int | None]:
     except UnicodeDecodeError:
         raise UsageError("these are no spellings of tokens: a code point is none of Unicode") from None
     return (pieces, marks.pop()) if marks else ([], None)
+
+
+def kept_tokens(spans: np.ndarray, limit: int | None, *, left: bool) -> slice:
+    """At most `limit` tokens, those on the left cut off or those on the right; no character's tokens are parted."""
+    size = len(spans)
+    if limit is None or size <= limit:
+        return slice(None)
+    cut = size - limit if left else limit
+    while 0 < cut < size and spans[cut, 0] < spans[cut - 1, 1]:
+        cut += 1 if left else -1
+    return slice(cut, None) if left else slice(None, cut)

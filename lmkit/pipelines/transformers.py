@@ -23,7 +23,7 @@ from lmkit.errors import ModelError, UsageError
 from lmkit.options import choose
 from lmkit.pipelines import needs
 from lmkit.pipelines.encoders import one_layer, save_run
-from lmkit.pipelines.spelling import TEXT, WORD, pieces_of, read, spell
+from lmkit.pipelines.spelling import TEXT, WORD, kept_tokens, pieces_of, read, spell
 
 # By name, so that this module can be checked where the library is missing.
 transformers: Any = needs("transformers", "transformers")
@@ -231,7 +231,7 @@ class LmkitTokenizer(base.PreTrainedTokenizerBase):
             encoding = self.inner.encode(sentence)
             spans = encoding.spans
             ids, pieces = encoding.ids.tolist(), pieces_of(sentence, spans)
-        kept = _kept(spans, limit, left=self.truncation_side == "left")
+        kept = kept_tokens(spans, limit, left=self.truncation_side == "left")
         return {"input_ids": ids[kept], CHARACTERS: spell(pieces[kept], WORD if words else TEXT)}
 
     def pad(self, encoded_inputs: Any, *args: Any, **kwargs: Any) -> Any:
@@ -369,17 +369,6 @@ def _sentences(tokens: Tensor, kept: Tensor, characters: Tensor) -> list[Any]:
     if len(marks) > 1:
         raise UsageError("strings and lists of words in one batch: give one kind")
     return found if marks == {WORD} else ["".join(pieces) for pieces in found]
-
-
-def _kept(spans: np.ndarray, limit: int | None, *, left: bool) -> slice:
-    """At most `limit` tokens, those on the left cut off or those on the right; no character's tokens are parted."""
-    size = len(spans)
-    if limit is None or size <= limit:
-        return slice(None)
-    cut = size - limit if left else limit
-    while 0 < cut < size and spans[cut, 0] < spans[cut - 1, 1]:
-        cut += 1 if left else -1
-    return slice(cut, None) if left else slice(None, cut)
 
 
 def _padded(kept: Tensor, rows: list[Tensor], width: int) -> Tensor:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmkit.errors import UsageError
-from lmkit.pipelines.spelling import FIRST, PADDING, TEXT, WORD, pieces_of, read, spell
+from lmkit.pipelines.spelling import FIRST, PADDING, TEXT, WORD, kept_tokens, pieces_of, read, spell
 
 ANY_TEXT = st.text(st.characters())
 """With code points of all kinds, lone surrogates and NUL among them."""
@@ -42,3 +42,15 @@ def test_other_integers_are_refused(row: list[int]) -> None:
     """A row that no tokenizer of ours made is an error, not some other text."""
     with pytest.raises(UsageError, match="no spellings"):
         read(np.array(row, np.int64))
+
+
+@given(st.lists(st.integers(1, 4), max_size=8), st.integers(0, 20), st.booleans())
+def test_cut_tokens_part_no_character(sizes: list[int], limit: int, left: bool) -> None:
+    """At most `limit` tokens, all on one side, and of a character, here of 1 to 4 bytes, every token or none."""
+    characters = np.repeat(np.arange(len(sizes)), sizes)
+    spans = np.stack([characters, characters + 1], 1)
+    kept = characters[kept_tokens(spans, limit, left=left)]
+    assert len(kept) <= limit
+    assert len(kept) > limit - 4 or len(kept) == len(spans)
+    assert all((kept == one).sum() == sizes[one] for one in set(kept.tolist()))
+    assert not len(kept) or kept[-1 if left else 0] == characters[-1 if left else 0]
