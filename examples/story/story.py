@@ -8,6 +8,7 @@ trained again.
 """
 
 import argparse
+import shutil
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -17,10 +18,11 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "distances"))
 import torch
 from train import train
 
-from lmkit.cli import cli
+from lmkit.cli import INTERRUPTED, cli
 from lmkit.cli.console import say
 from lmkit.errors import LmkitError
 from lmkit.runs import MANIFEST
+from lmkit.training.signals import Interrupted
 
 STORY = {
     "ngram-5": "counts of five words: it knows what it can still see",
@@ -63,8 +65,14 @@ def main() -> None:
             say(f"\n{name}: {sense}")
             if (runs[name] / MANIFEST).is_file():
                 say(f"{runs[name]} is there already")
-            else:
+                continue
+            try:
                 train(name, how)
+            except (Interrupted, KeyboardInterrupt):
+                # Else the next call would take it for a whole one.
+                shutil.rmtree(runs[name], ignore_errors=True)
+                say(f"stopped: {runs[name]} was not done and is removed; the next call begins with it")
+                sys.exit(INTERRUPTED)
     except LmkitError as error:
         say(str(error), error.label)
         sys.exit(error.exit_code)

@@ -130,7 +130,7 @@ def _measured(
         found.shuffled = context.shuffled_curve(
             causal,
             stream,
-            longest=max(2, min(len(curve.nats), context.SHUFFLED_CONTEXT)),
+            longest=min(len(curve.nats), context.SHUFFLED_CONTEXT),
             windows=windows,
             watch=watch("shuffled"),
         )

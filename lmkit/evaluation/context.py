@@ -12,7 +12,7 @@ from torch import Tensor
 from lmkit import states
 from lmkit.contracts import LanguageModel, Tokenizer
 from lmkit.corpus.readers import Line
-from lmkit.errors import DataError, UsageError
+from lmkit.errors import DataError
 from lmkit.evaluation.directions import FORWARD, in_direction
 from lmkit.evaluation.lines import whole_lines
 from lmkit.evaluation.stream import WINDOW, Measure, Sentence, measure_lines, starts_anew
@@ -167,13 +167,11 @@ def shuffled_curve(
     Khandelwal et al. (2018), "Sharp nearby, fuzzy far away", arXiv:1805.04623. Each target, evenly spaced, has
     `longest` tokens before it, read from `initial_state(start=False)`; k is each of GRID below that. Only what
     the model has not forgotten by a reset is shuffled. An n-gram's increase is zero from k = N - 1 on.
-    Raises UsageError for a `longest` below 2, DataError for a text that has no context of two tokens.
+    Raises DataError where a context has fewer than two tokens.
     """
-    if longest < 2:
-        raise UsageError(f"a context of {longest} token has no order to shuffle; give a longer one")
     longest = _fitting(longest, len(stream.ids))
     if longest < 2:
-        raise DataError("the text is too short to shuffle contexts in; give one of some thousand tokens")
+        raise DataError("a context of one token has no order to shuffle; give a longer text, or more context")
     grid = tuple(k for k in GRID if k < longest)
     starts = _spread(len(stream.ids) - longest, windows or SHUFFLED_WINDOWS)
     random = np.random.default_rng(seed)
