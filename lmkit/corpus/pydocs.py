@@ -13,11 +13,17 @@ import platform
 import re
 import sysconfig
 import warnings
+import zlib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from lmkit.errors import DataError
+from lmkit.errors import DataError, suggest
+
+NAME = "pydocs"
+PARTS = ("train", "valid", "test")
+HELD_OUT = 20
+"""One document of this many is in the part "valid", and one in "test"."""
 
 _LEFT_OUT = {
     "test",
@@ -36,13 +42,40 @@ _NO_LETTERS = re.compile(r"[^A-Za-z]+")
 _NOT_PROSE = re.compile(r"::=|^\s*(\||>>>)", re.MULTILINE)
 
 
-def describe() -> str:
-    return f"pydocs (Python {'.'.join(platform.python_version_tuple()[:2])})"
+def parse(name: str) -> str | None:
+    """The part that a name such as "pydocs:test" asks for; None for "pydocs", which is all of the text.
+
+    Raises DataError where the text has no such part.
+    """
+    _, colon, part = name.partition(":")
+    if not colon:
+        return None
+    if part not in PARTS:
+        raise DataError(f"{name}: pydocs has no part '{part}'; {suggest(part, PARTS)}")
+    return part
+
+
+def describe(part: str | None = None) -> str:
+    """The name for messages, with the version of Python that decides the text."""
+    name = NAME if part is None else f"{NAME}:{part}"
+    return f"{name} (Python {'.'.join(platform.python_version_tuple()[:2])})"
+
+
+def documents(part: str | None = None) -> tuple[str, ...]:
+    """About 2 MB: each module's docstrings in the order of the source, then each topic of the reference.
+
+    part: "train", "valid" or "test", which share no document; the rest of a document's checksum decides.
+    """
+    return tuple(text for text in _documents() if part is None or part_of(text) == part)
+
+
+def part_of(document: str) -> str:
+    """The part that a document belongs to."""
+    return {0: "test", 1: "valid"}.get(zlib.crc32(document.encode()) % HELD_OUT, "train")
 
 
 @cache
-def documents() -> tuple[str, ...]:
-    """About 2 MB: each module's docstrings in the order of the source, then each topic of the reference."""
+def _documents() -> tuple[str, ...]:
     found = [text for path in _sources() if (text := _module(path.read_bytes()))]
     found += [prose(topic) for topic in _topics()]
     if not found:

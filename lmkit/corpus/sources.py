@@ -130,15 +130,18 @@ class ListSource(Source):
         return ((line.removesuffix("\n") + "\n").encode("utf-8", "surrogatepass") for line in self.given)
 
 
+@dataclass(frozen=True)
 class PydocsSource(Source):
     """The built-in data set: each module's docstrings and each topic of the reference are a document."""
 
+    part: str | None = None
+
     def read(self, options: DataOptions, bad: BadLines) -> Iterator[Line | LineBlock]:
-        for document in pydocs.documents():
+        for document in pydocs.documents(self.part):
             yield from LineReader(lambda line, byte: f"pydocs: line {line}", bad).read([document.encode()])
 
     def digest(self) -> str:
-        return pydocs.digest()
+        return f"{pydocs.digest()}:{self.part}" if self.part else pydocs.digest()
 
 
 @dataclass(frozen=True)
@@ -177,7 +180,7 @@ def find(name: str) -> tuple[list[Source], str]:
     """The sources that a name of DATA stands for, and a short description of them.
 
     "-", which is standard input; a file; a folder (its files, below it too, hidden ones left out); a pattern;
-    "pydocs"; "distances:" and what follows; else a data set of the hub, which is looked up when it is read.
+    "pydocs" or one of its parts, "pydocs:test"; "distances:" and what follows; else a data set of the hub, which is looked up when it is read.
     DataError for a path that is not
     there or finds nothing.
     """
@@ -208,8 +211,9 @@ def find(name: str) -> tuple[list[Source], str]:
                 f"{name}: the pattern matches no file; check it, or quote it if the shell expands it"
             )
         return list(map(FileSource, files)), f"{_count(files)} of {name}"
-    if name == "pydocs":
-        return [PydocsSource()], pydocs.describe()
+    if name.partition(":")[0] == pydocs.NAME:
+        part = pydocs.parse(name)
+        return [PydocsSource(part)], pydocs.describe(part)
     if name.startswith(PREFIX):
         return [DistanceSource(DistanceText.parse(name))], name
     if _looks_like_path(name):

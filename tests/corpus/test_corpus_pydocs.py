@@ -37,6 +37,26 @@ def test_deterministic_and_light() -> None:
     assert out.split() == [here, pydocs.digest()]
 
 
+def test_parts_share_nothing() -> None:
+    """The parts are disjoint, together all of the text, and the held-out ones are of a size to score on."""
+    parts = {part: pydocs.documents(part) for part in pydocs.PARTS}
+    assert sorted(text for texts in parts.values() for text in texts) == sorted(pydocs.documents())
+    assert not set(parts["train"]) & {*parts["valid"], *parts["test"]}
+    assert not set(parts["valid"]) & set(parts["test"])
+    sizes = {part: sum(map(len, texts)) for part, texts in parts.items()}
+    assert sizes["train"] > 0.8 * sum(sizes.values())
+    assert min(sizes.values()) > 10_000
+    texts = {name: Text([name], DataOptions()) for name in ("pydocs", "pydocs:train", "pydocs:test")}
+    assert texts["pydocs:test"].describe().startswith("pydocs:test (Python 3.")
+    assert len({text.fingerprint() for text in texts.values()}) == 3
+
+
+def test_unknown_part() -> None:
+    """A part that pydocs lacks is named, with those that it has."""
+    with pytest.raises(DataError, match="pydocs has no part 'tset'; did you mean 'test'"):
+        Text(["pydocs:tset"], DataOptions())
+
+
 def test_prose_keeps_sentences() -> None:
     """Sessions, grammar rules, code blocks, tables and underlines go; sentences stay."""
     text = """Title of it
@@ -71,7 +91,7 @@ def test_without_topics(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     (tmp_path / "site-packages").mkdir()
     (tmp_path / "site-packages" / "b.py").write_text('"""Not ours."""')
     monkeypatch.setattr(pydocs, "_library", lambda: tmp_path)
-    assert pydocs.documents.__wrapped__() == ("Says what it does.\n\nDoes it.\n\n",)
+    assert pydocs._documents.__wrapped__() == ("Says what it does.\n\nDoes it.\n\n",)
     (tmp_path / "a.py").unlink()
     with pytest.raises(DataError, match="name a text of your own"):
-        pydocs.documents.__wrapped__()
+        pydocs._documents.__wrapped__()
