@@ -180,9 +180,8 @@ def find(name: str) -> tuple[list[Source], str]:
     """The sources that a name of DATA stands for, and a short description of them.
 
     "-", which is standard input; a file; a folder (its files, below it too, hidden ones left out); a pattern;
-    "pydocs" or one of its parts, "pydocs:test"; "distances:" and what follows; else a data set of the hub, which is looked up when it is read.
-    DataError for a path that is not
-    there or finds nothing.
+    "pydocs" or one of its parts, "pydocs:test"; "distances:" and what follows; else a data set of the hub, which
+    is looked up when it is read. Raises DataError for a path that is missing or finds nothing.
     """
     if name == STDIN:
         return [StdinSource()], StdinSource.name
