@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lmkit import runs
+from lmkit import run_paths, runs
 from lmkit.contracts import Encoder, LanguageModel, Tokenizer
 from lmkit.corpus.options import DataOptions
 from lmkit.corpus.readers import Line, Text
@@ -325,11 +325,11 @@ def resume(
     Raises CheckpointError when there is nothing sound to resume from.
     """
     path = Path(directory)
-    if not (path / runs.RECIPE).is_file():
+    if not (path / run_paths.RECIPE).is_file():
         raise CheckpointError(
-            f"{path} holds no run to resume (no {runs.RECIPE}): give the directory of a run"
+            f"{path} holds no run to resume (no {run_paths.RECIPE}): give the directory of a run"
         )
-    recipe = build(read_recipe(path / runs.RECIPE))
+    recipe = build(read_recipe(path / run_paths.RECIPE))
     resume_run(path, recipe, stop_after=stop_after, reporter=reporter or Silent())
     return load(path)
 

@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO
 
-from lmkit import runs
+from lmkit import run_paths, runs
 from lmkit.corpus.compression import EXPANSION_FLOOR
 from lmkit.corpus.options import DataOptions
 from lmkit.errors import ModelError, UsageError
@@ -38,9 +38,9 @@ def write_archive(run: runs.LoadedRun, file: Path, *, overwrite: bool = False) -
 
     Raises UsageError when the file exists or its name has no such end, ModelError when the run is damaged.
     """
-    if not file.name.endswith(runs.ARCHIVES):
+    if not file.name.endswith(run_paths.ARCHIVES):
         raise UsageError(
-            f"{file}: an archive's name ends in {', '.join(runs.ARCHIVES)}; give it one of these"
+            f"{file}: an archive's name ends in {', '.join(run_paths.ARCHIVES)}; give it one of these"
         )
     if file.is_dir() or (file.exists() and not overwrite):
         raise UsageError(f"{file} exists already: give --overwrite to replace it, or another name")
@@ -110,8 +110,10 @@ def read_archive(
 def _unpack(file: Path, root: Path, max_expansion: float) -> None:
     if not file.is_file():
         raise ModelError("is no file; check the path")
-    if not file.name.endswith(runs.ARCHIVES):
-        raise ModelError(f"the name of an archive of a run ends in {', '.join(runs.ARCHIVES)}; rename it")
+    if not file.name.endswith(run_paths.ARCHIVES):
+        raise ModelError(
+            f"the name of an archive of a run ends in {', '.join(run_paths.ARCHIVES)}; rename it"
+        )
     kinds: dict[PurePosixPath, str] = {}
     room = max(EXPANSION_FLOOR, max_expansion * file.stat().st_size) if max_expansion else math.inf
     is_zip = file.name.endswith(".zip")
@@ -240,8 +242,14 @@ def _run_in(root: Path) -> Path:
 
 def _check_no_more(run: Path) -> None:
     """ModelError for files that the manifest does not vouch for."""
-    listed = runs.read_manifest(run)["files"].keys() | {runs.MANIFEST, runs.METRICS, runs.RECIPE}
+    listed = runs.read_manifest(run)["files"].keys() | {
+        run_paths.MANIFEST,
+        run_paths.METRICS,
+        run_paths.RECIPE,
+    }
     for path in sorted(run.rglob("*")):
         name = path.relative_to(run).as_posix()
         if path.is_file() and name not in listed:
-            raise ModelError(f"{name}: not listed in {runs.MANIFEST}; make the archive with `lmkit export`")
+            raise ModelError(
+                f"{name}: not listed in {run_paths.MANIFEST}; make the archive with `lmkit export`"
+            )

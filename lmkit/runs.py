@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 import lmkit
-from lmkit import strict_json
+from lmkit import run_paths, strict_json
 from lmkit.contracts import Encoder, LanguageModel, Tokenizer, Vocabulary
 from lmkit.errors import ModelError, PluginError, UsageError
 from lmkit.files import sha256, write_atomic
@@ -25,16 +25,10 @@ from lmkit.options import Chosen, choose, nested, to_table
 from lmkit.pickles import SUFFIXES, refuse_pickle
 from lmkit.plugins import Part, registry
 from lmkit.recurrence.weights import nonfinite, shortened
+from lmkit.run_paths import ARCHIVES, MANIFEST, RECIPE, TOKENIZER, is_unfinished, unfinished
 
 FORMAT = 1
-MANIFEST = "lmkit.json"
-RECIPE = "recipe.toml"
-METRICS = "metrics.jsonl"
-CHECKPOINTS = "checkpoints"
 LOCK = ".lock"
-TOKENIZER = "tokenizer"
-ARCHIVES = (".tar.gz", ".tar.xz", ".zip")
-"""How the names of archives of runs end."""
 LONGEST_NAME = 255
 JSON_LIMIT = 1 << 24
 HASHED_LIMIT = 1 << 28
@@ -263,8 +257,10 @@ def read_manifest(directory: Path) -> dict[str, Any]:
         for other in sorted(directory.iterdir()):
             if other.suffix.lower() in SUFFIXES and other.is_file():
                 refuse_pickle(other, by_name=True)
+        if is_unfinished(directory):
+            raise unfinished(directory)
         raise ModelError(
-            f"{directory} has no {MANIFEST}: it is no run, or its training never finished; train it again"
+            f"{directory} is not a run: it has no {MANIFEST}; give what `lmkit train --out` was given"
         )
     manifest = read_json(path)
     if manifest.get("format") != FORMAT:
@@ -296,9 +292,7 @@ def _no_directory(path: Path) -> ModelError:
     """The error for what was given in place of a run's directory."""
     if path.is_file():
         if path.name.endswith(ARCHIVES):
-            return ModelError(
-                f"{path} is an archive: unpack it with `lmkit import archive {path} --out DIR`, then give DIR"
-            )
+            return run_paths.is_archive(path)
         refuse_pickle(path, by_name=True)
     hint = "" if path.exists() else " (it does not exist)"
     return ModelError(f"{path} is not a run's directory{hint}: give what `lmkit train --out` was given")

@@ -18,6 +18,7 @@ LAYERS = (
         "hookspecs",
         "states",
         "devices",
+        "run_paths",
         "strict_json",
         "pickles",
         "jit",

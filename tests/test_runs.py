@@ -201,8 +201,13 @@ def test_another_tokenizer_is_refused(run, tmp_path):
 def test_what_is_no_run_is_said_so(tmp_path):
     """A missing path and an unfinished run each get their own words."""
     assert "does not exist" in refusal(tmp_path / "nowhere")
-    (tmp_path / "half").mkdir()
-    assert "never finished" in refusal(tmp_path / "half")
+    half = tmp_path / "half"
+    half.mkdir()
+    assert "it has no lmkit.json" in refusal(half)
+    (half / "recipe.toml").write_text("")
+    assert "its training has not finished; train it with" in refusal(half)
+    (half / "checkpoints" / "step-1").mkdir(parents=True)
+    assert f"finish it with lmkit train --resume {half}" in refusal(half)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes")

@@ -21,7 +21,7 @@ from train import train
 from lmkit.cli import INTERRUPTED, cli
 from lmkit.cli.console import say
 from lmkit.errors import LmkitError
-from lmkit.runs import MANIFEST
+from lmkit.run_paths import MANIFEST
 from lmkit.training.signals import Interrupted
 
 STORY = {

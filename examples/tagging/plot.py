@@ -14,7 +14,7 @@ from tag import Treebank, numbers, summary, tried
 from lmkit.cli.console import say
 from lmkit.errors import DataError, LmkitError
 from lmkit.evaluation import pictures
-from lmkit.runs import METRICS
+from lmkit.run_paths import METRICS
 
 KINDS = {"both": "-", "encoder": "--", "features": ":"}
 """The inputs that are drawn, and their lines."""

@@ -28,7 +28,7 @@ from lmkit.cli.console import progress, say
 from lmkit.contracts import Encoder
 from lmkit.errors import LmkitError
 from lmkit.recipe import build, read_recipe
-from lmkit.runs import RECIPE
+from lmkit.run_paths import RECIPE
 
 PENALTIES = {
     "features": Penalties(sparse=0.1),

@@ -1,13 +1,15 @@
 """Arguments and options that several commands share."""
 
 import itertools
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from lmkit.errors import UsageError
+from lmkit import run_paths
+from lmkit.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
     from lmkit.api import Model
@@ -21,6 +23,13 @@ runs_argument = click.argument(
     "runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path)
 )
 """RUN RUN ..., the directories of several runs."""
+
+items_argument = click.argument("items", metavar="RUN... TEXT...", nargs=-1, required=True)
+"""RUN... TEXT..., which `split_items` tells apart."""
+
+data_option = click.option(
+    "--data", "texts", metavar="TEXT", multiple=True, help="A text, as TEXT is; may be repeated."
+)
 
 device_option = click.option(
     "--device", metavar="TEXT", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps ..."
@@ -46,13 +55,67 @@ def loads_models(command: CommandT) -> CommandT:
     return runs_argument(device_option(nonfinite_option(command)))
 
 
-def load_all(runs: Iterable[Path], device: str, allow_nonfinite: bool) -> dict[str, "Model"]:
-    """The models of several runs by their labels (see `labels`)."""
+def asks_models(command: CommandT) -> CommandT:
+    """RUN... TEXT..., --data, --device and --allow-nonfinite."""
+    return items_argument(data_option(device_option(nonfinite_option(command))))
+
+
+@dataclass(frozen=True)
+class Items:
+    """What a line asks: these runs, by their labels (see `labels`), of these texts."""
+
+    runs: dict[str, Path]
+    texts: list[str]
+
+    @property
+    def run(self) -> Path | None:
+        """The run, where there is one alone."""
+        return next(iter(self.runs.values())) if len(self.runs) == 1 else None
+
+
+def split_items(items: Sequence[str], texts: Sequence[str], command: str, *, what: str = "TEXT") -> Items:
+    """Tell runs from texts, in any order: a directory with lmkit.json in it is a run, the rest is text.
+
+    texts: what --data names, which is never a run. command, what: for messages.
+    Raises UsageError where either is missing, ModelError for a run that has no model yet or is an archive.
+    """
+    found = [Path(item) for item in items if run_paths.is_run(Path(item))]
+    rest = [item for item in items if not run_paths.is_run(Path(item))]
+    for item in rest:
+        path = Path(item)
+        if run_paths.is_unfinished(path):
+            raise run_paths.unfinished(path)
+        if item.endswith(run_paths.ARCHIVES) and path.is_file():
+            raise run_paths.is_archive(path)
+    if not found:
+        raise _no_run(rest, command)
+    wanted = [*rest, *texts]
+    if not wanted:
+        raise UsageError(f"{command} has runs but no {what}: give {what} after the runs")
+    return Items(labels(found), wanted)
+
+
+def _no_run(items: Sequence[str], command: str) -> UsageError | ModelError:
+    """The error for a line without a run; the item that was most likely meant to be one is named."""
+    likely = next((item for item in items if Path(item).is_dir() or not Path(item).exists()), items[0])
+    path = Path(likely)
+    if path.is_file() and (run := run_paths.run_of_file(path)) is not None:
+        return UsageError(
+            f"{likely} is a file of the run {run}: give the directory, lmkit {command} {run} ..."
+        )
+    hint = "" if path.exists() else " (it does not exist)"
+    return ModelError(
+        f"{likely} is not a run's directory{hint}: give what `lmkit train --out` was given, a directory with "
+        f"{run_paths.MANIFEST}"
+    )
+
+
+def load_all(runs: Mapping[str, Path], device: str, allow_nonfinite: bool) -> dict[str, "Model"]:
+    """The models of runs, by the runs' labels."""
     from lmkit import api
 
     return {
-        label: api.load(run, device=device, allow_nonfinite=allow_nonfinite)
-        for label, run in labels(runs).items()
+        label: api.load(run, device=device, allow_nonfinite=allow_nonfinite) for label, run in runs.items()
     }
 
 

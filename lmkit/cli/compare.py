@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from lmkit.cli import console
-from lmkit.cli.common import device_option, labels, nonfinite_option, runs_argument
+from lmkit.cli.common import asks_models, split_items
 from lmkit.cli.dynamic import Section, SpecCommand, collected
 from lmkit.corpus.options import STDIN, DataOptions
 from lmkit.errors import ModelError, UsageError
@@ -25,31 +25,27 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 @click.command(cls=SpecCommand, grow=lambda _: [Section("Options of the data", ("data",), DataOptions, {})])
-@runs_argument
-@device_option
-@nonfinite_option
-@click.option(
-    "--data", "texts", multiple=True, required=True, metavar="PATH", help="The text; may be repeated."
-)
+@asks_models
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw it: .png, .svg or .pdf.")
 @click.option("--json", "as_json", is_flag=True, help="Print a list of rows, best first, as JSON.")
 @click.pass_context
 def command(
     ctx: click.Context,
-    runs: tuple[Path, ...],
+    items: tuple[str, ...],
+    texts: tuple[str, ...],
     device: str,
     allow_nonfinite: bool,
-    texts: tuple[str, ...],
     plot: Path | None,
     as_json: bool,
 ) -> None:
-    """Score the models in the directories RUN on one text, and rank them by bits per byte.
+    """Score the models in the directories RUN on TEXT, and rank them by bits per byte.
 
     Each run is scored in a process of its own, one after another, so that speed and peak memory are its own. A
     bidirectional encoder is scored as the two causal models that it is made of.
     """
     options = resolve(DataOptions, collected(ctx)["data"], "data")
-    if STDIN in texts:
+    asked = split_items(items, texts, "compare")
+    if STDIN in asked.texts:
         raise UsageError("compare reads its text once a run, which standard input cannot be; name a file")
 
     from lmkit.corpus.readers import Text
@@ -58,14 +54,14 @@ def command(
 
     if plot is not None:
         pictures.check(plot)
-    text = Text(list(texts), options)
-    named = labels(runs)
+    text = Text(asked.texts, options)
+    named = asked.runs
     # What is no run is said before hours of scoring.
     known = {label: facts(run) for label, run in named.items()}
     flags = [f"--{name.replace('_', '-')}" for name, is_on in ctx.find_root().params.items() if is_on is True]
     rows: list[dict[str, Any]] = []
     for label, run in console.progress(named.items(), total=len(named), label="comparing"):
-        order = {"run": str(run), "texts": list(texts), "options": asdict(options), "device": device}
+        order = {"run": str(run), "texts": asked.texts, "options": asdict(options), "device": device}
         rows += _measured(label, order | {"allow_nonfinite": allow_nonfinite}, known[label], flags)
     found = ranked(rows)
     if plot is not None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lmkit.cli import console
-from lmkit.cli.common import load_all, loads_models, unique
+from lmkit.cli.common import asks_models, load_all, split_items, unique
 from lmkit.cli.dynamic import Section, SpecCommand, collected
 from lmkit.corpus.options import DataOptions
 from lmkit.errors import UsageError
@@ -30,10 +30,7 @@ LAG_GRID = (1, 2, 3, 5, 10, 20, 50)
 
 
 @click.command(cls=SpecCommand, grow=lambda _: [Section("Options of the data", ("data",), DataOptions, {})])
-@loads_models
-@click.option(
-    "--data", "texts", metavar="TEXT", multiple=True, required=True, help="The text; may be repeated."
-)
+@asks_models
 @click.option("--plot", metavar="FILE", type=click.Path(path_type=Path), help="Draw it: .png, .svg or .pdf.")
 @click.option(
     "--longest",
@@ -60,10 +57,10 @@ LAG_GRID = (1, 2, 3, 5, 10, 20, 50)
 @click.pass_context
 def command(
     ctx: click.Context,
-    runs: tuple[Path, ...],
+    items: tuple[str, ...],
+    texts: tuple[str, ...],
     device: str,
     allow_nonfinite: bool,
-    texts: tuple[str, ...],
     plot: Path | None,
     longest: int,
     windows: int | None,
@@ -71,13 +68,14 @@ def command(
     gradients: bool,
     as_json: bool,
 ) -> None:
-    """Measure how far back the models in the directories RUN read.
+    """Measure on TEXT how far back the models in the directories RUN read.
 
     The perplexity with exactly the last k tokens, for k from 1 on; an n-gram's is flat from N - 1. A model whose
     state starts anew at lines never reads past one's beginning. A bidirectional encoder is measured as the two
     causal models that it is made of.
     """
     options = resolve(DataOptions, collected(ctx)["data"], "data")
+    asked = split_items(items, texts, "context")
 
     from lmkit.corpus.readers import Text
     from lmkit.evaluation import pictures
@@ -87,9 +85,9 @@ def command(
         pictures.check(plot)
     if shuffle and longest < 2:
         raise UsageError(f"--longest {longest}: a single token has no order to shuffle; give 2 or more")
-    text = Text(list(texts), options)
+    text = Text(asked.texts, options)
     found: dict[str, Findings] = {}
-    for label, model in load_all(runs, device, allow_nonfinite).items():
+    for label, model in load_all(asked.runs, device, allow_nonfinite).items():
         for direction in model.directions:
             name = unique(label if len(model.directions) == 1 else f"{label} {direction}", found)
             found[name] = _measured(model, direction, text, name, longest, windows, shuffle, gradients)
@@ -100,7 +98,7 @@ def command(
     if plot is not None:
         draw(plot, found)
     if as_json:
-        facts = {"data": list(texts), "runs": {name: _json(one) for name, one in found.items()}}
+        facts = {"data": asked.texts, "runs": {name: _json(one) for name, one in found.items()}}
         click.echo(json.dumps(facts, ensure_ascii=False))
     else:
         click.echo("\n\n".join(_tables(found)))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lmkit.cli import console
-from lmkit.cli.common import load_all, loads_models, unique
+from lmkit.cli.common import labels, load_all, loads_models, unique
 from lmkit.corpus.distances import CAUSES, CONTROLS, LANGUAGES
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def command(
 
     if plot is not None:
         pictures.check(plot)
-    models = load_all(runs, device, allow_nonfinite)
+    models = load_all(labels(runs), device, allow_nonfinite)
     sentences = {
         clauses: list(items(language, clauses, count, seed=seed, cause=cause, control=control))
         for clauses in range(farthest + 1)

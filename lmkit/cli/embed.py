@@ -3,26 +3,28 @@
 import json
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from lmkit.cli import console
-from lmkit.cli.common import loads_model
+from lmkit.cli.common import asks_models, split_items
 from lmkit.cli.dynamic import Section, SpecCommand, collected
 from lmkit.corpus.options import DataOptions
 from lmkit.options import resolve
 
 if TYPE_CHECKING:
+    from lmkit.corpus.readers import Line
+    from lmkit.embedding.files import Form
     from lmkit.embedding.text import EmbeddedLine
 
 POOLS = ("none", "mean", "max", "first", "last")
 
 
 @click.command(cls=SpecCommand, grow=lambda _: [Section("Options of the data", ("data",), DataOptions, {})])
-@loads_model
-@click.argument("data")
+@asks_models
 @click.option(
     "--out",
     metavar="FILE",
@@ -60,10 +62,10 @@ POOLS = ("none", "mean", "max", "first", "last")
 @click.pass_context
 def command(
     ctx: click.Context,
-    run: Path,
+    items: tuple[str, ...],
+    texts: tuple[str, ...],
     device: str,
     allow_nonfinite: bool,
-    data: str,
     out: Path,
     layer: str,
     pool: str,
@@ -72,40 +74,77 @@ def command(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Write the vectors that the model in RUN has for each line of DATA (-: standard input).
+    """Write the vectors that the model in RUN has for each line of TEXT (-: standard input).
 
+    With several runs each has a file, whose name has the run's name in it: vectors.gru.parquet.
     A line is a sentence, and a blank one keeps its place. Any encoder will do, and any neural language model.
     """
     options = resolve(DataOptions, collected(ctx)["data"], "data")
 
-    from lmkit.embedding.files import Form, check_target, write_vectors
+    asked = split_items(items, texts, "embed")
+
+    from lmkit.embedding.files import Form, check_target
 
     form = Form(layer, pool)
-    check_target(out, form, overwrite=overwrite)
+    targets = {label: out if asked.run else _own_file(out, label) for label in asked.runs}
+    for target in targets.values():
+        check_target(target, form, overwrite=overwrite)
 
-    from lmkit import api
     from lmkit.corpus.readers import Text
-    from lmkit.embedding.layers import selection
-    from lmkit.embedding.text import embedded_lines
-    from lmkit.evaluation.lines import whole_lines
 
-    text = Text([data], options)
-    encoder = api.load(run, device=device, allow_nonfinite=allow_nonfinite).encoder
-    select = selection(encoder, layer, pool)
-    tally = Tally()
-    lines = whole_lines(console.progress(text, total=None, label="embedding"))
-    embedded = embedded_lines(encoder, lines, select=select, words=words, batch_size=batch_size)
-    write_vectors(tally.counted(embedded), out, form)
-    figures = {
-        **tally.figures(),
-        "layers": encoder.num_layers if layer == "all" else 1,
-        "features": encoder.width,
-        "file": str(out),
-    }
+    text = Text(asked.texts, options)
+    rows = []
+    for label, run in asked.runs.items():
+        model = _Embedder(run, device, allow_nonfinite, form, words, batch_size)
+        lines = console.progress(text, total=None, label=f"embedding with {label}")
+        facts = model.write(lines, targets[label])
+        rows.append(facts if asked.run else {"run": label, **facts})
     if as_json:
-        click.echo(json.dumps(figures))
-    else:
-        console.write_rows((name.replace("_", " "), value) for name, value in figures.items())
+        click.echo(json.dumps(rows[0] if asked.run else rows))
+        return
+    for place, row in enumerate(rows):
+        if place:
+            click.echo()
+        console.write_rows((name.replace("_", " "), value) for name, value in row.items())
+
+
+def _own_file(out: Path, label: str) -> Path:
+    """The file of one run of several: vectors.parquet becomes vectors.gru.parquet."""
+    return out.with_name(f"{out.stem}.{label.replace('/', '-')}{out.suffix}")
+
+
+@dataclass(frozen=True)
+class _Embedder:
+    """A run, and how its vectors are taken."""
+
+    run: Path
+    device: str
+    allow_nonfinite: bool
+    form: "Form"
+    words: bool
+    batch_size: int
+
+    def write(self, lines: Iterable["Line"], out: Path) -> dict[str, object]:
+        """Write the vectors of the lines; what was written, for people and scripts."""
+        from lmkit import api
+        from lmkit.embedding.files import write_vectors
+        from lmkit.embedding.layers import selection
+        from lmkit.embedding.text import embedded_lines
+        from lmkit.evaluation.lines import whole_lines
+
+        encoder = api.load(self.run, device=self.device, allow_nonfinite=self.allow_nonfinite).encoder
+        select = selection(encoder, self.form.layer, self.form.pool)
+        tally = Tally()
+        embedded = embedded_lines(
+            encoder, whole_lines(lines), select=select, words=self.words, batch_size=self.batch_size
+        )
+        write_vectors(tally.counted(embedded), out, self.form)
+        return {
+            **tally.figures(),
+            "layers": encoder.num_layers if self.form.layer == "all" else 1,
+            "features": encoder.width,
+            "file": str(out),
+        }
 
 
 class Tally:

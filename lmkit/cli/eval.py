@@ -1,21 +1,26 @@
 """`lmkit eval`: the score of a model on text."""
 
 import json
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from lmkit.cli import console
-from lmkit.cli.common import int8_option, loads_model
+from lmkit.cli.common import asks_models, int8_option, split_items
 from lmkit.cli.dynamic import Section, SpecCommand, collected
 from lmkit.corpus.options import DataOptions
 from lmkit.options import resolve
 
+if TYPE_CHECKING:
+    from lmkit.evaluation.score import Score
+
+    Scores = dict[tuple[str, str], Score]
+    """By the label of the run and the direction."""
+
 
 @click.command(cls=SpecCommand, grow=lambda _: [Section("Options of the data", ("data",), DataOptions, {})])
-@loads_model
+@asks_models
 @int8_option
-@click.argument("data", nargs=-1, required=True)
 @click.option(
     "--batch-size",
     metavar="N",
@@ -28,39 +33,82 @@ from lmkit.options import resolve
 @click.pass_context
 def command(
     ctx: click.Context,
-    run: Path,
+    items: tuple[str, ...],
+    texts: tuple[str, ...],
     device: str,
     allow_nonfinite: bool,
     int8: bool,
-    data: tuple[str, ...],
     batch_size: int,
     as_json: bool,
 ) -> None:
-    """Score the text of DATA (-: standard input) with the model in the directory RUN.
+    """Score TEXT (-: standard input) with the models in the directories RUN.
 
     A bidirectional encoder is scored as the two causal models that it is made of.
     """
     options = resolve(DataOptions, collected(ctx)["data"], "data")
+    asked = split_items(items, texts, "eval")
 
     from lmkit import api
     from lmkit.corpus.readers import Text
 
-    text = Text(list(data), options)
-    model = api.load(run, device=device, allow_nonfinite=allow_nonfinite, int8=int8)
-    scores = {}
-    for direction in model.directions:
-        label = "scoring" if len(model.directions) == 1 else f"scoring {direction}"
-        lines = console.progress(text, total=None, label=label)
-        scores[direction] = model.score_text(lines, batch_size=batch_size, direction=direction)
-    if len(scores) == 1:
-        (score,) = scores.values()
-        if as_json:
-            click.echo(json.dumps(score.to_json()))
-        else:
-            console.write_rows(score.table())
-    elif as_json:
-        click.echo(json.dumps({direction: score.to_json() for direction, score in scores.items()}))
-    else:
+    text = Text(asked.texts, options)
+    scores: Scores = {}
+    for label, run in asked.runs.items():
+        model = api.load(run, device=device, allow_nonfinite=allow_nonfinite, int8=int8)
+        for direction in model.directions:
+            names = [label] * (len(asked.runs) > 1) + [direction] * (len(model.directions) > 1)
+            lines = console.progress(text, total=None, label=" ".join(["scoring", *names]))
+            scores[label, direction] = model.score_text(lines, batch_size=batch_size, direction=direction)
+    if as_json:
+        click.echo(json.dumps(_json(scores, asked.run is not None)))
+    elif len(scores) == 1:
+        console.write_rows(next(iter(scores.values())).table())
+    elif asked.run is not None:
         console.write_rows(
-            [(f"{name}: {label}", value) for name, score in scores.items() for label, value in score.table()]
+            [(f"{name}: {row}", value) for (_, name), score in scores.items() for row, value in score.table()]
         )
+    else:
+        click.echo(_table(scores))
+
+
+def _json(scores: "Scores", one_run: bool) -> object:
+    """The figures of a model, or by direction those of an encoder; of several runs a list with `run`."""
+    if not one_run:
+        return [
+            {"run": label, "direction": direction, **score.to_json()}
+            for (label, direction), score in scores.items()
+        ]
+    by_direction = {direction: score.to_json() for (_, direction), score in scores.items()}
+    return next(iter(by_direction.values())) if len(scores) == 1 else by_direction
+
+
+def _table(scores: "Scores") -> str:
+    """A row for each run, and for each direction of an encoder, then why figures are missing."""
+    several = {label for label, _ in scores if sum(label == other for other, _ in scores) > 1}
+    names = [f"{label} {direction}" if label in several else label for label, direction in scores]
+    figures = [
+        ("bits per byte", "bits_per_byte", ".4f"),
+        ("perplexity", "perplexity", ",.2f"),
+        ("word perplexity", "word_perplexity", ",.2f"),
+        ("bits per character", "bits_per_character", ".4f"),
+        ("out of vocabulary", "oov_tokens", ",d"),
+        ("tokens", "tokens", ",d"),
+    ]
+    rows = [
+        [
+            name,
+            *(
+                "-" if (value := getattr(score, key)) is None else format(value, form)
+                for _, key, form in figures
+            ),
+        ]
+        for name, score in zip(names, scores.values(), strict=True)
+    ]
+    table = console.markdown(["run", *(title for title, _, _ in figures)], rows)
+    notes = [
+        f"{name}: {figure.replace('_', ' ')} is withheld: {why}"
+        for name, score in zip(names, scores.values(), strict=True)
+        for figure, why in score.withheld.items()
+    ]
+    notes += [f"{name}: {score.signature}" for name, score in zip(names, scores.values(), strict=True)]
+    return "\n\n".join([table, *notes])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lmkit.cli import console
-from lmkit.cli.common import load_all, loads_models
+from lmkit.cli.common import device_option, load_all, nonfinite_option, split_items
 from lmkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@loads_models
-@click.argument("text")
+@click.argument("items", metavar="RUN... TEXT", nargs=-1, required=True)
+@device_option
+@nonfinite_option
 @click.option("--candidates", metavar="A,B,...", help="Rank these, instead of what the model proposes.")
 @click.option(
     "--top",
@@ -44,10 +45,9 @@ if TYPE_CHECKING:
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw it: .png, .svg or .pdf.")
 @click.option("--json", "as_json", is_flag=True, help="Print a list of candidates, best first, as JSON.")
 def command(
-    runs: tuple[Path, ...],
+    items: tuple[str, ...],
     device: str,
     allow_nonfinite: bool,
-    text: str,
     candidates: str | None,
     top: int,
     max_tokens: int,
@@ -67,6 +67,10 @@ def command(
     from lmkit.evaluation.segmentation import unknown_words
     from lmkit.files import write_atomic
 
+    asked = split_items(items, (), "fill", what="a sentence with a blank")
+    if len(asked.texts) > 1:
+        raise UsageError(f'fill takes one sentence, not {len(asked.texts)}; quote it, as in "i will ____ ."')
+    (text,) = asked.texts
     if plot is not None:
         pictures.check(plot)
     if page is not None and not page.parent.is_dir():
@@ -75,7 +79,7 @@ def command(
     explain = explain or page is not None or plot is not None
     found: dict[str, Filled] = {}
     reasons: dict[str, Why] = {}
-    for label, model in load_all(runs, device, allow_nonfinite).items():
+    for label, model in load_all(asked.runs, device, allow_nonfinite).items():
         models, tokenizer = model.directions, model.tokenizer
         filled = fill(models, tokenizer, text, given, max_tokens=max_tokens)
         found[label] = filled

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from lmkit.cli import console
-from lmkit.cli.common import device_option, labels, runs_argument
+from lmkit.cli.common import data_option, device_option, items_argument, split_items
 from lmkit.cli.dynamic import Section, SpecCommand, collected
 from lmkit.corpus.options import DataOptions
 from lmkit.errors import UsageError
@@ -14,35 +14,30 @@ from lmkit.options import resolve
 
 
 @click.command(cls=SpecCommand, grow=lambda _: [Section("Options of the data", ("data",), DataOptions, {})])
-@runs_argument
+@items_argument
+@data_option
 @device_option
-@click.option(
-    "--data",
-    "texts",
-    multiple=True,
-    required=True,
-    metavar="PATH",
-    help="The text on which the weights are found, none of training; may be given again.",
-)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Where the run goes.")
 @click.option("--overwrite", is_flag=True, help="Replace a run that --out already holds.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 @click.pass_context
 def command(
     ctx: click.Context,
-    runs: tuple[Path, ...],
-    device: str,
+    items: tuple[str, ...],
     texts: tuple[str, ...],
+    device: str,
     out: Path,
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Mix the causal models in the directories RUN, over one vocabulary, with the weights that suit --data best.
+    """Mix the causal models in the directories RUN, over one vocabulary, with the weights that suit TEXT best.
 
+    TEXT is held-out text: text that no model was trained on.
     The result is a run like any other, and holds copies of its parts.
     """
     options = resolve(DataOptions, collected(ctx)["data"], "data")
-    if len(runs) < 2:
+    asked = split_items(items, texts, "interpolate")
+    if len(asked.runs) < 2:
         raise UsageError("one run alone is no mixture; give two or more")
 
     import math
@@ -57,8 +52,8 @@ def command(
     from lmkit.options import choose
 
     run_files.check_free(out, overwrite=overwrite)
-    text = Text(list(texts), options)
-    models = {label: api.load(run, device=device) for label, run in labels(runs).items()}
+    text = Text(asked.texts, options)
+    models = {label: api.load(run, device=device) for label, run in asked.runs.items()}
     parts = [model.run for model in models.values()]
     chosen = choose("model", "interpolated", "model")
     kind = chosen.load()

@@ -6,18 +6,19 @@ from pathlib import Path
 import click
 
 from lmkit.cli import console
-from lmkit.cli.common import load_all, loads_models
+from lmkit.cli.common import asks_models, load_all, split_items
 
 BATCH = 512
 """Pairs scored between two moves of the progress bar."""
 
 
 @click.command()
-@loads_models
-@click.argument("data", type=click.Path(path_type=Path))
+@asks_models
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
-def command(runs: tuple[Path, ...], device: str, allow_nonfinite: bool, data: Path, as_json: bool) -> None:
-    """Score the pairs in DATA, a JSON Lines file as BLiMP's or a folder of them, with the models in RUN.
+def command(
+    items: tuple[str, ...], texts: tuple[str, ...], device: str, allow_nonfinite: bool, as_json: bool
+) -> None:
+    """Score the pairs in TEXT, JSON Lines files as BLiMP's or folders of them, with the models in RUN.
 
     The sentence of a pair that has the higher log-probability is the model's choice; of a bidirectional encoder,
     the higher sum of both directions. Where a model reads words between white space, punctuation that it does not
@@ -28,8 +29,9 @@ def command(runs: tuple[Path, ...], device: str, allow_nonfinite: bool, data: Pa
     from lmkit.evaluation.minimal_pairs import accuracy, good_ones, read_pairs
     from lmkit.evaluation.segmentation import spaced
 
-    pairs = read_pairs([data])
-    models = load_all(runs, device, allow_nonfinite)
+    asked = split_items(items, texts, "minimal-pairs", what="a file of pairs")
+    pairs = read_pairs(map(Path, asked.texts))
+    models = load_all(asked.runs, device, allow_nonfinite)
     found: dict[str, dict[str, float]] = {}
     for label, model in models.items():
         batches = [pairs[start : start + BATCH] for start in range(0, len(pairs), BATCH)]

@@ -1,12 +1,15 @@
 """`lmkit surprisal`: how surprising each word, token, character, line or span of a text is."""
 
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from lmkit.cli import console
-from lmkit.cli.common import loads_model
+from lmkit.cli.common import asks_models, split_items
 from lmkit.cli.dynamic import Section, SpecCommand, collected
 from lmkit.corpus.options import DataOptions
 from lmkit.errors import UsageError
@@ -14,10 +17,12 @@ from lmkit.evaluation.records import UNITS, column_names
 from lmkit.evaluation.writers import FORMATS, opened, write_records
 from lmkit.options import resolve
 
+if TYPE_CHECKING:
+    from lmkit.evaluation.records import LineRecords
+
 
 @click.command(cls=SpecCommand, grow=lambda _: [Section("Options of the data", ("data",), DataOptions, {})])
-@loads_model
-@click.argument("data", nargs=-1, required=True)
+@asks_models
 @click.option(
     "--by", type=click.Choice(UNITS), default="word", show_default=True, help="What a record is of."
 )
@@ -50,10 +55,10 @@ from lmkit.options import resolve
 @click.pass_context
 def command(
     ctx: click.Context,
-    run: Path,
+    items: tuple[str, ...],
+    texts: tuple[str, ...],
     device: str,
     allow_nonfinite: bool,
-    data: tuple[str, ...],
     by: str,
     spans: Path | None,
     form: str | None,
@@ -63,8 +68,9 @@ def command(
     rank: bool,
     batch_size: int,
 ) -> None:
-    """Write the surprisal, in bits, of each word of DATA (-: standard input) under the model in RUN.
+    """Write the surprisal, in bits, of each word of TEXT (-: standard input) under the models in RUN.
 
+    With several runs, the records of each have its name in the column `run`.
     It is the probability of the text as the model's tokenizer cuts it. Each line's end is a record too, with
     an empty text, so that the records of a line add up to its score.
     """
@@ -75,20 +81,29 @@ def command(
     if form == "parquet" and out is None:
         raise UsageError("--format parquet needs a file: add --out FILE")
 
+    asked = split_items(items, texts, "surprisal")
+
     from lmkit import api
     from lmkit.corpus.readers import Text
     from lmkit.evaluation.spans import read_spans
 
-    text = Text(list(data), options)
+    text = Text(asked.texts, options)
     wanted = None if spans is None else read_spans(spans)
-    model = api.load(run, device=device, allow_nonfinite=allow_nonfinite)
     # A bar between records on one screen would be in the way of both.
     alone = out is not None or not sys.stdout.isatty()
-    lines = console.progress(text, total=None, label="scoring") if alone else text
-    records = model.surprisal_text(lines, by, spans=wanted, entropy=entropy, rank=rank, batch_size=batch_size)
-    names = column_names(entropy=entropy, rank=rank)
+
+    def records() -> Iterator["LineRecords"]:
+        for label, run in asked.runs.items():
+            model = api.load(run, device=device, allow_nonfinite=allow_nonfinite)
+            lines = console.progress(text, total=None, label=f"scoring with {label}") if alone else text
+            found = model.surprisal_text(
+                lines, by, spans=wanted, entropy=entropy, rank=rank, batch_size=batch_size
+            )
+            yield from found if asked.run else (replace(line, facts={"run": label}) for line in found)
+
+    names = (*(() if asked.run else ("run",)), *column_names(entropy=entropy, rank=rank))
     if out is None:
-        write_records(records, names, form, sys.stdout.buffer)
+        write_records(records(), names, form, sys.stdout.buffer)
         return
     with opened(out) as file:
-        write_records(records, names, form, file)
+        write_records(records(), names, form, file)

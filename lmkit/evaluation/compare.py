@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lmkit import runs
+from lmkit import run_paths, runs
 from lmkit.recipe import RECURRENT
 
 
@@ -43,7 +43,7 @@ def _bare(long_name: str) -> str:
 
 def _training_seconds(run: Path) -> float | None:
     """How long the run was trained, as its metrics say; None where there are none."""
-    path = run / runs.METRICS
+    path = run / run_paths.METRICS
     if not path.is_file():
         return None
     seconds = []

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lmkit import runs, states
+from lmkit import run_paths, runs, states
 from lmkit.contracts import Encoder, LanguageModel
 from lmkit.errors import DataError
 from lmkit.evaluation.context import Stream, Watch
@@ -98,7 +98,7 @@ def untrained(run: runs.LoadedRun) -> LanguageModel | Encoder:
 
     A run without a recipe (an imported one) has the seed 0.
     """
-    path = run.directory / runs.RECIPE
+    path = run.directory / run_paths.RECIPE
     seed = read_recipe(path).get("train", {}).get("seed", 0) if path.is_file() else 0
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

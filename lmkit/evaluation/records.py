@@ -1,6 +1,7 @@
 """Records of surprisal: what stands in each, and for which units."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 UNITS = ("word", "token", "char", "line", "span")
@@ -36,10 +37,12 @@ class LineRecords:
     """The records of a line by column, since that is how they are made and written fast.
 
     columns: by the names of `Record`, without `line`; lists of one length.
+    facts: what all records of the line have before these, such as the run's label under "run".
     """
 
     line: int
     columns: dict[str, list[Any]]
+    facts: Mapping[str, str] = field(default_factory=dict)
 
     def records(self) -> list[Record]:
         """One by one."""

@@ -21,7 +21,7 @@ _TO_ESCAPE = re.compile(r"[\\\t\n\r\0]")
 
 
 def write_records(lines: Iterable[LineRecords], names: tuple[str, ...], form: str, sink: BinaryIO) -> None:
-    """Write the records of a text in UTF-8; names: the fields that they have.
+    """Write the records of a text in UTF-8; names: the fields that they have, those of `facts` first.
 
     TSV has a header and a line for each record: a backslash, tab, line feed, carriage return or NUL in a text
     is written as \\\\, \\t, \\n, \\r or \\0, and nothing is quoted.
@@ -74,13 +74,15 @@ def _tsv(records: LineRecords) -> str:
     if _TO_ESCAPE.search("".join(columns["text"])):
         columns["text"] = [text.translate(_ESCAPES) for text in columns["text"]]
     cells = [values if name == "text" else map(repr, values) for name, values in columns.items()]
-    return "".join([f"{records.line}\t{row}\n" for row in map("\t".join, zip(*cells, strict=True))])
+    facts = [fact.translate(_ESCAPES) for fact in records.facts.values()]
+    before = "\t".join([*facts, str(records.line), ""])
+    return "".join([f"{before}{row}\n" for row in map("\t".join, zip(*cells, strict=True))])
 
 
 def _jsonl(records: LineRecords) -> str:
     names = tuple(records.columns)
     rows = zip(*records.columns.values(), strict=True)
-    tables = ({"line": records.line, **dict(zip(names, row, strict=True))} for row in rows)
+    tables = ({**records.facts, "line": records.line, **dict(zip(names, row, strict=True))} for row in rows)
     return "".join([json.dumps(table, ensure_ascii=False) + "\n" for table in tables])
 
 
@@ -88,12 +90,13 @@ def _write_parquet(lines: Iterable[LineRecords], names: tuple[str, ...], sink: B
     import pyarrow as pa
     from pyarrow import parquet
 
-    kinds = {"text": pa.string(), "surprisal": pa.float64(), "entropy": pa.float64()}
+    kinds = {"run": pa.string(), "text": pa.string(), "surprisal": pa.float64(), "entropy": pa.float64()}
     schema = pa.schema([(name, kinds.get(name, pa.int64())) for name in names])
     with parquet.ParquetWriter(sink, schema) as writer:
         waiting: dict[str, list] = {name: [] for name in names}
         for line in lines:
-            waiting["line"] += [line.line] * len(line.columns["text"])
+            for name, fact in {**line.facts, "line": line.line}.items():
+                waiting[name] += [fact] * len(line.columns["text"])
             for name, values in line.columns.items():
                 waiting[name] += values
             if len(waiting["line"]) >= ROW_GROUP:

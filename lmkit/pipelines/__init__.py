@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from lmkit import run_paths
 from lmkit.errors import UsageError
 from lmkit.plugins import install_hint
 
@@ -43,12 +44,10 @@ def shared_model(run: str | Path, device: str = "auto") -> "Model":
     to other processes never copies weights. A run that was trained anew is loaded anew.
     Raises ModelError and PluginError as `lmkit.load` does.
     """
-    from lmkit import runs
-
     if os.getpid() != _owner:
         _use_one_thread()
     directory = Path(run).resolve()
-    manifest = directory / runs.MANIFEST
+    manifest = directory / run_paths.MANIFEST
     return _load(directory, device, manifest.stat().st_mtime_ns if manifest.is_file() else 0)
 
 
@@ -77,7 +76,7 @@ def copy_run(run: str | Path, out: Path) -> None:
     A run that `out` holds is replaced. Raises ModelError when the run is damaged, UsageError when `out` holds
     something else.
     """
-    from lmkit import runs
+    from lmkit import runs  # torch comes with it
 
     directory = Path(run)
     manifest = runs.read_manifest(directory)

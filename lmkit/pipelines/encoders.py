@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lmkit import runs
+from lmkit import run_paths, runs
 from lmkit.api import Model
 from lmkit.contracts import Encoder
 from lmkit.embedding.layers import Selection, selection
@@ -28,7 +28,7 @@ def save_run(model: Model, directory: Path) -> None:
     Unlike a copy of the run's files it has what was learned since. The run that it held is replaced.
     """
     run = model.run
-    kept = directory / runs.TOKENIZER
+    kept = directory / run_paths.TOKENIZER
     shutil.rmtree(kept, ignore_errors=True)
     kept.mkdir(parents=True)
     run.tokenizer.save(kept)

@@ -57,7 +57,7 @@ class Embedder:
 
     def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> Self:
         """Take the run from `path`; the config's path stays where no copy was saved."""
-        from lmkit.runs import MANIFEST  # torch comes with it
+        from lmkit.run_paths import MANIFEST
 
         if (Path(path) / MANIFEST).is_file():
             self.run = Path(path)

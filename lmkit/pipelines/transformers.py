@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lmkit import api, runs
+from lmkit import api, run_paths, runs
 from lmkit.errors import ModelError, UsageError
 from lmkit.options import choose
 from lmkit.pipelines import needs
@@ -295,8 +295,8 @@ class LmkitTokenizer(base.PreTrainedTokenizerBase):
 
     def save_vocabulary(self, save_directory: str, filename_prefix: str | None = None) -> tuple[str, ...]:
         """Write the tokenizer's files as a run has them; those of a run that is there already stay."""
-        folder = Path(save_directory) / runs.TOKENIZER
-        if not (Path(save_directory) / runs.MANIFEST).exists():
+        folder = Path(save_directory) / run_paths.TOKENIZER
+        if not (Path(save_directory) / run_paths.MANIFEST).exists():
             folder.mkdir(parents=True, exist_ok=True)
             self.inner.save(folder)
         return tuple(str(path) for path in folder.rglob("*") if path.is_file())
@@ -347,9 +347,11 @@ def _load_tokenizer(part: Mapping[str, Any], folder: Path) -> Any:
         chosen = choose("tokenizer", part["tokenizer"], where)
     except UsageError as error:
         raise ModelError(str(error)) from error
-    tokenizer = chosen.load().load(folder / runs.TOKENIZER, chosen.options)
+    tokenizer = chosen.load().load(folder / run_paths.TOKENIZER, chosen.options)
     if tokenizer.vocabulary.fingerprint != part.get("fingerprint"):
-        raise ModelError(f"{folder / runs.TOKENIZER}: not the tokenizer that was saved; export the run again")
+        raise ModelError(
+            f"{folder / run_paths.TOKENIZER}: not the tokenizer that was saved; export the run again"
+        )
     return tokenizer
 
 

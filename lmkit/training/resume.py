@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lmkit import recipe as recipes
-from lmkit import runs
+from lmkit import run_paths
 from lmkit.contracts import Tokenizer
 from lmkit.errors import CheckpointError, listed
 from lmkit.recipe import Recipe
@@ -50,7 +50,7 @@ def resume_run(
         text, valid = open_texts(recipe, validates=True)
         choice = recipe.tokenizer
         assert choice is not None
-        tokenizer: Tokenizer = choice.load().load(directory / runs.TOKENIZER, choice.options)
+        tokenizer: Tokenizer = choice.load().load(directory / run_paths.TOKENIZER, choice.options)
         corpus = store_corpus(text, valid, tokenizer, choice, reporter)
         changed = checkpoint.differences(saved.facts["fingerprints"], corpus.fingerprints())
         problems = [str(difference) for difference in changed]
@@ -59,7 +59,7 @@ def resume_run(
                 f"{directory}: the text or the tokenizer is not what it was trained on: {listed(problems)}"
             )
         model = made(recipe, tokenizer).to(device)
-        recipes.write(recipe, directory / runs.RECIPE)
+        recipes.write(recipe, directory / run_paths.RECIPE)
         saver = Saver(directory, recipe, corpus, model)
         trainer = make_trainer(model, recipe, corpus, saver, reporter)
         restore(trainer, saved)

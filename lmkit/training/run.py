@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 
 from lmkit import recipe as recipes
-from lmkit import runs
+from lmkit import run_paths, runs
 from lmkit.contracts import Encoder, LanguageModel, Tokenizer
 from lmkit.corpus.readers import TextLines
 from lmkit.corpus.store import TokenStore
@@ -75,9 +75,9 @@ def train_recipe(
             reporter.message(described(model, recipe.model))
             recipe = replace(recipe, model=replace(recipe.model, options=model.options))
         runs.clear(directory)
-        recipes.write(recipe, directory / runs.RECIPE)
-        (directory / runs.TOKENIZER).mkdir()
-        tokenizer.save(directory / runs.TOKENIZER)
+        recipes.write(recipe, directory / run_paths.RECIPE)
+        (directory / run_paths.TOKENIZER).mkdir()
+        tokenizer.save(directory / run_paths.TOKENIZER)
         saver = Saver(directory, recipe, corpus, model)
         if isinstance(model, TrainableModel):
             trainer = make_trainer(model.to(device), recipe, corpus, saver, reporter)
@@ -125,7 +125,7 @@ def fit_model(
     reporter.message(
         f"counted and estimated in {seconds:.1f} seconds: {model.parameter_count():,} parameters"
     )
-    Metrics(saver.directory / runs.METRICS).write(seconds=round(seconds, 2))
+    Metrics(saver.directory / run_paths.METRICS).write(seconds=round(seconds, 2))
     return {"seconds": round(seconds, 1)}
 
 
@@ -209,7 +209,7 @@ def make_trainer(
         # An encoder that is not made of causal models has nothing that is comparable.
         validate=(lambda: mean_loss(model, valid)) if valid and causal_models(model) else None,
         keep_best=keep,
-        metrics=Metrics(saver.directory / runs.METRICS),
+        metrics=Metrics(saver.directory / run_paths.METRICS),
         reporter=reporter,
         checkpoints=Checkpoints(
             saver.directory,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from lmkit import runs
+from lmkit import run_paths, runs
 from lmkit.errors import CheckpointError
 from lmkit.options import Chosen
 
@@ -30,7 +30,7 @@ def workplace(out: Path | None, model: Chosen, *, overwrite: bool) -> Iterator[P
         with run_lock(directory):
             yield directory
     except BaseException:
-        if not any((directory / name).exists() for name in (runs.MANIFEST, runs.CHECKPOINTS)):
+        if not any((directory / name).exists() for name in (run_paths.MANIFEST, run_paths.CHECKPOINTS)):
             runs.clear(directory)
             if made:
                 shutil.rmtree(directory, ignore_errors=True)

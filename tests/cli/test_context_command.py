@@ -80,7 +80,7 @@ def test_plot(runs: Path, tmp_path: Path, suffix: str) -> None:
     result = context(runs, "ngram", "gru", "--shuffle", "--plot", str(picture))
     assert result.exit_code == 0, result.output
     assert picture.stat().st_size > 5000
-    refused = context(runs, "nothing", "--plot", str(tmp_path / "context.txt"))
+    refused = context(runs, "gru", "--plot", str(tmp_path / "context.txt"))
     assert isinstance(refused.exception, UsageError)
 
 

@@ -1,6 +1,17 @@
 """`lmkit generate` and `lmkit eval`: what they ask of the model and what they print."""
 
 import json
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def run_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The working directory has a run, `run`, as far as the command line looks at it."""
+    monkeypatch.chdir(tmp_path)
+    Path("run").mkdir()
+    Path("run", "lmkit.json").write_text("{}")
 
 
 def test_generate_grows_the_options_of_its_decoder(lmkit, api):

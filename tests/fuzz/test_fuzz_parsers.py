@@ -95,19 +95,19 @@ def header(folder: Path) -> Target:
 
 
 def manifest(folder: Path) -> Target:
-    from lmkit import runs
+    from lmkit import run_paths, runs
 
     run = run_of(folder)
-    path = run / runs.MANIFEST
+    path = run / run_paths.MANIFEST
     return Target(lambda: runs.load_run(run), {path: path.read_bytes()})
 
 
 def weights(folder: Path) -> Target:
     """Damaged weights for which the manifest vouches."""
-    from lmkit import runs
+    from lmkit import run_paths, runs
 
     run = run_of(folder)
-    path, listing = run / "model.safetensors", run / runs.MANIFEST
+    path, listing = run / "model.safetensors", run / run_paths.MANIFEST
     table = json.loads(listing.read_text())
 
     def read() -> None:
@@ -194,11 +194,11 @@ def recipe(folder: Path) -> Target:
 
 def packed(folder: Path) -> Target:
     """Archives damaged from outside, and damaged tar files that were compressed soundly."""
-    from lmkit import runs
+    from lmkit import run_paths, runs
     from lmkit.archive import read_archive
 
     run, inner = run_of(folder), folder / "inner.tar"
-    names = [run / name for name in (*runs.read_manifest(run)["files"], runs.MANIFEST)]
+    names = [run / name for name in (*runs.read_manifest(run)["files"], run_paths.MANIFEST)]
     with tarfile.open(inner, "w", format=tarfile.PAX_FORMAT) as tar:
         for path in names:
             tar.add(path, f"{'é' * 60}/{path.relative_to(run)}")

@@ -1,0 +1,68 @@
+"""Tell runs from texts by their paths, without loading anything."""
+
+import json
+from pathlib import Path
+
+from lmkit.errors import ModelError
+
+MANIFEST = "lmkit.json"
+"""The file that makes a directory a model."""
+RECIPE = "recipe.toml"
+METRICS = "metrics.jsonl"
+CHECKPOINTS = "checkpoints"
+TOKENIZER = "tokenizer"
+ARCHIVES = (".tar.gz", ".tar.xz", ".zip")
+"""How the names of archives of runs end."""
+
+
+def is_run(path: Path) -> bool:
+    """Whether a path is a finished run: a directory with lmkit.json in it."""
+    try:
+        return (path / MANIFEST).is_file()
+    except OSError:
+        return False
+
+
+def is_unfinished(path: Path) -> bool:
+    """Whether a path is the directory of a training that has no model yet."""
+    return not is_run(path) and any((path / name).exists() for name in (RECIPE, CHECKPOINTS))
+
+
+def unfinished(path: Path) -> ModelError:
+    """The error for a directory whose training has no model yet, with what to do about it."""
+    checkpoints = path / CHECKPOINTS
+    if checkpoints.is_dir() and any(checkpoints.iterdir()):
+        remedy = f"finish it with lmkit train --resume {path}"
+    elif (path / RECIPE).is_file():
+        remedy = f"train it with lmkit train --recipe {path / RECIPE} --out {path} --overwrite"
+    else:
+        remedy = f"train a model with lmkit train --out {path} --overwrite"
+    return ModelError(f"{path} has no {MANIFEST}: its training has not finished; {remedy}")
+
+
+def is_archive(path: Path) -> ModelError:
+    """The error for an archive in place of a run's directory."""
+    return ModelError(
+        f"{path} is an archive: unpack it with `lmkit import archive {path} --out DIR`, then give DIR"
+    )
+
+
+def run_of_file(path: Path) -> Path | None:
+    """The run that a file belongs to: one that its lmkit.json lists, or its recipe, metrics or checkpoints."""
+    for folder in path.absolute().parents:
+        if not is_run(folder) and not is_unfinished(folder):
+            continue
+        name = path.absolute().relative_to(folder).as_posix()
+        own = (MANIFEST, RECIPE, METRICS, *_listed(folder))
+        if name in own or name.split("/")[0] in (CHECKPOINTS, TOKENIZER):
+            return folder
+    return None
+
+
+def _listed(run: Path) -> list[str]:
+    """The files that a run's lmkit.json names; none where it cannot be read, which loading the run reports."""
+    try:
+        files = json.loads((run / MANIFEST).read_bytes()).get("files")
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return []
+    return list(files) if isinstance(files, dict) else []
