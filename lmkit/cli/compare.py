@@ -128,4 +128,4 @@ def _table(rows: Rows, *, comparable: bool) -> str:
     add("tokens/s", "tokens_per_second", ",.0f")
     add("peak, MB", "peak_memory", ",.0f", 1e-6)
     add("trained, s", "training_seconds", ",.1f")
-    return console.markdown(list(columns), zip(*columns.values(), strict=True))
+    return console.table(list(columns), zip(*columns.values(), strict=True))

@@ -3,10 +3,11 @@
 import logging
 import math
 import os
+import shutil
 import sys
 import time
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ LINE_EVERY = 10.0
 
 MAX_EXPONENT = 700.0
 """exp of more than about 709 overflows."""
+
+LEAST_WIDTH = 20
+"""Columns of the narrowest terminal that tables are fitted to."""
 
 COLOURS = {"error": "31", "warning": "33"}  # ANSI red and yellow
 
@@ -195,11 +199,11 @@ def duration(seconds: float) -> str:
 
 
 def write_rows(rows: Iterable[tuple[str, object]]) -> None:
-    """Labels and values in two columns on stdout."""
-    pairs = [(label, figure(value)) for label, value in rows]
-    width = max((len(label) for label, _ in pairs), default=0)
+    """Labels and values in two columns on stdout; long values are folded on a terminal."""
+    pairs = [(label, printable(figure(value))) for label, value in rows]
+    width = max((cell_width(label) for label, _ in pairs), default=0)
     for label, value in pairs:
-        print(f"{label:<{width}}  {value}")
+        print(folded(f"{label}{' ' * (width - cell_width(label))}  {value}", indent=width + 2))
 
 
 def figure(value: object) -> str:
@@ -212,21 +216,56 @@ def figure(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
-def markdown(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """A table of Markdown whose columns are aligned, the first to the left and the others to the right."""
-    table = [[printable(cell).replace("|", "\\|") for cell in row] for row in (header, *rows)]
-    widths = [max(3, *(_width(cell) for cell in column)) for column in zip(*table, strict=True)]
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> str:
+    """Return a table for stdout: fitted to the width of a terminal, or else Markdown.
+
+    left: how many columns are text, aligned to the left; those after them are numbers, aligned to the right.
+    """
+    titles, *cells = [[printable(cell).replace("\n", "\\n") for cell in row] for row in (header, *rows)]
+    if not sys.stdout.isatty():
+        return _markdown([titles, *cells], left)
+    from lmkit.cli.tables import fitted
+
+    return fitted(titles, cells, left=left, width=terminal_width(), styled="NO_COLOR" not in os.environ)
+
+
+def folded(text: str, indent: int = 0) -> str:
+    """Return a text for stdout with its lines broken at spaces on a terminal; elsewhere unchanged.
+
+    indent: the spaces before all lines but the first.
+    """
+    if not sys.stdout.isatty():
+        return text
+    from lmkit.cli.tables import fold
+
+    width = terminal_width()
+    return "\n".join(fold(text, width, min(indent, width // 2)))
+
+
+def terminal_width() -> int:
+    """The columns of the terminal; those of $COLUMNS if it is set."""
+    return max(LEAST_WIDTH, shutil.get_terminal_size().columns)
+
+
+def _markdown(table: Sequence[Sequence[str]], left: int) -> str:
+    """A table of Markdown whose columns are aligned."""
+    table = [[cell.replace("|", "\\|") for cell in row] for row in table]
+    widths = [max(3, *map(cell_width, column)) for column in zip(*table, strict=True)]
     lines = []
     for cells in table:
-        padded = [
-            cell + " " * (width - _width(cell)) if place == 0 else " " * (width - _width(cell)) + cell
-            for place, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        ]
+        padded = []
+        for place, (cell, width) in enumerate(zip(cells, widths, strict=True)):
+            space = " " * (width - cell_width(cell))
+            padded.append(cell + space if place < left else space + cell)
         lines.append(f"| {' | '.join(padded)} |")
-    rules = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    rules = ["-" * width if place < left else "-" * (width - 1) + ":" for place, width in enumerate(widths)]
     return "\n".join([lines[0], f"| {' | '.join(rules)} |", *lines[1:]])
 
 
-def _width(text: str) -> int:
-    """The columns that a terminal gives to a text: Chinese characters take two."""
-    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+def cell_width(text: str) -> int:
+    """The columns that a terminal gives to a text: two for a Chinese character, none for a combining mark."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text
+    )

@@ -155,7 +155,7 @@ def _table(rows: Mapping[str, Sequence[Mapping[str, Any]]], by: str) -> str:
         words = [] if by == "words" else [f"{row['words']:.0f}"]
         own = [f"{column[place]['accuracy']:.1f}" for column in rows.values()]
         lines.append([str(row["distance"]), *words, *own])
-    return console.markdown(header, lines)
+    return console.table(header, lines)
 
 
 def _draw(path: Path, rows: Mapping[str, Sequence[Mapping[str, Any]]], by: str, chance: float) -> None:

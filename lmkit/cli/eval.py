@@ -104,7 +104,7 @@ def _table(scores: "Scores") -> str:
         ]
         for name, score in zip(names, scores.values(), strict=True)
     ]
-    table = console.markdown(["run", *(title for title, _, _ in figures)], rows)
+    table = console.table(["run", *(title for title, _, _ in figures)], rows)
     notes = [
         f"{name}: {figure.replace('_', ' ')} is withheld: {why}"
         for name, score in zip(names, scores.values(), strict=True)

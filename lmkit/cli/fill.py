@@ -107,7 +107,7 @@ def command(
         click.echo(("\n" if place else "") + _table(label, filled, top))
         if label in reasons:
             click.echo("\n" + heat.terminal(printable(reasons[label]), colours=colours))
-            click.echo("\n" + console.markdown(heat.HEADER, heat.rows(reasons[label].clauses)))
+            click.echo("\n" + console.table(heat.HEADER, heat.rows(reasons[label].clauses)))
 
 
 def printable(reasons: "Why") -> "Why":
@@ -155,4 +155,4 @@ def _table(label: str, filled: "Filled", top: int) -> str:
         [candidate, f"{value:.2f}", f"{share:.1%}"]
         for candidate, value, share in zip(filled.candidates, filled.scores, filled.shares, strict=True)
     ]
-    return console.markdown([label, score, "share of these"], rows[:top])
+    return console.table([label, score, "share of these"], rows[:top])

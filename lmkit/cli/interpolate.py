@@ -97,5 +97,5 @@ def command(
         for label, weight, perplexity in zip(models, weights, perplexities, strict=True)
     ]
     rows.append(["mixture", "", f"{math.exp(-mean):,.2f}"])
-    click.echo(console.markdown(["part", "weight", "perplexity"], rows))
+    click.echo(console.table(["part", "weight", "perplexity"], rows))
     console.say(f"{steps} steps of EM; the model is in {out}; next: lmkit eval {out} FILE")

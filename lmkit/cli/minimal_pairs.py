@@ -56,4 +56,4 @@ def command(
         return
     rows = [[name, *(f"{found[label][name]:.1f}" for label in found)] for name in paradigms]
     rows.append(["mean of the paradigms", *(f"{means[label]:.1f}" for label in found)])
-    click.echo(console.markdown(["paradigm", *found], rows))
+    click.echo(console.table(["paradigm", *found], rows))

@@ -158,5 +158,5 @@ def test_labels_are_as_short_as_they_may_be(tmp_path: Path) -> None:
 
 def test_tables_are_aligned() -> None:
     """Columns are as wide as their widest cell, of which a Chinese character takes two places; bars are escaped."""
-    table = console.markdown(["词", "b"], [["手机", "1"], ["a|b", "100"]])
+    table = console.table(["词", "b"], [["手机", "1"], ["a|b", "100"]])
     assert table.splitlines() == ["| 词   |   b |", "| ---- | --: |", "| 手机 |   1 |", "| a\\|b | 100 |"]

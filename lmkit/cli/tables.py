@@ -1,0 +1,130 @@
+"""Tables and paragraphs that fit the width of a terminal."""
+
+import io
+import re
+from collections.abc import Iterator, Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+GAP = 2
+"""Spaces between two columns of a table."""
+
+NARROW_TEXT = 12
+"""The width down to which columns of text are folded before a table is divided."""
+
+NARROW_TITLE = 10
+"""The width down to which words in titles are broken: longer than most words, shorter than names of runs."""
+
+JOINT = re.compile(r"(?<=[-_/|.,:;=+])")
+"""The places where a word that is too long for a line is broken if possible."""
+
+
+def fitted(
+    header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int, width: int, styled: bool
+) -> str:
+    """Return a table at most `width` wide in which no number is cut.
+
+    Titles are folded first, then text. Where that is not enough, the columns of numbers are divided into several
+    tables, one below the other, each with the columns of text in front.
+
+    left: how many columns are text; those after them are numbers, aligned to the right.
+    """
+    columns = [[title, *cells] for title, *cells in zip(header, *rows, strict=True)]
+    texts, numbers = _widths(columns, left, width)
+    room = width - sum(texts) - GAP * len(texts)
+    drawn = []
+    for part in _parts(numbers, room):
+        chosen = columns[:left] + [columns[left + place] for place in part]
+        drawn.append(_drawn(chosen, [*texts, *(numbers[place] for place in part)], left, styled))
+    return "\n\n".join(drawn)
+
+
+def fold(text: str, width: int, indent: int = 0) -> list[str]:
+    """Return the lines of a text at most `width` wide, broken at spaces; lines after the first are indented.
+
+    A word that is longer than a line is broken after a hyphen, a slash or the like if possible.
+    """
+    lines = []
+    for paragraph in text.split("\n"):
+        line = ""
+        for word in re.findall(r"\s*\S+", paragraph):
+            if not line or cell_len(line + word) <= width:
+                line += word
+            else:
+                lines.append(line)
+                line = " " * indent + word.lstrip()
+            while cell_len(line) > width:
+                place = _break(line, width, indent)
+                lines.append(line[:place])
+                line = " " * indent + line[place:]
+        lines.append(line)
+    return lines
+
+
+def _break(line: str, width: int, indent: int) -> int:
+    """The character at which to break a line that is one long word."""
+    most = 1
+    while most < len(line) and cell_len(line[: most + 1]) <= width:
+        most += 1
+    most = max(most, indent + 1)
+    joints = [found.start() for found in JOINT.finditer(line) if indent < found.start() <= most]
+    return joints[-1] if joints and joints[-1] > most // 3 else most
+
+
+def _widths(columns: Sequence[Sequence[str]], left: int, width: int) -> tuple[list[int], list[int]]:
+    """The widths of the columns of text and of those of numbers."""
+    bodies = [max([1, *map(cell_len, column[1:])]) for column in columns]
+    titles = [cell_len(column[0]) for column in columns]
+    words = [max([1, *map(cell_len, column[0].split())]) for column in columns]
+    gaps = GAP * (len(columns) - 1)
+    broken = [min(word, NARROW_TITLE) for word in words]
+    ways = [[max(pair) for pair in zip(bodies, limits, strict=True)] for limits in (titles, words, broken)]
+    natural = next((way for way in ways if sum(way) + gaps <= width), ways[-1])
+    texts, numbers = natural[:left], natural[left:]
+    texts = _shrunk(texts, NARROW_TEXT, width - gaps - sum(numbers))
+    return _shrunk(texts, 1, width - GAP * len(texts) - max(numbers, default=-GAP)), numbers
+
+
+def _shrunk(widths: Sequence[int], least: int, room: int) -> list[int]:
+    """The widths with the widest made smaller until they fit into the room or are `least` wide."""
+    found = list(widths)
+    while sum(found) > room and max(found) > least:
+        found[found.index(max(found))] -= 1
+    return found
+
+
+def _parts(widths: Sequence[int], room: int) -> Iterator[list[int]]:
+    """The numbers of the columns of each table that fits into the room; one column at least."""
+    part: list[int] = []
+    for place, width in enumerate(widths):
+        if part and sum(widths[other] + GAP for other in part) + width > room:
+            yield part
+            part = []
+        part.append(place)
+    yield part
+
+
+def _drawn(columns: Sequence[Sequence[str]], widths: Sequence[int], left: int, styled: bool) -> str:
+    # Beside the space that the box draws between columns.
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 0, 0, GAP - 1))
+    for place, (column, width) in enumerate(zip(columns, widths, strict=True)):
+        justify = "left" if place < left else "right"
+        # Text objects, since "[x]" in a name is no markup.
+        table.add_column(_cell(column[0], width), justify=justify, width=width, no_wrap=True)
+    for cells in list(zip(*columns, strict=True))[1:]:
+        table.add_row(*(_cell(cell, width) for cell, width in zip(cells, widths, strict=True)))
+    whole = sum(widths) + GAP * len(widths)
+    screen = Console(
+        file=io.StringIO(), width=whole, force_terminal=styled, color_system="standard" if styled else None
+    )
+    with screen.capture() as capture:
+        screen.print(table)
+    return "\n".join(line.rstrip() for line in capture.get().splitlines())
+
+
+def _cell(text: str, width: int) -> Text:
+    return Text("\n".join(fold(text, width)))
