@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from lmkit.errors import ModelError
+from lmkit.errors import DataError, ModelError
 
 MANIFEST = "lmkit.json"
 """The file that makes a directory a model."""
@@ -24,8 +24,45 @@ def is_run(path: Path) -> bool:
 
 
 def is_unfinished(path: Path) -> bool:
-    """Whether a path is the directory of a training that has no model yet."""
-    return not is_run(path) and any((path / name).exists() for name in (RECIPE, CHECKPOINTS))
+    """Whether a path is the directory of a training that has no model yet.
+
+    It has a recipe or checkpoints, and a tokenizer or nothing else: a folder of texts may have a file or a folder
+    of either name too.
+    """
+    try:
+        if is_run(path) or not any((path / name).exists() for name in (RECIPE, CHECKPOINTS)):
+            return False
+        if (path / RECIPE).is_file() and (path / TOKENIZER).is_dir():
+            return True
+        own = (RECIPE, METRICS, CHECKPOINTS, TOKENIZER)
+        return all(item.name in own or item.name.startswith(".") for item in path.iterdir())
+    except OSError:
+        return False
+
+
+def refuse_as_text(path: Path) -> None:
+    """DataError when a path that was given as text is a run, or a file of one."""
+    if is_run(path):
+        raise DataError(
+            f"{path} is a run, not text: give a file or a folder of text; to ask this model, give it as RUN; to go "
+            f"on with its training: lmkit train --resume {path}"
+        )
+    if is_unfinished(path):
+        raise DataError(
+            f"{path} is the directory of a training that has not finished, not text: give a file or a folder of text"
+        )
+    if path.is_file() and (run := run_of_file(path)) is not None:
+        raise DataError(
+            f"{path} is a file of the run {run}, not text: give text, or {run} as RUN to ask its model"
+        )
+
+
+def runs_in(folder: Path) -> list[str]:
+    """The paths of the runs that lie in a folder, in alphabetical order."""
+    try:
+        return sorted(str(path) for path in folder.iterdir() if is_run(path))
+    except OSError:
+        return []
 
 
 def unfinished(path: Path) -> ModelError:

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -103,9 +104,15 @@ def _no_run(items: Sequence[str], command: str) -> UsageError | ModelError:
         return UsageError(
             f"{likely} is a file of the run {run}: give the directory, lmkit {command} {run} ..."
         )
+    if inside := run_paths.runs_in(path):
+        return ModelError(
+            f"{likely} is not a run but a folder of runs: give one or more of {', '.join(inside)}"
+        )
     hint = "" if path.exists() else " (it does not exist)"
+    beside = run_paths.runs_in(path.parent)
+    close = f" (did you mean {found[0]}?)" if (found := get_close_matches(str(path), beside, n=1)) else ""
     return ModelError(
-        f"{likely} is not a run's directory{hint}: give what `lmkit train --out` was given, a directory with "
+        f"{likely} is not a run's directory{hint}{close}: give what `lmkit train --out` was given, a directory with "
         f"{run_paths.MANIFEST}"
     )
 

@@ -20,6 +20,7 @@ from lmkit.corpus.lines import BadLines, Line, LineBlock, LineReader
 from lmkit.corpus.options import STDIN, DataOptions
 from lmkit.corpus.text import read_text, utf8_blocks
 from lmkit.errors import DataError
+from lmkit.run_paths import is_run, is_unfinished, refuse_as_text, run_of_file
 
 _FORMATS = {".jsonl": "jsonl", ".json": "jsonl", ".parquet": "parquet", ".csv": "csv", ".tsv": "tsv"}
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
@@ -179,9 +180,10 @@ class HubSource(Source):
 def find(name: str) -> tuple[list[Source], str]:
     """The sources that a name of DATA stands for, and a short description of them.
 
-    "-", which is standard input; a file; a folder (its files, below it too, hidden ones left out); a pattern;
-    "pydocs" or one of its parts, "pydocs:test"; "distances:" and what follows; else a data set of the hub, which
-    is looked up when it is read. Raises DataError for a path that is missing or finds nothing.
+    "-", which is standard input; a file; a folder (its files, below it too, hidden ones and runs left out); a
+    pattern (files of runs left out); "pydocs" or one of its parts, "pydocs:test"; "distances:" and what follows;
+    else a data set of the hub, which is looked up when it is read. Raises DataError for a path that is missing or
+    finds nothing, and for a run or a file of one.
     """
     if name == STDIN:
         return [StdinSource()], StdinSource.name
@@ -191,10 +193,12 @@ def find(name: str) -> tuple[list[Source], str]:
     except (OSError, RuntimeError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise DataError(f"{name[:100]}: no path that can be used ({reason}); check it") from None
+    refuse_as_text(path)
     if is_folder:
         files = _files_below(path)
         if not files:
-            raise DataError(f"{name}: the folder has no files; name one that has")
+            what = "files of text, only runs" if any(map(is_run, path.iterdir())) else "files"
+            raise DataError(f"{name}: the folder has no {what}; name one that has")
         return list(map(FileSource, files)), f"{_count(files)} of {path.resolve().name}/"
     if exists and not is_file:
         raise DataError(
@@ -204,7 +208,10 @@ def find(name: str) -> tuple[list[Source], str]:
         return [FileSource(path)], path.name
     if glob.has_magic(name):
         matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207 (Path.glob takes no absolute pattern)
-        files = [p for p in map(Path, matches) if p.is_file()]
+        matched = [p for p in map(Path, matches) if p.is_file()]
+        files = [p for p in matched if run_of_file(p) is None]
+        if matched and not files:
+            raise DataError(f"{name}: the pattern matches files of runs alone, which are no text; give text")
         if not files:
             raise DataError(
                 f"{name}: the pattern matches no file; check it, or quote it if the shell expands it"
@@ -223,7 +230,8 @@ def find(name: str) -> tuple[list[Source], str]:
 def _files_below(folder: Path) -> list[Path]:
     files = []
     for parent, folders, names in os.walk(folder):
-        folders[:] = [f for f in folders if not f.startswith(".")]
+        paths = {f: Path(parent, f) for f in folders if not f.startswith(".")}
+        folders[:] = [f for f, path in paths.items() if not (is_run(path) or is_unfinished(path))]
         files += [Path(parent, n) for n in names if not n.startswith(".")]
     return sorted(f for f in files if f.is_file())
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from lmkit.errors import DataError
+from lmkit.run_paths import refuse_as_text
 
 GOOD, BAD, PARADIGM = "sentence_good", "sentence_bad", "UID"
 
@@ -29,6 +30,7 @@ def read_pairs(paths: Iterable[Path]) -> list[Pair]:
     """
     pairs: list[Pair] = []
     for path in paths:
+        refuse_as_text(path)
         files = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
         if not files:
             raise DataError(f"{path}: the folder has no .jsonl files; name one that has")

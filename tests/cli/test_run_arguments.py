@@ -76,3 +76,12 @@ def _unfinished(path: Path) -> Path:
 def _archive(path: Path) -> Path:
     path.write_bytes(b"packed")
     return path
+
+
+def test_likely_runs_are_named(tmp_path: Path) -> None:
+    """A misspelt run and a folder of runs get the runs that are there."""
+    make_run(tmp_path / "kn5")
+    with pytest.raises(ModelError, match=r"did you mean .*kn5\?"):
+        split_items([str(tmp_path / "kn4"), "text.txt"], (), "eval")
+    with pytest.raises(ModelError, match=r"folder of runs: give one or more of .*kn5"):
+        split_items([str(tmp_path), "text.txt"], (), "eval")
