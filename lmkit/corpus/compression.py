@@ -1,5 +1,6 @@
 """The bytes of files, compressed or not, with the checks that damaged and hostile archives call for."""
 
+import bz2
 import gzip
 import io
 import lzma
@@ -12,7 +13,7 @@ from typing import IO
 from lmkit.corpus.lines import BLOCK
 from lmkit.errors import DataError
 
-SUFFIXES = {".gz": "gzip", ".xz": "xz", ".zst": "zstandard"}
+SUFFIXES = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "zstandard"}
 EXPANSION_FLOOR = 64 << 20
 """Decompressed bytes below which no file is called a bomb."""
 XZ_MEMORY = 1 << 30
@@ -24,7 +25,7 @@ _ZSTD_BLOCK = 1 << 11
 
 
 def blocks(path: Path, *, max_expansion: float) -> Iterator[bytes]:
-    """The content of a file in blocks, decompressed where its name ends in .gz, .xz or .zst.
+    """The content of a file in blocks, decompressed where its name ends in .gz, .bz2, .xz or .zst.
 
     DataError: it cannot be opened, it is cut off or not what its name says, or it grows by more than
     `max_expansion` (0: no limit).
@@ -69,7 +70,7 @@ def _decompressed(path: Path, file: IO[bytes], method: str, max_expansion: float
         raise DataError(
             f"{path}: cut off after {size} decompressed bytes: its {method} stream has no end; fetch it again"
         ) from None
-    except (gzip.BadGzipFile, zlib.error, lzma.LZMAError, _ZstdError) as error:
+    except (gzip.BadGzipFile, zlib.error, lzma.LZMAError, _Bzip2Error, _ZstdError) as error:
         what = f"damaged after {size} decompressed bytes" if size else f"not a {method} file"
         reason = " ".join(str(error).split())
         if reason == _XZ_MEMORY_ERROR:
@@ -86,6 +87,30 @@ def _gzip(file: IO[bytes]) -> Iterator[bytes]:
     with gzip.GzipFile(fileobj=file) as stream:
         while block := stream.read(BLOCK):
             yield block
+
+
+class _Bzip2Error(Exception):
+    """What is wrong with a bzip2 stream; bz2 itself raises OSError, as a disk does."""
+
+
+def _bzip2(file: IO[bytes]) -> Iterator[bytes]:
+    # BZ2File leaves out in silence what is damaged after the first stream.
+    stream = bz2.BZ2Decompressor()
+    data = b""
+    while data := data or file.read(io.DEFAULT_BUFFER_SIZE):
+        if stream.eof:
+            stream = bz2.BZ2Decompressor()
+        while data or not (stream.eof or stream.needs_input):
+            try:
+                block = stream.decompress(data, BLOCK)
+            except OSError as error:
+                raise _Bzip2Error(error) from None
+            data = b""
+            if block:
+                yield block
+        data = stream.unused_data
+    if not stream.eof:
+        raise EOFError
 
 
 def _xz(file: IO[bytes]) -> Iterator[bytes]:
@@ -133,6 +158,7 @@ def _zstandard(file: IO[bytes]) -> Iterator[bytes]:
 
 _READERS: dict[str, Callable[[IO[bytes]], Iterator[bytes]]] = {
     "gzip": _gzip,
+    "bzip2": _bzip2,
     "xz": _xz,
     "zstandard": _zstandard,
 }

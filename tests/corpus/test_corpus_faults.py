@@ -1,5 +1,6 @@
 """Bad text: every case says which file, where in it, what is wrong and what to do, and exits with 3."""
 
+import bz2
 import gzip
 import json
 import logging
@@ -20,6 +21,7 @@ from lmkit.errors import DataError, UsageError
 
 PACKERS: dict[str, Callable[[bytes], bytes]] = {
     ".gz": gzip.compress,
+    ".bz2": bz2.compress,
     ".xz": lzma.compress,
     ".zst": lambda raw: zstandard.ZstdCompressor(write_checksum=True).compress(raw),
 }
