@@ -44,6 +44,7 @@ def measured_lines(
     text: Iterable[Line],
     *,
     measure: Measure = LOG_PROB,
+    extra: Measure | None = None,
     spans: bool = False,
     direction: str = FORWARD,
     batch_size: int = 32,
@@ -51,6 +52,7 @@ def measured_lines(
 ) -> Iterator[tuple[RawLine, Encoding, np.ndarray]]:
     """Each line with its encoding (without `</s>`) and the (tokens + 1, figures) of its tokens and `</s>`.
 
+    measure, extra: see `measure_lines`.
     spans: whether the encodings have them; ids alone are made faster. Lines are drawn as they are needed.
     direction: in which `model` reads a line; figures are in the line's own order all the same.
     """
@@ -64,6 +66,6 @@ def measured_lines(
             yield Sentence(np.append(encoding.ids, eos), line.starts_document)
 
     lines = in_direction(sentences(), direction)
-    for figures in measure_lines(model, lines, measure, batch_size=batch_size, window=window):
+    for figures in measure_lines(model, lines, measure, extra=extra, batch_size=batch_size, window=window):
         line, encoding = waiting.popleft()
         yield line, encoding, figures if direction == FORWARD else from_the_end(figures)

@@ -60,23 +60,34 @@ def measure_lines(
     lines: Iterable[Sentence],
     measure: Measure,
     *,
+    extra: Measure | None = None,
     batch_size: int = 32,
     window: int = WINDOW,
     block: int = BLOCK,
 ) -> Iterator[np.ndarray]:
     """(tokens, figures) float64 of each line: what `measure` takes of every token, in the order of the lines.
 
+    extra: takes more figures of the same tokens, in a pass of its own over each block, so that asking for them
+    changes no bit of the others; its columns come behind those of `measure`.
+
     The state starts anew where `model.reset_policy` says and is carried everywhere else, as in one pass over
     the whole text: segments between resets are scored side by side, `batch_size` at once, at most `window`
     tokens a call, and none of the three moves a result past rounding. Held at once is a block of lines, the
     last of them whole however long it is.
     """
-    state: State | None = None
+    measures = [measure] if extra is None else [measure, extra]
+    carried: list[State | None] = [None for _ in measures]
     for group in _blocks(lines, block):
-        figures = _measure_lines_alone(model, group, measure)
-        if figures is None:
-            segments = _segments(group, model.reset_policy, fresh=state is None)
-            figures, state = _measure_block(model, segments, measure, state, batch_size, window)
+        tables = []
+        for place, one in enumerate(measures):
+            table = _measure_lines_alone(model, group, one)
+            if table is None:
+                segments = _segments(group, model.reset_policy, fresh=carried[place] is None)
+                table, carried[place] = _measure_block(
+                    model, segments, one, carried[place], batch_size, window
+                )
+            tables.append(table)
+        figures = tables[0] if extra is None else np.concatenate(tables, 1)
         first = 0
         for line in group:
             yield figures[first : first + len(line.ids)]

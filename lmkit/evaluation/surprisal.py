@@ -26,13 +26,20 @@ Figures = dict[str, np.ndarray]
 class WholeRows(Measure):
     """Figures that need the whole distribution of every token, which is seen one chunk of time after another.
 
-    word_starts: (vocabulary,) bool; with it comes `log_mass`, the logarithm of the mass of these pieces and of
-    `</s>`, with which a word ends. entropy: in nats. rank: 1 + how many tokens are more likely.
+    word_starts: (vocabulary,) bool; with it come `log_prob` and `log_mass`, the logarithm of the mass of these
+    pieces and of `</s>`, with which a word ends. entropy: in nats. rank: 1 + how many tokens are more likely.
     """
 
-    def __init__(self, word_starts: Tensor | None, eos_id: int, *, entropy: bool, rank: bool) -> None:
-        wanted = {"log_mass": word_starts is not None, "entropy": entropy, "rank": rank}
-        self.names = ("log_prob", *(name for name, is_wanted in wanted.items() if is_wanted))
+    def __init__(
+        self, word_starts: Tensor | None, eos_id: int, *, entropy: bool = False, rank: bool = False
+    ) -> None:
+        wanted = {
+            "log_prob": word_starts is not None,
+            "log_mass": word_starts is not None,
+            "entropy": entropy,
+            "rank": rank,
+        }
+        self.names = tuple(name for name, is_wanted in wanted.items() if is_wanted)
         self._bias: Tensor | None = None
         if word_starts is not None:
             ends_a_word = word_starts.clone()
@@ -51,10 +58,10 @@ class WholeRows(Measure):
     def _figures(self, rows: Tensor, ids: Tensor) -> Tensor:
         """(batch, chunk, figures) of rows (batch, chunk, vocabulary)."""
         log_prob = rows.gather(2, ids[..., None])
-        figures = [log_prob[..., 0]]
+        figures = []
         if self._bias is not None:
             self._bias = self._bias.to(rows)
-            figures.append((rows + self._bias).logsumexp(-1))
+            figures += [log_prob[..., 0], (rows + self._bias).logsumexp(-1)]
         if "entropy" in self.names:
             figures.append(torch.special.entr(rows.exp()).sum(-1))
         if "rank" in self.names:
@@ -90,9 +97,11 @@ def surprisals(
         )
     cut = make_cut(by, tokenizer, spans)
     starts = tokenizer.word_starts() if by == "word" else None
-    measure = LOG_PROB
-    if starts is not None or entropy or rank:
-        measure = WholeRows(starts, tokenizer.vocabulary.eos_id, entropy=entropy, rank=rank)
+    eos_id = tokenizer.vocabulary.eos_id
+    # What surprisals come from does not depend on entropy and rank: other ways to a log-probability round otherwise.
+    measure = LOG_PROB if starts is None else WholeRows(starts, eos_id)
+    extra = WholeRows(None, eos_id, entropy=entropy, rank=rank) if entropy or rank else None
+    figures = (*measure.names, *(() if extra is None else extra.names))
     scripts = _Scripts(tokenizer) if by == "word" else None
     names = column_names(entropy=entropy, rank=rank)
 
@@ -100,13 +109,19 @@ def surprisals(
         number = 0
         lines = text if scripts is None else scripts.watch(text)
         for line, encoding, table in measured_lines(
-            model, tokenizer, lines, measure=measure, spans=by != "line", batch_size=batch_size
+            model,
+            tokenizer,
+            lines,
+            measure=measure,
+            extra=extra,
+            spans=by != "line",
+            batch_size=batch_size,
         ):
             if scripts is not None and not number:
                 scripts.check_first()
             number += 1
             units = cut(number, line.text, encoding)
-            yield _records(number, line.text, units, dict(zip(measure.names, table.T, strict=True)), names)
+            yield _records(number, line.text, units, dict(zip(figures, table.T, strict=True)), names)
         if not number:
             raise DataError("the text to score has no lines")
         if scripts is not None:
@@ -139,7 +154,9 @@ def _bits(units: Units, figures: Figures) -> np.ndarray:
     nats = -np.add.reduceat(np.append(figures["log_prob"], 0.0), bounds)[::2] if len(bounds) else np.zeros(0)
     if units.corrected is not None:
         log_mass = np.where(units.corrected, figures["log_mass"][units.first], 0.0)
-        nats += log_mass - np.append(log_mass[1:], 0.0)
+        # Where pieces are impossible so may be the mass that they are divided by; the word is impossible all the same.
+        with np.errstate(invalid="ignore"):
+            nats = np.where(nats == math.inf, nats, nats + log_mass - np.append(log_mass[1:], 0.0))
     return nats / math.log(2) + 0.0  # no -0.0
 
 

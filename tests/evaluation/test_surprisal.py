@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import lmkit
 from lmkit.contracts import Encoding, Tokenizer, Vocabulary
 from lmkit.corpus.readers import Text
 from lmkit.errors import DataError, ModelError, UsageError
@@ -273,6 +274,43 @@ def test_entropy_and_rank_are_those_of_the_first_token(tokenizers, by):
     assert plain[0].entropy is plain[0].rank is None
 
 
+class Counted(RecurrentLanguageModel):
+    """A model with a fast way through lines that rounds otherwise than its distributions, as n-gram models have."""
+
+    def line_log_probs(self, ids):
+        (row,), _ = self.log_probs(torch.from_numpy(ids[None].astype(np.int64)), self.initial_state(1))
+        return row.numpy().astype(np.float64) * (1 + 1e-9)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("name", "by"), combinations())
+@pytest.mark.parametrize("kind", ["float32", "fast-lines"])
+def test_entropy_and_rank_change_no_bit_of_a_surprisal(tokenizers, name, by, kind):
+    """Whoever asks for more figures gets the same surprisals, whatever ways a model has to its probabilities."""
+    tok = tokenizers[name]
+    lm = model(tok.vocabulary, spread=1.0).float()
+    if kind == "fast-lines":
+        lm.__class__ = Counted
+    plain = [r.surprisal for r in records(lm, tok, TEST * 9, by)]
+    for more in ({"entropy": True}, {"rank": True}, {"entropy": True, "rank": True}):
+        assert [r.surprisal for r in records(lm, tok, TEST * 9, by, **more)] == plain
+
+
+@pytest.mark.parametrize("smoothing", ["kneser-ney", "mle"])
+@pytest.mark.parametrize(("name", "by"), [("word", "word"), ("char", "line"), ("sentencepiece", "word")])
+def test_entropy_and_rank_change_no_bit_of_an_ngram_surprisal(tmp_path, name, by, smoothing):
+    """An n-gram model's own hash table, which it builds for long texts, rounds otherwise than its distributions."""
+    (tmp_path / "text.txt").write_text("\n".join(TRAIN), encoding="utf-8")
+    size = {"vocab_size": 300} if name == "sentencepiece" else {}
+    trained = lmkit.train(
+        tmp_path / "text.txt", model="ngram", order=3, smoothing=smoothing, out=tmp_path / "run",
+        tokenizer={"name": name, **size},
+    )  # fmt: skip
+    plain = [r.surprisal for r in trained.surprisal(TEST * 50, by)]
+    for _ in range(2):
+        assert [r.surprisal for r in trained.surprisal(TEST * 50, by, entropy=True, rank=True)] == plain
+
+
 @pytest.mark.parametrize("reset", ["line", "document", "never"])
 def test_batches_move_nothing(tokenizers, reset):
     """The batch size is a setting of speed."""
@@ -377,3 +415,16 @@ def test_scores_that_are_no_probabilities_are_refused(tokenizers):
     lm.normalized = False
     with pytest.raises(ModelError, match="not probabilities"):
         surprisals(lm, tok, [])
+
+
+def test_impossible_words_are_infinitely_surprising(tmp_path):
+    """Under a model with zero probabilities a word is possible or not: never NaN, where masses vanish with it."""
+    (tmp_path / "text.txt").write_text("\n".join(TRAIN), encoding="utf-8")
+    trained = lmkit.train(
+        tmp_path / "text.txt", model="ngram", order=3, smoothing="mle", out=tmp_path / "run",
+        tokenizer={"name": "sentencepiece", "vocab_size": 300},
+    )  # fmt: skip
+    found = [r.surprisal for r in trained.surprisal([*TEST, "mat the the sat"])]
+    assert math.inf in found
+    assert not any(map(math.isnan, found))
+    assert all(map(math.isfinite, [r.surprisal for r in trained.surprisal(["the cat sat on the mat"])]))
