@@ -24,6 +24,7 @@ from lmkit.evaluation.line_scores import line_scores
 from lmkit.evaluation.records import LineRecords, Record
 from lmkit.evaluation.sentences import sentence_scores
 from lmkit.evaluation.signature import signature
+from lmkit.evaluation.split_words import RULES, read_as_typed
 from lmkit.evaluation.surprisal import surprisals
 from lmkit.generation import Continuation, continue_text
 from lmkit.options import Chosen, choose, fields_of, listed_names
@@ -52,8 +53,11 @@ class Model:
     Attributes that are not named here are the model's own, so that a plugin's extras are within reach.
     """
 
-    def __init__(self, run: runs.LoadedRun) -> None:
+    def __init__(self, run: runs.LoadedRun, split_unknown: str = "auto") -> None:
         self.run = run
+        self.split_unknown = split_unknown
+        if isinstance(run.model, Encoder):
+            run.model.use_tokenizer(self.tokenizer)
 
     def __repr__(self) -> str:
         return f"<lmkit model {self.run.model_choice.name} in {self.run.directory}>"
@@ -63,9 +67,10 @@ class Model:
             raise AttributeError(name)
         return getattr(self.run.model, name)
 
-    @property
+    @cached_property
     def tokenizer(self) -> Tokenizer:
-        return self.run.tokenizer
+        """The run's tokenizer, under the rule for words that its vocabulary lacks (`split_words.RULES`)."""
+        return read_as_typed(self.run.tokenizer, self.split_unknown)
 
     @property
     def causal(self) -> LanguageModel:
@@ -126,6 +131,11 @@ class Model:
         """The characters [start, end) of each token of a string: those of the vectors that `embed` gives it."""
         return [(start, end) for start, end in self.tokenizer.encode(sentence).spans.tolist()]
 
+    @property
+    def splits(self) -> str | None:
+        """The rule by which unknown words are split; None where they are not."""
+        return None if self.tokenizer is self.run.tokenizer else self.split_unknown
+
     def score(self, text: str | Sequence[str], *, batch_size: int = 32) -> scoring.Score:
         """The figures of `lmkit eval` for a text, or a sequence of lines, in memory."""
         return self.score_text(Text.from_lines(text), batch_size=batch_size)
@@ -141,7 +151,7 @@ class Model:
             self.causal if direction is None else self.directions[direction],
             self.tokenizer,
             text,
-            signature=signature(self.run, direction or FORWARD),
+            signature=signature(self.run, direction or FORWARD, split_unknown=self.splits),
             carried=self.run.carried,
             direction=direction or FORWARD,
             batch_size=batch_size,
@@ -258,14 +268,24 @@ class Model:
 
 
 def load(
-    directory: str | Path, *, device: str = "auto", allow_nonfinite: bool = False, int8: bool = False
+    directory: str | Path,
+    *,
+    device: str = "auto",
+    allow_nonfinite: bool = False,
+    int8: bool = False,
+    split_unknown: str = "auto",
 ) -> Model:
     """The model in a run's directory, ready to score and generate.
+
+    split_unknown: whether words that the vocabulary lacks are split at punctuation and, in Chinese, Japanese and
+    Korean, into words: "auto" (in lines as people type them), "always" or "never".
 
     allow_nonfinite: load it even when NaN or an infinity is among its weights.
     int8: weights in int8, on a CPU; UsageError for a model that has none or where the processor has no such products.
     Raises ModelError when the directory is no sound model, PluginError when it needs a plugin that is missing.
     """
+    if split_unknown not in RULES:
+        raise UsageError(f"split_unknown is '{split_unknown}'; {suggest(split_unknown, RULES)}")
     run = runs.load_run(Path(directory), allow_nonfinite=allow_nonfinite)
     move = getattr(run.model, "to", None)
     if move is not None:
@@ -275,7 +295,7 @@ def load(
         if not isinstance(run.model, NeuralLanguageModel):
             raise UsageError(f"{directory}: --int8 is for neural models, which this is not; leave it out")
         run.model.to_int8()
-    return Model(run)
+    return Model(run, split_unknown)
 
 
 def train(

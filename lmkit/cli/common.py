@@ -41,6 +41,14 @@ nonfinite_option = click.option(
 )
 
 
+split_option = click.option(
+    "--split-unknown",
+    type=click.Choice(["auto", "always", "never"]),
+    default="auto",
+    show_default=True,
+    help="Split words that the vocabulary lacks, as in 'good.' (auto: in lines as people type them).",
+)
+
 int8_option = click.option(
     "--int8", is_flag=True, help="Weights in int8: faster on a CPU, a little less exact (docs/models.md)."
 )
@@ -57,8 +65,13 @@ def loads_models(command: CommandT) -> CommandT:
 
 
 def asks_models(command: CommandT) -> CommandT:
-    """RUN... TEXT..., --data, --device and --allow-nonfinite."""
-    return items_argument(data_option(device_option(nonfinite_option(command))))
+    """RUN... TEXT..., --data, and what `lmkit.api.load` takes: --device, --allow-nonfinite, --split-unknown."""
+    return items_argument(data_option(loading_options(command)))
+
+
+def loading_options(command: CommandT) -> CommandT:
+    """--device, --allow-nonfinite and --split-unknown."""
+    return device_option(nonfinite_option(split_option(command)))
 
 
 @dataclass(frozen=True)
@@ -117,13 +130,11 @@ def _no_run(items: Sequence[str], command: str) -> UsageError | ModelError:
     )
 
 
-def load_all(runs: Mapping[str, Path], device: str, allow_nonfinite: bool) -> dict[str, "Model"]:
-    """The models of runs, by the runs' labels."""
+def load_all(runs: Mapping[str, Path], **options: Any) -> dict[str, "Model"]:
+    """The models of runs, by the runs' labels; options: those of `lmkit.api.load`."""
     from lmkit import api
 
-    return {
-        label: api.load(run, device=device, allow_nonfinite=allow_nonfinite) for label, run in runs.items()
-    }
+    return {label: api.load(run, **options) for label, run in runs.items()}
 
 
 def labels(runs: Iterable[Path]) -> dict[str, Path]:

@@ -35,6 +35,7 @@ def command(
     texts: tuple[str, ...],
     device: str,
     allow_nonfinite: bool,
+    split_unknown: str,
     plot: Path | None,
     as_json: bool,
 ) -> None:
@@ -61,8 +62,17 @@ def command(
     flags = [f"--{name.replace('_', '-')}" for name, is_on in ctx.find_root().params.items() if is_on is True]
     rows: list[dict[str, Any]] = []
     for label, run in console.progress(named.items(), total=len(named), label="comparing"):
-        order = {"run": str(run), "texts": asked.texts, "options": asdict(options), "device": device}
-        rows += _measured(label, order | {"allow_nonfinite": allow_nonfinite}, known[label], flags)
+        order = {
+            "run": str(run),
+            "texts": asked.texts,
+            "options": asdict(options),
+            "load": {
+                "device": device,
+                "allow_nonfinite": allow_nonfinite,
+                "split_unknown": split_unknown,
+            },
+        }
+        rows += _measured(label, order, known[label], flags)
     found = ranked(rows)
     if plot is not None:
         from lmkit.evaluation.compare_pictures import draw

@@ -61,6 +61,7 @@ def command(
     texts: tuple[str, ...],
     device: str,
     allow_nonfinite: bool,
+    split_unknown: str,
     plot: Path | None,
     longest: int,
     windows: int | None,
@@ -87,7 +88,8 @@ def command(
         raise UsageError(f"--longest {longest}: a single token has no order to shuffle; give 2 or more")
     text = Text(asked.texts, options)
     found: dict[str, Findings] = {}
-    for label, model in load_all(asked.runs, device, allow_nonfinite).items():
+    models = load_all(asked.runs, device=device, allow_nonfinite=allow_nonfinite, split_unknown=split_unknown)
+    for label, model in models.items():
         for direction in model.directions:
             name = unique(label if len(model.directions) == 1 else f"{label} {direction}", found)
             found[name] = _measured(model, direction, text, name, longest, windows, shuffle, gradients)

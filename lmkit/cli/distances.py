@@ -88,7 +88,7 @@ def command(
 
     if plot is not None:
         pictures.check(plot)
-    models = load_all(labels(runs), device, allow_nonfinite)
+    models = load_all(labels(runs), device=device, allow_nonfinite=allow_nonfinite)
     sentences = {
         clauses: list(items(language, clauses, count, seed=seed, cause=cause, control=control))
         for clauses in range(farthest + 1)

@@ -2,10 +2,10 @@
 
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -66,6 +66,7 @@ def command(
     texts: tuple[str, ...],
     device: str,
     allow_nonfinite: bool,
+    split_unknown: str,
     out: Path,
     layer: str,
     pool: str,
@@ -93,9 +94,10 @@ def command(
     from lmkit.corpus.readers import Text
 
     text = Text(asked.texts, options)
+    load = {"device": device, "allow_nonfinite": allow_nonfinite, "split_unknown": split_unknown}
     rows = []
     for label, run in asked.runs.items():
-        model = _Embedder(run, device, allow_nonfinite, form, words, batch_size)
+        model = _Embedder(run, load, form, words, batch_size)
         lines = console.progress(text, total=None, label=f"embedding with {label}")
         facts = model.write(lines, targets[label])
         rows.append(facts if asked.run else {"run": label, **facts})
@@ -118,8 +120,8 @@ class _Embedder:
     """A run, and how its vectors are taken."""
 
     run: Path
-    device: str
-    allow_nonfinite: bool
+    load: Mapping[str, Any]
+    """What `lmkit.api.load` is given."""
     form: "Form"
     words: bool
     batch_size: int
@@ -132,7 +134,7 @@ class _Embedder:
         from lmkit.embedding.text import embedded_lines
         from lmkit.evaluation.lines import whole_lines
 
-        encoder = api.load(self.run, device=self.device, allow_nonfinite=self.allow_nonfinite).encoder
+        encoder = api.load(self.run, **self.load).encoder
         select = selection(encoder, self.form.layer, self.form.pool)
         tally = Tally()
         embedded = embedded_lines(

@@ -37,6 +37,7 @@ def command(
     texts: tuple[str, ...],
     device: str,
     allow_nonfinite: bool,
+    split_unknown: str,
     int8: bool,
     batch_size: int,
     as_json: bool,
@@ -54,7 +55,9 @@ def command(
     text = Text(asked.texts, options)
     scores: Scores = {}
     for label, run in asked.runs.items():
-        model = api.load(run, device=device, allow_nonfinite=allow_nonfinite, int8=int8)
+        model = api.load(
+            run, device=device, allow_nonfinite=allow_nonfinite, split_unknown=split_unknown, int8=int8
+        )
         for direction in model.directions:
             names = [label] * (len(asked.runs) > 1) + [direction] * (len(model.directions) > 1)
             lines = console.progress(text, total=None, label=" ".join(["scoring", *names]))

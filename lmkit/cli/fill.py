@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lmkit.cli import console
-from lmkit.cli.common import device_option, load_all, nonfinite_option, split_items
+from lmkit.cli.common import load_all, loading_options, split_items
 from lmkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("items", metavar="RUN... TEXT", nargs=-1, required=True)
-@device_option
-@nonfinite_option
+@loading_options
 @click.option("--candidates", metavar="A,B,...", help="Rank these, instead of what the model proposes.")
 @click.option(
     "--top",
@@ -48,6 +47,7 @@ def command(
     items: tuple[str, ...],
     device: str,
     allow_nonfinite: bool,
+    split_unknown: str,
     candidates: str | None,
     top: int,
     max_tokens: int,
@@ -65,6 +65,7 @@ def command(
     from lmkit.evaluation.fill import fill
     from lmkit.evaluation.fill_why import why
     from lmkit.evaluation.segmentation import unknown_words
+    from lmkit.evaluation.split_words import whole_words
     from lmkit.files import write_atomic
 
     asked = split_items(items, (), "fill", what="a sentence with a blank")
@@ -79,19 +80,19 @@ def command(
     explain = explain or page is not None or plot is not None
     found: dict[str, Filled] = {}
     reasons: dict[str, Why] = {}
-    for label, model in load_all(asked.runs, device, allow_nonfinite).items():
-        models, tokenizer = model.directions, model.tokenizer
-        filled = fill(models, tokenizer, text, given, max_tokens=max_tokens)
+    models = load_all(asked.runs, device=device, allow_nonfinite=allow_nonfinite, split_unknown=split_unknown)
+    for label, model in models.items():
+        filled = fill(model.directions, model.tokenizer, text, given, max_tokens=max_tokens)
         found[label] = filled
         for candidate, read in zip(filled.candidates, filled.read, strict=True):
-            if unknown := unknown_words(tokenizer, read):
+            if unknown := unknown_words(whole_words(model.tokenizer), read):
                 words = ", ".join(unknown)
                 console.say(
                     f"{label}: '{candidate}' has words outside the vocabulary ({words}), which share one probability",
                     "warning",
                 )
         if explain:
-            reasons[label] = why(models, tokenizer, filled)
+            reasons[label] = why(model.directions, model.tokenizer, filled)
     if page is not None:
         write_atomic(page, heat.page(reasons))
     if plot is not None:

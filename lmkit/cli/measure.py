@@ -27,7 +27,7 @@ def measured(order: dict[str, Any]) -> dict[str, Any]:
     from lmkit.corpus.readers import Text
 
     text = Text(order["texts"], DataOptions(**order["options"]))
-    model = api.load(Path(order["run"]), device=order["device"], allow_nonfinite=order["allow_nonfinite"])
+    model = api.load(Path(order["run"]), **order["load"])
     for name in model.directions:
         # Kernels are loaded with the first line.
         model.score_text(Text.from_lines(["a"]), direction=name)

@@ -16,30 +16,31 @@ BATCH = 512
 @asks_models
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def command(
-    items: tuple[str, ...], texts: tuple[str, ...], device: str, allow_nonfinite: bool, as_json: bool
+    items: tuple[str, ...],
+    texts: tuple[str, ...],
+    device: str,
+    allow_nonfinite: bool,
+    split_unknown: str,
+    as_json: bool,
 ) -> None:
     """Score the pairs in TEXT, JSON Lines files as BLiMP's or folders of them, with the models in RUN.
 
     The sentence of a pair that has the higher log-probability is the model's choice; of a bidirectional encoder,
-    the higher sum of both directions. Where a model reads words between white space, punctuation that it does not
-    know as part of a word is set apart.
+    the higher sum of both directions.
     """
     import numpy as np
 
     from lmkit.evaluation.minimal_pairs import accuracy, good_ones, read_pairs
-    from lmkit.evaluation.segmentation import spaced
 
     asked = split_items(items, texts, "minimal-pairs", what="a file of pairs")
     pairs = read_pairs(map(Path, asked.texts))
-    models = load_all(asked.runs, device, allow_nonfinite)
+    models = load_all(asked.runs, device=device, allow_nonfinite=allow_nonfinite, split_unknown=split_unknown)
     found: dict[str, dict[str, float]] = {}
     for label, model in models.items():
         batches = [pairs[start : start + BATCH] for start in range(0, len(pairs), BATCH)]
         chosen = [
             good_ones(
-                lambda sentences, model=model: model.sentence_scores(
-                    [spaced(model.tokenizer, sentence) for sentence in sentences]
-                ),
+                model.sentence_scores,
                 batch,
             )
             for batch in console.progress(batches, total=len(batches), label=label)

@@ -59,6 +59,7 @@ def command(
     texts: tuple[str, ...],
     device: str,
     allow_nonfinite: bool,
+    split_unknown: str,
     by: str,
     spans: Path | None,
     form: str | None,
@@ -94,7 +95,7 @@ def command(
 
     def records() -> Iterator["LineRecords"]:
         for label, run in asked.runs.items():
-            model = api.load(run, device=device, allow_nonfinite=allow_nonfinite)
+            model = api.load(run, device=device, allow_nonfinite=allow_nonfinite, split_unknown=split_unknown)
             lines = console.progress(text, total=None, label=f"scoring with {label}") if alone else text
             found = model.surprisal_text(
                 lines, by, spans=wanted, entropy=entropy, rank=rank, batch_size=batch_size

@@ -14,6 +14,7 @@ from lmkit.errors import ModelError, UsageError
 from lmkit.evaluation import segmentation
 from lmkit.evaluation.blanks import TWO_SIDED, Blank, candidate_scores
 from lmkit.evaluation.directions import BACKWARD, FORWARD
+from lmkit.evaluation.split_words import as_read, whole_words
 
 BLANK = re.compile(r"_{2,}")
 BEAM = 20
@@ -38,7 +39,7 @@ class Filled:
 
 
 def parse(tokenizer: Tokenizer, text: str) -> Blank:
-    """The blank of a line, "所以我要去____。", as the tokenizer reads lines (see `segmentation.spaced`).
+    """The blank of a line, "所以我要去____。", as the tokenizer reads lines (see `split_words`).
 
     Raises UsageError unless there is one run of two or more underscores, and one line.
     """
@@ -49,7 +50,7 @@ def parse(tokenizer: Tokenizer, text: str) -> Blank:
         raise UsageError("the text has more than one line; give the line with the blank alone")
     if not segmentation.reads_words(tokenizer):
         return Blank(*parts)
-    before, after = (segmentation.spaced(tokenizer, part) for part in parts)
+    before, after = (as_read(tokenizer, part, text) for part in parts)
     return Blank(before + " " if before else "", " " + after if after else "")
 
 
@@ -72,8 +73,9 @@ def fill(
     if any(len(candidate.splitlines()) != 1 for candidate in found):
         raise UsageError("a candidate is empty or has a line end; give words, separated by commas")
     if not found:
-        found = proposals(models, tokenizer, blank, max_tokens)
-    read = [segmentation.spaced(tokenizer, candidate) for candidate in found]
+        found = proposals(models, whole_words(tokenizer), blank, max_tokens)
+    read = [as_read(tokenizer, candidate, text) for candidate in found]
+    tokenizer = whole_words(tokenizer)
     if not candidates and not re.search(r"\s", text):
         found = [segmentation.unspaced(candidate) for candidate in found]
     if len(set(read)) < len(read):

@@ -9,6 +9,7 @@ from lmkit.contracts import LanguageModel, Tokenizer
 from lmkit.evaluation import segmentation
 from lmkit.evaluation.blanks import Blank, candidate_scores
 from lmkit.evaluation.fill import Filled, log_shares, total
+from lmkit.evaluation.split_words import whole_words
 
 Cut = Callable[[str], list[tuple[int, int]]]
 """From a text to the characters [start, end) of its parts."""
@@ -46,6 +47,7 @@ class Why:
 
 def why(models: Mapping[str, LanguageModel], tokenizer: Tokenizer, filled: Filled) -> Why:
     """What each word and each clause of the line does for the best candidate."""
+    tokenizer = whole_words(tokenizer)
     blank, answer = filled.blank, filled.read[0]
     cuts: list[Cut] = [lambda text: segmentation.units(tokenizer, text), segmentation.clauses]
     sides = [side for cut in cuts for side in _pieces(blank, cut)]

@@ -4,12 +4,12 @@ import re
 
 from lmkit.contracts import Tokenizer
 
-_CJK = "\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff"
+CJK = "\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff"
 """Chinese, Japanese and Korean characters and their punctuation."""
-_LETTER = re.compile(rf"(?![{_CJK}])\w")
+_LETTER = re.compile(rf"(?![{CJK}])\w")
 """A character that is one word with others such as itself beside it."""
-_UNITS = re.compile(rf"[{_CJK}]|[^\s{_CJK}]+")
-_BETWEEN = re.compile(rf"(?<=[{_CJK}])\s+(?=[{_CJK}])")
+_UNITS = re.compile(rf"[{CJK}]|[^\s{CJK}]+")
+_BETWEEN = re.compile(rf"(?<=[{CJK}])\s+(?=[{CJK}])")
 _CLAUSE = re.compile(r"\S.*?(?:[，；。！？]+|[,;.!?]+(?=\s|$)|$)")
 _PROBE = "ab cé d"
 _PROBE_WORDS = [[0, 2], [3, 5], [6, 7]]
@@ -31,7 +31,7 @@ def spaced(tokenizer: Tokenizer, text: str) -> str:
     """
     if not reads_words(tokenizer):
         return text
-    return " ".join(piece for word in text.split() for piece in _pieces(tokenizer, word))
+    return " ".join(piece for word in text.split() for piece in pieces(tokenizer, word))
 
 
 def unspaced(text: str) -> str:
@@ -41,8 +41,12 @@ def unspaced(text: str) -> str:
 
 def unknown_words(tokenizer: Tokenizer, text: str) -> list[str]:
     """The words of a text that have the unknown token in them; none where the tokenizer has no such token."""
-    unknown = tokenizer.vocabulary.unk_id
-    return [] if unknown is None else [word for word in text.split() if unknown in tokenizer.ids(word)]
+    encoding = tokenizer.encode(text)
+    unknown = encoding.spans[encoding.ids == tokenizer.vocabulary.unk_id]
+    words = (found.span() for found in re.finditer(r"\S+", text))
+    return [
+        text[start:end] for start, end in words if ((unknown[:, 0] < end) & (start < unknown[:, 1])).any()
+    ]
 
 
 def units(tokenizer: Tokenizer, text: str) -> list[tuple[int, int]]:
@@ -56,14 +60,15 @@ def clauses(text: str) -> list[tuple[int, int]]:
     return [(found.start(), found.start() + len(found[0].rstrip())) for found in _CLAUSE.finditer(text)]
 
 
-def _known(tokenizer: Tokenizer, word: str) -> bool:
+def is_known(tokenizer: Tokenizer, word: str) -> bool:
+    """Whether a word is in the vocabulary."""
     ids = tokenizer.ids(word)
     return len(ids) == 1 and int(ids[0]) != tokenizer.vocabulary.unk_id
 
 
-def _pieces(tokenizer: Tokenizer, word: str) -> list[str]:
+def pieces(tokenizer: Tokenizer, word: str) -> list[str]:
     """The cheapest cut of what stands between white space, found from the left."""
-    if _known(tokenizer, word):
+    if is_known(tokenizer, word):
         return [word]
     inner = (i for i in range(1, len(word)) if not (_LETTER.match(word[i - 1]) and _LETTER.match(word[i])))
     cuts = [0, *inner, len(word)]
@@ -73,13 +78,13 @@ def _pieces(tokenizer: Tokenizer, word: str) -> list[str]:
         for before in range(max(0, place - LONGEST), place):
             piece = word[cuts[before] : end]
             unknown, number, _ = best[before]
-            missing = 0 if _known(tokenizer, piece) else len(piece)
+            missing = 0 if is_known(tokenizer, piece) else len(piece)
             options.append((unknown + missing, number + 1, before))
         best.append(min(options))
-    pieces: list[str] = []
+    found: list[str] = []
     place = len(cuts) - 1
     while place:
         before = best[place][2]
-        pieces.append(word[cuts[before] : cuts[place]])
+        found.append(word[cuts[before] : cuts[place]])
         place = before
-    return pieces[::-1]
+    return found[::-1]

@@ -8,7 +8,7 @@ CODE = 1
 """The version of the code by which residual bits and escapes are counted."""
 
 
-def signature(run: LoadedRun, direction: str = FORWARD) -> str:
+def signature(run: LoadedRun, direction: str = FORWARD, *, split_unknown: str | None = None) -> str:
     """Tokenizer, vocabulary, residual code, what the state does at boundaries, version."""
     vocabulary = run.tokenizer.vocabulary
     policy = getattr(run.model, "reset_policy", "none")
@@ -20,6 +20,8 @@ def signature(run: LoadedRun, direction: str = FORWARD) -> str:
         "eos": "scored",
         "lmkit": lmkit.__version__,
     }
+    if split_unknown is not None:
+        fields["split"] = split_unknown
     if direction != FORWARD:
         fields["direction"] = direction
     if getattr(run.model, "int8", False):

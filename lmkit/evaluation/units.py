@@ -9,6 +9,7 @@ import numpy as np
 from lmkit.contracts import Encoding, Tokenizer
 from lmkit.corpus.words import WHITE_SPACE
 from lmkit.errors import DataError, UsageError
+from lmkit.evaluation.split_words import SplitWords
 
 _PROBE = "ab cé d"
 _IS_SPACE = np.zeros(0x110000, bool)
@@ -69,19 +70,24 @@ class WordCut:
     Under a tokenizer that marks beginnings a word begins with a marked piece, so that a space which is a piece
     of its own begins the word that follows it without a space; where no such piece follows it belongs to the
     word before. Under one of characters all white space belongs to the word before. At a line's beginning it
-    belongs to the first word. Any other tokenizer has a token a word. The spans of words leave white space out.
+    belongs to the first word. Any other tokenizer has a token a word, but for words that were split as unknown,
+    whose pieces are one word. The spans of words leave white space out.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         starts = tokenizer.word_starts()
         self._marked = None if starts is None else starts.numpy()
         self._one_each = starts is None and not is_characterwise(tokenizer)
+        self._in_pieces = isinstance(tokenizer, SplitWords)
         if self._marked is not None:
             self._blank = self._marked.copy()
             for piece in np.flatnonzero(self._marked).tolist():
                 self._blank[piece] = not tokenizer.decode([piece]).strip(WHITE_SPACE)
 
     def __call__(self, number: int, text: str, encoding: Encoding) -> Units:
+        if self._in_pieces:
+            begins = np.append(True, encoding.spans[1:, 0] > encoding.spans[:-1, 1])[: len(encoding.ids)]
+            return _tiled(np.flatnonzero(begins), text, encoding)
         if self._one_each:
             return cut_tokens(number, text, encoding)
         if self._marked is None:
