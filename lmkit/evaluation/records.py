@@ -20,6 +20,8 @@ class Record(NamedTuple):
     """The raw text between the two; empty for `</s>`, whose start and end are the length of the line."""
     surprisal: float
     """-log2 p, bits."""
+    oov: bool = False
+    """Whether an unknown token is among the unit's."""
     entropy: float | None = None
     """Bits, of the distribution of the unit's first token."""
     rank: int | None = None

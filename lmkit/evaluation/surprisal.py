@@ -106,7 +106,7 @@ def surprisals(
     names = column_names(entropy=entropy, rank=rank)
 
     def records() -> Iterator[LineRecords]:
-        number = 0
+        number = num_tokens = num_unknown = 0
         lines = text if scripts is None else scripts.watch(text)
         for line, encoding, table in measured_lines(
             model,
@@ -121,9 +121,20 @@ def surprisals(
                 scripts.check_first()
             number += 1
             units = cut(number, line.text, encoding)
-            yield _records(number, line.text, units, dict(zip(figures, table.T, strict=True)), names)
+            unknown = np.append(encoding.ids == tokenizer.vocabulary.unk_id, False)
+            num_tokens += len(unknown)
+            num_unknown += int(unknown.sum())
+            found = dict(zip(figures, table.T, strict=True)) | {"unknown": unknown}
+            yield _records(number, line.text, units, found, names)
         if not number:
             raise DataError("the text to score has no lines")
+        if num_unknown:
+            log.warning(
+                "%s of %s tokens are unknown to the model (oov): each has the surprisal of the unknown token, "
+                "whatever its spelling",
+                f"{num_unknown:,}",
+                f"{num_tokens:,}",
+            )
         if scripts is not None:
             scripts.check_all()
         if isinstance(cut, SpanCut):
@@ -139,6 +150,7 @@ def _records(number: int, text: str, units: Units, figures: Figures, names: tupl
         "end": end,
         "text": [text[a:b] for a, b in zip(start, end, strict=True)],
         "surprisal": _bits(units, figures).tolist(),
+        "oov": (_sums(units, figures["unknown"].astype(np.float64)) > 0).tolist(),
     }
     if "entropy" in names:
         columns["entropy"] = (figures["entropy"][units.first] / math.log(2)).tolist()
@@ -149,15 +161,20 @@ def _records(number: int, text: str, units: Units, figures: Figures, names: tupl
 
 def _bits(units: Units, figures: Figures) -> np.ndarray:
     """(units,) surprisals."""
-    # reduceat sums from each bound to the next: every second sum is a unit's; the zero is the last bound's.
-    bounds = np.stack([units.first, units.last], 1).ravel()
-    nats = -np.add.reduceat(np.append(figures["log_prob"], 0.0), bounds)[::2] if len(bounds) else np.zeros(0)
+    nats = -_sums(units, figures["log_prob"])
     if units.corrected is not None:
         log_mass = np.where(units.corrected, figures["log_mass"][units.first], 0.0)
         # Where pieces are impossible so may be the mass that they are divided by; the word is impossible all the same.
         with np.errstate(invalid="ignore"):
             nats = np.where(nats == math.inf, nats, nats + log_mass - np.append(log_mass[1:], 0.0))
     return nats / math.log(2) + 0.0  # no -0.0
+
+
+def _sums(units: Units, values: np.ndarray) -> np.ndarray:
+    """(units,) float64 sums of the values of each unit's tokens."""
+    # reduceat sums from each bound to the next: every second sum is a unit's; the zero is the last bound's.
+    bounds = np.stack([units.first, units.last], 1).ravel()
+    return np.add.reduceat(np.append(values, 0.0), bounds)[::2] if len(bounds) else np.zeros(0)
 
 
 class _Scripts:

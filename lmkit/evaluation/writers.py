@@ -90,7 +90,13 @@ def _write_parquet(lines: Iterable[LineRecords], names: tuple[str, ...], sink: B
     import pyarrow as pa
     from pyarrow import parquet
 
-    kinds = {"run": pa.string(), "text": pa.string(), "surprisal": pa.float64(), "entropy": pa.float64()}
+    kinds = {
+        "run": pa.string(),
+        "text": pa.string(),
+        "surprisal": pa.float64(),
+        "oov": pa.bool_(),
+        "entropy": pa.float64(),
+    }
     schema = pa.schema([(name, kinds.get(name, pa.int64())) for name in names])
     with parquet.ParquetWriter(sink, schema) as writer:
         waiting: dict[str, list] = {name: [] for name in names}

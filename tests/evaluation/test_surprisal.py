@@ -94,6 +94,29 @@ def test_spans_are_the_text(tokenizers, name, by):
             assert [r.text for r in own[:-1]] == list(line)
 
 
+@pytest.mark.parametrize(("name", "by"), combinations())
+def test_units_with_an_unknown_token_are_marked(tokenizers, name, by, caplog):
+    """oov is true of each unit that has an unknown token, and one warning counts these tokens."""
+    tok = tokenizers[name]
+    found = records(model(tok.vocabulary), tok, TEST, by)
+    known = {c for line in TRAIN for c in line}
+    words = {w for line in TRAIN for w in line.split()}
+
+    def is_unknown(text: str) -> bool:
+        if name == "word":
+            return not set(text.split()) <= words
+        return name == "char" and not set(text) <= known
+
+    # The tab behind "café" belongs to that word; it is unknown to the model of characters.
+    wanted = [is_unknown(r.text) or (name == "char" and by == "word" and r.text == "café") for r in found]
+    assert [r.oov for r in found] == wanted
+    units = {"word": [w for line in TEST for w in line.split()], "char": list("".join(TEST))}.get(name, [])
+    number = sum(map(is_unknown, units))
+    warnings = [r.getMessage() for r in caplog.records if "oov" in r.getMessage()]
+    assert len(warnings) == (number > 0)
+    assert all(warning.startswith(f"{number} of ") for warning in warnings)
+
+
 @settings(max_examples=60, deadline=None)
 @given(line=st.text("ab,é天 \t", max_size=14))
 def test_words_are_those_between_white_space(tokenizers, line):

@@ -21,6 +21,7 @@ LINES = [
             "end": [3, 9, 9],
             "text": ["NA", 'a\t"b\\n', ""],
             "surprisal": [0.1 + 0.2, 12.5, 1e-17],
+            "oov": [False, True, False],
             "entropy": [1.0, 2.0, 0.0],
             "rank": [1, 200, 3],
         },
@@ -33,6 +34,7 @@ LINES = [
             "end": [3],
             "text": ["天\r\0"],
             "surprisal": [math.inf],
+            "oov": [True],
             "entropy": [0.5],
             "rank": [9],
         },
@@ -79,15 +81,15 @@ def test_a_record_is_a_line(tmp_path):
     with opened(tmp_path / "a") as file:
         write_records(LINES, NAMES, "tsv", file)
     rows = (tmp_path / "a").read_bytes().decode().split("\n")
-    assert rows[0] == "line\tstart\tend\ttext\tsurprisal\tentropy\trank"
-    assert rows[1] == "1\t0\t3\tNA\t0.30000000000000004\t1.0\t1"
+    assert rows[0] == "line\tstart\tend\ttext\tsurprisal\toov\tentropy\trank"
+    assert rows[1] == "1\t0\t3\tNA\t0.30000000000000004\tFalse\t1.0\t1"
     assert rows[2].split("\t")[3] == r'a\t"b\\n'
     assert len(rows) == len(RECORDS) + 2
 
 
 def test_columns_that_were_not_asked_for_are_left_out():
     """Entropy and rank stand in records only if they are wanted."""
-    assert column_names(entropy=False, rank=False) == ("line", "start", "end", "text", "surprisal")
+    assert column_names(entropy=False, rank=False) == ("line", "start", "end", "text", "surprisal", "oov")
     assert column_names(entropy=False, rank=True)[-1] == "rank"
 
 
@@ -97,6 +99,7 @@ def test_parquet_is_written_in_row_groups(tmp_path):
     names = column_names(entropy=False, rank=False)
     size = ROW_GROUP // 2
     columns = {"start": [0] * size, "end": [1] * size, "text": ["a"] * size, "surprisal": [1.0] * size}
+    columns["oov"] = [False] * size
     with opened(tmp_path / "a.parquet") as file:
         write_records((LineRecords(n, columns) for n in range(5)), names, "parquet", file)
     found = parquet.ParquetFile(tmp_path / "a.parquet")
