@@ -13,6 +13,7 @@ import numba
 from numba.core import config, event
 
 import lmkit
+from lmkit.notes import NOTE
 
 __all__ = ["kernel"]
 
@@ -86,7 +87,7 @@ class _Announcer(event.Listener):
             if folder
             else "nothing is writable that could keep them, so each run does it again: set NUMBA_CACHE_DIR"
         )
-        log.warning("compiling kernels for this processor, which takes some seconds (%s)", kept)
+        log.log(NOTE, "compiling kernels for this processor, which takes some seconds (%s)", kept)
 
     def on_end(self, event: event.Event) -> None:
         pass

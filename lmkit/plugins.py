@@ -18,6 +18,7 @@ import pluggy
 
 from lmkit import hookspecs
 from lmkit.errors import LmkitError, PluginError, UsageError, suggest
+from lmkit.notes import NOTE
 from lmkit.specs import API, KINDS, Spec
 
 GROUP = "lmkit"
@@ -147,7 +148,8 @@ class Registry:
         own = [p for p in same if p.plugin.builtin]
         if own and len(same) > 1:
             hidden = ", ".join(p.long_name for p in same if not p.plugin.builtin)
-            log.warning(
+            log.log(
+                NOTE,
                 "'%s' means the built-in %s; the installed %s needs its long name",
                 bare,
                 own[0].long_name,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from lmkit.corpus.options import STDIN, DataOptions
 from lmkit.errors import UsageError, listed, suggest
+from lmkit.notes import NOTE
 from lmkit.options import Chosen, OptionField, choose, fields_of, resolve, to_table
 from lmkit.plugins import registry
 from lmkit.specs import ModelSpec
@@ -161,7 +162,8 @@ def long_form(kind: str, table: Mapping[str, Any], where: str) -> dict[str, Any]
 
 def note_word_tokenizer(options: Iterable[str]) -> None:
     """Say that options, written as the user did, have chosen the tokenizer WORD."""
-    log.warning(
+    log.log(
+        NOTE,
         "%s: for the tokenizer %s, which is taken whatever the text is; name a tokenizer to choose another",
         ", ".join(options),
         WORD.rpartition(":")[2],

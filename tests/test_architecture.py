@@ -22,6 +22,7 @@ LAYERS = (
         "strict_json",
         "pickles",
         "jit",
+        "notes",
     ),
     ("options", "plugins", "contracts", "safetensors_check", "hdf5"),
     ("corpus", "recurrence"),
@@ -48,6 +49,7 @@ OPEN_TO_PLUGINS = {
     "pickles",
     "jit",
     "files",
+    "notes",
     "hdf5",
     "runs",
 }

@@ -119,7 +119,7 @@ def test_bad_lines_can_be_skipped(here: Path) -> None:
     (here / "nul.txt").write_bytes(b"the cat\nth\0e\nthe dog\n" * 3)
     result = command("eval", "run", "nul.txt", "--on-bad-line", "skip", "--json")
     assert (result.exit_code, json.loads(result.stdout)["lines"]) == (0, 6)
-    assert "warning: nul.txt: 3 bad lines skipped; the first: nul.txt: line 2" in result.stderr
+    assert "note: nul.txt: 3 bad lines skipped; the first: nul.txt: line 2" in result.stderr
 
 
 def test_escapes_in_a_text_stay_off_the_terminal(here: Path) -> None:
@@ -171,7 +171,7 @@ def test_a_vocabulary_larger_than_the_text(here: Path) -> None:
     line = ["train", "text.txt", "--out", "new", *LIMITS.split(), "--tokenizer", "sentencepiece"]
     result = command(*line, "--vocab-size", "5000")
     assert result.exit_code == 0, result.output
-    assert "warning: vocab_size 5000 is more than the text allows: reduced to" in result.stderr
+    assert "note: vocab_size 5000 is more than the text allows: reduced to" in result.stderr
 
 
 def test_a_comma_in_a_path(here: Path) -> None:

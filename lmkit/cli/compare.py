@@ -1,10 +1,12 @@
 """`lmkit compare`: any set of runs on one text, side by side."""
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -92,17 +94,12 @@ def _measured(
     label: str, order: Mapping[str, Any], facts: Mapping[str, Any], flags: Sequence[str]
 ) -> list[dict[str, Any]]:
     """The figures of a run, a row a direction, by `lmkit measure`; its errors end this process as they end that."""
-    found = subprocess.run(
-        [*LMKIT, *flags, "measure"], input=json.dumps(order), stdout=subprocess.PIPE, text=True,
-        encoding="utf-8", check=False, env={**os.environ, "PYTHONIOENCODING": "utf-8"},
-    )  # fmt: skip
-    if found.returncode < 0:
-        raise ModelError(
-            f"{order['run']}: scoring it was killed by signal {-found.returncode}: for want of memory?"
-        )
-    if found.returncode:
-        sys.exit(found.returncode)  # it has said why
-    answer = json.loads(found.stdout)
+    code, output = _run([*LMKIT, *flags, "measure"], json.dumps(order))
+    if code < 0:
+        raise ModelError(f"{order['run']}: scoring it was killed by signal {-code}: for want of memory?")
+    if code:
+        sys.exit(code)  # it has said why
+    answer = json.loads(output)
     scores = answer.pop("scores")
     return [
         {
@@ -114,6 +111,39 @@ def _measured(
         }
         for direction, score in scores.items()
     ]
+
+
+def _run(command: Sequence[str], text: str) -> tuple[int, str]:
+    """Run a program on a text and return its exit code and output; its messages go above this process's bars."""
+    child = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        encoding="utf-8", env={**os.environ, "PYTHONIOENCODING": "utf-8:replace"},
+    )  # fmt: skip
+    assert child.stderr is not None
+    relay = threading.Thread(target=_relay, args=(child.stderr,))
+    assert child.stdin is not None
+    assert child.stdout is not None
+    try:
+        relay.start()
+        with contextlib.suppress(BrokenPipeError):  # it ended before it read; its exit code says why
+            child.stdin.write(text)
+            child.stdin.close()
+        output = child.stdout.read()
+        relay.join()
+        return child.wait(), output
+    except BaseException:
+        child.kill()
+        raise
+
+
+def _relay(lines: Iterable[str]) -> None:
+    """Say what a child has said, label and all."""
+    for line in lines:
+        label, colon, rest = line.strip().partition(": ")
+        if colon and label in console.LABELS:
+            console.say(rest, label)
+        elif line.strip():
+            console.say(line.rstrip())
 
 
 def _table(rows: Rows, *, comparable: bool) -> str:
@@ -138,4 +168,4 @@ def _table(rows: Rows, *, comparable: bool) -> str:
     add("tokens/s", "tokens_per_second", ",.0f")
     add("peak, MB", "peak_memory", ",.0f", 1e-6)
     add("trained, s", "training_seconds", ",.1f")
-    return console.table(list(columns), zip(*columns.values(), strict=True))
+    return console.table(list(columns), list(zip(*columns.values(), strict=True)), left=2)

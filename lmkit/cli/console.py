@@ -10,8 +10,12 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
+from lmkit.notes import NOTE
+
 if TYPE_CHECKING:
-    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
+    from lmkit.cli.bars import Display
 
 BAR_AFTER = 2.0
 """Seconds that an iteration may take before it gets a bar."""
@@ -27,17 +31,25 @@ LEAST_WIDTH = 20
 
 COLOURS = {"error": "31", "warning": "33"}  # ANSI red and yellow
 
+LABELS = (*COLOURS, "note")
+"""What messages begin with."""
+
 T = TypeVar("T")
 
 
 def say(text: str, label: str = "") -> None:
-    """Print a message for people on stderr, after a label such as "error"; what is not printable is escaped."""
-    text = printable(text)
-    if label:
-        colour = COLOURS.get(label)
-        plain = colour is None or "NO_COLOR" in os.environ or not sys.stderr.isatty()
-        text = f"{label}: {text}" if plain else f"\033[{colour}m{label}:\033[0m {text}"
-    print(text, file=sys.stderr, flush=True)
+    """Print a message for people on stderr; each line follows a label such as "error".
+
+    What is not printable is escaped. While bars are shown, the message goes above them.
+    """
+    start = f"{label}: " if label else ""
+    if label in COLOURS and "NO_COLOR" not in os.environ and sys.stderr.isatty():
+        start = f"\033[{COLOURS[label]}m{label}:\033[0m "
+    for line in printable(text).split("\n"):
+        if _display is None:
+            print(start + line, file=sys.stderr, flush=True)
+        else:
+            _display.say(start + line)
 
 
 def printable(text: str) -> str:
@@ -63,17 +75,17 @@ class MessageHandler(logging.Handler):
         self._silent.add(name)
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = record.getMessage()
+        text = " ".join(record.getMessage().splitlines())
         if record.name in self._silent or text in self._said:
             return
         self._said.add(text)
-        say(text, "" if record.levelno <= logging.INFO else record.levelname.lower())
+        say(text, "" if record.levelno < NOTE else record.levelname.lower())
 
 
 def start_messages(verbose: bool, packages: Iterable[str] = ()) -> MessageHandler:
-    """Send what is logged to stderr from now on: warnings, and with `verbose` progress notes too.
+    """Send what is logged to stderr from now on: warnings and notes, and with `verbose` details too.
 
-    packages: whose notes are wanted beside lmkit's own, those of plugins.
+    packages: whose details are wanted beside lmkit's own, those of plugins.
     """
     handler = MessageHandler()
     # The root, since each plugin has a logger of its own name.
@@ -81,8 +93,9 @@ def start_messages(verbose: bool, packages: Iterable[str] = ()) -> MessageHandle
     for old in [h for h in root.handlers if isinstance(h, MessageHandler)]:
         root.removeHandler(old)
     root.addHandler(handler)
+    root.setLevel(NOTE)
     for name in ("lmkit", *packages):
-        logging.getLogger(name).setLevel(logging.INFO if verbose else logging.WARNING)
+        logging.getLogger(name).setLevel(logging.INFO if verbose else NOTE)
     return handler
 
 
@@ -93,30 +106,44 @@ def progress(items: Iterable[T], *, total: int | None, label: str) -> Iterable[T
 
 def _with_bar(items: Iterable[T], total: int | None, label: str) -> Iterator[T]:
     begun = time.monotonic()
-    bars: Bars | None = None
-    task = None
+    bar: TaskID | None = None
     try:
         for done, item in enumerate(items):
-            if bars is None and time.monotonic() - begun > BAR_AFTER:
-                bars = _bars("")
-                task = bars.add_task(label, total=total, text="")
-                bars.start()
-            if bars is not None and task is not None:
-                bars.update(task, completed=done)
+            if bar is None and time.monotonic() - begun > BAR_AFTER:
+                bar = _shown().add(printable(label), total)
+            if bar is not None:
+                _shown().update(bar, done)
             yield item
     finally:
-        if bars is not None:
-            bars.stop()
+        if bar is not None:
+            _remove(bar)
 
 
-def _bars(text: str) -> "Bars":
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+_display: "Display | None" = None
+"""What shows the bars on this process's terminal, while there are any."""
 
-    columns = [TextColumn("{task.description}"), BarColumn(), TextColumn(text or "{task.percentage:>3.0f}%")]
-    if not text:
-        columns.append(TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False)
+
+def _shown() -> "Display":
+    """The display of this process; made at its first bar, since it needs rich."""
+    global _display
+    if _display is None:
+        from lmkit.cli.bars import Display
+
+        _display = Display()
+    return _display
+
+
+def _remove(bar: "TaskID") -> None:
+    if _display is not None:
+        _display.remove(bar)
+
+
+def close_bars() -> None:
+    """Take what is left of bars off the screen, as after an error."""
+    global _display
+    if _display is not None:
+        _display.close()
+    _display = None
 
 
 class TrainReporter:
@@ -125,7 +152,7 @@ class TrainReporter:
     def __init__(self) -> None:
         self._live = sys.stderr.isatty()
         self._total: int | None = None
-        self._bars: Bars | None = None
+        self._bar: TaskID | None = None
         self._last = 0.0
 
     def __call__(self, items: Iterable[T], *, total: int | None, label: str) -> Iterable[T]:
@@ -138,9 +165,7 @@ class TrainReporter:
         self._last = time.monotonic()
         say(description)
         if self._live:
-            self._bars = _bars("{task.fields[text]}")
-            self._bars.add_task("training", total=total_steps, text="")
-            self._bars.start()
+            self._bar = _shown().add("training", total_steps)
 
     def step(
         self,
@@ -160,8 +185,8 @@ class TrainReporter:
         )
         if seconds_left is not None:
             text += f"  {duration(seconds_left)} left"
-        if self._bars is not None:
-            self._bars.update(self._bars.task_ids[0], completed=step, text=text)
+        if self._bar is not None:
+            _shown().update(self._bar, step, text)
         elif time.monotonic() - self._last >= LINE_EVERY:
             self._last = time.monotonic()
             say(text)
@@ -179,9 +204,9 @@ class TrainReporter:
 
     def finish(self) -> None:
         """The training is over, however it ended."""
-        if self._bars is not None:
-            self._bars.stop()
-            self._bars = None
+        if self._bar is not None:
+            _remove(self._bar)
+            self._bar = None
 
 
 def perplexity(loss: float) -> str:

@@ -1,7 +1,7 @@
 """`lmkit distances`: from how far back each model still knows the cause of a sentence's last words."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -150,7 +150,7 @@ def _table(rows: Mapping[str, Sequence[Mapping[str, Any]]], by: str) -> str:
     """The accuracies, a column a model."""
     first = next(iter(rows.values()))
     header = [by, *([] if by == "words" else ["words"]), *rows]
-    lines: list[Iterable[str]] = []
+    lines: list[list[str]] = []
     for place, row in enumerate(first):
         words = [] if by == "words" else [f"{row['words']:.0f}"]
         own = [f"{column[place]['accuracy']:.1f}" for column in rows.values()]

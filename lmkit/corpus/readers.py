@@ -13,6 +13,7 @@ from lmkit.corpus.lines import BadLines, Line, LineBlock, expanded
 from lmkit.corpus.options import DataOptions
 from lmkit.corpus.sources import ListSource, Source, find
 from lmkit.errors import DataError
+from lmkit.notes import NOTE
 
 if TYPE_CHECKING:
     from lmkit.training.context import Progress
@@ -79,7 +80,7 @@ class Text:
                 yield part
         if bad.count and not self._warned:
             self._warned = True
-            log.warning("%s: %d bad lines skipped; the first: %s", self.describe(), bad.count, bad.first)
+            log.log(NOTE, "%s: %d bad lines skipped; the first: %s", self.describe(), bad.count, bad.first)
         if not has_words:
             what = "only blank lines" if has_lines else "empty"
             raise DataError(f"{self.describe()}: no text in it ({what}); name one that has some")

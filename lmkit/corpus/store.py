@@ -19,6 +19,7 @@ from lmkit.corpus.readers import Line, LineBlock, TextLike
 from lmkit.corpus.words import WHITE_SPACE
 from lmkit.errors import DataError, PluginError
 from lmkit.files import sync_folder
+from lmkit.notes import NOTE
 
 if TYPE_CHECKING:
     from lmkit.contracts import Tokenizer, Vocabulary
@@ -138,7 +139,7 @@ class TokenStore:
             arrays = {name: _map(target / name, header["lengths"][name], vocabulary) for name in _names()}
             return cls(arrays, str(header["fingerprint"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            log.warning("%s: the cached tokens are damaged (%s); they are made again", target, error)
+            log.log(NOTE, "%s: the cached tokens are damaged (%s); they are made again", target, error)
             return None
 
 
@@ -270,7 +271,7 @@ def _locked(path: Path, text: str) -> Iterator[None]:
     try:
         lock.acquire(timeout=WAIT)
     except Timeout:
-        log.warning("another process is writing the tokens of %s; waiting until it is done", text)
+        log.log(NOTE, "another process is writing the tokens of %s; waiting until it is done", text)
         lock.acquire()
     try:
         yield

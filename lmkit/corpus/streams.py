@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lmkit.corpus.store import TokenStore
 from lmkit.errors import DataError
+from lmkit.notes import NOTE
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,8 @@ class Streams:
         bptt = min(bptt, total)
         fitting = max(1, min(batch_size, total // bptt))
         if fitting < batch_size:
-            log.warning(
+            log.log(
+                NOTE,
                 "the text has %s tokens, too few for %d parallel streams with a window of %d each: it is read in %d",
                 f"{total:,}", batch_size, bptt, fitting,
             )  # fmt: skip

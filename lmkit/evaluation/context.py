@@ -16,6 +16,7 @@ from lmkit.errors import DataError
 from lmkit.evaluation.directions import FORWARD, in_direction
 from lmkit.evaluation.lines import whole_lines
 from lmkit.evaluation.stream import WINDOW, Measure, Sentence, measure_lines, starts_anew
+from lmkit.notes import NOTE
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +93,7 @@ def read_stream(
     size = 0
     for line in whole_lines(text):
         if size >= MOST_TOKENS:
-            log.warning("only the first %s tokens of the text are used", f"{size:,}")
+            log.log(NOTE, "only the first %s tokens of the text are used", f"{size:,}")
             break
         ids = np.append(tokenizer.ids(line.text), eos).astype(np.int64)
         lines.append(Sentence(ids, line.starts_document))
@@ -208,7 +209,8 @@ def _fitting(longest: int, tokens: int) -> int:
         raise DataError(f"the text has {tokens} tokens, too few for any context; give one of some thousands")
     if longest < tokens // 2:
         return longest
-    log.warning(
+    log.log(
+        NOTE,
         "the text has only %s tokens: contexts up to %s are shown, not %s",
         f"{tokens:,}", f"{tokens // 2 - 1:,}", f"{longest:,}",
     )  # fmt: skip

@@ -15,6 +15,7 @@ from lmkit import run_paths, runs, states
 from lmkit.contracts import Encoder, LanguageModel
 from lmkit.errors import DataError
 from lmkit.evaluation.context import Stream, Watch
+from lmkit.notes import NOTE
 from lmkit.recipe import read_recipe
 from lmkit.recurrence import Cell, GatedCell, NeuralLanguageModel, Recurrent
 from lmkit.recurrence.projection import ProjectedCell
@@ -130,7 +131,7 @@ def targets(stream: Stream, *, steps: int = STEPS, windows: int = WINDOWS) -> tu
                 "no line of the text has three tokens for a gradient to go back over; give another text, or "
                 "--no-gradients"
             )
-        log.warning("the text has no longer stretches: gradients go back %d steps", steps)
+        log.log(NOTE, "the text has no longer stretches: gradients go back %d steps", steps)
     chosen = np.linspace(0, len(places) - 1, min(windows, len(places))).round().astype(np.int64)
     return places[chosen], steps
 

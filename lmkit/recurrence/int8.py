@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lmkit.errors import UsageError
+from lmkit.notes import NOTE
 from lmkit.recurrence.cells import Cell, GatedCell
 from lmkit.recurrence.engine import GatedStep, each_step
 from lmkit.recurrence.output import OutputLayer
@@ -125,7 +126,7 @@ def to_int8(model: nn.Module) -> None:
                 else:
                     left.add(type(cell).__name__)
     if left:
-        log.warning("%s: no int8 weights for it; it stays in float32", ", ".join(sorted(left)))
+        log.log(NOTE, "%s: no int8 weights for it; it stays in float32", ", ".join(sorted(left)))
 
 
 def _fbgemm_packed(weight: Tensor, scales: Tensor) -> object:

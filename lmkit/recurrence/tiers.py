@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
+from lmkit.notes import NOTE
 from lmkit.recurrence.linear_scan import reset_steps
 
 if TYPE_CHECKING:
@@ -99,7 +100,9 @@ def kernels_for(cell: "GatedCell", xs: Tensor, state: tuple[Tensor, ...]) -> "St
         past.kernels[key] = make_kernels(cell, xs.new_empty(rows, len(cell.bias_ih)), state, compiled)
     except NotCompilableError as error:
         past.given_up = True
-        log.warning("%s: its step is not compiled, since %s; the loop is used, which is slower", name, error)
+        log.log(
+            NOTE, "%s: its step is not compiled, since %s; the loop is used, which is slower", name, error
+        )
         return None
     return past.kernels[key]
 

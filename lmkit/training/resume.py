@@ -8,6 +8,7 @@ from lmkit import recipe as recipes
 from lmkit import run_paths
 from lmkit.contracts import Tokenizer
 from lmkit.errors import CheckpointError, listed
+from lmkit.notes import NOTE
 from lmkit.recipe import Recipe
 from lmkit.training import checkpoint
 from lmkit.training.checkpoint import Checkpoints
@@ -64,12 +65,13 @@ def resume_run(
         trainer = make_trainer(model, recipe, corpus, saver, reporter)
         restore(trainer, saved)
         for difference in checkpoint.differences(saved.facts["machine"], machine(model)):
-            log.warning(
-                "the result may differ in the last bits from a run that never stopped: %s", difference
+            log.log(
+                NOTE, "the result may differ in the last bits from a run that never stopped: %s", difference
             )
         if recipe.train.max_time is not None:
-            log.warning(
-                "with --max-time the learning rate follows the clock: no two runs are alike to the last bit"
+            log.log(
+                NOTE,
+                "with --max-time the learning rate follows the clock: no two runs are alike to the last bit",
             )
         reporter.message(f"resuming {directory} at step {saved.step}")
         figures = run_trainer(trainer, saver, stop_after)

@@ -10,6 +10,7 @@ import numpy as np
 from lmkit import runs
 from lmkit.contracts import Tokenizer
 from lmkit.errors import ModelError
+from lmkit.notes import NOTE
 from lmkit.options import choose
 from lmkit_ngram.arpa_options import ArpaOptions
 from lmkit_ngram.arpa_sections import Arpa, Section, read_sections
@@ -65,7 +66,7 @@ def ordinary_words(arpa: Arpa, options: ArpaOptions) -> list[bytes]:
         return names
     words = [original(name) for name in names]
     if told := changed(names, words):
-        log.warning("words are taken for those that export renames (not so with --keep-names): %s", told)
+        log.log(NOTE, "words are taken for those that export renames (not so with --keep-names): %s", told)
     if len(set(words)) < len(words):
         raise ModelError("two of its words are one when @s@ and the like are renamed; give --keep-names")
     return words
@@ -89,8 +90,10 @@ def make_table(arpa: Arpa, words: list[bytes], tokenizer: Tokenizer) -> NgramTab
     if len(unknown) > 1:
         raise ModelError("<unk> and <UNK> both stand in it; KenLM takes them for one: rename one")
     if not unknown:
-        log.warning(
-            "the file has no <unk>: unknown words have the log10 probability %g, as in KenLM", NO_UNKNOWN
+        log.log(
+            NOTE,
+            "the file has no <unk>: unknown words have the log10 probability %g, as in KenLM",
+            NO_UNKNOWN,
         )
     ids = np.empty(len(arpa.names), np.int32)
     ordinary = np.array([name not in special for name in arpa.names], np.bool_)

@@ -8,6 +8,7 @@ import numpy as np
 
 from lmkit.errors import ModelError
 from lmkit.jit import kernel
+from lmkit.notes import NOTE
 from lmkit_ngram.arpa_sections import Section
 from lmkit_ngram.options import MOST_IDS
 from lmkit_ngram.queries import NOTHING, find_child
@@ -30,7 +31,8 @@ def build_table(sections: list[Section], vocab_size: int, names: Sequence[bytes]
     builder.build()
     if builder.missing:
         added = {order: np.unique(np.concatenate(rows), axis=0) for order, rows in builder.missing.items()}
-        log.warning(
+        log.log(
+            NOTE,
             "contexts of n-grams that are no n-grams themselves are added: %s",
             ", ".join(f"{len(rows):,} of order {order}" for order, rows in sorted(added.items())),
         )

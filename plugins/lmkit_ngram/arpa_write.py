@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Any, Self
 import numpy as np
 
 from lmkit.errors import ModelError, PluginError, UsageError
+from lmkit.notes import NOTE
 from lmkit_ngram.arpa_text import DAMAGED, ROOM_FOR_NUMBERS, WRONG_NUMBER, write_ngrams, write_unigrams
 from lmkit_ngram.arpa_words import END, SPACE, START, UNKNOWN, changed, renamed
 from lmkit_ngram.memory import let_go
@@ -80,7 +81,7 @@ def word_names(symbols: Sequence[bytes], vocabulary: "Vocabulary") -> list[bytes
     words = [special.get(i, symbol) for i, symbol in enumerate(symbols)]
     names = [special.get(i, renamed(symbol)) for i, symbol in enumerate(symbols)]
     if told := changed(words, names):
-        log.warning("ordinary words whose names ARPA files use otherwise are renamed: %s", told)
+        log.log(NOTE, "ordinary words whose names ARPA files use otherwise are renamed: %s", told)
     names.append(START)
     if len(set(names)) < len(names) or any(not name or name.translate(None, SPACE) != name for name in names):
         raise PluginError(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from lmkit.errors import DataError, LmkitError, UsageError
+from lmkit.notes import NOTE
 from lmkit_tokenizers.options import SentencePieceOptions
 from lmkit_tokenizers.piece_model import EOS, SPACE, UNK
 from lmkit_tokenizers.piece_trainer_child import REFUSED
@@ -96,19 +97,24 @@ class CheckedLines:
     def report(self, max_lines: int) -> None:
         """Say what the trainer did not see as it stands in the text."""
         if self.cut_long:
-            log.warning(
+            log.log(
+                NOTE,
                 "%d lines longer than %d bytes were cut for the training of sentencepiece",
                 self.cut_long,
                 LONGEST_LINE,
             )
         if self.cut_forbidden:
-            log.warning(
+            log.log(
+                NOTE,
                 "%d lines were cut at NUL, line feed or U+2585, which sentencepiece cannot be trained on",
                 self.cut_forbidden,
             )
         if self.fed > max_lines:
-            log.warning(
-                "sentencepiece was trained on a sample of %d of %d lines (max_lines)", max_lines, self.fed
+            log.log(
+                NOTE,
+                "sentencepiece was trained on a sample of %d of %d lines (max_lines)",
+                max_lines,
+                self.fed,
             )
 
 

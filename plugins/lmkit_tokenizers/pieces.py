@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lmkit.contracts import Encoding, Tokenizer, Vocabulary
 from lmkit.corpus.words import WHITE_SPACE
+from lmkit.notes import NOTE
 from lmkit_tokenizers import files, piece_model
 from lmkit_tokenizers.options import SentencePieceOptions
 from lmkit_tokenizers.piece_model import BYTE, EOS, SPACE, UNK, PieceModel, byte_of, byte_piece
@@ -60,7 +61,8 @@ class SentencePieceTokenizer(Tokenizer):
         data = train(lines, options)
         model = piece_model.parse(data)
         if len(model.pieces) < options.vocab_size:
-            log.warning(
+            log.log(
+                NOTE,
                 "vocab_size %d is more than the text allows: reduced to %d",
                 options.vocab_size,
                 len(model.pieces),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from lmkit import plugins
 from lmkit.cli import console
+from lmkit.notes import NOTE
 
 
 class Terminal(io.StringIO):
@@ -39,12 +40,13 @@ def step(reporter: console.TrainReporter, number: int, loss: float = 1.0) -> Non
 
 
 def test_a_warning_is_said_once(capsys):
-    """What many places log for one reason reaches the user once, and notes only with --verbose."""
+    """What many places log for one reason reaches the user once, and details only with --verbose."""
     console.start_messages(verbose=False)
     for _ in range(3):
         logging.getLogger("lmkit.somewhere").warning("careful")
         logging.getLogger("lmkit.somewhere").info("by the way")
-    assert capsys.readouterr().err == "warning: careful\n"
+        logging.getLogger("lmkit.somewhere").log(NOTE, "as you like")
+    assert capsys.readouterr().err == "warning: careful\nnote: as you like\n"
     console.start_messages(verbose=True)
     logging.getLogger("lmkit.somewhere").info("by the way")
     assert capsys.readouterr().err == "by the way\n"
@@ -70,12 +72,12 @@ def test_nothing_writes_to_the_terminal(text):
 
 
 def test_escapes_of_messages(capsys):
-    """An error and a warning with a terminal's escapes in them reach stderr without; lines stay lines."""
+    """An error and a warning with a terminal's escapes in them reach stderr without; each line has the label."""
     console.say("a\x1b[31m.txt\u202e\ud800\rb\nsecond", "error")
-    assert capsys.readouterr().err == "error: a\\x1b[31m.txt\\u202e\\ud800\\rb\nsecond\n"
+    assert capsys.readouterr().err == "error: a\\x1b[31m.txt\\u202e\\ud800\\rb\nerror: second\n"
     console.start_messages(verbose=False)
-    logging.getLogger("lmkit").warning("%s", "\x07 bell")
-    assert capsys.readouterr().err == "warning: \\x07 bell\n"
+    logging.getLogger("lmkit").warning("%s", "\x07 bell\nrings")
+    assert capsys.readouterr().err == "warning: \\x07 bell rings\n"
 
 
 def test_progress_is_transparent(monkeypatch):

@@ -3,7 +3,6 @@
 import bz2
 import gzip
 import json
-import logging
 import lzma
 import os
 import zlib
@@ -18,6 +17,7 @@ from lmkit.corpus.decoding import guess_encoding
 from lmkit.corpus.options import DataOptions
 from lmkit.corpus.readers import Text
 from lmkit.errors import DataError, UsageError
+from lmkit.notes import NOTE
 
 PACKERS: dict[str, Callable[[bytes], bytes]] = {
     ".gz": gzip.compress,
@@ -164,7 +164,7 @@ def test_skipping_counts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> No
     """--on-bad-line skip leaves bad lines out, counts them, and says so once for a Text."""
     path = written(tmp_path / "a.txt", b"a\0b\none\ntwo\xff\nthree\n")
     text = Text([str(path)], DataOptions(on_bad_line="skip"))
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(NOTE):
         found = list(text)
         assert list(text) == found
     assert [(line.text, line.starts_document) for line in found] == [("one", True), ("three", False)]

@@ -1,6 +1,5 @@
 """The held-out part: no line lost or twice, always the same, documents of its own."""
 
-import logging
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +8,7 @@ from hypothesis import strategies as st
 
 from lmkit.corpus.readers import Line, Text
 from lmkit.corpus.split import hold_out
+from lmkit.notes import NOTE
 
 
 class Documents:
@@ -81,7 +81,7 @@ def test_small_texts(caplog: pytest.LogCaptureFixture) -> None:
     assert valid is not None
     assert [line.text for line in valid] == ["b", ""]
     text = Text.from_lines(["a", "", ""])
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(NOTE):
         assert hold_out(text) == (text, None)
     assert "one line" in caplog.text
 

@@ -1,6 +1,5 @@
 """The token store: what is in it, that it is written once, and that damage is noticed."""
 
-import logging
 import tempfile
 import threading
 import time
@@ -21,6 +20,7 @@ from lmkit.corpus.readers import Text
 from lmkit.corpus.split import hold_out
 from lmkit.corpus.store import TokenStore
 from lmkit.errors import DataError, PluginError
+from lmkit.notes import NOTE
 
 
 class Bytes(Tokenizer):
@@ -127,7 +127,7 @@ def test_damage_is_mended(tmp_path: Path, caplog: pytest.LogCaptureFixture, name
         path.unlink()
     else:
         path.write_bytes(content[:-1] if how == "cut" else content + b"x")
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(NOTE):
         again = build(tmp_path, LINES)
     assert "damaged" in caplog.text
     assert again.tokens.tolist() == tokens
@@ -156,7 +156,7 @@ def test_leftovers_of_a_killed_process(tmp_path: Path) -> None:
 def test_unwritable_cache(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Where the cache cannot be written, the store lives in a temporary folder, with a notice."""
     (tmp_path / "file").write_text("not a folder")
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(NOTE):
         store = build(tmp_path / "file" / "cache", LINES)
     assert "cannot be written" in caplog.text
     assert store.num_lines == 4

@@ -1,6 +1,5 @@
 """Parallel streams: every token is a target once, and states start anew where the policy says."""
 
-import logging
 from itertools import pairwise
 
 import numpy as np
@@ -11,6 +10,7 @@ from lmkit.contracts import Vocabulary
 from lmkit.corpus.store import TokenStore
 from lmkit.corpus.streams import Streams, Window
 from lmkit.errors import DataError
+from lmkit.notes import NOTE
 
 START = 100
 VOCABULARY = Vocabulary(START, 0, 1, "test")
@@ -55,7 +55,7 @@ def test_resets_follow_the_policy(policy, starts):
 
 def test_a_short_corpus_shrinks_the_batch_with_a_notice(caplog):
     """Fewer tokens than a batch of windows: fewer streams, and the log says so."""
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(NOTE):
         streams = Streams(store(25), batch_size=8, bptt=10, reset_policy="never", start_id=START)
     assert streams.batch_size == 2
     assert "it is read in 2" in caplog.text

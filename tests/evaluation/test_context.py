@@ -1,6 +1,5 @@
 """Context curves: losses with exactly k tokens of context, and with what lies farther back shuffled."""
 
-import logging
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from lmkit.corpus.readers import Text
 from lmkit.errors import DataError
 from lmkit.evaluation import context
 from lmkit.evaluation.context import Stream, context_curve, read_stream, shuffled_beyond, shuffled_curve
+from lmkit.notes import NOTE
 from lmkit.options import choose
 from lmkit.recurrence.model import RecurrentLanguageModel
 
@@ -198,7 +198,7 @@ def test_short_texts(caplog: pytest.LogCaptureFixture) -> None:
     """A text too short for a window has shorter contexts, which is said; one of a few tokens is refused."""
     model, tokenizer = recurrent("never")
     stream = read_stream(model, tokenizer, Text.from_lines(LINES[:2]))
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(NOTE):
         curve = context_curve(model, stream, longest=1000)
     assert len(curve.nats) == len(stream.ids) // 2 - 1 == 6
     assert "only 14 tokens: contexts up to 6 are shown, not 1,000" in caplog.text
@@ -211,7 +211,7 @@ def test_long_texts(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFi
     """Of a very long text only the beginning is read, whole lines of it, which is said."""
     monkeypatch.setattr(context, "MOST_TOKENS", 20)
     model, tokenizer = recurrent("never")
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(NOTE):
         stream = read_stream(model, tokenizer, Text.from_lines(LINES * 100))
     assert len(stream.ids) == 7 + 7 + 4 + 1 + LONGEST_LINE
     assert f"the first {len(stream.ids)} tokens" in caplog.text

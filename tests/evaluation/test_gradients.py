@@ -1,6 +1,5 @@
 """Gradient curves: what is found step by step equals what autograd and a loop by hand give."""
 
-import logging
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from lmkit.errors import DataError
 from lmkit.evaluation import gradients
 from lmkit.evaluation.context import Stream, read_stream
 from lmkit.evaluation.gradients import GradientCurves, gradient_curves, part_names, recurrent_weights, targets
+from lmkit.notes import NOTE
 from lmkit.options import choose
 from lmkit.recurrence import Cell, LinearCell
 from lmkit.recurrence.model import RecurrentLanguageModel
@@ -193,7 +193,7 @@ def test_targets_lie_within_lines(caplog: pytest.LogCaptureFixture) -> None:
     places, steps = targets(stream, steps=40, windows=10)
     assert (len(places), steps) == (10, 40)
     lines = Stream(stream.lines, stream.ids, stream.begins, stream.begins)
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(NOTE):
         places, steps = targets(lines, steps=40, windows=10)
     assert (len(places), steps) == (6, 13)
     assert "gradients go back 13 steps" in caplog.text

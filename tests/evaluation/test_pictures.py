@@ -1,6 +1,5 @@
 """Pictures: refused before the work that they show, written whole or not at all, and nothing of a caller changed."""
 
-import logging
 import sys
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 
 from lmkit.errors import UsageError
 from lmkit.evaluation import pictures
+from lmkit.notes import NOTE
 
 
 @pytest.mark.parametrize(("name", "words"), [("a.doc", "end its name"), ("nowhere/a.png", "no folder")])
@@ -63,7 +63,7 @@ def test_lines_differ_without_colour() -> None:
 def test_missing_font_is_said(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """Chinese text without a font for it gives a warning; text without any gives none."""
     monkeypatch.setattr(pictures, "text_font", lambda: None)
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(NOTE):
         pictures.warn_of_missing_font("only letters")
         assert not caplog.records
         pictures.warn_of_missing_font("手机")

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from lmkit import states
 from lmkit.errors import UsageError
+from lmkit.notes import NOTE
 from lmkit.recurrence import Cell, GatedCell, LinearCell, Recurrent, engine, kernels, products, tiers
 from lmkit.recurrence.linear_scan import linear_scan
 from lmkit.recurrence.projection import ProjectedCell
@@ -170,7 +171,7 @@ def test_gates_that_cannot_be_compiled_run_by_the_loop(made, caplog):
     """Random numbers, which a second computation would not repeat, and choices by value: the loop, and one warning."""
     torch.manual_seed(0)
     cell = made(INPUT, HIDDEN).double()
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(NOTE):
         found = run(cell, "compiled")
         run(cell, "compiled")
     assert_same(found, run(cell, "loop"))
@@ -193,7 +194,7 @@ def test_without_a_cpp_compiler_the_loop_runs(caplog, monkeypatch, tmp_path):
     monkeypatch.setattr(config.cpp, "cxx", (str(tmp_path / "no-compiler"),))
     torch.manual_seed(0)
     cell = GRUCell(INPUT, HIDDEN + 3).double()
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(NOTE):
         found = run(cell, "compiled")
         run(cell, "compiled")
     assert_same(found, run(cell, "loop"))
@@ -214,7 +215,7 @@ def test_a_setting_of_the_cell_makes_its_own_kernels(without_compiler):
 def test_endless_compiling_is_given_up(without_compiler, caplog):
     """A cell whose settings change with every window is left to the loop after MOST_KERNELS."""
     cell = EverythingCell(INPUT, HIDDEN).double()
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(NOTE):
         for step in range(tiers.MOST_KERNELS + 2):
             cell.temperature = 1.0 + step
             run(cell, "compiled")

@@ -1,0 +1,64 @@
+"""The progress bars of a command: one live display on stderr, with messages above it."""
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
+from rich.table import Column
+from rich.text import Text
+
+from lmkit.cli.console import duration
+
+
+class Display:
+    """Bars below one another; what is printed on stderr meanwhile goes above them.
+
+    Nothing of it stays on the screen once the last bar is removed.
+    """
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis")),
+            BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=4, max_width=40)),
+            _Status(table_column=Column(no_wrap=True, overflow="ellipsis")),
+            console=Console(stderr=True),
+            transient=True,
+            expand=True,
+            # Rows on stdout may go to a file while the bars are on the screen.
+            redirect_stdout=False,
+        )
+
+    def add(self, label: str, total: int | None) -> TaskID:
+        """Show one more bar."""
+        self._progress.start()
+        return self._progress.add_task(label, total=total, text="")
+
+    def update(self, bar: TaskID, done: int, text: str = "") -> None:
+        """Move a bar. text: what is said beside it, instead of the share that is done."""
+        self._progress.update(bar, completed=done, text=text)
+
+    def remove(self, bar: TaskID) -> None:
+        """Take a bar away, and the display with the last one."""
+        if bar in self._progress.task_ids:
+            self._progress.remove_task(bar)
+        if not self._progress.task_ids:
+            self._progress.stop()
+
+    def close(self) -> None:
+        """Take all bars away."""
+        for bar in self._progress.task_ids:
+            self.remove(bar)
+
+    def say(self, text: str) -> None:
+        """Print a line above the bars; it may have colours in it."""
+        self._progress.console.print(Text.from_ansi(text), soft_wrap=True)
+
+
+class _Status(ProgressColumn):
+    """The text beside a bar: the task's own, or the share that is done and the time that is left."""
+
+    def render(self, task: Task) -> Text:
+        if task.fields["text"]:
+            return Text(task.fields["text"])
+        if task.total is None:
+            return Text(f"{task.completed:,.0f}")
+        left = task.time_remaining
+        return Text(f"{task.percentage:3.0f}%" + ("" if left is None else f"  {duration(left)} left"))
