@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import json
 import re
 import reprlib
 import shutil
@@ -200,9 +199,7 @@ def write_manifest(
             for path, sum_ in zip(parts, sums, strict=True)
         },
     }
-    write_atomic(
-        directory / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    )
+    write_atomic(directory / MANIFEST, strict_json.dumps(manifest, indent=1, ascii_only=False) + "\n")
 
 
 def load_run(directory: Path, *, allow_nonfinite: bool = False) -> LoadedRun:

@@ -1,11 +1,58 @@
-"""JSON that nobody vouches for: a key twice, an odd encoding or deep nesting is an error, never a guess."""
+"""JSON in and out by RFC 8259 alone: no NaN or Infinity is written, and a file that is not sound is an error."""
 
 import json
+import math
 import reprlib
 from typing import Any
 
 DEEPEST = 64
 """Levels of nesting; what lmkit writes has a handful."""
+
+WITHHELD = "withheld"
+"""The key under which an object says why some of its values are null."""
+
+
+def dumps(value: Any, *, ascii_only: bool = True, indent: int | None = None, sort_keys: bool = False) -> str:
+    """The JSON of a value for lmkit's own files; ValueError for NaN and infinities, which JSON does not have."""
+    return json.dumps(value, ensure_ascii=ascii_only, indent=indent, sort_keys=sort_keys, allow_nan=False)
+
+
+def report(value: Any) -> str:
+    """The JSON of results, in one line.
+
+    NaN and infinities become null, and the innermost object that holds one says why under "withheld", by key.
+    """
+    try:
+        text = dumps(value, ascii_only=False)
+    except ValueError:
+        text = dumps(_finite(value), ascii_only=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half a surrogate pair, as in the name of a file that is not UTF-8
+        return dumps(_finite(value))
+    return text
+
+
+def _finite(value: Any) -> Any:
+    """The same with null in place of numbers that JSON does not have, and the reasons beside it."""
+    if isinstance(value, dict):
+        found = {key: _finite(item) for key, item in value.items()}
+        reasons = {key: why for key, item in value.items() if (why := _reason(item))}
+        return {**found, WITHHELD: {**found.get(WITHHELD, {}), **reasons}} if reasons else found
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if _reason(value) else value
+
+
+def _reason(value: Any) -> str | None:
+    """Why a number, or one in a list, cannot be written; None where it can."""
+    if isinstance(value, (list, tuple)):
+        return next(filter(None, map(_reason, value)), None)
+    if not isinstance(value, float) or math.isfinite(value):
+        return None
+    if math.isnan(value):
+        return "not a number: there is nothing to compute it from, or NaN in the model"
+    return "infinite: a probability is zero, or a number too large"
 
 
 def parse(data: bytes) -> Any:

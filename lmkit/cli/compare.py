@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from lmkit import strict_json
 from lmkit.cli import console
 from lmkit.cli.common import asks_models, split_items
 from lmkit.cli.dynamic import Section, SpecCommand, collected
@@ -81,7 +82,7 @@ def command(
 
         draw(plot, found.rows, text.describe())
     if as_json:
-        click.echo(json.dumps(found.rows))
+        click.echo(strict_json.report(found.rows))
         for note in found.notes:
             console.say(note)
         return
@@ -94,7 +95,7 @@ def _measured(
     label: str, order: Mapping[str, Any], facts: Mapping[str, Any], flags: Sequence[str]
 ) -> list[dict[str, Any]]:
     """The figures of a run, a row a direction, by `lmkit measure`; its errors end this process as they end that."""
-    code, output = _run([*LMKIT, *flags, "measure"], json.dumps(order))
+    code, output = _run([*LMKIT, *flags, "measure"], strict_json.report(order))
     if code < 0:
         raise ModelError(f"{order['run']}: scoring it was killed by signal {-code}: for want of memory?")
     if code:

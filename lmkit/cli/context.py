@@ -1,6 +1,5 @@
 """`lmkit context`: how far back models read, in perplexities, shuffled contexts and gradients."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lmkit import strict_json
 from lmkit.cli import console
 from lmkit.cli.common import asks_models, load_all, split_items, unique
 from lmkit.cli.dynamic import Section, SpecCommand, collected
@@ -16,8 +16,6 @@ from lmkit.errors import UsageError
 from lmkit.options import resolve
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from lmkit.api import Model
     from lmkit.contracts import LanguageModel
     from lmkit.corpus.readers import Text
@@ -101,7 +99,7 @@ def command(
         draw(plot, found)
     if as_json:
         facts = {"data": asked.texts, "runs": {name: _json(one) for name, one in found.items()}}
-        click.echo(json.dumps(facts, ensure_ascii=False))
+        click.echo(strict_json.report(facts))
     else:
         click.echo("\n\n".join(_tables(found)))
 
@@ -169,8 +167,8 @@ def _json(found: "Findings") -> dict[str, Any]:
         "normalized": found.normalized,
         "context": {
             "k": list(range(1, len(curve.nats) + 1)),
-            "nats": _finite(curve.nats),
-            "standard_error": _finite(curve.errors),
+            "nats": curve.nats.tolist(),
+            "standard_error": curve.errors.tolist(),
             "perplexity": perplexities(curve.nats.tolist()),
             "full_perplexity": found.perplexity(curve.full),
             "windows": curve.windows,
@@ -184,8 +182,8 @@ def _json(found: "Findings") -> dict[str, Any]:
 def _json_shuffled(shuffled: "ShuffledCurve", perplexities: Any) -> dict[str, Any]:
     return {
         "k": list(shuffled.grid),
-        "nats_increase": _finite(shuffled.increase),
-        "standard_error": _finite(shuffled.errors),
+        "nats_increase": shuffled.increase.tolist(),
+        "standard_error": shuffled.errors.tolist(),
         "perplexity": perplexities((shuffled.full + shuffled.increase).tolist()),
         "full_perplexity": perplexities([shuffled.full])[0],
         "context": shuffled.context,
@@ -198,21 +196,17 @@ def _json_gradients(curves: "GradientCurves") -> dict[str, Any]:
 
     return {
         "lag": list(range(1, len(curves.memory) + 1)),
-        "state": {name: _finite(norms) for name, norms in curves.state.items()},
-        "layers": [{name: _finite(norms) for name, norms in layer.items()} for layer in curves.layers],
-        "medians": _finite(curves.medians),
+        "state": {name: norms.tolist() for name, norms in curves.state.items()},
+        "layers": [{name: norms.tolist() for name, norms in layer.items()} for layer in curves.layers],
+        "medians": curves.medians.tolist(),
         f"ratio_{FAR}_{NEAR}": curves.ratio,
         f"median_ratio_{FAR}_{NEAR}": curves.median_ratio,
-        "weights": None if curves.weights is None else _finite(curves.weights),
+        "weights": None if curves.weights is None else curves.weights.tolist(),
         "weights_total": curves.total,
-        "weights_share": None if curves.shares is None else _finite(curves.shares),
+        "weights_share": None if curves.shares is None else curves.shares.tolist(),
         "weights_far_share": curves.far_share,
         "windows": curves.windows,
     }
-
-
-def _finite(values: "np.ndarray") -> list[float | None]:
-    return [value if math.isfinite(value) else None for value in values.tolist()]
 
 
 def _tables(found: Mapping[str, "Findings"]) -> list[str]:

@@ -1,12 +1,12 @@
 """`lmkit distances`: from how far back each model still knows the cause of a sentence's last words."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from lmkit import strict_json
 from lmkit.cli import console
 from lmkit.cli.common import labels, load_all, loads_models, unique
 from lmkit.corpus.distances import CAUSES, CONTROLS, LANGUAGES
@@ -116,7 +116,7 @@ def command(
             "chance": chance(language),
             "runs": rows,
         }
-        click.echo(json.dumps(facts, ensure_ascii=False))
+        click.echo(strict_json.report(facts))
         return
     click.echo(_table(rows, by))
     of = f"{count} sentences a distance" if by == "clauses" else f"{len(everything):,} sentences in all"

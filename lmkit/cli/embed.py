@@ -1,6 +1,5 @@
 """`lmkit embed`: vectors for the tokens, words or sentences of a text, in a file."""
 
-import json
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lmkit import strict_json
 from lmkit.cli import console
 from lmkit.cli.common import asks_models, split_items
 from lmkit.cli.dynamic import Section, SpecCommand, collected
@@ -102,7 +102,7 @@ def command(
         facts = model.write(lines, targets[label])
         rows.append(facts if asked.run else {"run": label, **facts})
     if as_json:
-        click.echo(json.dumps(rows[0] if asked.run else rows))
+        click.echo(strict_json.report(rows[0] if asked.run else rows))
         return
     for place, row in enumerate(rows):
         if place:

@@ -1,10 +1,10 @@
 """`lmkit eval`: the score of a model on text."""
 
-import json
 from typing import TYPE_CHECKING
 
 import click
 
+from lmkit import strict_json
 from lmkit.cli import console
 from lmkit.cli.common import asks_models, int8_option, split_items
 from lmkit.cli.dynamic import Section, SpecCommand, collected
@@ -63,7 +63,7 @@ def command(
             lines = console.progress(text, total=None, label=" ".join(["scoring", *names]))
             scores[label, direction] = model.score_text(lines, batch_size=batch_size, direction=direction)
     if as_json:
-        click.echo(json.dumps(_json(scores, asked.run is not None)))
+        click.echo(strict_json.report(_json(scores, asked.run is not None)))
     elif len(scores) == 1:
         console.write_rows(next(iter(scores.values())).table())
     elif asked.run is not None:

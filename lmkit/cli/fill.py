@@ -1,7 +1,5 @@
 """`lmkit fill`: what models put into the blank of a line, and which words made them."""
 
-import json
-import math
 import os
 import sys
 from dataclasses import replace
@@ -10,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from lmkit import strict_json
 from lmkit.cli import console
 from lmkit.cli.common import load_all, loading_options, split_items
 from lmkit.errors import UsageError
@@ -101,7 +100,7 @@ def command(
         rows = [
             row for label, filled in found.items() for row in _facts(label, filled, reasons.get(label), top)
         ]
-        click.echo(json.dumps(rows, ensure_ascii=False))
+        click.echo(strict_json.report(rows))
         return
     colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     for place, (label, filled) in enumerate(found.items()):
@@ -127,8 +126,8 @@ def _facts(label: str, filled: "Filled", reasons: "Why | None", top: int) -> lis
         {
             "run": label,
             "text": candidate,
-            "log_prob": None if filled.two_sided else finite(score),
-            "score": finite(score),
+            "log_prob": None if filled.two_sided else score,
+            "score": score,
             "share": share,
             "two_sided": filled.two_sided,
         }
@@ -137,17 +136,12 @@ def _facts(label: str, filled: "Filled", reasons: "Why | None", top: int) -> lis
     if reasons is not None:
         rows[0]["why"] = {
             name: [
-                part and {"text": part.text, "cost": finite(part.cost), "share_cost": finite(part.share_cost)}
+                part and {"text": part.text, "cost": part.cost, "share_cost": part.share_cost}
                 for part in parts
             ]
             for name, parts in (("words", reasons.words), ("clauses", reasons.clauses))
         }
     return rows
-
-
-def finite(value: float) -> float | None:
-    """None for what JSON cannot write."""
-    return value if math.isfinite(value) else None
 
 
 def _table(label: str, filled: "Filled", top: int) -> str:

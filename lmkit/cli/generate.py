@@ -1,6 +1,5 @@
 """`lmkit generate`: text that a model writes after a prompt."""
 
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from lmkit import strict_json
 from lmkit.cli import console
 from lmkit.cli.common import int8_option, loads_model
 from lmkit.cli.dynamic import Section, SpecCommand, collected, display_name, part_sections, pick
@@ -129,7 +129,7 @@ def command(
         for found in model.generate(prompt, max_tokens=max_tokens, decoder=chosen, num=num, seed=seed)
     ]
     if as_json:
-        click.echo(json.dumps(rows, ensure_ascii=False))
+        click.echo(strict_json.report(rows))
     else:
         for row in rows:
             click.echo(prompt + row["text"])

@@ -1,10 +1,10 @@
 """`lmkit interpolate`: a run that mixes the probabilities of other runs."""
 
-import json
 from pathlib import Path
 
 import click
 
+from lmkit import strict_json
 from lmkit.cli import console
 from lmkit.cli.common import data_option, device_option, items_argument, split_items
 from lmkit.cli.dynamic import Section, SpecCommand, collected
@@ -81,7 +81,7 @@ def command(
     if as_json:
         facts = {
             "parts": {
-                label: {"weight": weight, "perplexity": perplexity if math.isfinite(perplexity) else None}
+                label: {"weight": weight, "perplexity": perplexity}
                 for label, weight, perplexity in zip(
                     models, weights.tolist(), perplexities.tolist(), strict=True
                 )
@@ -90,7 +90,7 @@ def command(
             "steps": steps,
             "tokens": log_probs.shape[1],
         }
-        click.echo(json.dumps(facts))
+        click.echo(strict_json.report(facts))
         return
     rows = [
         [label, f"{weight:.4f}", f"{perplexity:,.2f}"]

@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from lmkit import strict_json
+
 
 @click.command(hidden=True)
 def command() -> None:
@@ -17,7 +19,7 @@ def command() -> None:
     # Stdout is for the answer, whatever a plugin prints.
     with contextlib.redirect_stdout(sys.stderr):
         answer = measured(order)
-    click.echo(json.dumps(answer))
+    click.echo(strict_json.report(answer))
 
 
 def measured(order: dict[str, Any]) -> dict[str, Any]:

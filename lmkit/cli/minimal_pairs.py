@@ -1,10 +1,10 @@
 """`lmkit minimal-pairs`: accuracy on pairs of sentences of which one breaks a rule."""
 
-import json
 from pathlib import Path
 
 import click
 
+from lmkit import strict_json
 from lmkit.cli import console
 from lmkit.cli.common import asks_models, load_all, split_items
 
@@ -53,7 +53,7 @@ def command(
             label: {"mean": means[label], "paradigms": right, "pairs": len(pairs)}
             for label, right in found.items()
         }
-        click.echo(json.dumps(facts))
+        click.echo(strict_json.report(facts))
         return
     rows = [[name, *(f"{found[label][name]:.1f}" for label in found)] for name in paradigms]
     rows.append(["mean of the paradigms", *(f"{means[label]:.1f}" for label in found)])

@@ -1,11 +1,11 @@
 """`lmkit plugins`: what is installed, what failed to load, and how each part is used."""
 
-import json
 import sys
 from typing import Any
 
 import click
 
+from lmkit import strict_json
 from lmkit.cli import console
 from lmkit.cli.dynamic import display_name, written
 from lmkit.options import OptionField, fields_of
@@ -54,7 +54,7 @@ def list_parts(as_json: bool) -> None:
         for failure in found.failures
     ]
     if as_json:
-        click.echo(json.dumps({"parts": rows, "failures": failures, "collisions": collisions(found)}))
+        click.echo(strict_json.report({"parts": rows, "failures": failures, "collisions": collisions(found)}))
         return
     _print_table(rows)
     for failure in found.failures:
@@ -73,7 +73,7 @@ def show(name: str, as_json: bool) -> None:
         part.load()
     described = [describe(part) for part in parts]
     if as_json:
-        click.echo(json.dumps(described))
+        click.echo(strict_json.report(described))
     else:
         click.echo("\n\n".join(_as_text(part) for part in described))
 

@@ -1,12 +1,12 @@
 """`lmkit train`: a recipe from a file and flags, then a run."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
+from lmkit import strict_json
 from lmkit.cli import console
 from lmkit.cli.dynamic import (
     HELP,
@@ -160,7 +160,7 @@ def command(
     finally:
         reporter.finish()
     if as_json:
-        click.echo(json.dumps({"run": str(run.directory), **run.summary}))
+        click.echo(strict_json.report({"run": str(run.directory), **run.summary}))
     else:
         console.write_rows([(name.replace("_", " "), value) for name, value in run.summary.items()])
     kind = run.summary.get("kind", "causal")

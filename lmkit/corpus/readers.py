@@ -1,12 +1,12 @@
 """Text from anywhere as a stream of lines that can be read again and again."""
 
 import hashlib
-import json
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Protocol, Self
 
+from lmkit import strict_json
 from lmkit.corpus.ahead import read_ahead
 from lmkit.corpus.decoding import check_encoding
 from lmkit.corpus.lines import BadLines, Line, LineBlock, expanded
@@ -100,7 +100,7 @@ class Text:
     def _hash(self) -> str:
         options = asdict(self._options)
         del options["max_expansion"]  # decides whether, not how, a file is read
-        sha = hashlib.sha256(json.dumps(options, sort_keys=True).encode())
+        sha = hashlib.sha256(strict_json.dumps(options, sort_keys=True).encode())
         for source in self._sources:
             sha.update(source.digest().encode() + b"\n")
         return sha.hexdigest()

@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Self
 
 import numpy as np
 
+from lmkit import strict_json
 from lmkit.corpus.ahead import read_ahead
 from lmkit.corpus.readers import Line, LineBlock, TextLike
 from lmkit.corpus.words import WHITE_SPACE
@@ -249,7 +250,7 @@ def _write(target: Path, text: TextLike, tokenizer: "Tokenizer", progress: "Prog
         arrays = {name: _map(hidden / name, lengths[name], vocabulary) for name in _names()}
         header = {"format": FORMAT, "lengths": lengths, "fingerprint": _content_hash(arrays, vocabulary)}
         with (hidden / _HEADER).open("w", encoding="utf-8") as file:
-            json.dump(header, file)
+            file.write(strict_json.dumps(header))
             file.flush()
             os.fsync(file.fileno())
         sync_folder(hidden)

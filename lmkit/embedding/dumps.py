@@ -1,13 +1,12 @@
 """Vectors in HDF5 as bilm-tf and AllenNLP dumped them, read and written a line at a time."""
 
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from lmkit import hdf5
+from lmkit import hdf5, strict_json
 from lmkit.errors import DataError, UsageError
 from lmkit.files import sync_file
 
@@ -40,7 +39,7 @@ def write_dump(
                     raise OSError(str(error)) from error
                 index[sentence] = str(number)
             table = file.create_dataset(INDEX, (1,), dtype=h5py.string_dtype())
-            table[0] = json.dumps(index)
+            table[0] = strict_json.dumps(index)
         sync_file(hidden)
         hidden.replace(path)
     except OSError as error:

@@ -1,6 +1,5 @@
 """Vectors in files: safetensors, Parquet or HDF5, written as they come, whole or not at all."""
 
-import json
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 from torch import Tensor
 
+from lmkit import strict_json
 from lmkit.embedding.text import EmbeddedLine
 from lmkit.errors import DataError, UsageError
 from lmkit.evaluation.writers import opened
@@ -135,7 +135,7 @@ def _write_safetensors(lines: Iterable[EmbeddedLine], form: Form, sink: BinaryIO
         header["ends"] = {"dtype": "I32", "shape": [len(ends)], "data_offsets": place}
     sink.seek(0)
     sink.write((HEADER - 8).to_bytes(8, "little"))
-    sink.write(json.dumps(header).encode().ljust(HEADER - 8))
+    sink.write(strict_json.dumps(header).encode().ljust(HEADER - 8))
 
 
 def _write_parquet(lines: Iterable[EmbeddedLine], form: Form, sink: BinaryIO) -> None:

@@ -104,13 +104,14 @@ class Score:
 
     def to_json(self) -> dict[str, Any]:
         """The figures under the names that scripts rely on."""
+        possible = math.isfinite(self.log_prob)
         return {
             "perplexity": self.perplexity,
             "perplexity_excluding_oov": self.perplexity_excluding_oov,
             "bits_per_byte": self.bits_per_byte,
             "word_perplexity": self.word_perplexity,
             "bits_per_character": self.bits_per_character,
-            "log_prob": self.log_prob if math.isfinite(self.log_prob) else None,  # JSON has no infinity
+            "log_prob": self.log_prob if possible else None,  # JSON has no infinity
             "tokens": self.tokens,
             "oov_tokens": self.oov_tokens,
             "lines": self.lines,
@@ -119,7 +120,9 @@ class Score:
             "residual_bits": self.residual_bits,
             "escaped_lines": self.escaped_lines,
             "signature": self.signature,
-            "withheld": self.withheld,
+            "withheld": self.withheld
+            if possible
+            else {**self.withheld, "log_prob": self.withheld["perplexity"]},
         }
 
     def table(self) -> list[tuple[str, str]]:

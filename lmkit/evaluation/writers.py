@@ -1,6 +1,5 @@
 """Records of surprisal as TSV, JSONL or Parquet, written as they come."""
 
-import json
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -8,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from lmkit import strict_json
 from lmkit.errors import UsageError
 from lmkit.evaluation.records import LineRecords
 
@@ -83,7 +83,7 @@ def _jsonl(records: LineRecords) -> str:
     names = tuple(records.columns)
     rows = zip(*records.columns.values(), strict=True)
     tables = ({**records.facts, "line": records.line, **dict(zip(names, row, strict=True))} for row in rows)
-    return "".join([json.dumps(table, ensure_ascii=False) + "\n" for table in tables])
+    return "".join([strict_json.report(table) + "\n" for table in tables])
 
 
 def _write_parquet(lines: Iterable[LineRecords], names: tuple[str, ...], sink: BinaryIO) -> None:

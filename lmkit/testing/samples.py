@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lmkit import strict_json
 from lmkit.contracts import LanguageModel, Vocabulary
 from lmkit.errors import ModelError
 from lmkit.options import fields_of, resolve
@@ -75,7 +76,7 @@ class BigramTable(LanguageModel):
         return ids
 
     def save(self, directory: Path) -> None:
-        (directory / "table.json").write_text(json.dumps(self.table.tolist()))
+        (directory / "table.json").write_text(strict_json.dumps(self.table.tolist()))
 
     @classmethod
     def load(cls, directory: Path, options: Any, vocabulary: Vocabulary) -> Self:

@@ -1,6 +1,5 @@
 """Checkpoints on disk: written so that a crash at any moment leaves the ones before intact, and checked when read."""
 
-import json
 import logging
 import shutil
 import time
@@ -14,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
+from lmkit import strict_json
 from lmkit.errors import CheckpointError, LmkitError
 from lmkit.files import sha256, sync_file, sync_folder
 from lmkit.run_paths import CHECKPOINTS
@@ -123,12 +123,12 @@ class Checkpoints:
             **self.facts,
             **snapshot.facts,
         }
-        (hidden / STATE).write_text(json.dumps(facts, indent=1), encoding="utf-8")
+        (hidden / STATE).write_text(strict_json.dumps(facts, indent=1), encoding="utf-8")
         sync_file(hidden / STATE)
         digests[STATE] = sha256(hidden / STATE)
         crash_point("state")
         # The digests come last: a folder without them is no checkpoint.
-        (hidden / DIGESTS).write_text(json.dumps(digests, indent=1), encoding="utf-8")
+        (hidden / DIGESTS).write_text(strict_json.dumps(digests, indent=1), encoding="utf-8")
         sync_file(hidden / DIGESTS)
         crash_point("manifest")
         sync_folder(hidden)

@@ -1,7 +1,8 @@
 """metrics.jsonl: one line a report, from which plots are drawn."""
 
-import json
 from pathlib import Path
+
+from lmkit import strict_json
 
 
 class Metrics:
@@ -24,4 +25,4 @@ class Metrics:
     def write(self, **record: object) -> None:
         """Append one record."""
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+            file.write(strict_json.report(record) + "\n")

@@ -1,6 +1,5 @@
 """The original ELMo's options.json: what a network it describes, and the datasets that its weights are in."""
 
-import json
 import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -150,7 +149,7 @@ class _Table:
         found = self._or(key, default)
         # 1 is no true.
         sound = any(type(value) is type(found) and value == found for value in allowed)
-        return found if sound else self._refuse(key, " or ".join(map(json.dumps, allowed)))
+        return found if sound else self._refuse(key, " or ".join(map(strict_json.dumps, allowed)))
 
     def filters(self, key: str) -> tuple[tuple[int, int], ...]:
         """The width and the number of each convolution."""

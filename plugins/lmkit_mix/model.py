@@ -1,6 +1,5 @@
 """The interpolated model: p(token) = sum over parts of weight * p_part(token), its parts in its own run."""
 
-import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 import torch
 from torch import Tensor
 
-from lmkit import runs, states
+from lmkit import runs, states, strict_json
 from lmkit.contracts import LanguageModel, Vocabulary
 from lmkit.errors import ModelError, UsageError
 from lmkit.states import State
@@ -129,7 +128,9 @@ class InterpolatedModel(LanguageModel):
                 target = directory / PARTS / str(place) / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(part.directory / name, target)
-        (directory / WEIGHTS).write_text(json.dumps({"weights": self.weights}) + "\n", encoding="utf-8")
+        (directory / WEIGHTS).write_text(
+            strict_json.dumps({"weights": self.weights}) + "\n", encoding="utf-8"
+        )
 
     @classmethod
     def load(cls, directory: Path, options: Any, vocabulary: Vocabulary) -> Self:

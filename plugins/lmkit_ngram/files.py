@@ -1,7 +1,6 @@
 """A model's arrays as .npy files that are mapped, not read: `ngram.json` says what they are, `ngram/` holds them."""
 
 import contextlib
-import json
 import os
 import reprlib
 from dataclasses import dataclass
@@ -94,7 +93,7 @@ def save(directory: Path, model: StoredModel, vocabulary: Vocabulary) -> None:
         "smoothing": model.smoothing,
         "normalized": model.normalized,
     }
-    (directory / HEADER).write_text(json.dumps(header, indent=1) + "\n", encoding="utf-8")
+    (directory / HEADER).write_text(strict_json.dumps(header, indent=1) + "\n", encoding="utf-8")
 
 
 def load(directory: Path, vocabulary: Vocabulary) -> StoredModel:

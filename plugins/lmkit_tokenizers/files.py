@@ -1,7 +1,6 @@
 """What a saved tokenizer says of itself, and reading it back without trust."""
 
 import hashlib
-import json
 import reprlib
 from collections.abc import Iterable
 from itertools import islice
@@ -90,7 +89,7 @@ def read_json(path: Path) -> Any:
 
 def write_json(path: Path, value: Any) -> None:
     """The same text for the same value."""
-    path.write_text(json.dumps(value, ensure_ascii=True, indent=1) + "\n", encoding="utf-8")
+    path.write_text(strict_json.dumps(value, indent=1) + "\n", encoding="utf-8")
 
 
 def damaged(path: Path, reason: str) -> ModelError:

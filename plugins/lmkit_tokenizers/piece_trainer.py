@@ -1,6 +1,5 @@
 """Training sentencepiece in a child process, on lines that it will not drop."""
 
-import json
 import logging
 import re
 import subprocess
@@ -10,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from lmkit import strict_json
 from lmkit.errors import DataError, LmkitError, UsageError
 from lmkit.notes import NOTE
 from lmkit_tokenizers.options import SentencePieceOptions
@@ -140,7 +140,7 @@ def _command(trainer: dict[str, Any], max_lines: int, model: Path) -> list[str]:
         "-P",
         "-m",
         "lmkit_tokenizers.piece_trainer_child",
-        json.dumps(trainer),
+        strict_json.dumps(trainer),
         str(max_lines),
         str(model),
     ]
