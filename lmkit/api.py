@@ -136,12 +136,23 @@ class Model:
         """The rule by which unknown words are split; None where they are not."""
         return None if self.tokenizer is self.run.tokenizer else self.split_unknown
 
-    def score(self, text: str | Sequence[str], *, batch_size: int = 32) -> scoring.Score:
-        """The figures of `lmkit eval` for a text, or a sequence of lines, in memory."""
-        return self.score_text(Text.from_lines(text), batch_size=batch_size)
+    def score(
+        self, text: str | Sequence[str], *, batch_size: int = 32, independent: bool = False
+    ) -> scoring.Score:
+        """The figures of `lmkit eval` for a text, or a sequence of lines, in memory.
+
+        independent: score each line by itself, from the state in which a text begins, whatever the model's reset
+        policy.
+        """
+        return self.score_text(Text.from_lines(text), batch_size=batch_size, independent=independent)
 
     def score_text(
-        self, text: Iterable[Line], *, batch_size: int = 32, direction: str | None = None
+        self,
+        text: Iterable[Line],
+        *,
+        batch_size: int = 32,
+        direction: str | None = None,
+        independent: bool = False,
     ) -> scoring.Score:
         """The same for text from files: `score_text(Text(["test.txt"], DataOptions()))`.
 
@@ -151,10 +162,13 @@ class Model:
             self.causal if direction is None else self.directions[direction],
             self.tokenizer,
             text,
-            signature=signature(self.run, direction or FORWARD, split_unknown=self.splits),
+            signature=signature(
+                self.run, direction or FORWARD, split_unknown=self.splits, independent=independent
+            ),
             carried=self.run.carried,
             direction=direction or FORWARD,
             batch_size=batch_size,
+            independent=independent,
         )
 
     def surprisal(
@@ -166,13 +180,18 @@ class Model:
         entropy: bool = False,
         rank: bool = False,
         batch_size: int = 32,
+        independent: bool = False,
     ) -> list[Record]:
         """The surprisal in bits of each word, token, char, line or span of a text, or of lines, in memory.
 
-        spans: (line from 1, start, end) for by="span". See `lmkit.evaluation.surprisal.surprisals`.
+        spans: (line from 1, start, end) for by="span". independent: as in `score`. See
+        `lmkit.evaluation.surprisal.surprisals`.
         """
         lines = Text.from_lines(text)
-        found = self.surprisal_text(lines, by, spans=spans, entropy=entropy, rank=rank, batch_size=batch_size)
+        found = self.surprisal_text(
+            lines, by,
+            spans=spans, entropy=entropy, rank=rank, batch_size=batch_size, independent=independent,
+        )  # fmt: skip
         return [record for line in found for record in line.records()]
 
     def surprisal_text(
@@ -181,10 +200,13 @@ class Model:
         """The same for text from files, line by line as it is read: `surprisal_text(Text(["test.txt"], ...))`."""
         return surprisals(self.causal, self.tokenizer, text, by, **settings)
 
-    def line_scores(self, text: str | bytes | Sequence[str], *, batch_size: int = 32) -> np.ndarray:
+    def line_scores(
+        self, text: str | bytes | Sequence[str], *, batch_size: int = 32, independent: bool = False
+    ) -> np.ndarray:
         """(lines,) float64: the natural log-probability of each line, its `</s>` included.
 
-        text: a text, its UTF-8, or lines. The fast way to score many lines; `score` has the figures that compare.
+        text: a text, its UTF-8, or lines. independent: as in `score`. The fast way to score many lines; `score`
+        has the figures that compare.
         Raises DataError for bytes that are no text.
         """
         if not isinstance(text, (str, bytes)):
@@ -192,7 +214,7 @@ class Model:
             raw = b"\n".join([*lines, b""])
         else:
             raw = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
-        return line_scores(self.causal, self.tokenizer, raw, batch_size=batch_size)
+        return line_scores(self.causal, self.tokenizer, raw, batch_size=batch_size, independent=independent)
 
     def sentence_scores(self, sentences: Sequence[str]) -> np.ndarray:
         """(sentences,) float64: the natural log-probability of each, `</s>` included, as if it began a text.

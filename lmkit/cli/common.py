@@ -54,6 +54,13 @@ int8_option = click.option(
 )
 
 
+independent_option = click.option(
+    "--independent",
+    is_flag=True,
+    help="Score each line by itself, whatever the model's reset policy: for lists of separate sentences.",
+)
+
+
 def loads_model(command: CommandT) -> CommandT:
     """RUN, --device and --allow-nonfinite, which `lmkit.api.load` takes."""
     return run_argument(device_option(nonfinite_option(command)))

@@ -15,7 +15,7 @@ import click
 
 from lmkit import strict_json
 from lmkit.cli import console
-from lmkit.cli.common import asks_models, split_items
+from lmkit.cli.common import asks_models, independent_option, split_items
 from lmkit.cli.dynamic import Section, SpecCommand, collected
 from lmkit.corpus.options import STDIN, DataOptions
 from lmkit.errors import ModelError, UsageError
@@ -29,6 +29,7 @@ Rows = Sequence[Mapping[str, Any]]
 
 @click.command(cls=SpecCommand, grow=lambda _: [Section("Options of the data", ("data",), DataOptions, {})])
 @asks_models
+@independent_option
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw it: .png, .svg or .pdf.")
 @click.option("--json", "as_json", is_flag=True, help="Print a list of rows, best first, as JSON.")
 @click.pass_context
@@ -39,6 +40,7 @@ def command(
     device: str,
     allow_nonfinite: bool,
     split_unknown: str,
+    independent: bool,
     plot: Path | None,
     as_json: bool,
 ) -> None:
@@ -74,6 +76,7 @@ def command(
                 "allow_nonfinite": allow_nonfinite,
                 "split_unknown": split_unknown,
             },
+            "independent": independent,
         }
         rows += _measured(label, order, known[label], flags)
     found = ranked(rows)

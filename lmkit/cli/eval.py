@@ -6,7 +6,7 @@ import click
 
 from lmkit import strict_json
 from lmkit.cli import console
-from lmkit.cli.common import asks_models, int8_option, split_items
+from lmkit.cli.common import asks_models, independent_option, int8_option, split_items
 from lmkit.cli.dynamic import Section, SpecCommand, collected
 from lmkit.corpus.options import DataOptions
 from lmkit.options import resolve
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 @click.command(cls=SpecCommand, grow=lambda _: [Section("Options of the data", ("data",), DataOptions, {})])
 @asks_models
+@independent_option
 @int8_option
 @click.option(
     "--batch-size",
@@ -38,6 +39,7 @@ def command(
     device: str,
     allow_nonfinite: bool,
     split_unknown: str,
+    independent: bool,
     int8: bool,
     batch_size: int,
     as_json: bool,
@@ -61,7 +63,9 @@ def command(
         for direction in model.directions:
             names = [label] * (len(asked.runs) > 1) + [direction] * (len(model.directions) > 1)
             lines = console.progress(text, total=None, label=" ".join(["scoring", *names]))
-            scores[label, direction] = model.score_text(lines, batch_size=batch_size, direction=direction)
+            scores[label, direction] = model.score_text(
+                lines, batch_size=batch_size, direction=direction, independent=independent
+            )
     if as_json:
         click.echo(strict_json.report(_json(scores, asked.run is not None)))
     elif len(scores) == 1:

@@ -34,7 +34,10 @@ def measured(order: dict[str, Any]) -> dict[str, Any]:
         # Kernels are loaded with the first line.
         model.score_text(Text.from_lines(["a"]), direction=name)
     begun = time.perf_counter()
-    scores = {name: model.score_text(text, direction=name) for name in model.directions}
+    independent = order["independent"]
+    scores = {
+        name: model.score_text(text, direction=name, independent=independent) for name in model.directions
+    }
     seconds = time.perf_counter() - begun
     tokens = sum(score.tokens for score in scores.values())
     return {

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lmkit.cli import console
-from lmkit.cli.common import asks_models, split_items
+from lmkit.cli.common import asks_models, independent_option, split_items
 from lmkit.cli.dynamic import Section, SpecCommand, collected
 from lmkit.corpus.options import DataOptions
 from lmkit.errors import UsageError
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 @click.command(cls=SpecCommand, grow=lambda _: [Section("Options of the data", ("data",), DataOptions, {})])
 @asks_models
+@independent_option
 @click.option(
     "--by", type=click.Choice(UNITS), default="word", show_default=True, help="What a record is of."
 )
@@ -60,6 +61,7 @@ def command(
     device: str,
     allow_nonfinite: bool,
     split_unknown: str,
+    independent: bool,
     by: str,
     spans: Path | None,
     form: str | None,
@@ -98,8 +100,9 @@ def command(
             model = api.load(run, device=device, allow_nonfinite=allow_nonfinite, split_unknown=split_unknown)
             lines = console.progress(text, total=None, label=f"scoring with {label}") if alone else text
             found = model.surprisal_text(
-                lines, by, spans=wanted, entropy=entropy, rank=rank, batch_size=batch_size
-            )
+                lines, by,
+                spans=wanted, entropy=entropy, rank=rank, batch_size=batch_size, independent=independent,
+            )  # fmt: skip
             yield from found if asked.run else (replace(line, facts={"run": label}) for line in found)
 
     names = (*(() if asked.run else ("run",)), *column_names(entropy=entropy, rank=rank))

@@ -2,19 +2,27 @@
 
 import re
 
-# Han, kana, bopomofo, Thai, Lao, Tibetan, Myanmar, Khmer and their extensions (Unicode 16 blocks).
-_UNSPACED = re.compile(
-    "[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u1950-\u19df\u1a20-\u1aaf\u3040-\u312f\u31a0-\u31ff"
-    "\u3400-\u4dbf\u4e00-\u9fff\ua9e0-\ua9ff\uaa60-\uaa7f\uf900-\ufaff\U0001b000-\U0001b16f"
-    "\U00020000-\U0003ffff]"
+# Han, kana, bopomofo and their extensions (Unicode 16 blocks).
+_EAST = (
+    "\u3040-\u312f\u31a0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U0001b000-\U0001b16f"
+    "\U00020000-\U0003ffff"
 )
+# Thai, Lao, Tibetan, Myanmar, Khmer and their extensions.
+_SOUTH = "\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u1950-\u19df\u1a20-\u1aaf\ua9e0-\ua9ff\uaa60-\uaa7f"
+_UNSPACED = re.compile(f"[{_EAST}{_SOUTH}]")
+_SOUTHERN = re.compile(f"[{_SOUTH}]")
 _RUN = re.compile(f"{_UNSPACED.pattern}+")
+_RUN_APART = re.compile(rf"(?<!\S){_UNSPACED.pattern}+(?!\S)")
 _LETTER = re.compile(r"[^\W\d_]")
 
 UNSPACED_LIMIT = 0.1
 """Above this share of unspaced letters, white-space words are no unit to count in."""
 SEGMENTED_RUN = 3
 """Below this mean length, runs of unspaced letters are words that somebody set apart: Chinese words have some 1.7."""
+SOUTHERN_WEIGHT = 1 / 3
+"""What a letter of Thai, Lao, Khmer and the like counts for there: their words have some 4 or 5 of them."""
+SEGMENTED_SHARE = 0.5
+"""At least this share of such runs has white space on both sides where words are set apart: not 好的。谢谢。"""
 
 
 class ScriptCounter:
@@ -23,7 +31,9 @@ class ScriptCounter:
     def __init__(self) -> None:
         self.letters = 0
         self.unspaced = 0
+        self.southern = 0
         self.runs = 0
+        self.runs_apart = 0
 
     def add(self, text: str) -> None:
         """Count a piece of text."""
@@ -34,7 +44,9 @@ class ScriptCounter:
         # Vowel signs of these scripts are no letters to `re`: count each character once.
         self.letters += unspaced + len(_LETTER.findall(_UNSPACED.sub("", text)))
         self.unspaced += unspaced
+        self.southern += len(_SOUTHERN.findall(text))
         self.runs += len(_RUN.findall(text))
+        self.runs_apart += len(_RUN_APART.findall(text))
 
     @property
     def share(self) -> float:
@@ -48,4 +60,7 @@ class ScriptCounter:
     @property
     def is_segmented(self) -> bool:
         """Whether spaces separate words, those of a script included that is usually written without them."""
-        return self.words_are_spaced or self.unspaced < SEGMENTED_RUN * self.runs
+        if self.words_are_spaced:
+            return True
+        size = self.unspaced - self.southern + SOUTHERN_WEIGHT * self.southern
+        return size < SEGMENTED_RUN * self.runs and self.runs_apart >= SEGMENTED_SHARE * self.runs

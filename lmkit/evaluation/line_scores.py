@@ -13,10 +13,16 @@ CHUNK = 1 << 22
 
 
 def line_scores(
-    model: LanguageModel, tokenizer: Tokenizer, text: bytes, *, batch_size: int = 32
+    model: LanguageModel,
+    tokenizer: Tokenizer,
+    text: bytes,
+    *,
+    batch_size: int = 32,
+    independent: bool = False,
 ) -> np.ndarray:
     """(lines,) float64, the natural log-probability of each line of UTF-8 text, `</s>` included.
 
+    independent: score each line by itself, whatever the model's reset policy.
     Lines that a model scores by themselves, and faster than in batches (`line_log_probs`), go to it by the
     million; others as `lmkit eval` scores them. Raises DataError for bytes that are no UTF-8 text.
     """
@@ -26,7 +32,9 @@ def line_scores(
     if model.reset_policy == "line" and model.line_log_probs(none) is not None:
         scores = [_scores_of(model, ids, ends) for ids, ends in _lines(tokenizer, blocks)]
         return np.concatenate([np.empty(0), *scores])
-    figures = measured_lines(model, tokenizer, expanded(blocks), batch_size=batch_size)
+    figures = measured_lines(
+        model, tokenizer, expanded(blocks), batch_size=batch_size, independent=independent
+    )
     return np.array([table[:, 0].sum() for _, _, table in figures], np.float64)
 
 

@@ -49,12 +49,14 @@ def measured_lines(
     direction: str = FORWARD,
     batch_size: int = 32,
     window: int = WINDOW,
+    independent: bool = False,
 ) -> Iterator[tuple[RawLine, Encoding, np.ndarray]]:
     """Each line with its encoding (without `</s>`) and the (tokens + 1, figures) of its tokens and `</s>`.
 
     measure, extra: see `measure_lines`.
     spans: whether the encodings have them; ids alone are made faster. Lines are drawn as they are needed.
     direction: in which `model` reads a line; figures are in the line's own order all the same.
+    independent: score each line by itself, whatever the model's reset policy.
     """
     waiting: deque[tuple[RawLine, Encoding]] = deque()
     eos = tokenizer.vocabulary.eos_id
@@ -66,6 +68,9 @@ def measured_lines(
             yield Sentence(np.append(encoding.ids, eos), line.starts_document)
 
     lines = in_direction(sentences(), direction)
-    for figures in measure_lines(model, lines, measure, extra=extra, batch_size=batch_size, window=window):
+    tables = measure_lines(
+        model, lines, measure, extra=extra, batch_size=batch_size, window=window, independent=independent
+    )
+    for figures in tables:
         line, encoding = waiting.popleft()
         yield line, encoding, figures if direction == FORWARD else from_the_end(figures)

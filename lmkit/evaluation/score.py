@@ -14,6 +14,7 @@ from lmkit.corpus.scripts import ScriptCounter
 from lmkit.errors import DataError
 from lmkit.evaluation.directions import FORWARD
 from lmkit.evaluation.lines import RawLine, measured_lines
+from lmkit.evaluation.stimuli import StreamWatch
 from lmkit.evaluation.stream import WINDOW, starts_anew
 from lmkit.figures import perplexity
 
@@ -155,8 +156,11 @@ def evaluate(
     direction: str = FORWARD,
     batch_size: int = 32,
     window: int = WINDOW,
+    independent: bool = False,
 ) -> Score:
     """Score a text as one stream: every token, each line's `</s>` included.
+
+    independent: score each line by itself instead, from the state in which a text begins.
 
     carried: over how many tokens training carried a state at most; a warning says when the text asks for more.
     direction: in which the model reads a line; a name of `causal_models`.
@@ -164,12 +168,16 @@ def evaluate(
     """
     tally = Tally()
     stretch = longest = 0
+    policy = "line" if independent else model.reset_policy
+    watch = StreamWatch(policy)
     figures = measured_lines(
-        model, tokenizer, text, direction=direction, batch_size=batch_size, window=window
-    )
+        model, tokenizer, text,
+        direction=direction, batch_size=batch_size, window=window, independent=independent,
+    )  # fmt: skip
     for line, encoding, table in figures:
         tally.add(line, encoding.ids, table[:, 0], tokenizer)
-        stretch = 0 if starts_anew(model.reset_policy, line.starts_document) else stretch
+        watch.add(line)
+        stretch = 0 if starts_anew(policy, line.starts_document) else stretch
         stretch += len(table)
         longest = max(longest, stretch)
     if carried is not None and longest > FARTHER * carried:
@@ -180,6 +188,7 @@ def evaluate(
         )  # fmt: skip
     if not tally.lines:
         raise DataError("the text to score has no lines")
+    watch.report()
     return summarise(tally, signature, normalized=model.normalized)
 
 
@@ -201,10 +210,11 @@ def summarise(tally: Tally, signature: str, *, normalized: bool = True) -> Score
             figures[name] = None
             withheld[name] = why
 
-    if not tally.scripts.words_are_spaced:
+    if not tally.scripts.is_segmented:
         withhold(
             ("word_perplexity",),
-            f"{tally.scripts.share:.0%} of the letters belong to scripts written without spaces between words",
+            f"{tally.scripts.share:.0%} of the letters belong to scripts written without spaces between words, and "
+            "no spaces set words apart",
         )
     escaped = tally.escaped_bytes / max(tally.num_bytes + tally.lines, 1)
     if escaped > ESCAPED_LIMIT:

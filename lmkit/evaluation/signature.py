@@ -8,15 +8,22 @@ CODE = 1
 """The version of the code by which residual bits and escapes are counted."""
 
 
-def signature(run: LoadedRun, direction: str = FORWARD, *, split_unknown: str | None = None) -> str:
+def signature(
+    run: LoadedRun,
+    direction: str = FORWARD,
+    *,
+    split_unknown: str | None = None,
+    independent: bool = False,
+) -> str:
     """Tokenizer, vocabulary, residual code, what the state does at boundaries, version."""
     vocabulary = run.tokenizer.vocabulary
     policy = getattr(run.model, "reset_policy", "none")
+    state = "carried" if policy == "never" else f"reset-by-{policy}"
     fields = {
         "tokenizer": run.tokenizer_choice.name,
         "vocabulary": f"{vocabulary.size}/{vocabulary.fingerprint[:8]}",
         "code": str(CODE),
-        "state": "carried" if policy == "never" else f"reset-by-{policy}",
+        "state": "independent-lines" if independent else state,
         "eos": "scored",
         "lmkit": lmkit.__version__,
     }

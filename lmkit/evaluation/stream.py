@@ -64,25 +64,27 @@ def measure_lines(
     batch_size: int = 32,
     window: int = WINDOW,
     block: int = BLOCK,
+    independent: bool = False,
 ) -> Iterator[np.ndarray]:
     """(tokens, figures) float64 of each line: what `measure` takes of every token, in the order of the lines.
 
     extra: takes more figures of the same tokens, in a pass of its own over each block, so that asking for them
     changes no bit of the others; its columns come behind those of `measure`.
 
-    The state starts anew where `model.reset_policy` says and is carried everywhere else, as in one pass over
-    the whole text: segments between resets are scored side by side, `batch_size` at once, at most `window`
-    tokens a call, and none of the three moves a result past rounding. Held at once is a block of lines, the
-    last of them whole however long it is.
+    The state starts again where `model.reset_policy` says (independent: at every line, whatever it says) and is
+    carried everywhere else, as in one pass over the whole text: segments between resets are scored side by side,
+    `batch_size` at once, at most `window` tokens a call, and none of the three moves a result past rounding. Held
+    at once is a block of lines, the last of them whole however long it is.
     """
     measures = [measure] if extra is None else [measure, extra]
     carried: list[State | None] = [None for _ in measures]
+    policy = "line" if independent else model.reset_policy
     for group in _blocks(lines, block):
         tables = []
         for place, one in enumerate(measures):
             table = _measure_lines_alone(model, group, one)
             if table is None:
-                segments = _segments(group, model.reset_policy, fresh=carried[place] is None)
+                segments = _segments(group, policy, fresh=carried[place] is None)
                 table, carried[place] = _measure_block(
                     model, segments, one, carried[place], batch_size, window
                 )

@@ -14,6 +14,7 @@ from lmkit.corpus.scripts import ScriptCounter
 from lmkit.errors import DataError, ModelError, UsageError
 from lmkit.evaluation.lines import measured_lines
 from lmkit.evaluation.records import LineRecords, column_names
+from lmkit.evaluation.stimuli import StreamWatch
 from lmkit.evaluation.stream import LOG_PROB, Measure
 from lmkit.evaluation.units import SpanCut, Units, is_characterwise, make_cut
 
@@ -79,10 +80,12 @@ def surprisals(
     entropy: bool = False,
     rank: bool = False,
     batch_size: int = 32,
+    independent: bool = False,
 ) -> Iterator[LineRecords]:
     """The records of one line after another, in the order of the text; lines are drawn as they are scored.
 
-    by: "word", "token", "char", "line" or "span"; spans: (line from 1, start, end) for the last. A line's
+    by: "word", "token", "char", "line" or "span"; spans: (line from 1, start, end) for the last. independent:
+    score each line by itself, from the state in which a text begins, whatever the model's reset policy. A line's
     records, the last of which is its `</s>` (by line it is within the one record), add up to its score.
     Surprisal is in bits, of the tokenizer's own segmentation. Under a tokenizer that marks beginnings a word
     has p = prod p(pieces) * M(after) / M(before), with M the mass of the pieces that end the word before, of
@@ -104,6 +107,7 @@ def surprisals(
     figures = (*measure.names, *(() if extra is None else extra.names))
     scripts = _Scripts(tokenizer) if by == "word" else None
     names = column_names(entropy=entropy, rank=rank)
+    watch = StreamWatch("line" if independent else model.reset_policy)
 
     def records() -> Iterator[LineRecords]:
         number = num_tokens = num_unknown = 0
@@ -116,10 +120,12 @@ def surprisals(
             extra=extra,
             spans=by != "line",
             batch_size=batch_size,
+            independent=independent,
         ):
             if scripts is not None and not number:
                 scripts.check_first()
             number += 1
+            watch.add(line)
             units = cut(number, line.text, encoding)
             unknown = np.append(encoding.ids == tokenizer.vocabulary.unk_id, False)
             num_tokens += len(unknown)
@@ -135,6 +141,7 @@ def surprisals(
                 f"{num_unknown:,}",
                 f"{num_tokens:,}",
             )
+        watch.report()
         if scripts is not None:
             scripts.check_all()
         if isinstance(cut, SpanCut):
@@ -191,17 +198,18 @@ class _Scripts:
 
     def check_first(self) -> None:
         """UsageError when the lines that were read before the first one is given out are not in words."""
-        if not self._counter.words_are_spaced:
+        if not self._counter.is_segmented:
             raise UsageError(f"{self._share()}: --by word has no meaning there; {self._instead()}")
 
     def check_all(self) -> None:
-        """The same of the whole text, too late for more than a warning."""
-        if not self._counter.words_are_spaced:
+        """Warn of the same in the whole text, which is too late for an error."""
+        if not self._counter.is_segmented:
             log.warning("%s: the records there are not of words; %s", self._share(), self._instead())
 
     def _share(self) -> str:
         return (
-            f"{self._counter.share:.0%} of the letters belong to scripts written without spaces between words"
+            f"{self._counter.share:.0%} of the letters belong to scripts written without spaces between words, and no "
+            "spaces set words apart"
         )
 
     def _instead(self) -> str:

@@ -10,6 +10,13 @@ TEXTS = {
     "今天天气很好，我去打球，不小心把手机摔坏了。": (False, False),
     "今天 天气 很 好 ， 我 去 打球 ， 不小心 把 手机 摔坏 了 。": (False, True),
     "中文 very few 字 among a great many more English words and letters": (True, True),
+    "今天 天气 很 好，我 去 打球，不小心 把 手机 摔坏 了。": (False, True),
+    "好的。谢谢。你呢？": (False, False),
+    "手机": (False, True),
+    "吾輩 は 猫 で ある 。 名前 は まだ 無い 。": (False, True),
+    "吾輩は猫である。名前はまだ無い。": (False, False),
+    "วันนี้ อากาศ ดี มาก ฉัน ไป เล่น บอล": (False, True),
+    "วันนี้อากาศดีมาก ฉันไปเล่นบอล": (False, False),
     "": (True, True),
 }
 
