@@ -1,7 +1,7 @@
 """From blocks of UTF-8 bytes to lines, in bounded memory however long a line is."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lmkit.corpus.decoding import wrong_bytes
 from lmkit.corpus.words import WHITE_SPACE, count_words
@@ -26,6 +26,10 @@ class Line:
     num_words: words between white space (`lmkit.corpus.words`); a word that is cut by the end of a piece counts
     in the first one.
     starts_document: a document begins here. continues: the line goes on in the next Line.
+    row: the row of the table that the line is in, or the line of plain text, from 1 over everything that is
+    read; rows that are skipped count.
+    ending: the line end that follows within a cell of a table; "" at the cell's end, and in plain text.
+    kept: the row's values of the columns that the Text keeps.
     """
 
     text: str
@@ -33,6 +37,9 @@ class Line:
     num_words: int
     starts_document: bool
     continues: bool
+    row: int = field(default=0, compare=False)
+    ending: str = ""
+    kept: tuple[object, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +47,12 @@ class LineBlock:
     """Whole lines of moderate length in one piece, for whoever works on bytes faster than on Lines.
 
     raw: their UTF-8 without line ends, joined by "\\n"; b"" is one blank line. No NUL is in it.
-    starts_document: a document begins with its first line.
+    starts_document: a document begins with its first line. row: the first line's.
     """
 
     raw: bytes
     starts_document: bool
+    row: int = field(default=0, compare=False)
 
     @property
     def has_words(self) -> bool:
@@ -53,8 +61,9 @@ class LineBlock:
     def lines(self) -> Iterator[Line]:
         """The same lines one by one."""
         starts = self.starts_document
-        for raw, text in zip(self.raw.split(b"\n"), self.raw.decode().split("\n"), strict=True):
-            yield Line(text, len(raw), count_words(raw), starts, False)
+        pairs = zip(self.raw.split(b"\n"), self.raw.decode().split("\n"), strict=True)
+        for row, (raw, text) in enumerate(pairs, self.row):
+            yield Line(text, len(raw), count_words(raw), starts, False, row)
             starts = False
 
 
@@ -68,10 +77,12 @@ def expanded(parts: Iterable[Line | LineBlock]) -> Iterator[Line]:
 
 
 class BadLines:
-    """What happens to lines that cannot be read: an error, or a count."""
+    """What becomes of lines and rows that cannot be read: an error, or a count. It counts all rows too."""
 
     def __init__(self, policy: str) -> None:
         self.skip = policy == "skip"
+        self.row = 0
+        """The row being read, from 1 over everything that is read, those that are skipped included."""
         self.count = 0
         self.first = ""
         """What was wrong with the first one."""
@@ -82,6 +93,10 @@ class BadLines:
             raise DataError(f"{where}: {problem}; {remedy}, or --on-bad-line skip to leave such lines out")
         self.first = self.first or f"{where}: {problem}"
         self.count += 1
+
+    def summary(self) -> str:
+        """How many were skipped, and the first of them."""
+        return f"{self.count} bad lines skipped; the first: {self.first}"
 
 
 class LineReader:
@@ -126,14 +141,16 @@ class LineReader:
 
     def _complete(self, chunk: bytes) -> Iterator[Line | LineBlock]:
         """Lines that are all there, between line ends."""
-        if self._inside or _has_long_line(chunk) or _decoded(chunk) is None:
+        if self._inside or _has_long_line(chunk) or decoded(chunk) is None:
             for raw in chunk.split(b"\n"):
                 yield from self._one(raw)
             return
         raw = chunk.replace(b"\r\n", b"\n").removesuffix(b"\r") if b"\r" in chunk else chunk
-        yield LineBlock(raw, self._starts)
+        lines = chunk.count(b"\n") + 1
+        yield LineBlock(raw, self._starts, self._bad.row + 1)
+        self._bad.row += lines
         self._starts = False
-        self._number += chunk.count(b"\n") + 1
+        self._number += lines
         self._offset += len(chunk) + 1
 
     def _one(self, raw: bytes) -> Iterator[Line]:
@@ -149,16 +166,18 @@ class LineReader:
         self._offset += line_end
 
     def _piece(self, raw: bytes, *, continues: bool) -> Iterator[Line]:
-        text = _decoded(raw)
+        if not self._inside:
+            self._bad.row += 1
+        text = decoded(raw)
         if text is None:
             where, problem, remedy = wrong_bytes(raw)
             self._bad.report(self._locate(self._number, self._offset + where), problem, remedy)
         self._offset += len(raw)
         in_pieces = self._inside or continues
         if text is not None:
-            yield Line(text, len(raw), self._words(raw), self._starts, continues)
+            yield Line(text, len(raw), self._words(raw), self._starts, continues, self._bad.row)
         elif in_pieces:
-            yield Line("", 0, 0, self._starts, continues)
+            yield Line("", 0, 0, self._starts, continues, self._bad.row)
         self._starts = self._starts and text is None and not in_pieces
         self._inside = continues
         self._open_word = self._open_word and continues
@@ -180,7 +199,7 @@ def _has_long_line(chunk: bytes) -> bool:
     return False
 
 
-def _decoded(raw: bytes) -> str | None:
+def decoded(raw: bytes) -> str | None:
     """The text of `raw`, or None when a NUL is in it or it is not UTF-8."""
     if b"\0" in raw:
         return None

@@ -11,8 +11,8 @@ from lmkit.corpus.ahead import read_ahead
 from lmkit.corpus.decoding import check_encoding
 from lmkit.corpus.lines import BadLines, Line, LineBlock, expanded
 from lmkit.corpus.options import DataOptions
-from lmkit.corpus.sources import ListSource, Source, find
-from lmkit.errors import DataError
+from lmkit.corpus.sources import ListSource, Source, TableSource, find
+from lmkit.errors import DataError, UsageError
 from lmkit.notes import NOTE
 
 if TYPE_CHECKING:
@@ -41,14 +41,17 @@ class Text:
     """The lines of some sources, one source after another; each iteration reads them anew, in bounded memory.
 
     sources: paths, folders, patterns, "pydocs" or names of data sets of the hub; none at all is "pydocs".
-    Raises DataError for a path that is not there, and, while iterating, for what cannot be read and for text
-    that is all blank.
+    keep: columns of tables whose values the lines carry.
+    Raises DataError for a path that is not there, UsageError for columns of plain text, and, while iterating,
+    DataError for what cannot be read and for text that is all blank.
     """
 
-    def __init__(self, sources: Sequence[str], options: DataOptions) -> None:
+    def __init__(self, sources: Sequence[str], options: DataOptions, *, keep: Sequence[str] = ()) -> None:
         check_encoding(options.encoding)
-        found = [find(name) for name in sources or ["pydocs"]]
-        self._fill([s for group, _ in found for s in group], [name for _, name in found], options)
+        found = [find(name, options.input_format) for name in sources or ["pydocs"]]
+        self._fill(
+            [s for group, _ in found for s in group], [name for _, name in found], options, tuple(keep)
+        )
 
     @classmethod
     def from_lines(cls, lines: Iterable[str]) -> Self:
@@ -58,11 +61,19 @@ class Text:
         text._fill([ListSource(given)], [f"{len(given)} lines"], DataOptions())
         return text
 
-    def _fill(self, sources: list[Source], names: list[str], options: DataOptions) -> None:
+    def _fill(
+        self, sources: list[Source], names: list[str], options: DataOptions, keep: tuple[str, ...] = ()
+    ) -> None:
         self._sources = sources
+        self.keep = keep
         self._names = names
         self._options = options
         self._warned = False
+        if keep and not all(isinstance(source, TableSource) for source in sources):
+            raise UsageError(
+                f"{self.describe()}: plain text has no columns to keep; leave --keep out, or name the format of "
+                "the table with --input-format"
+            )
         self._fingerprint: tuple[list[object], str] | None = None
         """The last one with the stamps of the sources that it is of: hashing reads every file."""
 
@@ -74,16 +85,21 @@ class Text:
         bad = BadLines(self._options.on_bad_line)
         has_lines = has_words = False
         for source in self._sources:
-            for part in source.read(self._options, bad):
+            for part in self._parts(source, bad):
                 has_lines = True
                 has_words = has_words or (part.num_words > 0 if isinstance(part, Line) else part.has_words)
                 yield part
         if bad.count and not self._warned:
             self._warned = True
-            log.log(NOTE, "%s: %d bad lines skipped; the first: %s", self.describe(), bad.count, bad.first)
+            log.log(NOTE, "%s: %s", self.describe(), bad.summary())
         if not has_words:
             what = "only blank lines" if has_lines else "empty"
             raise DataError(f"{self.describe()}: no text in it ({what}); name one that has some")
+
+    def _parts(self, source: Source, bad: BadLines) -> Iterator[Line | LineBlock]:
+        if isinstance(source, TableSource):
+            return source.read_keeping(self.keep, self._options, bad)
+        return source.read(self._options, bad)
 
     def fingerprint(self) -> str:
         """SHA-256 over the contents and the options that say how they are read, not the files' names."""
@@ -100,6 +116,7 @@ class Text:
     def _hash(self) -> str:
         options = asdict(self._options)
         del options["max_expansion"]  # decides whether, not how, a file is read
+        del options["input_format"]  # is in the digests, resolved
         sha = hashlib.sha256(strict_json.dumps(options, sort_keys=True).encode())
         for source in self._sources:
             sha.update(source.digest().encode() + b"\n")

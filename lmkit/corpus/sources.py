@@ -2,27 +2,52 @@
 
 import glob
 import hashlib
+import logging
 import os
 import re
 import shutil
 import sys
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lmkit.corpus import compression, pydocs
-from lmkit.corpus.decoding import to_utf8, without_mark
+from lmkit.corpus.decoding import check_encoding
+from lmkit.corpus.delimited import read_csv, read_tsv
 from lmkit.corpus.distances import PREFIX, DistanceText
+from lmkit.corpus.json_array import read_array, starts_array
 from lmkit.corpus.jsonl import read_jsonl
 from lmkit.corpus.lines import BadLines, Line, LineBlock, LineReader
-from lmkit.corpus.options import STDIN, DataOptions
+from lmkit.corpus.options import (
+    BY_NAME,
+    CSV,
+    JSON,
+    JSONL,
+    PARQUET,
+    STDIN,
+    TEXT,
+    TSV,
+    TSV_QUOTED,
+    DataOptions,
+)
+from lmkit.corpus.rows import Row, lines_of_rows
 from lmkit.corpus.text import read_text, utf8_blocks
 from lmkit.errors import DataError
+from lmkit.notes import NOTE
 from lmkit.run_paths import is_run, is_unfinished, refuse_as_text, run_of_file
 
-_FORMATS = {".jsonl": "jsonl", ".json": "jsonl", ".parquet": "parquet", ".csv": "csv", ".tsv": "tsv"}
+_FORMATS = {".jsonl": JSONL, ".json": JSON, ".parquet": PARQUET, ".csv": CSV, ".tsv": TSV}
+_STDIN_NAME = "standard input"
+ROWS_VERSION = 2
+"""Part of the fingerprint of tables, so that no tokens are used that were read in another way.
+
+Version 2 reads a line for each empty cell, and TSV without quoting.
+"""
+
+log = logging.getLogger(__name__)
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
 
@@ -42,33 +67,36 @@ class Source(ABC):
         return None
 
 
-@dataclass(frozen=True)
-class FileSource(Source):
-    """A file: its extension says how it is read, its text is one document unless it is a table."""
+class TableSource(Source):
+    """A source of rows, each a document."""
 
-    path: Path
-
-    @property
-    def format(self) -> str:
-        suffixes = [s.lower() for s in self.path.suffixes]
-        if suffixes and suffixes[-1] in compression.SUFFIXES:
-            suffixes.pop()
-        return _FORMATS.get(suffixes[-1], "text") if suffixes else "text"
+    @abstractmethod
+    def rows(self, options: DataOptions, bad: BadLines, columns: Collection[str] = ()) -> Iterator[Row]:
+        """Its rows. columns: all that are needed, where others can be left out; () for every one."""
 
     def read(self, options: DataOptions, bad: BadLines) -> Iterator[Line | LineBlock]:
-        if self.format == "parquet":
-            from lmkit.corpus.tables import read_parquet
+        return self.read_keeping((), options, bad)
 
-            yield from read_parquet(self.path, options, bad)
-        elif self.format in ("csv", "tsv"):
-            from lmkit.corpus.tables import read_csv
+    def read_keeping(self, keep: tuple[str, ...], options: DataOptions, bad: BadLines) -> Iterator[Line]:
+        """Its lines, with the values of the columns `keep` of their rows."""
+        field = options.text_field
+        return lines_of_rows(self.rows(options, bad, (field, *keep)), field, keep, bad)
 
-            yield from read_csv(self.path, options, bad, separator="\t" if self.format == "tsv" else ",")
-        elif self.format == "jsonl":
-            blocks, mark = utf8_blocks(self.path, options, bad)
-            yield from read_jsonl(blocks, str(self.path), options.text_field, bad, offset=mark)
-        else:
-            yield from read_text(self.path, options, bad)
+
+@dataclass(frozen=True)
+class FileSource(Source):
+    """A file of plain text, one document.
+
+    name: for messages. holder: what must live as long as the file.
+    """
+
+    path: Path
+    name: str
+    format: str = TEXT
+    holder: object = None
+
+    def read(self, options: DataOptions, bad: BadLines) -> Iterator[Line | LineBlock]:
+        return read_text(self.path, self.name, options, bad)
 
     def digest(self) -> str:
         sha = hashlib.sha256(self.format.encode())
@@ -85,31 +113,83 @@ class FileSource(Source):
         return stat.st_mtime_ns, stat.st_size
 
 
-class StdinSource(Source):
-    """Plain text from standard input: one document, kept on the disk, since a text is read more than once."""
-
-    name = "standard input"
-
-    def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="lmkit-stdin-")
-        self._path = Path(self._folder.name, "text")
-        try:
-            with self._path.open("wb") as file:
-                shutil.copyfileobj(sys.stdin.buffer, file)
-        except OSError as error:
-            reason = error.strerror or error
-            raise DataError(
-                f"{self.name}: cannot be kept in {self._folder.name}: {reason}; name a file"
-            ) from None
+@dataclass(frozen=True)
+class TableFile(TableSource, FileSource):
+    """A file whose rows are documents."""
 
     def read(self, options: DataOptions, bad: BadLines) -> Iterator[Line | LineBlock]:
-        found = to_utf8(compression.raw_blocks(self._path), options.encoding, self.name, skip=bad.skip)
-        blocks, mark = without_mark(found)
-        reader = LineReader(lambda line, byte: f"{self.name}: line {line}", bad, offset=mark)
-        yield from reader.read_blocks(blocks)
+        return TableSource.read(self, options, bad)
+
+    def rows(self, options: DataOptions, bad: BadLines, columns: Collection[str] = ()) -> Iterator[Row]:
+        if self.format == PARQUET:
+            from lmkit.corpus.tables import read_parquet
+
+            return read_parquet(self.path, self.name, options, bad, columns)
+        blocks, offset = utf8_blocks(self.path, self.name, options, bad)
+        if self.format == TSV:
+            return read_tsv(blocks, self.name, bad, offset=offset)
+        if self.format in (CSV, TSV_QUOTED):
+            delimiter = "," if self.format == CSV else "\t"
+            return read_csv(blocks, self.name, bad, delimiter=delimiter, offset=offset)
+        is_array = False
+        if self.format == JSON:
+            is_array, blocks = starts_array(blocks)
+        if is_array:
+            return read_array(blocks, self.name, options.text_field, bad)
+        return read_jsonl(blocks, self.name, options.text_field, bad, offset=offset)
 
     def digest(self) -> str:
-        return FileSource(self._path).digest()
+        return f"{FileSource.digest(self)} {ROWS_VERSION}"
+
+
+def read_rows(path: Path, options: DataOptions | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The rows of a table, each with its number from 1 and its cells by the names of the columns.
+
+    By the ending of the path (or `options.input_format`), JSON Lines, JSON, CSV, TSV or Parquet, compressed or
+    not. Cells are strings in CSV and TSV, elsewhere what the format has. Raises DataError for a file that is
+    missing, is plain text or has no rows, and for a bad row, unless `options.on_bad_line` is "skip".
+    """
+    options = options or DataOptions()
+    check_encoding(options.encoding)
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; check the path")
+    source = _file_source(path, str(path), options.input_format)
+    if not isinstance(source, TableFile):
+        raise DataError(
+            f"{path}: no table by its name: end it in .jsonl, .json, .csv, .tsv or .parquet, or give --input-format"
+        )
+    bad = BadLines(options.on_bad_line)
+    for row in source.rows(options, bad):
+        yield row.number, row.cells
+    if bad.count:
+        log.log(NOTE, "%s: %s", path, bad.summary())
+    if bad.row == bad.count:
+        raise DataError(f"{path}: no rows that can be read; name a table that has some")
+
+
+def _file_source(path: Path, name: str, input_format: str, holder: object = None) -> FileSource:
+    form = _format(path) if input_format == BY_NAME else input_format
+    return (FileSource if form == TEXT else TableFile)(path, name, form, holder)
+
+
+def _format(path: Path) -> str:
+    suffixes = [s.lower() for s in path.suffixes]
+    if suffixes and suffixes[-1] in compression.SUFFIXES:
+        suffixes.pop()
+    return _FORMATS.get(suffixes[-1], TEXT) if suffixes else TEXT
+
+
+def _stdin_source(input_format: str) -> FileSource:
+    """Standard input, kept on the disk, since a text is read more than once."""
+    folder = tempfile.TemporaryDirectory(prefix="lmkit-stdin-")
+    path = Path(folder.name, "text")
+    try:
+        with path.open("wb") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file)
+    except OSError as error:
+        reason = error.strerror or error
+        raise DataError(f"{_STDIN_NAME}: cannot be kept in {folder.name}: {reason}; name a file") from None
+    return _file_source(path, _STDIN_NAME, input_format, folder)
 
 
 @dataclass(frozen=True)
@@ -153,40 +233,46 @@ class DistanceSource(Source):
 
     def read(self, options: DataOptions, bad: BadLines) -> Iterator[Line | LineBlock]:
         for sentence in self.text:
+            bad.row += 1
             num_words = sentence.count(" ") + 1
-            yield Line(sentence, len(sentence.encode()), num_words, starts_document=True, continues=False)
+            yield Line(sentence, len(sentence.encode()), num_words, True, False, bad.row)
 
     def digest(self) -> str:
         return self.text.digest()
 
 
 @dataclass(frozen=True)
-class HubSource(Source):
+class HubSource(TableSource):
     """A data set of the Hugging Face hub."""
 
     name: str
 
-    def read(self, options: DataOptions, bad: BadLines) -> Iterator[Line | LineBlock]:
+    def rows(self, options: DataOptions, bad: BadLines, columns: Collection[str] = ()) -> Iterator[Row]:
         from lmkit.corpus.tables import read_hub
 
-        yield from read_hub(self.name, options, bad)
+        return read_hub(self.name, options, bad)
 
     def digest(self) -> str:
         from lmkit.corpus.tables import hub_revision
 
-        return f"hub:{self.name}@{hub_revision(self.name)}"
+        return f"hub:{self.name}@{hub_revision(self.name)} {ROWS_VERSION}"
 
 
-def find(name: str) -> tuple[list[Source], str]:
+def find(name: str, input_format: str = BY_NAME) -> tuple[list[Source], str]:
     """The sources that a name of DATA stands for, and a short description of them.
 
     "-", which is standard input; a file; a folder (its files, below it too, hidden ones and runs left out); a
     pattern (files of runs left out); "pydocs" or one of its parts, "pydocs:test"; "distances:" and what follows;
     else a data set of the hub, which is looked up when it is read. Raises DataError for a path that is missing or
     finds nothing, and for a run or a file of one.
+    input_format: how files are read.
     """
+
+    def sources(paths: Sequence[Path]) -> list[Source]:
+        return [_file_source(path, str(path), input_format) for path in paths]
+
     if name == STDIN:
-        return [StdinSource()], StdinSource.name
+        return [_stdin_source(input_format)], _STDIN_NAME
     try:
         path = Path(name).expanduser()
         is_folder, exists, is_file = path.is_dir(), path.exists(), path.is_file()
@@ -199,13 +285,13 @@ def find(name: str) -> tuple[list[Source], str]:
         if not files:
             what = "files of text, only runs" if any(map(is_run, path.iterdir())) else "files"
             raise DataError(f"{name}: the folder has no {what}; name one that has")
-        return list(map(FileSource, files)), f"{_count(files)} of {path.resolve().name}/"
+        return sources(files), f"{_count(files)} of {path.resolve().name}/"
     if exists and not is_file:
         raise DataError(
             f"{name}: a pipe or a device, but text is read more than once; write it to a file first"
         )
     if exists:
-        return [FileSource(path)], path.name
+        return sources([path]), path.name
     if glob.has_magic(name):
         matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207 (Path.glob takes no absolute pattern)
         matched = [p for p in map(Path, matches) if p.is_file()]
@@ -216,7 +302,7 @@ def find(name: str) -> tuple[list[Source], str]:
             raise DataError(
                 f"{name}: the pattern matches no file; check it, or quote it if the shell expands it"
             )
-        return list(map(FileSource, files)), f"{_count(files)} of {name}"
+        return sources(files), f"{_count(files)} of {name}"
     if name.partition(":")[0] == pydocs.NAME:
         part = pydocs.parse(name)
         return [PydocsSource(part)], pydocs.describe(part)

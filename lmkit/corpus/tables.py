@@ -1,67 +1,61 @@
-"""Tables by way of 🤗 datasets: Parquet and CSV files, and data sets of the Hugging Face hub."""
+"""Parquet files, and data sets of the Hugging Face hub by way of 🤗 datasets."""
 
-import glob
 import os
-from collections import deque
-from collections.abc import Iterable, Iterator
+import tempfile
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from lmkit.corpus import compression
-from lmkit.corpus.jsonl import row_lines
-from lmkit.corpus.lines import BadLines, Line
+from lmkit.corpus.lines import BadLines
 from lmkit.corpus.options import DataOptions
-from lmkit.corpus.text import read_text
+from lmkit.corpus.rows import Row
 from lmkit.errors import DataError
 
-
-def read_parquet(path: Path, options: DataOptions, bad: BadLines) -> Iterator[Line]:
-    """The lines of every row of a Parquet file; a null is an empty document."""
-    try:
-        rows = _load("parquet", data_files=_pattern(path), split="train")
-        yield from _documents(rows, str(path), options, bad)
-    except _LoadError as error:
-        raise DataError(f"{path}: cannot be read as Parquet: {error}; mend it or fetch it again") from None
+_BATCH = 256
+"""Rows of a Parquet file that are turned into Python objects at once."""
 
 
-def read_csv(path: Path, options: DataOptions, bad: BadLines, *, separator: str) -> Iterator[Line]:
-    """The lines of every row of a CSV file, whose first row names the columns."""
-    if path.suffix.lower() in compression.SUFFIXES:
-        # datasets decompresses by itself but tells damage and bombs from text less well.
-        deque(compression.blocks(path, max_expansion=options.max_expansion), maxlen=0)
-    # A converter keeps "007" and "NA" the strings that they are.
-    keep = {options.text_field: str}
-    try:
-        rows = _load(
-            "csv",
-            data_files=_pattern(path),
-            split="train",
-            sep=separator,
-            converters=keep,
-            keep_default_na=False,
-            encoding=options.encoding,
-        )
-        yield from _documents(rows, str(path), options, bad)
-    except _LoadError as error:
-        # If it is not text in its encoding, this says where.
-        deque(read_text(path, options, BadLines("error")), maxlen=0)
-        raise DataError(f"{path}: cannot be read as CSV: {error}; mend the file") from None
+def read_parquet(
+    path: Path, name: str, options: DataOptions, bad: BadLines, columns: Collection[str] = ()
+) -> Iterator[Row]:
+    """The rows of a Parquet file; of these columns alone, where it has them all."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    before = bad.row
+    with ExitStack() as stack:
+        if path.suffix.lower() in compression.SUFFIXES:
+            path = _unpacked(path, options, stack)
+        try:
+            file = stack.enter_context(parquet.ParquetFile(path))
+            for batch in file.iter_batches(_BATCH, columns=_present(columns, file.schema_arrow.names)):
+                for cells in batch.to_pylist():
+                    bad.row += 1
+                    yield Row(bad.row, f"{name}: row {bad.row - before}", cells)
+        except (pa.ArrowException, OSError) as error:
+            raise DataError(
+                f"{name}: cannot be read as Parquet: {_say(error)}; fetch it again, or fix its name"
+            ) from None
 
 
-def read_hub(name: str, options: DataOptions, bad: BadLines) -> Iterator[Line]:
-    """The lines of every row of a data set of the hub, streamed."""
+def read_hub(name: str, options: DataOptions, bad: BadLines) -> Iterator[Row]:
+    """The rows of a data set of the hub, streamed."""
     where = f"{name} ({options.hub_split})"
+    before = bad.row
     try:
         revision = hub_revision(name)
-        rows = _load(name, options.hub_subset, split=options.hub_split, revision=revision)
-        yield from _documents(rows, where, options, bad)
+        for cells in _load(name, options.hub_subset, split=options.hub_split, revision=revision):
+            bad.row += 1
+            yield Row(bad.row, f"{where}: row {bad.row - before}", cells)
     except _LoadError as error:
         raise _no_data_set(name, str(error)) from None
 
 
 def hub_revision(name: str) -> str:
-    """The commit that a data set of the hub is at: it stands for the content. DataError when out of reach."""
+    """The commit that a data set of the hub is at, for its content; DataError when out of reach."""
     _datasets()
     try:
         from huggingface_hub import HfApi
@@ -73,6 +67,21 @@ def hub_revision(name: str) -> str:
 
 class _LoadError(Exception):
     """Whatever datasets raised, in one line."""
+
+
+def _present(columns: Collection[str], names: list[str]) -> list[str] | None:
+    """The columns of a file that the wanted ones are, or are in ("meta" for "meta.text"); None for all of them."""
+    found = [name if name in names else name.partition(".")[0] for name in columns]
+    return found if found and set(found) <= set(names) else None
+
+
+def _unpacked(path: Path, options: DataOptions, stack: ExitStack) -> Path:
+    """A temporary copy without compression: Parquet is read from its end."""
+    copy = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lmkit-")), path.stem)
+    with copy.open("wb") as file:
+        for block in compression.blocks(path, max_expansion=options.max_expansion):
+            file.write(block)
+    return copy
 
 
 def _datasets() -> ModuleType:
@@ -94,18 +103,6 @@ def _load(*args: Any, **settings: Any) -> Iterator[Any]:
     except Exception as error:
         cause = error.__cause__ if type(error).__name__ == "DatasetGenerationError" else None
         raise _LoadError(_say(cause or error)) from error
-
-
-def _documents(rows: Iterable[Any], name: str, options: DataOptions, bad: BadLines) -> Iterator[Line]:
-    field = options.text_field
-    for number, row in enumerate(rows, start=1):
-        if row.get(field, "") is not None:
-            yield from row_lines(row, f"{name}: row {number}", field, bad)
-
-
-def _pattern(path: Path) -> str:
-    # datasets takes a name of a file for a pattern.
-    return glob.escape(str(path.resolve()))
 
 
 def _no_data_set(name: str, reason: str) -> DataError:

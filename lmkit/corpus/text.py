@@ -9,19 +9,19 @@ from lmkit.corpus.lines import BadLines, Line, LineBlock, LineReader
 from lmkit.corpus.options import DataOptions
 
 
-def read_text(path: Path, options: DataOptions, bad: BadLines) -> Iterator[Line | LineBlock]:
-    """The lines of a text file."""
+def read_text(path: Path, name: str, options: DataOptions, bad: BadLines) -> Iterator[Line | LineBlock]:
+    """The lines of a text file; name: for messages."""
     # Offsets are known in the file itself only where it is not transcoded.
     exact = is_utf8(options.encoding)
 
     def locate(line: int, byte: int) -> str:
-        return f"{path}: line {line} (byte {byte})" if exact else f"{path}: line {line}"
+        return f"{name}: line {line} (byte {byte})" if exact else f"{name}: line {line}"
 
-    blocks, mark = utf8_blocks(path, options, bad)
+    blocks, mark = utf8_blocks(path, name, options, bad)
     yield from LineReader(locate, bad, offset=mark).read_blocks(blocks)
 
 
-def utf8_blocks(path: Path, options: DataOptions, bad: BadLines) -> tuple[Iterator[bytes], int]:
+def utf8_blocks(path: Path, name: str, options: DataOptions, bad: BadLines) -> tuple[Iterator[bytes], int]:
     """A file's text in UTF-8 without its byte-order mark, and how many bytes that mark took."""
     blocks = compression.blocks(path, max_expansion=options.max_expansion)
-    return without_mark(to_utf8(blocks, options.encoding, str(path), skip=bad.skip))
+    return without_mark(to_utf8(blocks, options.encoding, name, skip=bad.skip))

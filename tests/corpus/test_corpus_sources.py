@@ -37,32 +37,33 @@ def write(path: Path) -> Path:
         pq.write_table(pa.table({"text": DOCUMENTS, "id": list(range(len(DOCUMENTS)))}), path)
         return path
     else:
-        mark = "\t" if ".tsv" in path.name else ","
-        content = f"id{mark}text\n" + "".join(f'{i}{mark}"{d}"\n' for i, d in enumerate(DOCUMENTS))
+        content = "id,text\n" + "".join(f'{i},"{d}"\n' for i, d in enumerate(DOCUMENTS))
     packed = gzip.compress(content.encode()) if path.suffix == ".gz" else content.encode()
     path.write_bytes(packed)
     return path
 
 
 @pytest.mark.parametrize(
-    "name", ["a.jsonl", "a.jsonl.gz", "a.json", "a.parquet", "a[1].csv", "a.tsv", "a, b.csv.gz"]
+    "name", ["a.jsonl", "a.jsonl.gz", "a.json", "a.parquet", "a[1].csv", "a, b.csv.gz"]
 )
 def test_each_row_is_a_document(tmp_path: Path, name: str) -> None:
-    """Rows of every table format are documents, their texts untouched; a row without text gives none."""
+    """Rows of every table format are documents, their texts untouched; an empty text is an empty document."""
     path = tmp_path / name
     if name == "a.json":
         write(tmp_path / "a.jsonl").rename(path)
     else:
         write(path)
-    assert documents(Text([str(path)], DataOptions())) == [d for d in DOCUMENTS if d]
+    assert documents(Text([str(path)], DataOptions())) == DOCUMENTS
 
 
 def test_nulls_are_empty_documents(tmp_path: Path) -> None:
-    """A null in Parquet is no text, not an error."""
+    """A null is an empty document, not an error."""
     pa = pytest.importorskip("pyarrow")
     pq = pytest.importorskip("pyarrow.parquet")
     pq.write_table(pa.table({"text": ["a", None, "b"]}), tmp_path / "a.parquet")
-    assert documents(Text([str(tmp_path / "a.parquet")], DataOptions())) == ["a", "b"]
+    assert documents(Text([str(tmp_path / "a.parquet")], DataOptions())) == ["a", "", "b"]
+    (tmp_path / "a.jsonl").write_text('{"text": "a"}\n{"text": null}\n{"text": "b"}\n')
+    assert documents(Text([str(tmp_path / "a.jsonl")], DataOptions())) == ["a", "", "b"]
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.parquet"])

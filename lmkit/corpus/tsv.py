@@ -1,0 +1,32 @@
+"""The TSV that lmkit writes: nothing is quoted, and a few characters are escaped."""
+
+import re
+from collections.abc import Collection
+
+_ESCAPES = {"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r", "\0": r"\0"}
+_WRITTEN = str.maketrans(_ESCAPES)
+_READ = {written: character for character, written in _ESCAPES.items()}
+_TO_ESCAPE = re.compile(r"[\\\t\n\r\0]")
+_ESCAPED = re.compile(r"\\[\\tnr0]")
+
+OWN_COLUMNS = frozenset(("line", "start", "end", "text", "surprisal"))
+"""A file that has all of these is from `lmkit surprisal`, so that its cells are escaped."""
+
+
+def needs_escapes(text: str) -> bool:
+    return _TO_ESCAPE.search(text) is not None
+
+
+def escaped(text: str) -> str:
+    r"""A cell in a single line: a backslash, tab, line feed, carriage return or NUL as \\, \t, \n, \r or \0."""
+    return text.translate(_WRITTEN)
+
+
+def unescaped(cell: str) -> str:
+    """The text that `escaped` wrote."""
+    return _ESCAPED.sub(lambda found: _READ[found[0]], cell) if "\\" in cell else cell
+
+
+def is_own(header: Collection[str]) -> bool:
+    """Whether lmkit wrote the file; in anybody else's a backslash is a backslash, as in C:\\new."""
+    return set(header) >= OWN_COLUMNS
