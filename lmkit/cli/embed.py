@@ -78,7 +78,8 @@ def command(
     """Write the vectors that the model in RUN has for each line of TEXT (-: standard input).
 
     With several runs each has a file, whose name has the run's name in it: vectors.gru.parquet.
-    A line is a sentence, and a blank one keeps its place. Any encoder will do, and any neural language model.
+    A line, or a row of a table, is a sentence, and a blank one keeps its place.
+    Any encoder will do, and any neural language model.
     """
     options = resolve(DataOptions, collected(ctx)["data"], "data")
 
@@ -132,13 +133,13 @@ class _Embedder:
         from lmkit.embedding.files import write_vectors
         from lmkit.embedding.layers import selection
         from lmkit.embedding.text import embedded_lines
-        from lmkit.evaluation.lines import whole_lines
+        from lmkit.evaluation.lines import whole_rows
 
         encoder = api.load(self.run, **self.load).encoder
         select = selection(encoder, self.form.layer, self.form.pool)
         tally = Tally()
         embedded = embedded_lines(
-            encoder, whole_lines(lines), select=select, words=self.words, batch_size=self.batch_size
+            encoder, whole_rows(lines), select=select, words=self.words, batch_size=self.batch_size
         )
         write_vectors(tally.counted(embedded), out, self.form)
         return {

@@ -1,7 +1,7 @@
 """`lmkit surprisal`: how surprising each word, token, character, line or span of a text is."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from lmkit.cli.common import asks_models, independent_option, split_items
 from lmkit.cli.dynamic import Section, SpecCommand, collected
 from lmkit.corpus.options import DataOptions
 from lmkit.errors import UsageError
-from lmkit.evaluation.records import UNITS, column_names
+from lmkit.evaluation.records import OWN_NAMES, UNITS, column_names
 from lmkit.evaluation.writers import FORMATS, opened, write_records
 from lmkit.options import resolve
 
@@ -43,6 +43,12 @@ if TYPE_CHECKING:
 @click.option(
     "--out", metavar="FILE", type=click.Path(path_type=Path), help="Write to this file, not to stdout."
 )
+@click.option(
+    "--keep",
+    metavar="COLUMN,...",
+    multiple=True,
+    help="Columns of the table to copy into the records (not for plain text).",
+)
 @click.option("--entropy", is_flag=True, help="Add the entropy where each unit begins, in bits.")
 @click.option("--rank", is_flag=True, help="Add the rank of each unit's first token, from 1.")
 @click.option(
@@ -67,6 +73,7 @@ def command(
     form: str | None,
     as_json: bool,
     out: Path | None,
+    keep: tuple[str, ...],
     entropy: bool,
     rank: bool,
     batch_size: int,
@@ -90,7 +97,8 @@ def command(
     from lmkit.corpus.readers import Text
     from lmkit.evaluation.spans import read_spans
 
-    text = Text(asked.texts, options)
+    columns = kept_columns(keep)
+    text = Text(asked.texts, options, keep=columns)
     wanted = None if spans is None else read_spans(spans)
     # A bar between records on one screen would be in the way of both.
     alone = out is not None or not sys.stdout.isatty()
@@ -101,13 +109,23 @@ def command(
             lines = console.progress(text, total=None, label=f"scoring with {label}") if alone else text
             found = model.surprisal_text(
                 lines, by,
-                spans=wanted, entropy=entropy, rank=rank, batch_size=batch_size, independent=independent,
+                spans=wanted, entropy=entropy, rank=rank, batch_size=batch_size, independent=independent, keep=columns,
             )  # fmt: skip
             yield from found if asked.run else (replace(line, facts={"run": label}) for line in found)
 
-    names = (*(() if asked.run else ("run",)), *column_names(entropy=entropy, rank=rank))
+    names = (*(() if asked.run else ("run",)), *column_names(entropy=entropy, rank=rank), *columns)
     if out is None:
         write_records(records(), names, form, sys.stdout.buffer)
         return
     with opened(out) as file:
         write_records(records(), names, form, file)
+
+
+def kept_columns(keep: Iterable[str]) -> tuple[str, ...]:
+    """The columns that --keep names, separated by commas; UsageError for a name that lmkit's own columns have."""
+    names = tuple(dict.fromkeys(name for part in keep for name in part.split(",") if name))
+    if taken := [name for name in names if name in OWN_NAMES]:
+        raise UsageError(
+            f"--keep {taken[0]}: lmkit writes a column of that name itself; rename the column in the table"
+        )
+    return names

@@ -93,7 +93,7 @@ def read_vectors(path: str | Path) -> list[Tensor]:
     from lmkit.safetensors_check import check_header
 
     names = check_header(Path(path)).keys()
-    if names not in ({"vectors"}, {"vectors", "ends"}):
+    if names - {"rows"} not in ({"vectors"}, {"vectors", "ends"}):
         raise DataError(
             f"{path}: not from `lmkit embed`, which writes 'vectors' and 'ends'; give one that is"
         )
@@ -112,10 +112,11 @@ def read_vectors(path: str | Path) -> list[Tensor]:
 
 
 def _write_safetensors(lines: Iterable[EmbeddedLine], form: Form, sink: BinaryIO) -> None:
-    """ "vectors": rows of all lines one after another; "ends": where each line's end, unless they are pooled."""
+    """ "vectors": those of all lines one after another; "ends": where each line's end, unless they are pooled;
+    "rows": each line's row of the table."""
     sink.write(bytes(HEADER))
     # Of 32 bits, since what follows rows of float32 is in its place at any multiple of four bytes.
-    ends = array("i")
+    ends, numbers = array("i"), array("i")
     shape: tuple[int, ...] = ()
     total = 0
     for line in lines:
@@ -123,16 +124,19 @@ def _write_safetensors(lines: Iterable[EmbeddedLine], form: Form, sink: BinaryIO
         sink.write(rows.data)
         total += len(rows)
         ends.append(total)
+        numbers.append(line.row)
         shape = rows.shape[1:]
     size = total * int(np.prod(shape)) * 4
     header: dict[str, object] = {
         "__metadata__": {"layer": str(form.layer), "pool": form.pool},
         "vectors": {"dtype": "F32", "shape": [total, *shape], "data_offsets": [0, size]},
     }
-    if not form.pooled:
-        sink.write(np.asarray(ends, "<i4").data)
-        place = [size, size + 4 * len(ends)]
-        header["ends"] = {"dtype": "I32", "shape": [len(ends)], "data_offsets": place}
+    columns = {"rows": numbers} if form.pooled else {"ends": ends, "rows": numbers}
+    for name, column in columns.items():
+        sink.write(np.asarray(column, "<i4").data)
+        place = [size, size + 4 * len(column)]
+        header[name] = {"dtype": "I32", "shape": [len(column)], "data_offsets": place}
+        size = place[1]
     sink.seek(0)
     sink.write((HEADER - 8).to_bytes(8, "little"))
     sink.write(strict_json.dumps(header).encode().ljust(HEADER - 8))
@@ -179,7 +183,10 @@ def _table(lines: list[tuple[int, EmbeddedLine, np.ndarray]], form: Form) -> "pa
     if form.pooled:
         numbers = [number for number, _, _ in lines]
         texts = [line.text for _, line, _ in lines]
-        return pa.table({"line": pa.array(numbers, pa.int64()), "text": texts, "vector": vectors})
+        table_rows = pa.array([line.row for _, line, _ in lines], pa.int64())
+        return pa.table(
+            {"line": pa.array(numbers, pa.int64()), "text": texts, "vector": vectors, "row": table_rows}
+        )
     numbers = [number for number, line, _ in lines for _ in line.tokens]
     places = [place for _, line, _ in lines for place in range(len(line.tokens))]
     texts = [text for _, line, _ in lines for text in line.tokens]
@@ -189,6 +196,7 @@ def _table(lines: list[tuple[int, EmbeddedLine, np.ndarray]], form: Form) -> "pa
             "token": pa.array(places, pa.int64()),
             "text": pa.array(texts, pa.string()),
             "vector": vectors,
+            "row": pa.array([line.row for _, line, _ in lines for _ in line.tokens], pa.int64()),
         }
     )
 

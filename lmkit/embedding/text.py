@@ -15,12 +15,16 @@ from lmkit.evaluation.lines import RawLine
 
 @dataclass(frozen=True)
 class EmbeddedLine:
-    """A line with what was taken of its vectors. tokens: the text of each token, or word, that had one."""
+    """A line, or a row of a table, with what was taken of its vectors.
+
+    tokens: the text of each token, or word, that had one. row: see `lmkit.corpus.lines.Line`.
+    """
 
     text: str
     num_words: int
     tokens: list[str]
     vectors: Tensor
+    row: int
 
 
 def embedded_lines(
@@ -45,7 +49,7 @@ def embedded_lines(
 
     for vectors in embed_all(encoder, sentences(), select=select, batch_size=batch_size):
         line, tokens = waiting.popleft()
-        yield EmbeddedLine(line.text, line.num_words, tokens, vectors)
+        yield EmbeddedLine(line.text, line.num_words, tokens, vectors, line.row)
 
 
 def split_words(text: str) -> list[str]:

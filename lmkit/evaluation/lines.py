@@ -2,7 +2,8 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 
 import numpy as np
 
@@ -16,26 +17,57 @@ _NO_SPANS = np.zeros((0, 2), np.int64)
 
 @dataclass(frozen=True)
 class RawLine:
-    """A line in one piece, with its raw sizes."""
+    """A line in one piece, with its raw sizes.
+
+    row, ending, kept: see `Line`. at: where the line begins in its row, in characters.
+    """
 
     text: str
     num_bytes: int
     num_words: int
     starts_document: bool
+    row: int = 0
+    at: int = 0
+    ending: str = ""
+    kept: tuple[object, ...] = ()
 
 
 def whole_lines(text: Iterable[Line]) -> Iterator[RawLine]:
     """Lines in one piece: a very long one comes from its reader in several."""
     parts: list[Line] = []
+    row = at = 0
     for piece in text:
         parts.append(piece)
         if piece.continues:
             continue
         raw = piece.text if len(parts) == 1 else "".join(p.text for p in parts)
+        at = at if piece.row and piece.row == row else 0
+        row = piece.row or row + 1
         yield RawLine(
-            raw, sum(p.num_bytes for p in parts), sum(p.num_words for p in parts), parts[0].starts_document
+            raw,
+            sum(p.num_bytes for p in parts),
+            sum(p.num_words for p in parts),
+            parts[0].starts_document,
+            row,
+            at,
+            piece.ending,
+            piece.kept,
         )
+        at += len(raw) + len(piece.ending)
         parts = []
+
+
+def whole_rows(text: Iterable[Line]) -> Iterator[RawLine]:
+    """Rows in one piece, each as if it were a line: the line ends within a cell become spaces."""
+    for _, found in groupby(whole_lines(text), key=lambda line: line.row):
+        lines = list(found)
+        yield replace(
+            lines[0],
+            text=" ".join(line.text for line in lines),
+            num_bytes=sum(line.num_bytes for line in lines) + len(lines) - 1,
+            num_words=sum(line.num_words for line in lines),
+            ending="",
+        )
 
 
 def measured_lines(

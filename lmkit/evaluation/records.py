@@ -15,9 +15,9 @@ class Record(NamedTuple):
     """From 1, over all lines that were read."""
     start: int
     end: int
-    """Characters [start, end) of the raw line."""
+    """Characters [start, end) of the raw row: of a table the text in the cell, else the line."""
     text: str
-    """The raw text between the two; empty for `</s>`, whose start and end are the length of the line."""
+    """The raw text between the two; empty for `</s>`, whose start and end are the end of the line."""
     surprisal: float
     """-log2 p, bits."""
     oov: bool = False
@@ -26,6 +26,12 @@ class Record(NamedTuple):
     """Bits, of the distribution of the unit's first token."""
     rank: int | None = None
     """1 + how many tokens were more likely than the unit's first token."""
+    row: int = 0
+    """The row of the table, or the line of plain text, from 1 over all that is read; skipped ones count too."""
+
+
+OWN_NAMES = ("run", *Record._fields)
+"""Names that columns of a table cannot have where they are kept."""
 
 
 def column_names(*, entropy: bool, rank: bool) -> tuple[str, ...]:
@@ -38,18 +44,21 @@ def column_names(*, entropy: bool, rank: bool) -> tuple[str, ...]:
 class LineRecords:
     """The records of a line by column, since that is how they are made and written fast.
 
-    columns: by the names of `Record`, without `line`; lists of one length.
+    columns: by the names of `Record`, without `line` and `row`; lists of one length.
     facts: what all records of the line have before these, such as the run's label under "run".
+    row: see `Record`. kept: the values of the columns of the table that are kept, by name.
     """
 
     line: int
     columns: dict[str, list[Any]]
     facts: Mapping[str, str] = field(default_factory=dict)
+    row: int = 0
+    kept: Mapping[str, object] = field(default_factory=dict)
 
     def records(self) -> list[Record]:
         """One by one."""
         names = list(self.columns)
         return [
-            Record(self.line, **dict(zip(names, row, strict=True)))
-            for row in zip(*self.columns.values(), strict=True)
+            Record(self.line, **dict(zip(names, values, strict=True)), row=self.row)
+            for values in zip(*self.columns.values(), strict=True)
         ]

@@ -2,7 +2,9 @@
 
 import logging
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -12,7 +14,7 @@ from lmkit.contracts import LanguageModel, State, Tokenizer
 from lmkit.corpus.readers import Line
 from lmkit.corpus.scripts import ScriptCounter
 from lmkit.errors import DataError, ModelError, UsageError
-from lmkit.evaluation.lines import measured_lines
+from lmkit.evaluation.lines import RawLine, measured_lines
 from lmkit.evaluation.records import LineRecords, column_names
 from lmkit.evaluation.stimuli import StreamWatch
 from lmkit.evaluation.stream import LOG_PROB, Measure
@@ -81,12 +83,15 @@ def surprisals(
     rank: bool = False,
     batch_size: int = 32,
     independent: bool = False,
+    keep: Sequence[str] = (),
 ) -> Iterator[LineRecords]:
     """The records of one line after another, in the order of the text; lines are drawn as they are scored.
 
     by: "word", "token", "char", "line" or "span"; spans: (line from 1, start, end) for the last. independent:
     score each line by itself, from the state in which a text begins, whatever the model's reset policy. A line's
     records, the last of which is its `</s>` (by line it is within the one record), add up to its score.
+    By line, a row of a table has one record, whatever line ends its text has. Places are characters of the row.
+    keep: the names of what `Line.kept` has.
     Surprisal is in bits, of the tokenizer's own segmentation. Under a tokenizer that marks beginnings a word
     has p = prod p(pieces) * M(after) / M(before), with M the mass of the pieces that end the word before, of
     `</s>` too (Pimentel and Meister, 2024; Oh and Schuler, 2024).
@@ -109,7 +114,7 @@ def surprisals(
     names = column_names(entropy=entropy, rank=rank)
     watch = StreamWatch("line" if independent else model.reset_policy)
 
-    def records() -> Iterator[LineRecords]:
+    def records() -> Iterator[tuple[RawLine, LineRecords]]:
         number = num_tokens = num_unknown = 0
         lines = text if scripts is None else scripts.watch(text)
         for line, encoding, table in measured_lines(
@@ -126,12 +131,15 @@ def surprisals(
                 scripts.check_first()
             number += 1
             watch.add(line)
-            units = cut(number, line.text, encoding)
+            if isinstance(cut, SpanCut):
+                units = cut(number, line.text, encoding, line.at)
+            else:
+                units = cut(number, line.text, encoding)
             unknown = np.append(encoding.ids == tokenizer.vocabulary.unk_id, False)
             num_tokens += len(unknown)
             num_unknown += int(unknown.sum())
             found = dict(zip(figures, table.T, strict=True)) | {"unknown": unknown}
-            yield _records(number, line.text, units, found, names)
+            yield line, _records(number, line, units, found, names, keep)
         if not number:
             raise DataError("the text to score has no lines")
         if num_unknown:
@@ -147,14 +155,17 @@ def surprisals(
         if isinstance(cut, SpanCut):
             cut.check_all_used(number)
 
-    return records()
+    return _by_row(records()) if by == "line" else (found for _, found in records())
 
 
-def _records(number: int, text: str, units: Units, figures: Figures, names: tuple[str, ...]) -> LineRecords:
+def _records(
+    number: int, line: RawLine, units: Units, figures: Figures, names: tuple[str, ...], keep: Sequence[str]
+) -> LineRecords:
+    text = line.text
     start, end = units.start.tolist(), units.end.tolist()
     columns = {
-        "start": start,
-        "end": end,
+        "start": (units.start + line.at).tolist(),
+        "end": (units.end + line.at).tolist(),
         "text": [text[a:b] for a, b in zip(start, end, strict=True)],
         "surprisal": _bits(units, figures).tolist(),
         "oov": (_sums(units, figures["unknown"].astype(np.float64)) > 0).tolist(),
@@ -163,7 +174,21 @@ def _records(number: int, text: str, units: Units, figures: Figures, names: tupl
         columns["entropy"] = (figures["entropy"][units.first] / math.log(2)).tolist()
     if "rank" in names:
         columns["rank"] = figures["rank"][units.first].astype(np.int64).tolist()
-    return LineRecords(number, columns)
+    return LineRecords(number, columns, row=line.row, kept=dict(zip(keep, line.kept, strict=True)))
+
+
+def _by_row(lines: Iterator[tuple[RawLine, LineRecords]]) -> Iterator[LineRecords]:
+    """One record a row, from those of its lines: their sum, and of entropy and rank the first."""
+    for _, group in groupby(lines, key=lambda pair: pair[0].row):
+        pairs = list(group)
+        first = pairs[0][1]
+        if len(pairs) > 1 or pairs[0][0].ending:
+            text = "".join(line.text + line.ending for line, _ in pairs)
+            bits = math.fsum(records.columns["surprisal"][0] for _, records in pairs)
+            oov = any(records.columns["oov"][0] for _, records in pairs)
+            sums = {"end": [len(text)], "text": [text], "surprisal": [bits], "oov": [oov]}
+            first = replace(first, columns={**first.columns, **sums})
+        yield first
 
 
 def _bits(units: Units, figures: Figures) -> np.ndarray:

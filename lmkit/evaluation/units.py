@@ -105,7 +105,7 @@ class WordCut:
 
 
 class SpanCut:
-    """The units that somebody names: (line from 1, start, end), characters of the raw line.
+    """The units that somebody names: (line from 1, start, end), characters of the raw row.
 
     A span has the tokens that begin in it, white space before a token's first other character left aside.
     Raises DataError for a span that is empty, outside its line, or that would cut a token.
@@ -122,10 +122,11 @@ class SpanCut:
         if not self._spans:
             raise DataError("there are no spans; give at least one line, start and end")
 
-    def __call__(self, number: int, text: str, encoding: Encoding) -> Units:
-        wanted = self._spans.pop(number, [])
+    def __call__(self, number: int, text: str, encoding: Encoding, at: int = 0) -> Units:
+        """at: where the line begins in its row."""
+        wanted = [(start - at, end - at) for start, end in self._spans.pop(number, [])]
         cores = _cores(text, encoding.spans) if wanted else encoding.spans
-        tokens = [self._tokens(number, text, cores, start, end) for start, end in wanted]
+        tokens = [self._tokens(number, text, cores, start, end, at) for start, end in wanted]
         first, last = np.array(tokens, np.int64).reshape(-1, 2).T
         start, end = np.array(wanted, np.int64).reshape(-1, 2).T
         return Units(first, last, start, end)
@@ -140,11 +141,20 @@ class SpanCut:
             )
 
     @staticmethod
-    def _tokens(number: int, text: str, cores: np.ndarray, start: int, end: int) -> tuple[int, int]:
+    def _tokens(
+        number: int, text: str, cores: np.ndarray, start: int, end: int, line_start: int
+    ) -> tuple[int, int]:
         """The tokens [first, last) of a span."""
-        where = f"span {start}-{end} of line {number}"
+        where = f"span {start + line_start}-{end + line_start} of line {number}"
+        if start < 0:
+            raise DataError(f"{where}: the line begins at {line_start} of its row; check the file of spans")
         if end > len(text):
-            raise DataError(f"{where}: the line has {len(text)} characters; check the file of spans")
+            ends = (
+                f"ends at {line_start + len(text)} of its row"
+                if line_start
+                else f"has {len(text)} characters"
+            )
+            raise DataError(f"{where}: the line {ends}; check the file of spans")
         for at in (start, end):
             cut = np.flatnonzero((cores[:, 0] < at) & (at < cores[:, 1]))
             if len(cut):

@@ -1,30 +1,33 @@
 """Records of surprisal as TSV, JSONL or Parquet, written as they come."""
 
+import math
 import os
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from lmkit import strict_json
-from lmkit.errors import UsageError
-from lmkit.evaluation.records import LineRecords
+from lmkit.corpus.tsv import escaped, needs_escapes
+from lmkit.errors import DataError, UsageError
+from lmkit.evaluation.records import OWN_NAMES, LineRecords
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 FORMATS = ("tsv", "jsonl", "parquet")
 
 ROW_GROUP = 1 << 16
 """Records of a row group in Parquet: what is held in memory."""
 
-_ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r", "\0": r"\0"})
-_TO_ESCAPE = re.compile(r"[\\\t\n\r\0]")
-
 
 def write_records(lines: Iterable[LineRecords], names: tuple[str, ...], form: str, sink: BinaryIO) -> None:
-    """Write the records of a text in UTF-8; names: the fields that they have, those of `facts` first.
+    """Write the records of a text in UTF-8; names: the fields that they have, those of `facts` first, then
+    those of `Record`, then the columns that are kept.
 
-    TSV has a header and a line for each record: a backslash, tab, line feed, carriage return or NUL in a text
-    is written as \\\\, \\t, \\n, \\r or \\0, and nothing is quoted.
+    TSV has a header and a line for each record, nothing quoted, texts as `lmkit.corpus.tsv.escaped` has them.
+    Raises DataError where Parquet needs one type for a column that is kept and its values have several.
     """
     if form == "parquet":
         _write_parquet(lines, names, sink)
@@ -71,41 +74,96 @@ def opened(path: Path) -> Iterator[BinaryIO]:
 
 def _tsv(records: LineRecords) -> str:
     columns = dict(records.columns)
-    if _TO_ESCAPE.search("".join(columns["text"])):
-        columns["text"] = [text.translate(_ESCAPES) for text in columns["text"]]
+    if needs_escapes("".join(columns["text"])):
+        columns["text"] = [escaped(text) for text in columns["text"]]
     cells = [values if name == "text" else map(repr, values) for name, values in columns.items()]
-    facts = [fact.translate(_ESCAPES) for fact in records.facts.values()]
-    before = "\t".join([*facts, str(records.line), ""])
-    return "".join([f"{before}{row}\n" for row in map("\t".join, zip(*cells, strict=True))])
+    before = "\t".join([*map(escaped, records.facts.values()), str(records.line), ""])
+    after = "\t".join(["", str(records.row), *map(_tsv_cell, records.kept.values())])
+    return "".join([f"{before}{row}{after}\n" for row in map("\t".join, zip(*cells, strict=True))])
+
+
+def _tsv_cell(value: object) -> str:
+    """A value that is kept: null is empty, what is no string is written as in JSON."""
+    value = _as_json(value)
+    if value is None:
+        return ""
+    return escaped(value if isinstance(value, str) else strict_json.dumps(value, ascii_only=False))
 
 
 def _jsonl(records: LineRecords) -> str:
     names = tuple(records.columns)
     rows = zip(*records.columns.values(), strict=True)
-    tables = ({**records.facts, "line": records.line, **dict(zip(names, row, strict=True))} for row in rows)
+    before = {**records.facts, "line": records.line}
+    after = {"row": records.row, **{name: _as_json(value) for name, value in records.kept.items()}}
+    tables = ({**before, **dict(zip(names, row, strict=True)), **after} for row in rows)
     return "".join([strict_json.report(table) + "\n" for table in tables])
 
 
+def _as_json(value: object) -> object:
+    """A value that is kept, for JSON: null for NaN, which is a missing value; dates and bytes of Parquet as text."""
+    if isinstance(value, dict):
+        return {str(name): _as_json(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_as_json(inner) for inner in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, (str, int)) else str(value)
+
+
 def _write_parquet(lines: Iterable[LineRecords], names: tuple[str, ...], sink: BinaryIO) -> None:
-    import pyarrow as pa
     from pyarrow import parquet
 
-    kinds = {
-        "run": pa.string(),
-        "text": pa.string(),
-        "surprisal": pa.float64(),
-        "oov": pa.bool_(),
-        "entropy": pa.float64(),
-    }
-    schema = pa.schema([(name, kinds.get(name, pa.int64())) for name in names])
+    groups = _groups(lines, names)
+    first = next(groups)
+    schema = _schema(first)
     with parquet.ParquetWriter(sink, schema) as writer:
-        waiting: dict[str, list] = {name: [] for name in names}
-        for line in lines:
-            for name, fact in {**line.facts, "line": line.line}.items():
-                waiting[name] += [fact] * len(line.columns["text"])
-            for name, values in line.columns.items():
-                waiting[name] += values
-            if len(waiting["line"]) >= ROW_GROUP:
-                writer.write_table(pa.table(waiting, schema))
-                waiting = {name: [] for name in names}
-        writer.write_table(pa.table(waiting, schema))
+        for group in chain([first], groups):
+            writer.write_table(_table(group, schema))
+
+
+def _groups(lines: Iterable[LineRecords], names: tuple[str, ...]) -> Iterator[dict[str, list[Any]]]:
+    """Columns of ROW_GROUP records or a few more; at least one group, be it empty."""
+    waiting: dict[str, list[Any]] = {name: [] for name in names}
+    for line in lines:
+        count = len(line.columns["text"])
+        for name, fact in {**line.facts, "line": line.line, "row": line.row, **line.kept}.items():
+            waiting[name] += [fact] * count
+        for name, values in line.columns.items():
+            waiting[name] += values
+        if len(waiting["line"]) >= ROW_GROUP:
+            yield waiting
+            waiting = {name: [] for name in names}
+    yield waiting
+
+
+def _schema(columns: dict[str, list[Any]]) -> "pa.Schema":
+    """The types of the columns; those that are kept have the type of their first values."""
+    import pyarrow as pa
+
+    kinds = {"run": pa.string(), "text": pa.string(), "surprisal": pa.float64()}
+    kinds |= {"oov": pa.bool_(), "entropy": pa.float64()}
+    kinds |= {name: pa.int64() for name in OWN_NAMES if name not in kinds}
+    for name, values in columns.items():
+        if name not in kinds:
+            found = _array(name, values, None).type
+            kinds[name] = pa.string() if pa.types.is_null(found) else found
+    return pa.schema([(name, kinds[name]) for name in columns])
+
+
+def _table(columns: dict[str, list[Any]], schema: "pa.Schema") -> "pa.Table":
+    import pyarrow as pa
+
+    arrays = [_array(name, values, schema.field(name).type) for name, values in columns.items()]
+    return pa.table(arrays, schema=schema)
+
+
+def _array(name: str, values: list[Any], kind: "pa.DataType | None") -> "pa.Array":
+    import pyarrow as pa
+
+    try:
+        return pa.array(values, kind)
+    except (pa.ArrowException, TypeError, OverflowError):
+        raise DataError(
+            f"the column '{name}' that is kept has values of several types, which Parquet cannot hold; "
+            "write --format jsonl"
+        ) from None

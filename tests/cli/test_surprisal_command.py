@@ -40,7 +40,7 @@ def test_tsv_on_stdout_is_the_default(trained):
     result = run(trained["word"], trained["text"])
     assert result.exit_code == 0, result.stderr
     header, *rows = [row.split("\t") for row in result.stdout.removesuffix("\n").split("\n")]
-    assert header == ["line", "start", "end", "text", "surprisal", "oov"]
+    assert header == ["line", "start", "end", "text", "surprisal", "oov", "row"]
     assert [row[3] for row in rows] == [w for line in LINES for w in [*line.split(), ""]]
     score = api.load(trained["word"], device="cpu").score(LINES)
     bits = sum(float(row[4]) for row in rows)
@@ -51,7 +51,7 @@ def test_json_has_the_fields_that_scripts_rely_on(trained):
     """--json is --format jsonl; entropy and rank stand in it when they are asked for."""
     line = (trained["char"], trained["text"], "--by", "char", "--entropy", "--rank", "--json")
     rows = [json.loads(row) for row in run(*line).stdout.splitlines()]
-    assert list(rows[0]) == ["line", "start", "end", "text", "surprisal", "oov", "entropy", "rank"]
+    assert list(rows[0]) == ["line", "start", "end", "text", "surprisal", "oov", "entropy", "rank", "row"]
     assert "".join(row["text"] for row in rows) == "".join(LINES)
     assert run(*line[:-1], "--format", "jsonl").stdout == run(*line).stdout
 

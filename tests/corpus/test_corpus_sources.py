@@ -43,9 +43,7 @@ def write(path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize(
-    "name", ["a.jsonl", "a.jsonl.gz", "a.json", "a.parquet", "a[1].csv", "a, b.csv.gz"]
-)
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.json", "a.parquet", "a[1].csv", "a, b.csv.gz"])
 def test_each_row_is_a_document(tmp_path: Path, name: str) -> None:
     """Rows of every table format are documents, their texts untouched; an empty text is an empty document."""
     path = tmp_path / name

@@ -54,7 +54,8 @@ def test_safetensors(embed, model: Model, layer: str, pool: str) -> None:
     assert all(torch.equal(a, b) for a, b in zip(found, wanted, strict=True))
     plain = load_file(path)
     if pool != "none":
-        assert list(plain) == ["vectors"]
+        assert set(plain) == {"vectors", "rows"}
+        assert plain["rows"].tolist() == [1, 2, 3, 4, 5]
         assert torch.equal(plain["vectors"][2], wanted[2])
         return
     start, end = plain["ends"][1:3].tolist()

@@ -25,8 +25,9 @@ LINES = [
             "entropy": [1.0, 2.0, 0.0],
             "rank": [1, 200, 3],
         },
+        row=1,
     ),
-    LineRecords(2, {name: [] for name in NAMES[1:]}),
+    LineRecords(2, {name: [] for name in NAMES[1:-1]}, row=2),
     LineRecords(
         3,
         {
@@ -38,6 +39,7 @@ LINES = [
             "entropy": [0.5],
             "rank": [9],
         },
+        row=7,
     ),
 ]
 RECORDS = [record for line in LINES for record in line.records()]
@@ -83,16 +85,24 @@ def test_a_record_is_a_line(tmp_path):
     with opened(tmp_path / "a") as file:
         write_records(LINES, NAMES, "tsv", file)
     rows = (tmp_path / "a").read_bytes().decode().split("\n")
-    assert rows[0] == "line\tstart\tend\ttext\tsurprisal\toov\tentropy\trank"
-    assert rows[1] == "1\t0\t3\tNA\t0.30000000000000004\tFalse\t1.0\t1"
+    assert rows[0] == "line\tstart\tend\ttext\tsurprisal\toov\tentropy\trank\trow"
+    assert rows[1] == "1\t0\t3\tNA\t0.30000000000000004\tFalse\t1.0\t1\t1"
     assert rows[2].split("\t")[3] == r'a\t"b\\n'
     assert len(rows) == len(RECORDS) + 2
 
 
 def test_columns_that_were_not_asked_for_are_left_out():
     """Entropy and rank stand in records only if they are wanted."""
-    assert column_names(entropy=False, rank=False) == ("line", "start", "end", "text", "surprisal", "oov")
-    assert column_names(entropy=False, rank=True)[-1] == "rank"
+    assert column_names(entropy=False, rank=False) == (
+        "line",
+        "start",
+        "end",
+        "text",
+        "surprisal",
+        "oov",
+        "row",
+    )
+    assert column_names(entropy=False, rank=True)[-2:] == ("rank", "row")
 
 
 def test_parquet_is_written_in_row_groups(tmp_path):
