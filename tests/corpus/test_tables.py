@@ -18,6 +18,7 @@ from lmkit.corpus.readers import Text
 from lmkit.corpus.sources import read_rows
 from lmkit.corpus.tsv import escaped, unescaped
 from lmkit.errors import DataError, UsageError
+from lmkit.notes import NOTE
 
 CELL = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
 
@@ -112,6 +113,7 @@ def test_rows_that_do_not_add_up(tmp_path: Path, name: str, content: str, words:
 def test_skipping_keeps_the_numbers_of_rows(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """--on-bad-line skip leaves bad rows out, counts them, and the rows after them keep their numbers."""
     table = b'id,text\n1,"Oh no, she said.\n2,"Yes" he said.\n3,He left.\n4,a,b\n5,\xff\n6,fine\n'
+    caplog.set_level(NOTE)
     assert rows(tmp_path / "a.csv", table, on_bad_line="skip") == [(3, "He left."), (6, "fine")]
     assert "4 bad lines skipped" in caplog.text
     assert rows(tmp_path / "a.txt", b"one\n\xff\nthree\n", on_bad_line="skip") == [(1, "one"), (3, "three")]
