@@ -64,7 +64,6 @@ def command(
     from lmkit.evaluation.fill import fill
     from lmkit.evaluation.fill_why import why
     from lmkit.evaluation.segmentation import unknown_words
-    from lmkit.evaluation.split_words import whole_words
     from lmkit.files import write_atomic
 
     asked = split_items(items, (), "fill", what="a sentence with a blank")
@@ -83,8 +82,8 @@ def command(
     for label, model in models.items():
         filled = fill(model.directions, model.tokenizer, text, given, max_tokens=max_tokens)
         found[label] = filled
-        for candidate, read in zip(filled.candidates, filled.read, strict=True):
-            if unknown := unknown_words(whole_words(model.tokenizer), read):
+        for candidate in filled.candidates:
+            if unknown := unknown_words(model.tokenizer, candidate):
                 words = ", ".join(unknown)
                 console.say(
                     f"{label}: '{candidate}' has words outside the vocabulary ({words}), which share one probability",

@@ -14,7 +14,6 @@ from lmkit.errors import ModelError, UsageError
 from lmkit.evaluation import segmentation
 from lmkit.evaluation.blanks import TWO_SIDED, Blank, candidate_scores
 from lmkit.evaluation.directions import BACKWARD, FORWARD
-from lmkit.evaluation.split_words import as_read, whole_words
 
 BLANK = re.compile(r"_{2,}")
 BEAM = 20
@@ -25,22 +24,21 @@ BEAM = 20
 class Filled:
     """Candidates in a blank, the best first.
 
-    blank: the line, and read: the candidates, with spaces between the words that the tokenizer knows.
     scores: natural logarithms; of the line, or, two-sided, the sum of both directions' (`candidate_scores`).
     shares: the probability of each among these candidates alone.
     """
 
     blank: Blank
     candidates: list[str]
-    read: list[str]
     scores: list[float]
     shares: list[float]
     two_sided: bool
 
 
 def parse(tokenizer: Tokenizer, text: str) -> Blank:
-    """The blank of a line, "所以我要去____。", as the tokenizer reads lines (see `split_words`).
+    """The blank of a line, "所以我要去____。".
 
+    Where words are read between white space, a letter beside the blank is kept apart from what fills it.
     Raises UsageError unless there is one run of two or more underscores, and one line.
     """
     parts = BLANK.split(text)
@@ -50,8 +48,11 @@ def parse(tokenizer: Tokenizer, text: str) -> Blank:
         raise UsageError("the text has more than one line; give the line with the blank alone")
     if not segmentation.reads_words(tokenizer):
         return Blank(*parts)
-    before, after = (as_read(tokenizer, part, text) for part in parts)
-    return Blank(before + " " if before else "", " " + after if after else "")
+    before, after = parts
+    return Blank(
+        before + " " if before and segmentation.is_letter(before[-1]) else before,
+        " " + after if after and segmentation.is_letter(after[0]) else after,
+    )
 
 
 def fill(
@@ -73,19 +74,16 @@ def fill(
     if any(len(candidate.splitlines()) != 1 for candidate in found):
         raise UsageError("a candidate is empty or has a line end; give words, separated by commas")
     if not found:
-        found = proposals(models, whole_words(tokenizer), blank, max_tokens)
-    read = [as_read(tokenizer, candidate, text) for candidate in found]
-    tokenizer = whole_words(tokenizer)
-    if not candidates and not re.search(r"\s", text):
-        found = [segmentation.unspaced(candidate) for candidate in found]
-    if len(set(read)) < len(read):
+        found = proposals(models, tokenizer, blank, max_tokens)
+        if not re.search(r"\s", text):
+            found = list(dict.fromkeys(segmentation.unspaced(candidate) for candidate in found))
+    if len(set(found)) < len(found):
         raise UsageError("a candidate is given twice; give different ones")
-    scores = total(candidate_scores(models, tokenizer, [blank], read))[0]
+    scores = total(candidate_scores(models, tokenizer, [blank], found))[0]
     order = np.argsort(-scores, kind="stable")
     return Filled(
         blank,
         [found[i] for i in order],
-        [read[i] for i in order],
         scores[order].tolist(),
         np.exp(log_shares(scores[order])).tolist(),
         len(models) > 1,

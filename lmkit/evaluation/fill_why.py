@@ -9,7 +9,6 @@ from lmkit.contracts import LanguageModel, Tokenizer
 from lmkit.evaluation import segmentation
 from lmkit.evaluation.blanks import Blank, candidate_scores
 from lmkit.evaluation.fill import Filled, log_shares, total
-from lmkit.evaluation.split_words import whole_words
 
 Cut = Callable[[str], list[tuple[int, int]]]
 """From a text to the characters [start, end) of its parts."""
@@ -47,13 +46,12 @@ class Why:
 
 def why(models: Mapping[str, LanguageModel], tokenizer: Tokenizer, filled: Filled) -> Why:
     """What each word and each clause of the line does for the best candidate."""
-    tokenizer = whole_words(tokenizer)
-    blank, answer = filled.blank, filled.read[0]
+    blank, answer = filled.blank, filled.candidates[0]
     cuts: list[Cut] = [lambda text: segmentation.units(tokenizer, text), segmentation.clauses]
     sides = [side for cut in cuts for side in _pieces(blank, cut)]
     blanks = [blank, *(piece.rest for side in sides for piece in side)]
     own = total(candidate_scores(models, tokenizer, blanks, [answer], own=True))[:, 0]
-    shares = log_shares(total(candidate_scores(models, tokenizer, blanks, filled.read)))[:, 0]
+    shares = log_shares(total(candidate_scores(models, tokenizer, blanks, filled.candidates)))[:, 0]
     costs = zip(_lost(own), _lost(shares), strict=True)
     left_words, right_words, left_clauses, right_clauses = (
         [Part(piece.text, piece.start, piece.space, *next(costs)) for piece in side] for side in sides

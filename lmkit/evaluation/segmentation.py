@@ -1,13 +1,15 @@
 """Text as people type it, 今天天气很好 or "broken.", cut into the words that a word tokenizer knows."""
 
 import re
+import unicodedata
 
 from lmkit.contracts import Tokenizer
 
 CJK = "\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff"
 """Chinese, Japanese and Korean characters and their punctuation."""
-_LETTER = re.compile(rf"(?![{CJK}])\w")
-"""A character that is one word with others such as itself beside it."""
+_IS_CJK = re.compile(rf"[{CJK}]")
+_JOINERS = "_\u200c\u200d"
+"""What joins letters: an underscore, and the zero-width joiner and non-joiner."""
 _UNITS = re.compile(rf"[{CJK}]|[^\s{CJK}]+")
 _BETWEEN = re.compile(rf"(?<=[{CJK}])\s+(?=[{CJK}])")
 _CLAUSE = re.compile(r"\S.*?(?:[，；。！？]+|[,;.!?]+(?=\s|$)|$)")
@@ -21,17 +23,6 @@ def reads_words(tokenizer: Tokenizer) -> bool:
     """Whether each token is a word between white space."""
     # In this order, since a tokenizer of pieces looks at each of them to say which begin words.
     return tokenizer.encode(_PROBE).spans.tolist() == _PROBE_WORDS and tokenizer.word_starts() is None
-
-
-def spaced(tokenizer: Tokenizer, text: str) -> str:
-    """The text with spaces between the words of the vocabulary; unchanged unless the tokenizer reads words.
-
-    Only words that the vocabulary does not have are cut, and never between two letters of a script with spaces:
-    into pieces of which as few characters as possible are unknown, then as few pieces as possible.
-    """
-    if not reads_words(tokenizer):
-        return text
-    return " ".join(piece for word in text.split() for piece in pieces(tokenizer, word))
 
 
 def unspaced(text: str) -> str:
@@ -50,9 +41,10 @@ def unknown_words(tokenizer: Tokenizer, text: str) -> list[str]:
 
 
 def units(tokenizer: Tokenizer, text: str) -> list[tuple[int, int]]:
-    """The characters [start, end) of the words of a text; a Chinese character is one where no spaces are read."""
-    pattern = re.compile(r"\S+") if reads_words(tokenizer) else _UNITS
-    return [found.span() for found in pattern.finditer(text)]
+    """The characters [start, end) of the words of a text; a Chinese character is one where no words are read."""
+    if reads_words(tokenizer):
+        return [(start, end) for start, end in tokenizer.encode(text).spans.tolist()]
+    return [found.span() for found in _UNITS.finditer(text)]
 
 
 def clauses(text: str) -> list[tuple[int, int]]:
@@ -66,25 +58,53 @@ def is_known(tokenizer: Tokenizer, word: str) -> bool:
     return len(ids) == 1 and int(ids[0]) != tokenizer.vocabulary.unk_id
 
 
+def is_letter(character: str) -> bool:
+    """Whether a character makes one word with others such as itself beside it; marks on letters do too."""
+    return not _IS_CJK.match(character) and (
+        character.isalnum() or character in _JOINERS or unicodedata.category(character)[0] == "M"
+    )
+
+
 def pieces(tokenizer: Tokenizer, word: str) -> list[str]:
     """The cheapest cut of what stands between white space, found from the left."""
     if is_known(tokenizer, word):
         return [word]
-    inner = (i for i in range(1, len(word)) if not (_LETTER.match(word[i - 1]) and _LETTER.match(word[i])))
-    cuts = [0, *inner, len(word)]
+    cuts = [0, *(i for i in range(1, len(word)) if _may_cut(word[i - 1], word[i])), len(word)]
+    last = len(cuts) - 1
+    if last == 1:
+        return [word]
+    ranges = [
+        (before, place) for place in range(1, last + 1) for before in range(max(0, place - LONGEST), place)
+    ]
+    known = _are_known(tokenizer, [word[cuts[before] : cuts[place]] for before, place in ranges])
     best = [(0, 0, 0)]  # at each cut: unknown characters, pieces, and the place of the cut before
-    for place, end in enumerate(cuts[1:], 1):
-        options = []
-        for before in range(max(0, place - LONGEST), place):
-            piece = word[cuts[before] : end]
-            unknown, number, _ = best[before]
-            missing = 0 if is_known(tokenizer, piece) else len(piece)
-            options.append((unknown + missing, number + 1, before))
-        best.append(min(options))
+    for (before, place), is_in in zip(ranges, known, strict=True):
+        unknown, number, _ = best[before]
+        missing = 0 if is_in else cuts[place] - cuts[before]
+        option = (unknown + missing, number + 1, before)
+        if place == len(best):
+            best.append(option)
+        else:
+            best[place] = min(best[place], option)
     found: list[str] = []
-    place = len(cuts) - 1
+    place = last
     while place:
         before = best[place][2]
         found.append(word[cuts[before] : cuts[place]])
         place = before
     return found[::-1]
+
+
+def _may_cut(before: str, after: str) -> bool:
+    """Whether a word may be cut between two characters: not between letters, and not before a mark on one."""
+    if is_letter(after) and not after.isalnum() and after != "_":
+        return False
+    return not (is_letter(before) and is_letter(after))
+
+
+def _are_known(tokenizer: Tokenizer, words: list[str]) -> list[bool]:
+    """Of many words whether each is in the vocabulary, asked at once."""
+    ids = tokenizer.ids(" ".join(words))
+    if len(ids) != len(words):  # some have white space in them to this tokenizer
+        return [is_known(tokenizer, word) for word in words]
+    return [token != tokenizer.vocabulary.unk_id for token in ids.tolist()]

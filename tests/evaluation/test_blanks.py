@@ -15,7 +15,7 @@ from lmkit.evaluation.blanks import TWO_SIDED, Blank, candidate_scores
 from lmkit.evaluation.fill import fill, parse, proposals
 from lmkit.evaluation.fill_why import Part, Why, why
 from lmkit.evaluation.ranking import chance, rank
-from lmkit.evaluation.segmentation import clauses, spaced, units, unknown_words
+from lmkit.evaluation.segmentation import clauses, units, unknown_words
 
 LINES = [
     "the cat sat on the mat .",
@@ -34,10 +34,13 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, api.Model]:
     sizes = {"hidden_size": 8, "batch_size": 2, "bptt": 8, "max_steps": 5, "device": "cpu"}
     text = folder / "train.txt"
     word = {"name": "word", "min_count": 1}
+    attached = folder / "attached.txt"
+    attached.write_text("\n".join(["the cat sat on the mat.", "the dog, too."] * 20), encoding="utf-8")
     return {
         "gru": api.train(text, model="gru", tokenizer=word, out=folder / "gru", **sizes),
         "char": api.train(text, model="gru", tokenizer="char", out=folder / "char", **sizes),
         "ngram": api.train(text, model="ngram", order=3, out=folder / "ngram", tokenizer=word),
+        "attached": api.train(attached, model="ngram", order=3, out=folder / "attached", tokenizer=word),
         "elmo": api.train(text, model="elmo", inputs="tokens", tokenizer=word, out=folder / "elmo", **sizes),
     }
 
@@ -142,20 +145,40 @@ def test_candidates_that_are_none(models: dict[str, api.Model]) -> None:
             fill(model.directions, model.tokenizer, blank, candidates)
 
 
-def test_spacing(models: dict[str, api.Model]) -> None:
-    """Words that the vocabulary lacks are cut into ones that it has; letters of spaced scripts are never parted."""
+def test_unknown_words(models: dict[str, api.Model]) -> None:
+    """Words that the vocabulary lacks are named, without the mark that is typed onto them."""
     tokenizer = models["gru"].tokenizer
-    assert spaced(tokenizer, "今天天气很好，我修手机。") == "今天 天气 很 好 ， 我 修 手机 。"
-    assert spaced(tokenizer, "the cat, too.") == "the cat , too ."
-    assert spaced(tokenizer, "a catdog") == "a catdog"
     assert unknown_words(tokenizer, "a catdog") == ["catdog"]
-    assert spaced(models["char"].tokenizer, "今天天气") == "今天天气"
+    assert unknown_words(tokenizer, "a cat, too.") == []
+
+
+@pytest.mark.parametrize("name", ["gru", "ngram", "char", "attached"])
+@pytest.mark.parametrize(
+    ("text", "candidates"),
+    [
+        ("the cat sat on the ____.", ["mat", "zebra", "mat, too"]),
+        ("the ____ sat .", ["cat", "dog."]),
+        ("今天天气很好，我修____。", ["手机", "天气很好"]),
+    ],
+)
+def test_a_filled_line_has_the_score_of_the_line(
+    models: dict[str, api.Model], name: str, text: str, candidates: list[str]
+) -> None:
+    """Filling the blank by hand gives the very string whose score `sentence_scores` has."""
+    model = models[name]
+    filled = fill(model.directions, model.tokenizer, text, candidates)
+    lines = [text.replace("____", candidate) for candidate in filled.candidates]
+    np.testing.assert_allclose(filled.scores, model.sentence_scores(lines), atol=1e-4)
 
 
 def test_units_and_clauses(models: dict[str, api.Model]) -> None:
     """What is left out at a time: words, characters of Chinese where no spaces are read, clauses with their comma."""
     text = "the cat , 好的 ."
     assert [text[a:b] for a, b in units(models["gru"].tokenizer, text)] == text.split()
+    typed = "今天天气，the cat."
+    assert [typed[a:b] for a, b in units(models["gru"].tokenizer, typed)] == [
+        "今天", "天气", "，", "the", "cat", ".",
+    ]  # fmt: skip
     assert [text[a:b] for a, b in units(models["char"].tokenizer, text)] == [
         "the",
         "cat",

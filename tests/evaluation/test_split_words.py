@@ -11,6 +11,7 @@ from lmkit_tokenizers.word import WordTokenizer
 
 import lmkit
 from lmkit.api import Model
+from lmkit.contracts import Tokenizer
 from lmkit.errors import UsageError
 from lmkit.evaluation.split_words import SplitWords, read_as_typed
 
@@ -51,6 +52,52 @@ def test_auto(lines: list[str], line: str, read: str) -> None:
         assert found == read.split()
     assert "".join(found) == "".join(line.split()), "spans cover the raw line"
     assert reader.ids(line).tolist() == reader.encode(line).ids.tolist()
+
+
+@pytest.mark.parametrize(
+    ("lines", "line", "read"),
+    [
+        (
+            ["il a dit : bon .", "tu viens ? oui , je viens .", "là !"],
+            "il a dit : je viens.",
+            "il a dit : je viens .",
+        ),
+        (
+            ["il a dit : bon .", "tu viens ? oui , je viens ."],
+            "tu viens ? oui, bon.",
+            "tu viens ? oui , bon .",
+        ),
+        (["वह घर गया ।", "वह फिर आया ।"], "वह घर आया।", "वह घर आया ।"),
+        (["ذهب الى البيت ؟", "نعم ، ذهب"], "نعم، ذهب الى البيت؟", "نعم ، ذهب الى البيت ؟"),
+    ],
+)
+def test_typed_text_of_other_languages(lines: list[str], line: str, read: str) -> None:
+    """French has spaces before its high marks; other scripts have marks of other shapes."""
+    assert words(SplitWords(tokenizer(lines)), line) == read.split()
+
+
+def test_no_cut_before_a_mark_on_a_letter() -> None:
+    """Vowel signs and accents stay on their letters, even where all of them are words of the vocabulary."""
+    reader = SplitWords(tokenizer(["य ग ा ि e \u0301 x ."]), "always")
+    assert words(reader, "यगा।") == ["यगा।"]
+    assert words(reader, "xe\u0301.") == ["xe\u0301", "."]
+
+
+def test_the_unknown_word_itself_is_not_split() -> None:
+    """A text may spell it; its letters mean nothing."""
+    whole = WordTokenizer.fit([*APART, "< unk >"], WordOptions(min_count=1, unk_word="<unk>"))
+    assert words(SplitWords(whole), "the <unk> is good.") == ["the", "<unk>", "is", "good", "."]
+
+
+def test_a_tokenizer_without_a_list_of_words() -> None:
+    """Where nobody can look how the training text has its marks, those that are words count as set apart."""
+
+    class Silent(WordTokenizer):
+        def symbols(self) -> list[bytes]:
+            return Tokenizer.symbols(self)
+
+    reader = SplitWords(Silent.fit(APART, WordOptions(min_count=1)))
+    assert words(reader, "the cat is good.") == ["the", "cat", "is", "good", "."]
 
 
 def test_known_words_are_never_touched() -> None:
