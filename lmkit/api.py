@@ -11,7 +11,6 @@ import torch
 
 from lmkit import run_paths, runs
 from lmkit.contracts import Encoder, LanguageModel, Tokenizer
-from lmkit.corpus.options import DataOptions
 from lmkit.corpus.readers import Line, Text
 from lmkit.devices import pick_device
 from lmkit.embedding.batches import BATCH_SIZE, embed_all
@@ -27,19 +26,16 @@ from lmkit.evaluation.signature import signature
 from lmkit.evaluation.split_words import RULES, read_as_typed
 from lmkit.evaluation.surprisal import surprisals
 from lmkit.generation import Continuation, continue_text
-from lmkit.options import Chosen, choose, fields_of, listed_names
-from lmkit.plugins import registry
+from lmkit.keywords import distribute
+from lmkit.options import Chosen, choose
 from lmkit.recipe import (
     DEFAULT_MODEL,
-    WORD,
     as_table,
     build,
     long_form,
-    note_word_tokenizer,
     read_recipe,
 )
 from lmkit.recurrence import NeuralLanguageModel
-from lmkit.training.options import TrainOptions
 from lmkit.training.report import Reporter, Silent
 from lmkit.training.resume import resume_run
 from lmkit.training.run import train_recipe
@@ -348,7 +344,7 @@ def train(
     }
     if tokenizer is not None:
         tables["tokenizer"] = long_form("tokenizer", as_table(tokenizer, "tokenizer"), "tokenizer")
-    _distribute(options, tables)
+    distribute(options, tables)
     run = train_recipe(
         build(tables),
         out=None if out is None else Path(out),
@@ -374,44 +370,6 @@ def resume(
     recipe = build(read_recipe(path / run_paths.RECIPE))
     resume_run(path, recipe, stop_after=stop_after, reporter=reporter or Silent())
     return load(path)
-
-
-def _distribute(options: dict[str, Any], tables: dict[str, dict[str, Any]]) -> None:
-    """Put options without their owner's name where they belong: each to the outermost table that has it."""
-    left = dict(options)
-    owners: list[tuple[type, dict[str, Any]]] = [
-        (TrainOptions, tables["train"]),
-        (DataOptions, tables["data"]),
-    ]
-    tokenizer = tables.get("tokenizer", {"name": WORD})
-    for kind, table in (("model", tables["model"]), ("tokenizer", tokenizer)):
-        owners += _owners(kind, table, left)
-    for name, value in left.items():
-        for owner, table in owners:
-            if any(item.name == name for item in fields_of(owner)):
-                table[name] = value
-                break
-        else:
-            known = [item.name for owner, _ in owners for item in fields_of(owner)]
-            raise UsageError(f"unknown option '{name}'; {suggest(name, known)}")
-    if "tokenizer" not in tables and (chosen_by := tokenizer.keys() - {"name"}):
-        tables["tokenizer"] = tokenizer
-        note_word_tokenizer(sorted(chosen_by))
-
-
-def _owners(kind: str, table: dict[str, Any], options: dict[str, Any]) -> list[tuple[type, dict[str, Any]]]:
-    """A part's table and those of the parts that its options name; such names are taken out of `options`."""
-    spec_options = registry().find(kind, table["name"]).spec.options
-    found = [(spec_options, table)]
-    for item in fields_of(spec_options):
-        if item.kind:
-            chosen = options.pop(item.name, table.get(item.name, item.default))
-            if item.many and (isinstance(chosen, (list, tuple)) or listed_names(chosen)):
-                table[item.name] = listed_names(chosen) or chosen
-                continue
-            table[item.name] = long_form(item.kind, as_table(chosen, item.name), item.name)
-            found += _owners(item.kind, table[item.name], options)
-    return found
 
 
 def _paths(paths: str | Path | Sequence[str | Path]) -> list[str]:

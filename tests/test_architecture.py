@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LAYERS = (
     (
+        "aliases",
         "errors",
         "figures",
         "files",
@@ -26,11 +27,11 @@ LAYERS = (
     ),
     ("options", "plugins", "contracts", "safetensors_check", "hdf5"),
     ("corpus", "recurrence"),
-    ("recipe", "runs", "archive", "packed"),
+    ("recipe", "keywords", "runs", "archive", "packed"),
     ("evaluation", "generation", "embedding"),
     ("training",),
     ("api", "pipelines"),
-    ("testing", "cli"),
+    ("testing", "cli", "__main__"),
 )
 """What a module may import: its own layer and the ones above it in this table."""
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

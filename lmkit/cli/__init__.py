@@ -57,7 +57,10 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        args = [args[0].replace("_", "-"), *args[1:]]
         if args[0] not in COMMANDS | HIDDEN:
+            if ctx.resilient_parsing:  # a shell completes a line that is not finished
+                return None, None, args
             raise UsageError(f"there is no command '{args[0]}'; {suggest(args[0], COMMANDS)}")
         return super().resolve_command(ctx, args)
 
@@ -130,7 +133,15 @@ def _click_message(error: click.ClickException) -> str:
     return f"{message} (see {context.command_path} --help)" if context else message
 
 
-@click.group(cls=LazyGroup, context_settings={"max_content_width": 100})
+@click.group(
+    cls=LazyGroup,
+    context_settings={
+        "max_content_width": 100,
+        "help_option_names": ["-h", "--help"],
+        # --hidden_size is --hidden-size.
+        "token_normalize_func": lambda token: token.replace("_", "-"),
+    },
+)
 @click.version_option(__version__, prog_name="lmkit", message="%(prog)s %(version)s")
 @click.option("--no-plugins", is_flag=True, help="Leave third-party plugins out.")
 @click.option("--verbose", is_flag=True, help="Say more on stderr.")

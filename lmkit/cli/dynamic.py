@@ -10,6 +10,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from lmkit.aliases import ALIASES
 from lmkit.errors import PluginError
 from lmkit.options import OptionField, fields_of, listed_names
 from lmkit.plugins import Part, registry
@@ -123,11 +124,12 @@ class SpecCommand(click.Command):
 class SpecOption(click.Option):
     """A click option made from a field of an options dataclass."""
 
-    def __init__(self, section: Section, field: OptionField, flags: list[str]) -> None:
+    def __init__(self, section: Section, field: OptionField, flags: list[str], aliases: list[str]) -> None:
         self.section = section
         self.field = field
+        self.aliases = aliases
         super().__init__(
-            [key((*section.path, field.name)), *flags],
+            [key((*section.path, field.name)), *flags, *aliases],
             type=_click_type(field),
             metavar=_metavar(field),
             help=field.help,
@@ -143,7 +145,7 @@ class SpecOption(click.Option):
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         short = copy.copy(self)
-        short.opts, short.secondary_opts = self.opts[:1], self.secondary_opts[:1]
+        short.opts, short.secondary_opts = [*self.opts[:1], *self.aliases], self.secondary_opts[:1]
         return click.Option.get_help_record(short, ctx)
 
     def get_help_extra(self, ctx: click.Context) -> Any:
@@ -247,8 +249,10 @@ def pick(kind: str, base: Mapping[str, Any], name: str | None, where: str) -> di
 def make_options(sections: Sequence[Section], taken: set[str]) -> list[SpecOption]:
     """The options of all sections; a flag that an outer owner has is left to it.
 
-    taken: the command's own flags. Raises PluginError when two options of one owner want one flag.
+    taken: the command's own flags. An alias goes to the outermost option that has it, unless an option is called
+    so itself. Raises PluginError when two options of one owner want one flag.
     """
+    named = {f"--{field.flag}" for section in sections for field in fields_of(section.options)} | taken
     owners: dict[str, tuple[str, ...]] = dict.fromkeys(taken, ())
     options = []
     for section in sections:
@@ -263,7 +267,10 @@ def make_options(sections: Sequence[Section], taken: set[str]) -> list[SpecOptio
                     raise PluginError(
                         f"{section.title}: two of them want the flag {clash}; report it to its author"
                     )
-            options.append(SpecOption(section, field, flags))
+            aliases = [f"--{alias.replace('_', '-')}" for alias in ALIASES.get(field.name, ())]
+            aliases = [alias for alias in aliases if alias not in named]
+            named.update(aliases)
+            options.append(SpecOption(section, field, flags, aliases))
     return options
 
 

@@ -26,7 +26,9 @@ POOLS = ("none", "mean", "max", "first", "last")
 @click.command(cls=SpecCommand, grow=lambda _: [Section("Options of the data", ("data",), DataOptions, {})])
 @asks_models
 @click.option(
+    "-o",
     "--out",
+    "--output",
     metavar="FILE",
     type=click.Path(path_type=Path),
     required=True,

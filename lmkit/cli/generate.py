@@ -79,6 +79,7 @@ def _say_unknown(words: list[str]) -> None:
 )
 @click.option(
     "--max-tokens",
+    "--max-new-tokens",
     metavar="N",
     type=click.IntRange(min=0),
     default=50,

@@ -42,7 +42,7 @@ def reader_command(known: KnownFormat) -> click.Command:
 
     destination: list[click.Parameter] = [
         click.Option(
-            ["--out"],
+            ["-o", "--out", "--output"],
             metavar="DIR",
             type=click.Path(path_type=Path),
             required=True,

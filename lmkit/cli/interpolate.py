@@ -17,7 +17,9 @@ from lmkit.options import resolve
 @items_argument
 @data_option
 @device_option
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Where the run goes.")
+@click.option(
+    "-o", "--out", "--output", type=click.Path(path_type=Path), required=True, help="Where the run goes."
+)
 @click.option("--overwrite", is_flag=True, help="Replace a run that --out already holds.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 @click.pass_context

@@ -41,7 +41,12 @@ if TYPE_CHECKING:
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as --format jsonl.")
 @click.option(
-    "--out", metavar="FILE", type=click.Path(path_type=Path), help="Write to this file, not to stdout."
+    "-o",
+    "--out",
+    "--output",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write to this file, not to stdout.",
 )
 @click.option(
     "--keep",

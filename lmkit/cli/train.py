@@ -8,6 +8,7 @@ import click
 
 from lmkit import strict_json
 from lmkit.cli import console
+from lmkit.cli.common import data_option
 from lmkit.cli.dynamic import (
     HELP,
     Section,
@@ -92,18 +93,30 @@ def _check_cell(given: Mapping[str, str]) -> None:
 
 
 @click.command(cls=SpecCommand, grow=sections, note=note)
-@click.argument("data", nargs=-1)
+@click.argument("data", metavar="[TEXT]...", nargs=-1)
 @click.option("--recipe", metavar="FILE", help="Start from the settings of this TOML file; flags beat it.")
 @click.option(
     "--resume", metavar="RUN", help="Go on with the run in this directory from its newest checkpoint."
 )
 @click.option(
-    "--model", metavar="NAME", help=f"The model, or a cell for the recurrent one (default {DEFAULT_MODEL})."
+    "-m",
+    "--model",
+    metavar="NAME",
+    help=f"The model, or a cell for the recurrent one (default {DEFAULT_MODEL}).",
 )
 @click.option("--tokenizer", metavar="NAME", help="How text becomes tokens (default: the text decides).")
-@click.option("--valid", multiple=True, metavar="PATH", help="Validate on this text; may be given again.")
+@data_option
 @click.option(
+    "--valid",
+    "--validation",
+    multiple=True,
+    metavar="TEXT",
+    help="Validate on this text; may be given again.",
+)
+@click.option(
+    "-o",
     "--out",
+    "--output",
     metavar="DIR",
     type=click.Path(path_type=Path),
     help="Where the run goes (default: runs/ and the model's name, counting up).",
@@ -120,6 +133,7 @@ def _check_cell(given: Mapping[str, str]) -> None:
 def command(
     ctx: click.Context,
     data: tuple[str, ...],
+    texts: tuple[str, ...],
     recipe: str | None,
     resume: str | None,
     model: str | None,
@@ -130,17 +144,17 @@ def command(
     stop_after: int | None,
     as_json: bool,
 ) -> None:
-    """Train a model on the text of DATA: files, patterns or names of data sets.
+    """Train a model on TEXT: files, folders, patterns or names of data sets.
 
-    Without DATA it is the built-in `pydocs`, the English of the Python that runs lmkit.
+    Without TEXT it is the built-in `pydocs`, the English of the Python that runs lmkit.
     """
     path = recipe_path(recipe, resume)
     recipe_tables = read_recipe(path) if path else {}
     tables: dict[str, Any] = {**recipe_tables, **collected(ctx)}
     if "tokenizer" in tables and tokenizer is None and "tokenizer" not in recipe_tables:
         note_word_tokenizer(f"--{name.replace('_', '-')}" for name in tables["tokenizer"] if name != "name")
-    if data:
-        tables["data"]["train"] = list(data)
+    if data or texts:
+        tables["data"]["train"] = [*data, *texts]
     if valid:
         tables["data"]["valid"] = list(valid)
     settings = build(tables, source=path)
