@@ -1,19 +1,73 @@
 """`lmkit minimal-pairs`: accuracy on pairs of sentences of which one breaks a rule."""
 
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from lmkit import strict_json
 from lmkit.cli import console
 from lmkit.cli.common import asks_models, load_all, split_items
+from lmkit.corpus.options import INPUT_FORMATS, DataOptions
+
+if TYPE_CHECKING:
+    from lmkit.api import Model
+    from lmkit.evaluation.minimal_pairs import Accuracy, Judgement
+    from lmkit.evaluation.pair_files import Pair
+
+    Paradigms = Mapping[str, Accuracy]
 
 BATCH = 512
 """Pairs scored between two moves of the progress bar."""
+MEAN = "mean of the paradigms"
 
 
 @click.command()
 @asks_models
+@click.option(
+    "--good",
+    metavar="FIELD",
+    default="sentence_good",
+    show_default=True,
+    help="Column of the right sentences.",
+)
+@click.option(
+    "--bad", metavar="FIELD", default="sentence_bad", show_default=True, help="Column of the wrong sentences."
+)
+@click.option(
+    "--group",
+    metavar="FIELD",
+    help="Column of the paradigm (default: UID where there is one, else the file's name).",
+)
+@click.option(
+    "--input-format",
+    type=click.Choice(["auto", *INPUT_FORMATS[1:]]),
+    default="auto",
+    show_default=True,
+    help="Format of the files; auto goes by their names.",
+)
+@click.option("--encoding", default="utf-8", show_default=True, help="Encoding of the files.")
+@click.option(
+    "--on-bad-line",
+    type=click.Choice(["error", "skip"]),
+    default="error",
+    show_default=True,
+    help="What to do with a row that is not a pair.",
+)
+@click.option(
+    "--out",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write a row a pair: .tsv, .csv, .jsonl, .parquet.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["tsv", "csv", "jsonl", "parquet"]),
+    help="Format of --out, if not by name.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def command(
     items: tuple[str, ...],
@@ -21,40 +75,124 @@ def command(
     device: str,
     allow_nonfinite: bool,
     split_unknown: str,
+    good: str,
+    bad: str,
+    group: str | None,
+    input_format: str,
+    encoding: str,
+    on_bad_line: str,
+    out: Path | None,
+    form: str | None,
     as_json: bool,
 ) -> None:
-    """Score the pairs in TEXT, JSON Lines files as BLiMP's or folders of them, with the models in RUN.
+    """Score the pairs in TEXT with the models in RUN: BLiMP's JSON Lines, other tables of pairs, folders of them.
 
     The sentence of a pair that has the higher log-probability is the model's choice; of a bidirectional encoder,
-    the higher sum of both directions.
+    the higher sum of both directions. A tie counts one half, as does a pair whose sentences differ only in words
+    that the model does not know.
     """
-    import numpy as np
+    from lmkit.errors import UsageError
+    from lmkit.evaluation.minimal_pairs import COLUMNS, accuracies, rows
+    from lmkit.evaluation.pair_files import PairFields, read_pairs
+    from lmkit.evaluation.row_files import row_format, write_rows
+    from lmkit.evaluation.writers import opened
 
-    from lmkit.evaluation.minimal_pairs import accuracy, good_ones, read_pairs
-
+    if form is not None and out is None:
+        raise UsageError("--format is the format of a file: add --out FILE, or give --json for the figures")
+    written = None if out is None else row_format(out, form)
     asked = split_items(items, texts, "minimal-pairs", what="a file of pairs")
-    pairs = read_pairs(map(Path, asked.texts))
+    options = DataOptions(encoding=encoding, input_format=input_format, on_bad_line=on_bad_line)
+    pairs = read_pairs(map(Path, asked.texts), PairFields(good, bad, group), options)
     models = load_all(asked.runs, device=device, allow_nonfinite=allow_nonfinite, split_unknown=split_unknown)
-    found: dict[str, dict[str, float]] = {}
-    for label, model in models.items():
-        batches = [pairs[start : start + BATCH] for start in range(0, len(pairs), BATCH)]
-        chosen = [
-            good_ones(
-                model.sentence_scores,
-                batch,
-            )
-            for batch in console.progress(batches, total=len(batches), label=label)
-        ]
-        found[label] = accuracy(pairs, np.concatenate(chosen))
-    paradigms = list(next(iter(found.values())))
-    means = {label: sum(right.values()) / len(right) for label, right in found.items()}
+    with nullcontext() if out is None else opened(out) as file:
+        found = {label: _judged(label, model, pairs) for label, model in models.items()}
+        if file is not None and written is not None:
+            every = (row for label, one in found.items() for row in rows(label, pairs, one))
+            write_rows(every, COLUMNS, written, file)
+    results = {label: accuracies(pairs, one) for label, one in found.items()}
+    for label, paradigms in results.items():
+        _say_unknown(label, paradigms)
     if as_json:
-        facts = {
-            label: {"mean": means[label], "paradigms": right, "pairs": len(pairs)}
-            for label, right in found.items()
-        }
+        facts = {label: _facts(one, found[label].two_sided) for label, one in results.items()}
         click.echo(strict_json.report(facts))
         return
-    rows = [[name, *(f"{found[label][name]:.1f}" for label in found)] for name in paradigms]
-    rows.append(["mean of the paradigms", *(f"{means[label]:.1f}" for label in found)])
-    click.echo(console.table(["paradigm", *found], rows))
+    click.echo(_table(results))
+    _say_withheld(results)
+
+
+def _judged(label: str, model: "Model", pairs: "Sequence[Pair]") -> "Judgement":
+    from lmkit.evaluation.minimal_pairs import Judgement, judge
+
+    batches = [pairs[start : start + BATCH] for start in range(0, len(pairs), BATCH)]
+    found = [
+        judge(model.directions, model.tokenizer, batch)
+        for batch in console.progress(batches, total=len(batches), label=label)
+    ]
+    return Judgement.joined(found)
+
+
+def _table(results: "Mapping[str, Paradigms]") -> str:
+    """A row a paradigm: its pairs, and for each run the accuracy and the counts that are not all zero."""
+    from lmkit.evaluation.minimal_pairs import mean_accuracy
+
+    first = next(iter(results.values()))
+    columns = {"paradigm": [*first, MEAN], "pairs": [f"{one.pairs:,}" for one in first.values()]}
+    columns["pairs"].append(f"{sum(one.pairs for one in first.values()):,}")
+    for label, paradigms in results.items():
+        found = [*paradigms.values(), mean_accuracy(list(paradigms.values()))]
+        columns[label if len(results) > 1 else "accuracy"] = list(map(_percent, found))
+        prefix = f"{label}: " if len(results) > 1 else ""
+        for title, name in (("ties", "ties"), ("identical", "identical"), ("unknown words", "unknown_words")):
+            values = [getattr(one, name) for one in found]
+            if any(values):
+                columns[prefix + title] = [f"{value:,}" for value in values]
+    return console.table(list(columns), list(zip(*columns.values(), strict=True)))
+
+
+def _percent(found: "Accuracy") -> str:
+    if found.percent is None:
+        return "-"
+    return f"{found.percent:.1f}" + ("" if found.standard_error is None else f" ± {found.standard_error:.1f}")
+
+
+def _facts(paradigms: "Paradigms", two_sided: bool) -> dict[str, object]:
+    from lmkit.evaluation.minimal_pairs import mean_accuracy, withheld
+
+    mean = mean_accuracy(list(paradigms.values()))
+    return {
+        "mean": mean.percent,
+        **mean.counts(),
+        "paradigms": {name: one.percent for name, one in paradigms.items()},
+        "by_paradigm": {name: one.counts() for name, one in paradigms.items()},
+        "two_sided": two_sided,
+        "withheld": withheld(paradigms),
+    }
+
+
+def _say_unknown(label: str, paradigms: "Paradigms") -> None:
+    """A notice on stderr of what a model cannot read."""
+    from lmkit.evaluation.minimal_pairs import mean_accuracy
+
+    total = mean_accuracy(list(paradigms.values()))
+    if total.unknown_words:
+        console.say(
+            f"{label}: {total.unknown_words:,} words outside the vocabulary, in {total.pairs_with_unknown:,} of "
+            f"{total.pairs:,} pairs; {total.identical:,} of these differ in nothing else and count one half each",
+            "note",
+        )
+    elif total.identical:
+        console.say(
+            f"{label}: both sentences of {total.identical:,} pairs are the same tokens; each counts one half"
+        )
+
+
+def _say_withheld(results: "Mapping[str, Paradigms]") -> None:
+    from lmkit.evaluation.minimal_pairs import withheld
+
+    for label, paradigms in results.items():
+        missing = withheld(paradigms)
+        if missing:
+            console.say(
+                f"{label}: the accuracy on {', '.join(missing)} is withheld: {next(iter(missing.values()))}",
+                "warning",
+            )

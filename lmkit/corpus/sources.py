@@ -172,6 +172,11 @@ def _file_source(path: Path, name: str, input_format: str, holder: object = None
     return (FileSource if form == TEXT else TableFile)(path, name, form, holder)
 
 
+def is_table(path: Path) -> bool:
+    """Whether the name of a file ends as those of tables do, compressed or not."""
+    return _format(path) != TEXT
+
+
 def _format(path: Path) -> str:
     suffixes = [s.lower() for s in path.suffixes]
     if suffixes and suffixes[-1] in compression.SUFFIXES:

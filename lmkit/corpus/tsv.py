@@ -9,8 +9,11 @@ _READ = {written: character for character, written in _ESCAPES.items()}
 _TO_ESCAPE = re.compile(r"[\\\t\n\r\0]")
 _ESCAPED = re.compile(r"\\[\\tnr0]")
 
-OWN_COLUMNS = frozenset(("line", "start", "end", "text", "surprisal"))
-"""A file that has all of these is from `lmkit surprisal`, so that its cells are escaped."""
+OWN_COLUMNS = (
+    frozenset(("line", "start", "end", "text", "surprisal")),
+    frozenset(("paradigm", "pair", "sentence_good", "sentence_bad", "score_good", "score_bad")),
+)
+"""`lmkit surprisal` or `minimal-pairs` wrote a file that has all columns of one of these, so its cells are escaped."""
 
 
 def needs_escapes(text: str) -> bool:
@@ -29,4 +32,4 @@ def unescaped(cell: str) -> str:
 
 def is_own(header: Collection[str]) -> bool:
     """Whether lmkit wrote the file; in anybody else's a backslash is a backslash, as in C:\\new."""
-    return set(header) >= OWN_COLUMNS
+    return any(set(header) >= columns for columns in OWN_COLUMNS)

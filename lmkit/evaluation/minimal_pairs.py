@@ -1,84 +1,202 @@
 """Minimal pairs: how often a model gives the grammatical sentence of a pair the higher probability."""
 
-import json
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lmkit.errors import DataError
-from lmkit.run_paths import refuse_as_text
+from lmkit.contracts import LanguageModel, Tokenizer
+from lmkit.evaluation.pair_files import Pair
+from lmkit.evaluation.sentences import sentence_scores
 
-GOOD, BAD, PARADIGM = "sentence_good", "sentence_bad", "UID"
+SAME = 1e-9
+"""Scores that differ by less than this share are equal: sums of the same numbers in another order are."""
+
+COLUMNS: dict[str, type] = {
+    "run": str,
+    "paradigm": str,
+    "pair": int,
+    "sentence_good": str,
+    "sentence_bad": str,
+    "score_good": float,
+    "score_bad": float,
+    "difference": float,
+    "unknown_good": int,
+    "unknown_bad": int,
+    "identical": bool,
+    "tie": bool,
+    "correct": float,
+    "two_sided": bool,
+    "note": str,
+}
+"""The columns of a row a pair, and their types."""
+
+_NOT_A_NUMBER = "the model gives a sentence a score that is not a number"
+_ZERO = "the model gives a sentence the probability zero"
 
 
 @dataclass(frozen=True)
-class Pair:
-    """A sentence and its counterpart that breaks a rule, of a paradigm such as "anaphor_gender_agreement"."""
+class Judgement:
+    """What a model makes of pairs; all arrays are (pairs,).
 
-    good: str
-    bad: str
-    paradigm: str
-
-
-def read_pairs(paths: Iterable[Path]) -> list[Pair]:
-    """The pairs of JSON Lines files as BLiMP has them (Warstadt et al., 2020), and of all in a folder.
-
-    A line without "UID" belongs to the paradigm of its file's name. Raises DataError for what is not such a file.
+    good, bad: the scores of the sentences, natural logarithms. unknown_good, unknown_bad: how many of their tokens
+    are unknown. identical: whether both sentences are the same tokens, as those are that differ only in words
+    outside the vocabulary. two_sided: whether scores are sums over both directions and so not log-probabilities.
     """
-    pairs: list[Pair] = []
-    for path in paths:
-        refuse_as_text(path)
-        files = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
-        if not files:
-            raise DataError(f"{path}: the folder has no .jsonl files; name one that has")
-        for file in files:
-            pairs += _pairs_of(file)
-    return pairs
+
+    good: np.ndarray
+    bad: np.ndarray
+    unknown_good: np.ndarray
+    unknown_bad: np.ndarray
+    identical: np.ndarray
+    two_sided: bool
+
+    @property
+    def difference(self) -> np.ndarray:
+        """How much better the good sentence is, in nats; 0 for a tie, NaN where a score is."""
+        with np.errstate(invalid="ignore"):
+            return np.where(self.tie, 0.0, self.good - self.bad)
+
+    @property
+    def tie(self) -> np.ndarray:
+        """Whether both sentences score the same, up to rounding."""
+        with np.errstate(invalid="ignore"):
+            largest = np.maximum(np.abs(self.good), np.abs(self.bad))
+            close = np.isfinite(largest) & (np.abs(self.good - self.bad) <= SAME * largest)
+        return close | (self.good == self.bad)
+
+    @property
+    def correct(self) -> np.ndarray:
+        """1 where the good sentence scores higher, 0 where the bad one does, 0.5 for a tie; NaN where a score is."""
+        difference = self.difference
+        return np.where(np.isnan(difference), np.nan, (np.sign(difference) + 1) / 2)
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Judgement]") -> "Judgement":
+        """What was made of some pairs after another."""
+        names = ("good", "bad", "unknown_good", "unknown_bad", "identical")
+        arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+        return cls(**arrays, two_sided=parts[0].two_sided)
 
 
-def _pairs_of(file: Path) -> list[Pair]:
-    pairs = []
-    try:
-        with file.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    pairs.append(_pair(line, f"{file}: line {number}", file.stem))
-    except OSError as error:
-        raise DataError(f"{file}: {error.strerror}; check the path") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file}: not UTF-8 ({error.reason}); give JSON Lines") from None
-    if not pairs:
-        raise DataError(f"{file}: no pairs in it; give JSON Lines with '{GOOD}' and '{BAD}'")
-    return pairs
+@dataclass(frozen=True)
+class Accuracy:
+    """The accuracy on the pairs of a paradigm, or the mean over paradigms, and what to know beside it.
 
-
-def _pair(line: str, where: str, name: str) -> Pair:
-    try:
-        found: Any = json.loads(line)
-    except ValueError as error:
-        raise DataError(f"{where}: not JSON ({error}); give an object a line") from None
-    if not isinstance(found, dict) or not all(isinstance(found.get(key), str) for key in (GOOD, BAD)):
-        raise DataError(f"{where}: give an object with the strings '{GOOD}' and '{BAD}'")
-    return Pair(found[GOOD], found[BAD], str(found.get(PARADIGM) or name))
-
-
-def good_ones(score: Callable[[Sequence[str]], np.ndarray], pairs: Sequence[Pair]) -> np.ndarray:
-    """(pairs,) 1 where the good sentence scores higher, 0 where the bad one does, 0.5 for a tie.
-
-    score: the log-probabilities of sentences, such as `Model.sentence_scores`; of the whole sentence, without any
-    correction for its length, as in the paper.
+    percent: a tie counts one half; None where a score is not a number. standard_error: of `percent`; None where it
+    is unknown. ties: pairs with equal scores, the identical ones included. unknown_words: in all sentences;
+    pairs_with_unknown: in how many pairs they are.
     """
-    scores = score([pair.good for pair in pairs] + [pair.bad for pair in pairs])
-    good, bad = scores[: len(pairs)], scores[len(pairs) :]
-    return np.where(good == bad, 0.5, good > bad)
+
+    percent: float | None
+    standard_error: float | None
+    pairs: int
+    ties: int
+    identical: int
+    unknown_words: int
+    pairs_with_unknown: int
+
+    def counts(self) -> dict[str, Any]:
+        """All but the accuracy itself, for JSON."""
+        return {name: value for name, value in vars(self).items() if name != "percent"}
 
 
-def accuracy(pairs: Sequence[Pair], right: np.ndarray) -> dict[str, float]:
-    """By paradigm, in percent, from what `good_ones` gives for all pairs."""
-    found: dict[str, list[float]] = {}
-    for pair, value in zip(pairs, right.tolist(), strict=True):
-        found.setdefault(pair.paradigm, []).append(value)
-    return {paradigm: 100 * sum(values) / len(values) for paradigm, values in found.items()}
+def judge(models: Mapping[str, LanguageModel], tokenizer: Tokenizer, pairs: Sequence[Pair]) -> Judgement:
+    """Score both sentences of each pair: whole sentences, without correction for length, as Warstadt et al. (2020).
+
+    models: by direction, as `causal_models` gives them; the scores are those of `sentence_scores`.
+    """
+    good, bad = [pair.good for pair in pairs], [pair.bad for pair in pairs]
+    ids_good, ids_bad = ([tokenizer.ids(sentence) for sentence in side] for side in (good, bad))
+    scores = sentence_scores(models, tokenizer, [*good, *bad]).sum(0)
+    identical = np.array([np.array_equal(a, b) for a, b in zip(ids_good, ids_bad, strict=True)], bool)
+    found_good, found_bad = scores[: len(pairs)], scores[len(pairs) :]
+    return Judgement(
+        found_good,
+        # Rows of a batch may differ in their last bits.
+        np.where(identical, found_good, found_bad),
+        _unknown(ids_good, tokenizer),
+        _unknown(ids_bad, tokenizer),
+        identical,
+        len(models) > 1,
+    )
+
+
+def accuracies(pairs: Sequence[Pair], found: Judgement) -> dict[str, Accuracy]:
+    """The accuracy on each paradigm."""
+    places: dict[str, list[int]] = {}
+    for place, pair in enumerate(pairs):
+        places.setdefault(pair.paradigm, []).append(place)
+    return {paradigm: _accuracy(found, np.array(own)) for paradigm, own in places.items()}
+
+
+def mean_accuracy(paradigms: Sequence[Accuracy]) -> Accuracy:
+    """The mean over paradigms, each with the same weight, and the counts of all."""
+    percents, errors = [one.percent for one in paradigms], [one.standard_error for one in paradigms]
+    percent = None if None in percents else sum(p for p in percents if p is not None) / len(percents)
+    error = None if None in errors else math.hypot(*(e for e in errors if e is not None)) / len(errors)
+    names = ("pairs", "ties", "identical", "unknown_words", "pairs_with_unknown")
+    return Accuracy(percent, error, **{name: sum(getattr(one, name) for one in paradigms) for name in names})
+
+
+def rows(run: str, pairs: Sequence[Pair], found: Judgement) -> Iterator[dict[str, Any]]:
+    """A row a pair with the columns `COLUMNS`; pairs are numbered from 1."""
+    columns = zip(
+        pairs, found.good.tolist(), found.bad.tolist(), found.difference.tolist(), found.unknown_good.tolist(),
+        found.unknown_bad.tolist(), found.identical.tolist(), found.tie.tolist(), found.correct.tolist(), strict=True,
+    )  # fmt: skip
+    for number, (pair, good, bad, difference, *counts, identical, tie, correct) in enumerate(columns, 1):
+        yield {
+            "run": run,
+            "paradigm": pair.paradigm,
+            "pair": number,
+            "sentence_good": pair.good,
+            "sentence_bad": pair.bad,
+            "score_good": _number(good),
+            "score_bad": _number(bad),
+            "difference": _number(difference),
+            "unknown_good": counts[0],
+            "unknown_bad": counts[1],
+            "identical": identical,
+            "tie": tie,
+            "correct": _number(correct),
+            "two_sided": found.two_sided,
+            "note": _note(good, bad),
+        }
+
+
+def withheld(paradigms: Mapping[str, Accuracy]) -> dict[str, str]:
+    """Why an accuracy is missing, by paradigm."""
+    return {name: _NOT_A_NUMBER for name, one in paradigms.items() if one.percent is None}
+
+
+def _accuracy(found: Judgement, places: np.ndarray) -> Accuracy:
+    correct, number = found.correct[places], len(places)
+    is_known = not np.isnan(correct).any()
+    unknown = found.unknown_good[places] + found.unknown_bad[places]
+    return Accuracy(
+        100 * float(correct.mean()) if is_known else None,
+        100 * float(correct.std(ddof=1)) / math.sqrt(number) if is_known and number > 1 else None,
+        number,
+        int(found.tie[places].sum()),
+        int(found.identical[places].sum()),
+        int(unknown.sum()),
+        int((unknown > 0).sum()),
+    )
+
+
+def _unknown(rows: Sequence[np.ndarray], tokenizer: Tokenizer) -> np.ndarray:
+    unknown = tokenizer.vocabulary.unk_id
+    return np.array([0 if unknown is None else int((ids == unknown).sum()) for ids in rows], np.int64)
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _note(good: float, bad: float) -> str:
+    if math.isnan(good) or math.isnan(bad):
+        return _NOT_A_NUMBER
+    return "" if math.isfinite(good) and math.isfinite(bad) else _ZERO
