@@ -26,12 +26,12 @@ from lmkit_ngram.table import LAYOUT
 
 import lmkit
 from lmkit.api import Model
+from lmkit.contracts import FitContext
 from lmkit.corpus.options import DataOptions
 from lmkit.corpus.readers import Text, TextLines
 from lmkit.corpus.store import TokenStore
 from lmkit.options import choose
 from lmkit.recipe import choose_tokenizer
-from lmkit.training.context import FitContext
 from lmkit.training.report import Silent
 
 REPEATS = 5

@@ -1,10 +1,10 @@
-"""What a plugin's targets must be: Tokenizer, LanguageModel, Encoder and Decoder."""
+"""What a plugin's targets must be (Tokenizer, LanguageModel, Encoder, Decoder), and what they are given."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
@@ -16,18 +16,44 @@ from lmkit.states import State
 
 if TYPE_CHECKING:
     from lmkit.corpus.store import TokenStore
-    from lmkit.training.context import FitContext
 
 __all__ = [
     "Decoder",
     "Encoder",
     "Encoding",
+    "FitContext",
     "Hypothesis",
     "LanguageModel",
+    "Progress",
     "State",
     "Tokenizer",
     "Vocabulary",
 ]
+
+
+T = TypeVar("T")
+
+
+class Progress(Protocol):
+    """Shows how far an iteration is; the command line draws a bar, Python code sees nothing."""
+
+    def __call__(self, items: Iterable[T], *, total: int | None, label: str) -> Iterable[T]: ...
+
+
+@dataclass(frozen=True)
+class FitContext:
+    """What a counting model's `fit` may use of the run that it belongs to.
+
+    seed: for anything drawn by chance. progress: wrap a long iteration in it.
+    directory: an empty folder on the run's disk, for what is too large for memory, whose files `save` may move
+    away; None: everything stays in memory.
+    threads: how many processors to use; None: all.
+    """
+
+    seed: int
+    progress: Progress
+    directory: Path | None = None
+    threads: int | None = None
 
 
 @dataclass(frozen=True)
@@ -75,7 +101,12 @@ class Tokenizer(ABC):
         """
 
     @abstractmethod
-    def encode(self, line: str) -> Encoding: ...
+    def encode(self, line: str) -> Encoding:
+        """The ids of a line and the characters of the raw line that each covers, without `</s>`.
+
+        Spans never go backwards; tokens that share a character (its bytes, say) share its span. White space that
+        a token swallows may be in its span or between spans. Any line of text is accepted, the empty one too.
+        """
 
     @abstractmethod
     def decode(self, ids: Sequence[int]) -> str:
@@ -162,7 +193,7 @@ class LanguageModel(ABC):
     def load(cls, directory: Path, options: Any, vocabulary: Vocabulary) -> Self:
         """What `save` wrote. Nothing is allocated before the sizes in the file are checked: ModelError."""
 
-    def fit(self, corpus: "TokenStore", run: "FitContext") -> None:
+    def fit(self, corpus: "TokenStore", run: FitContext) -> None:
         """Estimate the model from a corpus. Counting models write this; neural ones are trained by the trainer."""
         raise NotImplementedError
 

@@ -8,6 +8,7 @@ from lmkit.specs import CellSpec, DecoderSpec, ModelSpec, TokenizerSpec
 
 hookspec = pluggy.HookspecMarker("lmkit")
 hookimpl = pluggy.HookimplMarker("lmkit")
+"""Marks a function of a plugin's module as one of the hooks below."""
 
 
 @hookspec

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 State: TypeAlias = Union[Tensor, tuple["State", ...]]  # noqa: UP007 (a string cannot be joined to `| None`)
+"""A tensor, or a tuple of states; dimension 0 of every tensor is the batch."""
 
 
 def apply(function: Callable[..., Tensor], *states: State) -> State:

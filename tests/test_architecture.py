@@ -1,10 +1,12 @@
 """The rule that keeps the house in order: imports point one way, and what every command loads is light."""
 
 import ast
+import importlib.util
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -35,26 +37,6 @@ LAYERS = (
 )
 """What a module may import: its own layer and the ones above it in this table."""
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-OPEN_TO_PLUGINS = {
-    "",
-    "contracts",
-    "corpus",
-    "embedding",
-    "errors",
-    "hookspecs",
-    "options",
-    "recurrence",
-    "specs",
-    "states",
-    "strict_json",
-    "pickles",
-    "jit",
-    "files",
-    "notes",
-    "hdf5",
-    "runs",
-}
-"""The modules of lmkit that a plugin may use; "" is lmkit itself."""
 HEAVY = ("torch", "numpy", "datasets", "sentencepiece", "rich")
 
 CORE = sorted((ROOT / "lmkit").rglob("*.py"))
@@ -107,17 +89,81 @@ def test_core_imports_point_one_way(path: Path) -> None:
         assert level(module) <= level(own), f"{name} imports {module}, which lies above it"
 
 
+def names_used(path: Path) -> Iterator[str]:
+    """The names of lmkit that a file uses, as module:name; of a module that it imports, the attributes it takes."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    modules: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("lmkit"):
+            continue
+        for alias in node.names:
+            full = f"{node.module}.{alias.name}"
+            if importlib.util.find_spec(node.module or "") and _is_module(full):
+                modules[alias.asname or alias.name] = full
+            elif (node.module or "").split(".")[0] == "lmkit":
+                yield f"{node.module}:{alias.name}"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
+            module = modules[node.value.id]
+            if module.split(".")[0] == "lmkit":
+                yield f"{module}:{node.attr}"
+
+
+def _is_module(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
+
+
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.name)
-def test_plugins_use_public_names(package: Path) -> None:
-    """A built-in plugin uses what any plugin may use: public names of open modules, and no other plugin."""
+def test_plugins_use_the_plugin_api(package: Path) -> None:
+    """A built-in plugin uses the names of docs/api.md, as any plugin may, and no other plugin."""
     others = {other.name for other in PACKAGES} - {package.name}
+    known = {name for names in plugin_api().values() for name in names}
     for path in package.rglob("*.py"):
         for module in imports(path):
-            names = module.split(".")
-            assert names[0] not in others, f"{path.name} imports {module}"
-            if names[0] == "lmkit":
-                assert room(module) in OPEN_TO_PLUGINS, f"{path.name} imports {module}"
-                assert not any(name.startswith("_") for name in names), f"{path.name} imports {module}"
+            assert module.split(".")[0] not in others, f"{path.name} imports {module}"
+        missing = set(names_used(path)) - known
+        assert not missing, (
+            f"{path.name} uses {', '.join(sorted(missing))}: add it to docs/make_api.py or use another"
+        )
+
+
+def test_every_name_of_the_api_is_used_or_asked_for() -> None:
+    """The API is no larger than its users need: each name is used by a built-in plugin, a test's or the docs."""
+    root_files = [*(ROOT / "plugins").rglob("*.py"), *(ROOT / "tests" / "thirdparty").rglob("*.py")]
+    used = {name for path in root_files for name in names_used(path)}
+    pages = "".join(
+        page.read_text(encoding="utf-8") for page in (ROOT / "docs").glob("*.md") if page.name != "api.md"
+    )
+    unused = {
+        name
+        for names in plugin_api().values()
+        for name in names
+        if name not in used and name.rpartition(":")[2] not in pages
+    }
+    assert not unused
+
+
+def plugin_api() -> dict[str, tuple[str, ...]]:
+    """The list of docs/make_api.py, which is the plugin API."""
+    return _make_api().API
+
+
+def _make_api() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("make_api", ROOT / "docs" / "make_api.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_api_page() -> None:
+    """docs/api.md is what make_api.py writes: every name is importable and has a docstring."""
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    assert _make_api().render() == page, "run python docs/make_api.py"
 
 
 @pytest.mark.parametrize("module", ["lmkit", "lmkit.cli", "lmkit.recipe", *(p.name for p in PACKAGES)])

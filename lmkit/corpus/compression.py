@@ -14,6 +14,7 @@ from lmkit.corpus.lines import BLOCK
 from lmkit.errors import DataError
 
 SUFFIXES = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "zstandard"}
+"""The methods of compression by the ends of file names."""
 EXPANSION_FLOOR = 64 << 20
 """Decompressed bytes below which no file is called a bomb."""
 XZ_MEMORY = 1 << 30

@@ -16,7 +16,7 @@ from lmkit.errors import DataError, UsageError
 from lmkit.notes import NOTE
 
 if TYPE_CHECKING:
-    from lmkit.training.context import Progress
+    from lmkit.contracts import Progress
 
 __all__ = ["Line", "LineBlock", "Text", "TextLike", "TextLines"]
 

@@ -23,8 +23,7 @@ from lmkit.files import sync_folder
 from lmkit.notes import NOTE
 
 if TYPE_CHECKING:
-    from lmkit.contracts import Tokenizer, Vocabulary
-    from lmkit.training.context import Progress
+    from lmkit.contracts import Progress, Tokenizer, Vocabulary
 
 FORMAT = 2
 """Version 2 counts words between KenLM's white space alone."""

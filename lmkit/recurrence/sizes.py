@@ -15,8 +15,11 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 DEFAULT_HIDDEN_SIZE = 256
+"""Units of a layer where an option does not say."""
 LARGEST_HIDDEN_SIZE = 65536
+"""The most units that an option of a layer should allow."""
 MOST_LAYERS = 256
+"""The most layers that an option should allow."""
 UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000, "b": 1_000_000_000}
 
 

@@ -9,12 +9,11 @@ import torch
 from torch import Tensor
 
 from lmkit import states
-from lmkit.contracts import LanguageModel
+from lmkit.contracts import FitContext, LanguageModel, T
 from lmkit.plugins import Part
 from lmkit.recurrence import NeuralLanguageModel
 from lmkit.states import State
 from lmkit.testing.samples import VOCABULARY, random_ids, random_lines, small_options
-from lmkit.training.context import FitContext, T
 
 ROWS, TIME = 3, 7
 PICKLED = (".pt", ".pth", ".pkl", ".pickle")

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Protocol, TypeVar
 
-from lmkit.training.context import Progress
+from lmkit.contracts import Progress
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 
 from lmkit import recipe as recipes
 from lmkit import run_paths, runs
-from lmkit.contracts import Encoder, LanguageModel, Tokenizer
+from lmkit.contracts import Encoder, FitContext, LanguageModel, Tokenizer
 from lmkit.corpus.readers import TextLines
 from lmkit.corpus.store import TokenStore
 from lmkit.devices import pick_device
@@ -25,7 +25,6 @@ from lmkit.options import Chosen, to_table
 from lmkit.recipe import Recipe
 from lmkit.recurrence import TrainableModel
 from lmkit.training.checkpoint import Checkpoints
-from lmkit.training.context import FitContext
 from lmkit.training.loop import Trainer
 from lmkit.training.memory import give_back, keep_large_blocks
 from lmkit.training.metrics import Metrics

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from lmkit import states
-from lmkit.contracts import Decoder, Hypothesis, LanguageModel, State
+from lmkit.contracts import Decoder, Hypothesis, LanguageModel
+from lmkit.states import State
 from lmkit_decoders import BeamOptions
 from lmkit_decoders.steps import check_choice, forbidden_mask
 

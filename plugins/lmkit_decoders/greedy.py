@@ -5,7 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lmkit.contracts import Decoder, Hypothesis, LanguageModel, State
+from lmkit.contracts import Decoder, Hypothesis, LanguageModel
+from lmkit.states import State
 from lmkit_decoders.steps import generate_by_steps, only_allowed
 
 

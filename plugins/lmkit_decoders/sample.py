@@ -5,8 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lmkit.contracts import Decoder, Hypothesis, LanguageModel, State
-from lmkit.states import leaves
+from lmkit.contracts import Decoder, Hypothesis, LanguageModel
+from lmkit.states import State, leaves
 from lmkit_decoders import SampleOptions
 from lmkit_decoders.greedy import most_probable
 from lmkit_decoders.steps import generate_by_steps, only_allowed

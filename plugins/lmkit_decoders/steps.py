@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from lmkit import states
-from lmkit.contracts import Hypothesis, LanguageModel, State, Vocabulary
+from lmkit.contracts import Hypothesis, LanguageModel, Vocabulary
 from lmkit.errors import ModelError, UsageError
+from lmkit.states import State
 
 
 def forbidden_mask(vocabulary: Vocabulary, forbid_ids: frozenset[int]) -> Tensor:

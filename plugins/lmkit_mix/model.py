@@ -14,8 +14,8 @@ from lmkit.errors import ModelError, UsageError
 from lmkit.states import State
 
 if TYPE_CHECKING:
+    from lmkit.contracts import FitContext
     from lmkit.corpus.store import TokenStore
-    from lmkit.training.context import FitContext
 
 WEIGHTS = "weights.json"
 PARTS = "parts"

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lmkit.contracts import LanguageModel, State, Vocabulary
+from lmkit.contracts import LanguageModel, Vocabulary
 from lmkit.errors import ModelError, UsageError
+from lmkit.states import State
 from lmkit_ngram import files, queries
 from lmkit_ngram.estimate import estimate_model
 from lmkit_ngram.files import Allocator, StoredModel
@@ -20,8 +21,8 @@ from lmkit_ngram.table import NgramTable, TextIndex
 from lmkit_ngram.threads import available
 
 if TYPE_CHECKING:
+    from lmkit.contracts import FitContext
     from lmkit.corpus.store import TokenStore
-    from lmkit.training.context import FitContext
 
 
 class NgramModel(LanguageModel):

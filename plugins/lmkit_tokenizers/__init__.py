@@ -1,7 +1,6 @@
 """The built-in tokenizers: words, characters, bytes and sentencepiece's pieces."""
 
-from lmkit.hookspecs import hookimpl
-from lmkit.specs import TokenizerSpec
+from lmkit import TokenizerSpec, hookimpl
 from lmkit_tokenizers.options import CharOptions, SentencePieceOptions, WordOptions
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from lmkit.specs import option
+from lmkit import option
 
 MOST_IDS = 2**31 - 1
 """Ids are int32."""

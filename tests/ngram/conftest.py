@@ -8,9 +8,8 @@ import pytest
 from lmkit_ngram.model import NgramModel
 from lmkit_ngram.options import NgramOptions
 
-from lmkit.contracts import Vocabulary
+from lmkit.contracts import FitContext, Vocabulary
 from lmkit.corpus.store import TokenStore
-from lmkit.training.context import FitContext
 
 Fit = Callable[..., NgramModel]
 

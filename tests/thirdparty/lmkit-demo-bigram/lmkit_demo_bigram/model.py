@@ -12,8 +12,8 @@ from lmkit.contracts import LanguageModel, State, Vocabulary
 from lmkit.errors import ModelError
 
 if TYPE_CHECKING:
+    from lmkit.contracts import FitContext
     from lmkit.corpus.store import TokenStore
-    from lmkit.training.context import FitContext
 
 
 class BigramModel(LanguageModel):

@@ -1,0 +1,201 @@
+"""Write docs/api.md, every name that a plugin may use: python docs/make_api.py (--print: to stdout)."""
+
+import ast
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from types import ModuleType
+
+PAGE = Path(__file__).with_name("api.md")
+
+API: dict[str, tuple[str, ...]] = {
+    "What a plugin's module returns": (
+        "lmkit:hookimpl",
+        "lmkit:option",
+        "lmkit:TokenizerSpec",
+        "lmkit:CellSpec",
+        "lmkit:ModelSpec",
+        "lmkit:DecoderSpec",
+        "lmkit.specs:FileFormat",
+        "lmkit.specs:NoOptions",
+        "lmkit.options:Chosen",
+        "lmkit.options:choose",
+    ),
+    "What the targets must be": (
+        "lmkit.contracts:Tokenizer",
+        "lmkit.contracts:Vocabulary",
+        "lmkit.contracts:Encoding",
+        "lmkit.contracts:LanguageModel",
+        "lmkit.contracts:Encoder",
+        "lmkit.contracts:Decoder",
+        "lmkit.contracts:Hypothesis",
+        "lmkit.contracts:FitContext",
+        "lmkit.contracts:Progress",
+        "lmkit.states:State",
+        "lmkit.states:leaves",
+        "lmkit.states:where",
+        "lmkit.states:take",
+        "lmkit.states:detach",
+    ),
+    "Cells and layers": (
+        "lmkit.recurrence:Cell",
+        "lmkit.recurrence:GatedCell",
+        "lmkit.recurrence:LinearCell",
+        "lmkit.recurrence:Recurrent",
+        "lmkit.recurrence.projection:ProjectedCell",
+    ),
+    "Models that gradients train": (
+        "lmkit.recurrence:NeuralLanguageModel",
+        "lmkit.recurrence:TrainableModel",
+        "lmkit.recurrence.output:OutputLayer",
+        "lmkit.recurrence.output:ROWS",
+        "lmkit.recurrence.options:RecurrentOptions",
+        "lmkit.recurrence.sizes:DEFAULT_HIDDEN_SIZE",
+        "lmkit.recurrence.sizes:LARGEST_HIDDEN_SIZE",
+        "lmkit.recurrence.sizes:MOST_LAYERS",
+        "lmkit.recurrence.sizes:hidden_size_for",
+        "lmkit.recurrence.batching:by_length",
+        "lmkit.recurrence.batching:full_rows",
+        "lmkit.recurrence.dropout:drop",
+        "lmkit.recurrence.linear:linear",
+        "lmkit.corpus.streams:Streams",
+        "lmkit.corpus.streams:Window",
+    ),
+    "Text": (
+        "lmkit.corpus.store:TokenStore",
+        "lmkit.corpus.readers:Line",
+        "lmkit.corpus.readers:TextLines",
+        "lmkit.corpus.words:WHITE_SPACE",
+        "lmkit.corpus.words:hidden",
+        "lmkit.corpus.words:shown",
+        "lmkit.embedding.alignment:read_words",
+    ),
+    "Files": (
+        "lmkit.corpus.compression:SUFFIXES",
+        "lmkit.corpus.compression:EXPANSION_FLOOR",
+        "lmkit.corpus.compression:blocks",
+        "lmkit.strict_json:parse",
+        "lmkit.strict_json:dumps",
+        "lmkit.hdf5:opened",
+        "lmkit.hdf5:floats",
+        "lmkit.runs:LoadedRun",
+        "lmkit.runs:load_run",
+        "lmkit.runs:make_run",
+        "lmkit.runs:check_free",
+        "lmkit.runs:read_json",
+        "lmkit.runs:travelling",
+    ),
+    "Errors, messages and compiled loops": (
+        "lmkit.errors:LmkitError",
+        "lmkit.errors:UsageError",
+        "lmkit.errors:DataError",
+        "lmkit.errors:ModelError",
+        "lmkit.errors:PluginError",
+        "lmkit.notes:NOTE",
+        "lmkit.jit:kernel",
+    ),
+}
+"""By section, every name that plugins may use, as module:name. What is not here may change in any release."""
+
+HOMES = {"hookimpl": "lmkit.hookspecs"}
+"""Where a constant that lmkit exports is defined."""
+
+HEAD = """# The plugin API
+
+Made by `python docs/make_api.py`: do not edit.
+
+A plugin may use the names on this page and no others of lmkit. The built-in plugins keep to the same list, which a \
+test checks. [Writing a plugin](plugins.md) is the tutorial.
+
+**What API 1 promises.** A plugin whose specs have `api=1` (the default) and that uses only these names keeps working \
+in every release whose first version digit is the same. Names stay importable from where they are. Arguments keep \
+their names, order and meaning; new ones have defaults. Methods that a plugin may override are called with arguments \
+that they can take, and new methods of a base class have working defaults. New names may be added. A name that has to \
+go is kept for one minor release at least, and a warning says what replaces it.
+
+**How API 2 will accept API 1.** When a change cannot keep that promise, the new interface is API 2, a spec says so \
+with `api=2`, and lmkit reads the specs of both: a part with `api=1` is put behind an adapter that offers the old \
+interface, at least until the next first digit of lmkit's version. A part made for an API that an installed lmkit does \
+not know is left out with a warning that names the plugin (exit code 6 if it is asked for).
+"""
+
+
+def render() -> str:
+    """The whole page."""
+    return "\n".join([HEAD, *(f"## {title}\n\n{_section(names)}" for title, names in API.items())])
+
+
+def _section(names: tuple[str, ...]) -> str:
+    return "\n".join(_entry(name) for name in names)
+
+
+def _entry(name: str) -> str:
+    module, _, attribute = name.partition(":")
+    value = getattr(importlib.import_module(module), attribute)
+    lines = [f"### `{module}.{attribute}`", ""]
+    if inspect.isclass(value):
+        lines += [_doc(value, name), ""]
+        for member, part in _members(value):
+            lines += [f"- `{member}`: {' '.join(part.split())}"]
+    elif inspect.isfunction(value):
+        lines += [f"`{attribute}({_parameters(value)})`", "", _doc(value, name)]
+    else:
+        lines += [constant_doc(name)]
+    return "\n".join([*lines, ""])
+
+
+def _members(kind: type) -> Iterator[tuple[str, str]]:
+    """The public methods that a class defines itself, with their docstrings."""
+    for name, member in vars(kind).items():
+        function = getattr(member, "__func__", member.fget if isinstance(member, property) else member)
+        if name.startswith("_") or not inspect.isfunction(function):
+            continue
+        doc = inspect.getdoc(function)
+        if doc:
+            yield name if isinstance(member, property) else f"{name}({_parameters(function)})", doc
+
+
+def _parameters(function: Callable[..., object]) -> str:
+    """The names of a function's parameters, without their types, which each version of Python writes otherwise."""
+    return ", ".join(name for name in inspect.signature(function).parameters if name not in ("self", "cls"))
+
+
+def _doc(value: object, name: str) -> str:
+    doc = inspect.getdoc(value)
+    assert doc, f"{name} has no docstring"
+    return doc
+
+
+def constant_doc(name: str) -> str:
+    """The docstring of a constant or a type alias: the string behind its assignment."""
+    module, _, attribute = name.partition(":")
+    home = module if module != "lmkit" else HOMES.get(attribute, module)
+    doc = _constants(importlib.import_module(home)).get(attribute)
+    assert doc, f"{name} has no docstring"
+    return doc
+
+
+@cache
+def _constants(module: ModuleType) -> dict[str, str]:
+    body = ast.parse(inspect.getsource(module)).body
+    found = {}
+    for statement, after in pairwise(body):
+        targets = (
+            statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+        )
+        is_doc = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+        if is_doc and isinstance(targets[0], ast.Name):
+            found[targets[0].id] = str(after.value.value)  # pyright: ignore[reportAttributeAccessIssue]
+    return found
+
+
+if __name__ == "__main__":
+    page = render()
+    if "--print" in sys.argv:
+        print(page, end="")
+    else:
+        PAGE.write_text(page, encoding="utf-8")
