@@ -19,7 +19,24 @@ Made by `python docs/make_cli.py`: do not edit.
 
 Data goes to stdout, messages go to stderr. Exit codes: 0 done, 1 anything else, 2 usage, 3 data, 4 model, \
 5 checkpoint, 6 plugin, 130 interrupted, 143 terminated. Every error is a line that says what, where and what to \
-do; `lmkit --debug` adds the traceback.
+do; `lmkit --debug` adds the traceback. `python -m lmkit` is the same as `lmkit`, and `-h` the same as `--help`.
+
+Commands that ask models take `RUN... TEXT...`, in any order: a directory with `lmkit.json` in it is a run, the rest \
+is text ([more](data.md#runs-and-texts)).
+
+## Shell completion
+
+The tab key completes commands, options, the names of models, cells, tokenizers and decoders (`lmkit train --model g`), \
+those of third-party plugins too, and the directories of runs. Add the line of your shell to its start-up file:
+
+| shell | file | line |
+|---|---|---|
+| bash (4.4 or newer) | `~/.bashrc` | `eval "$(_LMKIT_COMPLETE=bash_source lmkit)"` |
+| zsh | `~/.zshrc`, after `compinit` | `eval "$(_LMKIT_COMPLETE=zsh_source lmkit)"` |
+| fish | `~/.config/fish/completions/lmkit.fish` | `_LMKIT_COMPLETE=fish_source lmkit \\| source` |
+
+An option of a part is completed once the line names the part: `lmkit train --model lstm --num-l`. Runs are looked for \
+in the folder that is typed and in the folders right below it.
 """
 PARTS_HEAD = """## The options of the built-in parts
 

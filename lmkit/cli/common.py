@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from lmkit import run_paths
+from lmkit.cli.completion import RunOrText, RunPath
 from lmkit.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
@@ -17,19 +18,24 @@ if TYPE_CHECKING:
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
-run_argument = click.argument("run", type=click.Path(path_type=Path))
+run_argument = click.argument("run", type=RunPath(path_type=Path))
 """RUN, a run's directory."""
 
 runs_argument = click.argument(
-    "runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path)
+    "runs", metavar="RUN...", nargs=-1, required=True, type=RunPath(path_type=Path)
 )
 """RUN RUN ..., the directories of several runs."""
 
-items_argument = click.argument("items", metavar="RUN... TEXT...", nargs=-1, required=True)
+items_argument = click.argument("items", metavar="RUN... TEXT...", nargs=-1, required=True, type=RunOrText())
 """RUN... TEXT..., which `split_items` tells apart."""
 
 data_option = click.option(
-    "--data", "texts", metavar="TEXT", multiple=True, help="A text, as TEXT is; may be repeated."
+    "--data",
+    "texts",
+    metavar="TEXT",
+    multiple=True,
+    type=click.Path(),
+    help="A text, as TEXT is; may be repeated.",
 )
 
 device_option = click.option(

@@ -9,11 +9,13 @@ from typing import Any
 
 import click
 from click.core import ParameterSource
+from click.shell_completion import CompletionItem
 
 from lmkit.aliases import ALIASES
-from lmkit.errors import PluginError
+from lmkit.cli.completion import PartName, display_name
+from lmkit.errors import LmkitError, PluginError
 from lmkit.options import OptionField, fields_of, listed_names
-from lmkit.plugins import Part, registry
+from lmkit.plugins import registry
 from lmkit.recipe import as_table, long_form
 
 log = logging.getLogger(__name__)
@@ -66,7 +68,7 @@ class SpecCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         seen: list[list[Section]] = []
-        while (found := self.grow(self._scan(ctx, args))) not in seen:
+        while (found := self._grown(ctx, args)) not in seen:
             seen.append(found)
             self._set_sections(ctx, found)
         # An option without its value takes the next one for it, which may take its own section away.
@@ -77,6 +79,20 @@ class SpecCommand(click.Command):
         if not settled:
             raise click.UsageError("an option lacks its value: it took the next option for it", ctx)
         return rest
+
+    def _grown(self, ctx: click.Context, args: list[str]) -> list[Section]:
+        """The sections for the line so far."""
+        try:
+            return self.grow(self._scan(ctx, args))
+        except LmkitError:
+            if not ctx.resilient_parsing:
+                raise
+            return []  # a shell completes a line that is not right yet
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Options to complete to; dotted ones when a dot is typed."""
+        found = super().shell_complete(ctx, incomplete)
+        return [item for item in found if "." in incomplete or "." not in item.value or item.type != "plain"]
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         return [*super().get_params(ctx), *ctx.meta.get(_OPTIONS, [])]
@@ -283,11 +299,6 @@ def _node(tables: dict[str, Any], path: Sequence[str]) -> dict[str, Any]:
     return tables
 
 
-def display_name(part: Part) -> str:
-    """What people type: the bare name of a built-in, the long name of anything else."""
-    return part.spec.name if part.plugin.builtin else part.long_name
-
-
 def _candidates(section: Section, field: OptionField) -> Iterator[tuple[str, ...]]:
     """The flags that an option would like: bare, below its nearest owner, and with its whole path."""
     owners = {"": None, f"{section.path[-1]}.": None, ".".join(section.path) + ".": None}
@@ -302,6 +313,11 @@ class Several(click.ParamType):
     def __init__(self, one: click.ParamType) -> None:
         self.one = one
         self.name = one.name
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        return self.one.shell_complete(ctx, param, incomplete)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if names := listed_names(value):
@@ -319,6 +335,8 @@ def _metavar(field: OptionField) -> str | None:
 def _click_type(field: OptionField) -> click.ParamType:
     if field.many:
         return Several(_click_type(dataclasses.replace(field, many=False)))
+    if field.kind:
+        return PartName(field.kind)
     if field.choices:
         return click.Choice(field.choices)
     if field.type is int:

@@ -11,6 +11,7 @@ import click
 from lmkit import strict_json
 from lmkit.cli import console
 from lmkit.cli.common import load_all, loading_options, split_items
+from lmkit.cli.completion import RunOrText
 from lmkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("items", metavar="RUN... TEXT", nargs=-1, required=True)
+@click.argument("items", metavar="RUN... TEXT", nargs=-1, required=True, type=RunOrText())
 @loading_options
 @click.option("--candidates", metavar="A,B,...", help="Rank these, instead of what the model proposes.")
 @click.option(

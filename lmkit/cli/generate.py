@@ -10,7 +10,8 @@ import click
 from lmkit import strict_json
 from lmkit.cli import console
 from lmkit.cli.common import int8_option, loads_model
-from lmkit.cli.dynamic import Section, SpecCommand, collected, display_name, part_sections, pick
+from lmkit.cli.completion import PartName, display_name
+from lmkit.cli.dynamic import Section, SpecCommand, collected, part_sections, pick
 from lmkit.corpus.options import STDIN
 from lmkit.errors import DataError, UsageError
 from lmkit.options import choose
@@ -86,7 +87,12 @@ def _say_unknown(words: list[str]) -> None:
     show_default=True,
     help="How many tokens follow at most.",
 )
-@click.option("--decoder", metavar="NAME", help=f"How tokens are chosen (default {DEFAULT_DECODER}).")
+@click.option(
+    "--decoder",
+    metavar="NAME",
+    type=PartName("decoder"),
+    help=f"How tokens are chosen (default {DEFAULT_DECODER}).",
+)
 @click.option(
     "--num", metavar="N", type=click.IntRange(min=1), default=1, show_default=True, help="How many texts."
 )

@@ -7,7 +7,8 @@ import click
 
 from lmkit import strict_json
 from lmkit.cli import console
-from lmkit.cli.dynamic import display_name, written
+from lmkit.cli.completion import PartName, display_name
+from lmkit.cli.dynamic import written
 from lmkit.options import OptionField, fields_of
 from lmkit.plugins import Part, Registry, registry
 from lmkit.specs import KINDS
@@ -64,7 +65,7 @@ def list_parts(as_json: bool) -> None:
 
 
 @command.command("show")
-@click.argument("name")
+@click.argument("name", type=PartName(*KINDS))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(name: str, as_json: bool) -> None:
     """Describe the part NAME: its options, and how to use it."""

@@ -9,12 +9,12 @@ import click
 from lmkit import strict_json
 from lmkit.cli import console
 from lmkit.cli.common import data_option
+from lmkit.cli.completion import PartName, RunPath, display_name
 from lmkit.cli.dynamic import (
     HELP,
     Section,
     SpecCommand,
     collected,
-    display_name,
     key,
     part_sections,
     pick,
@@ -93,24 +93,39 @@ def _check_cell(given: Mapping[str, str]) -> None:
 
 
 @click.command(cls=SpecCommand, grow=sections, note=note)
-@click.argument("data", metavar="[TEXT]...", nargs=-1)
-@click.option("--recipe", metavar="FILE", help="Start from the settings of this TOML file; flags beat it.")
+@click.argument("data", metavar="[TEXT]...", nargs=-1, type=click.Path())
 @click.option(
-    "--resume", metavar="RUN", help="Go on with the run in this directory from its newest checkpoint."
+    "--recipe",
+    metavar="FILE",
+    type=click.Path(),
+    help="Start from the settings of this TOML file; flags beat it.",
+)
+@click.option(
+    "--resume",
+    metavar="RUN",
+    type=RunPath(unfinished=True),
+    help="Go on with the run in this directory from its newest checkpoint.",
 )
 @click.option(
     "-m",
     "--model",
     metavar="NAME",
+    type=PartName("model", "cell"),
     help=f"The model, or a cell for the recurrent one (default {DEFAULT_MODEL}).",
 )
-@click.option("--tokenizer", metavar="NAME", help="How text becomes tokens (default: the text decides).")
+@click.option(
+    "--tokenizer",
+    metavar="NAME",
+    type=PartName("tokenizer"),
+    help="How text becomes tokens (default: the text decides).",
+)
 @data_option
 @click.option(
     "--valid",
     "--validation",
     multiple=True,
     metavar="TEXT",
+    type=click.Path(),
     help="Validate on this text; may be given again.",
 )
 @click.option(

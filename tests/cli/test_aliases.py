@@ -42,7 +42,9 @@ def test_an_alias_gives_way() -> None:
         Section("b", ("model",), made(lr=1, hidden_size=2), {}),
         Section("c", ("model", "cell"), made(hidden_size=3), {}),
     ]
-    found = {(option.section.title, option.field.name): option.opts for option in make_options(sections, set())}
+    found = {
+        (option.section.title, option.field.name): option.opts for option in make_options(sections, set())
+    }
     assert "--lr" not in found["a", "learning_rate"]
     assert "--lr" in found["b", "lr"]
     assert "--hidden" in found["b", "hidden_size"]
@@ -96,4 +98,3 @@ def test_python_dash_m() -> None:
     found = subprocess.run(line, capture_output=True, text=True, check=False)
     assert found.returncode == 0
     assert found.stdout.startswith("Usage: lmkit minimal-pairs ")
-

@@ -1,0 +1,96 @@
+"""What a shell completes: the names of parts, and the directories of runs."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from lmkit.plugins import Part, registry
+from lmkit.run_paths import is_run, is_unfinished
+
+
+def display_name(part: Part) -> str:
+    """What people type: the bare name of a built-in, the long name of anything else."""
+    return part.spec.name if part.plugin.builtin else part.long_name
+
+
+class PartName(click.ParamType):
+    """The name of a registered part; the registry checks it, with a suggestion."""
+
+    name = "name"
+
+    def __init__(self, *kinds: str) -> None:
+        self.kinds = kinds
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        # Of several names with commas between them, the last is completed.
+        before, comma, last = incomplete.rpartition(",")
+        parts = (part for kind in self.kinds for part in registry().parts(kind))
+        return [
+            CompletionItem(f"{before}{comma}{name}", help=part.spec.summary)
+            for part in parts
+            if (name := display_name(part)).startswith(last)
+        ]
+
+
+class RunPath(click.Path):
+    """The directory of a run. unfinished: a training without a model will do."""
+
+    def __init__(self, *, unfinished: bool = False, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.unfinished = unfinished
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        given = ctx.params.get(param.name or "")
+        taken = {str(one) for one in given} if isinstance(given, tuple) else set()
+        runs = [path for path in runs_from(incomplete, unfinished=self.unfinished) if path not in taken]
+        # The shell completes the path itself where no run is near.
+        return [CompletionItem(path) for path in runs] or [CompletionItem(incomplete, type="dir")]
+
+
+class RunOrText(click.ParamType):
+    """An argument of RUN... TEXT...: a run as long as the line has none, then any path."""
+
+    name = "text"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        given = ctx.params.get(param.name or "") or ()
+        if not any(is_run(Path(item)) for item in given):
+            runs = [CompletionItem(path) for path in runs_from(incomplete)]
+            if runs:
+                return runs
+        return [CompletionItem(incomplete, type="file")]
+
+
+def runs_from(incomplete: str, *, unfinished: bool = False) -> Iterator[str]:
+    """The runs whose paths begin so: those in the folder that is typed, and in folders right below it."""
+    typed = incomplete[: len(incomplete) - len(Path(incomplete).name)]
+    if incomplete.endswith("/"):
+        typed = incomplete
+    start = incomplete.removeprefix(typed)
+
+    def wanted(path: Path) -> bool:
+        return is_run(path) or (unfinished and is_unfinished(path))
+
+    for path in _folders(Path(typed or ".").expanduser()):
+        if not path.name.startswith(start) or (path.name.startswith(".") and not start):
+            continue
+        if wanted(path):
+            yield f"{typed}{path.name}"
+        else:
+            yield from (f"{typed}{path.name}/{below.name}" for below in _folders(path) if wanted(below))
+
+
+def _folders(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if path.is_dir())
+    except OSError:
+        return []
