@@ -3,6 +3,8 @@
 import re
 import unicodedata
 
+import numpy as np
+
 from lmkit.contracts import Tokenizer
 
 CJK = "\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff"
@@ -73,19 +75,25 @@ def pieces(tokenizer: Tokenizer, word: str) -> list[str]:
     last = len(cuts) - 1
     if last == 1:
         return [word]
+    known: list[list[int]] = [[] for _ in cuts]  # at each cut: the cuts before from which a known piece comes
     ranges = [
         (before, place) for place in range(1, last + 1) for before in range(max(0, place - LONGEST), place)
     ]
-    known = _are_known(tokenizer, [word[cuts[before] : cuts[place]] for before, place in ranges])
+    words = [word[cuts[before] : cuts[place]] for before, place in ranges]
+    for index in np.flatnonzero(ids_of(tokenizer, words) != tokenizer.vocabulary.unk_id).tolist():
+        before, place = ranges[index]
+        known[place].append(before)
     best = [(0, 0, 0)]  # at each cut: unknown characters, pieces, and the place of the cut before
-    for (before, place), is_in in zip(ranges, known, strict=True):
-        unknown, number, _ = best[before]
-        missing = 0 if is_in else cuts[place] - cuts[before]
-        option = (unknown + missing, number + 1, before)
-        if place == len(best):
-            best.append(option)
-        else:
-            best[place] = min(best[place], option)
+    open_ended = (len(word) + 1, 0, 0)  # the same where an unknown piece ends, which may go on
+    for place in range(1, last + 1):
+        unknown, number, _ = best[-1]
+        length = cuts[place] - cuts[place - 1]
+        begun = (unknown + length, number + 1, place - 1)
+        longer, pieces_before, first = open_ended
+        open_ended = min(begun, (longer + length, pieces_before, first))
+        best.append(
+            min([open_ended, *((best[before][0], best[before][1] + 1, before) for before in known[place])])
+        )
     found: list[str] = []
     place = last
     while place:
@@ -102,9 +110,12 @@ def _may_cut(before: str, after: str) -> bool:
     return not (is_letter(before) and is_letter(after))
 
 
-def _are_known(tokenizer: Tokenizer, words: list[str]) -> list[bool]:
-    """Of many words whether each is in the vocabulary, asked at once."""
+def ids_of(tokenizer: Tokenizer, words: list[str]) -> np.ndarray:
+    """(words,) the id of each of many words, asked at once; unknown where it is not one token."""
     ids = tokenizer.ids(" ".join(words))
-    if len(ids) != len(words):  # some have white space in them to this tokenizer
-        return [is_known(tokenizer, word) for word in words]
-    return [token != tokenizer.vocabulary.unk_id for token in ids.tolist()]
+    if len(ids) == len(words):
+        return ids
+    # Some have white space in them to this tokenizer.
+    each = [tokenizer.ids(word) for word in words]
+    unknown = tokenizer.vocabulary.unk_id
+    return np.array([found[0] if len(found) == 1 else unknown for found in each], np.int32)

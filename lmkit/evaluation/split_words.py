@@ -15,7 +15,7 @@ from lmkit.contracts import Encoding, Tokenizer
 from lmkit.corpus.scripts import ScriptCounter
 from lmkit.corpus.words import count_words
 from lmkit.errors import PluginError
-from lmkit.evaluation.segmentation import CJK, is_known, pieces, reads_words
+from lmkit.evaluation.segmentation import CJK, ids_of, is_known, pieces, reads_words
 
 RULES = ("auto", "always", "never")
 """auto: in lines as people type them; always: in every line; never: a word that is unknown stays one."""
@@ -93,10 +93,10 @@ class SplitWords(Tokenizer):
             start, end = encoding.spans[place].tolist()
             ids.append(encoding.ids[done:place])
             spans.append(encoding.spans[done:place])
-            for piece in self._split(line[start:end]):
-                ids.append(self.whole.ids(piece))
-                spans.append(np.array([[start, start + len(piece)]], np.int64))
-                start += len(piece)
+            found = self._split(line[start:end])
+            ids.append(ids_of(self.whole, found))
+            ends = start + np.cumsum([len(piece) for piece in found], dtype=np.int64)
+            spans.append(np.stack([np.append(start, ends[:-1]), ends], 1))
             done = place + 1
         ids.append(encoding.ids[done:])
         spans.append(encoding.spans[done:])

@@ -1,7 +1,7 @@
 """One string, one score: the rule by which unknown words are split, and what it must leave alone."""
 
 import math
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ import lmkit
 from lmkit.api import Model
 from lmkit.contracts import Tokenizer
 from lmkit.errors import UsageError
+from lmkit.evaluation.segmentation import is_known, pieces
 from lmkit.evaluation.split_words import SplitWords, read_as_typed
 
 APART = ["the cat sat on the mat .", "a dog , a good dog , ran .", "is it good ? yes , it is good ."] * 5
@@ -81,6 +82,24 @@ def test_no_cut_before_a_mark_on_a_letter() -> None:
     reader = SplitWords(tokenizer(["य ग ा ि e \u0301 x ."]), "always")
     assert words(reader, "यगा।") == ["यगा।"]
     assert words(reader, "xe\u0301.") == ["xe\u0301", "."]
+
+
+def test_pieces_are_the_cheapest_of_all_cuts() -> None:
+    """By brute force: as few unknown characters as possible, then as few pieces as possible."""
+    whole = tokenizer(["甲 乙丙 丙丁 甲乙丙丁 丁戊 a b , a,b"])
+    random = np.random.default_rng(0)
+    for _ in range(300):
+        word = "".join(random.choice(list("甲乙丙丁戊己a,"), random.integers(1, 9)))
+        inner = [i for i in range(1, len(word)) if word[i - 1 : i + 1] != "aa"]
+        costs = []
+        for number in range(len(inner) + 1):
+            for chosen in combinations(inner, number):
+                ends = [0, *chosen, len(word)]
+                parts = [word[a:b] for a, b in pairwise(ends)]
+                costs.append((sum(len(p) for p in parts if not is_known(whole, p)), len(parts)))
+        found = pieces(whole, word)
+        assert "".join(found) == word
+        assert (sum(len(p) for p in found if not is_known(whole, p)), len(found)) == min(costs), word
 
 
 def test_the_unknown_word_itself_is_not_split() -> None:
