@@ -78,6 +78,7 @@ API: dict[str, tuple[str, ...]] = {
         "lmkit.corpus.compression:SUFFIXES",
         "lmkit.corpus.compression:EXPANSION_FLOOR",
         "lmkit.corpus.compression:blocks",
+        "lmkit.corpus.decoding:is_utf8",
         "lmkit.strict_json:parse",
         "lmkit.strict_json:dumps",
         "lmkit.hdf5:opened",

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lmkit import states
-from lmkit.errors import ModelError, PluginError
+from lmkit.errors import ModelError, PluginError, UsageError
 from lmkit.states import State
 
 if TYPE_CHECKING:
@@ -148,6 +148,28 @@ class Tokenizer(ABC):
         raise PluginError(
             f"the tokenizer {type(self).__module__}:{type(self).__qualname__} has no spellings for its ids, which "
             "files of n-grams need; use another, or ask its author for symbols()"
+        )
+
+    @classmethod
+    def from_symbols(cls, symbols: Sequence[bytes], options: Any) -> Self:
+        """A tokenizer whose `symbols` are these, for files of n-grams; an id may be another than the place here.
+
+        symbols: all different, without those of `</s>` and the unknown id. Raises ModelError where they are not
+        spellings of this tokenizer's ids, UsageError where spellings alone do not make one.
+        """
+        raise UsageError(
+            f"the tokenizer {cls.__module__}:{cls.__qualname__} cannot be made from the words of a file: give "
+            "--tokenizer word to take them as words"
+        )
+
+    @classmethod
+    def from_file(cls, file: Path, options: Any) -> Self:
+        """A tokenizer from a file of another program.
+
+        Raises UsageError where other programs have no files of this tokenizer, ModelError for a damaged one.
+        """
+        raise UsageError(
+            f"the tokenizer {cls.__module__}:{cls.__qualname__} is read from no file; leave out ':{file}'"
         )
 
     def word_starts(self) -> Tensor | None:

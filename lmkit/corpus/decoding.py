@@ -32,6 +32,7 @@ def check_encoding(encoding: str) -> str:
 
 
 def is_utf8(encoding: str) -> bool:
+    """Whether an encoding is UTF-8 under any of its names; UsageError when Python has none of that name."""
     return check_encoding(encoding) in ("utf-8", "utf-8-sig")
 
 

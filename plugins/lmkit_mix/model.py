@@ -45,6 +45,7 @@ class InterpolatedModel(LanguageModel):
         self.parts = list(parts)
         self.models = [cast(LanguageModel, part.model) for part in parts]
         self.weights = list(weights)
+        self.normalized = all(model.normalized for model in self.models)
         self.reset_policy = common_policy([model.reset_policy for model in self.models])
         self._log_weights = torch.tensor(self.weights, dtype=torch.float64).log()
         return self

@@ -21,7 +21,7 @@ def lmkit_models() -> Iterable[ModelSpec]:
             formats=(
                 FileFormat(
                     "arpa",
-                    "the text format of SRILM and KenLM, plain, .gz or .xz",
+                    "the text format of SRILM and KenLM, plain, .gz, .bz2 or .xz",
                     "lmkit_ngram.arpa_write:write_arpa",
                     "lmkit_ngram.arpa_read:read_arpa",
                     ArpaOptions,

@@ -295,17 +295,18 @@ def check_end(
     with_backoffs: bool,
     backoffs: np.ndarray,
 ) -> int:
-    """Read what follows the words of a line: a backoff, or nothing, which is log 1; what is wrong with it, or 0."""
+    """Read what follows the words of a line: a backoff, or nothing, which is log 1; what is wrong with it, or 0.
+
+    with_backoffs: not of the highest order, where backoffs are useless but some programs write them.
+    """
     at = skip_spaces(text, at, last)
     backoff = np.float32(0)
     if at < last:
-        if not with_backoffs:
-            return TOO_MANY
         stop = field_end(text, at, last)
         backoff = parse_number(text, at, stop)
         if skip_spaces(text, stop, last) < last:
             return TOO_MANY
         if math.isnan(backoff):
-            return NO_NUMBER
+            return NO_NUMBER if with_backoffs else TOO_MANY
     backoffs[row] = backoff
     return 0

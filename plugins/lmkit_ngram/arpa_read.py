@@ -1,19 +1,21 @@
 """Runs from ARPA files, the text format that SRILM, KenLM and most other programs write."""
 
 import logging
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from lmkit import runs
 from lmkit.contracts import Tokenizer
-from lmkit.errors import ModelError
+from lmkit.errors import ModelError, UsageError
 from lmkit.notes import NOTE
-from lmkit.options import choose
+from lmkit.options import Chosen, choose
+from lmkit_ngram import stupid_backoff
+from lmkit_ngram.arpa_note import WORDS, Note
 from lmkit_ngram.arpa_options import ArpaOptions
 from lmkit_ngram.arpa_sections import Arpa, Section, read_sections
+from lmkit_ngram.arpa_sums import Sums, check_sums
 from lmkit_ngram.arpa_table import build_table
 from lmkit_ngram.arpa_words import END, START, UNKNOWN, changed, original
 from lmkit_ngram.files import IMPORTED, StoredModel
@@ -23,9 +25,10 @@ from lmkit_ngram.table import NgramTable
 
 NO_UNKNOWN = -100.0
 """log10 p of unknown words where a file has no `<unk>`, as KenLM's (lm/config.cc, unknown_missing_logprob)."""
-LINE = 1000
-"""Words that a tokenizer is given at once."""
-TOKENIZER = {"name": "lmkit:word", "min_count": 1, "vocab_size": MOST_IDS}
+ALL_WORDS = {"min_count": 1, "vocab_size": MOST_IDS}
+"""Options of the word tokenizer, which keeps each word of a file."""
+SINGLE, FEWEST = 0.9, 20
+"""Above this share of single characters, the words may be those of a model of characters, unless they are fewer."""
 
 log = logging.getLogger(__name__)
 
@@ -36,24 +39,106 @@ def read_arpa(
     """Make a run of the n-grams in an ARPA file: any order, compressed or not, with or without `<unk>`.
 
     max_expansion: refuse a compressed file that grows by more than this factor, past 64 MiB (0: no limit).
-    Raises UsageError when `out` is taken, ModelError when the file is damaged; `out` is untouched then.
+    Raises UsageError when `out` is taken, or for a tokenizer that cannot be made, ModelError when the file is
+    damaged; `out` is untouched then.
     """
     runs.check_free(out, overwrite=overwrite)
-    arpa = read_sections(file, max_expansion)
+    arpa = read_sections(file, max_expansion, options.encoding)
     try:
         words = ordinary_words(arpa, options)
-        tokenizer_choice = choose("tokenizer", TOKENIZER, "import")
-        tokenizer: Tokenizer = tokenizer_choice.load().fit(_lines(words), tokenizer_choice.options)
-        table = make_table(arpa, words, tokenizer)
+        tokenizer_choice, tokenizer = make_tokenizer(arpa, words, options)
+        table, lacking = make_table(arpa, words, tokenizer)
+        stored = _judged(table, lacking, arpa.note, tokenizer)
     except ModelError as error:
         raise ModelError(f"{file}: {error}") from error
-    chosen = choose("model", {"name": "lmkit:ngram", "order": table.order, "store_text": False}, "import")
-    stored = StoredModel(table, None, IMPORTED, normalized=True)
+    facts = {"name": "lmkit:ngram", "order": table.order, "store_text": False}
+    if stored.alpha is not None:
+        facts |= {"smoothing": "stupid-backoff", "alpha": stored.alpha}
+    chosen = choose("model", facts, "import")
     model = NgramModel.from_table(chosen.options, tokenizer.vocabulary, stored)
     runs.make_run(
         out, model, tokenizer, model_choice=chosen, tokenizer_choice=tokenizer_choice,
         data={"description": f"imported from {file.name}"}, overwrite=overwrite,
     )  # fmt: skip
+
+
+def _judged(table: NgramTable, lacking: np.ndarray, note: Note | None, tokenizer: Tokenizer) -> StoredModel:
+    """The model, which knows whether its scores are probabilities; a note or a warning says so."""
+    if note is not None and note.alpha is not None:
+        plain = stupid_backoff.from_file(table, note.alpha)
+        if plain is not None:
+            log.log(
+                NOTE,
+                "the scores are those of stupid backoff with alpha %g: they do not sum to one",
+                note.alpha,
+            )
+            return StoredModel(plain, None, "stupid-backoff", normalized=False, alpha=note.alpha)
+        log.warning(
+            "the file says that it is of stupid backoff, but its backoffs are not: they are used as they are"
+        )
+    sums = check_sums(table, tokenizer.vocabulary.eos_id, lacking)
+    log.log(NOTE, "after %d of its contexts probabilities sum to %s", sums.contexts, _span(sums))
+    if sums.wrong:
+        symbols = [*tokenizer.symbols(), START]
+        worst = b" ".join(symbols[word] for word in sums.worst).decode()
+        log.warning(
+            "the probabilities after %d of %d contexts do not sum to one (%.4f after '%s'): %s",
+            sums.wrong, sums.contexts, sums.farthest, worst,
+            "perplexity is still printed" if sums.normalized
+            else "the scores are for ranking only, and no perplexity is printed",
+        )  # fmt: skip
+    return StoredModel(table, None, IMPORTED, sums.normalized)
+
+
+def _span(sums: Sums) -> str:
+    least, most = f"{sums.least:.4f}", f"{sums.most:.4f}"
+    return least if least == most else f"{least} to {most}"
+
+
+def make_tokenizer(arpa: Arpa, words: list[bytes], options: ArpaOptions) -> tuple[Chosen, Tokenizer]:
+    """The tokenizer that is asked for, or that the file's note names, or that of words.
+
+    Raises UsageError where it cannot be made, ModelError where the words are not of that tokenizer.
+    """
+    name, file = split_name(options.tokenizer) if options.tokenizer else ("", None)
+    if not name:
+        name = WORDS if arpa.note is None else arpa.note.tokenizer
+        if arpa.note is None:
+            _warn_of_characters(words)
+    table = {"name": name}
+    chosen = choose("tokenizer", table, "import")
+    if chosen.name == WORDS:
+        chosen = choose("tokenizer", table | ALL_WORDS, "import")
+    kind = chosen.load()
+    if file is None:
+        return chosen, kind.from_symbols(words, chosen.options)
+    tokenizer = kind.from_file(file, chosen.options)
+    note = arpa.note
+    if (
+        note is not None
+        and note.tokenizer == chosen.name
+        and note.fingerprint != tokenizer.vocabulary.fingerprint
+    ):
+        raise UsageError(f"{file} is not the tokenizer with which the model in the ARPA file was trained")
+    return chosen, tokenizer
+
+
+def split_name(given: str) -> tuple[str, Path | None]:
+    """The name of a tokenizer, and the file after it: `char`, `lmkit:char`, `sentencepiece:FILE`."""
+    name, _, rest = given.partition(":")
+    if name == WORDS.partition(":")[0] and rest:
+        inner, _, rest = rest.partition(":")
+        name += f":{inner}"
+    return name, Path(rest) if rest else None
+
+
+def _warn_of_characters(words: list[bytes]) -> None:
+    single = sum(len(word.decode()) == 1 for word in words if len(word) <= 4)
+    if len(words) >= FEWEST and single > SINGLE * len(words):
+        log.warning(
+            "nearly all words of the file are single characters; if it is a model of characters, and not of text "
+            "with spaces between them, import it with --tokenizer char"
+        )
 
 
 def ordinary_words(arpa: Arpa, options: ArpaOptions) -> list[bytes]:
@@ -72,16 +157,45 @@ def ordinary_words(arpa: Arpa, options: ArpaOptions) -> list[bytes]:
     return words
 
 
-def make_table(arpa: Arpa, words: list[bytes], tokenizer: Tokenizer) -> NgramTable:
-    """The table of a file's n-grams under the ids of a tokenizer that knows its ordinary words.
+def make_table(arpa: Arpa, words: list[bytes], tokenizer: Tokenizer) -> tuple[NgramTable, np.ndarray]:
+    """The table of a file's n-grams under the ids of a tokenizer that knows its ordinary words; ids that it lacks.
 
-    Without `<s>` in the file a line begins in no context. Without `<unk>` unknown words have KenLM's -100.
-    Raises ModelError for a file without `</s>`, with two unknown words, or of n-grams that cannot be.
+    Without `<s>` in the file a line begins in no context. Without `<unk>` unknown words have KenLM's -100; ids
+    that the file lacks score as unknown words do. Raises ModelError for a file without `</s>`, with two unknown
+    words, with words that the tokenizer lacks, or of n-grams that are impossible.
     """
     vocabulary = tokenizer.vocabulary
-    assert vocabulary.unk_id is not None, "the word tokenizer has an unknown id"
-    special = {START: vocabulary.size, END: vocabulary.eos_id} | dict.fromkeys(UNKNOWN, vocabulary.unk_id)
-    found = [name for name in arpa.names if name in special]
+    found = _special_names(arpa, vocabulary.unk_id is not None)
+    symbols = tokenizer.symbols()
+    ids = np.array(_ids_of(arpa.names, words, symbols, tokenizer), np.int32)
+    size = vocabulary.size + 1
+    log_probs, backoffs = np.full(size, NO_UNKNOWN, np.float32), np.zeros(size, np.float32)
+    log_probs[vocabulary.size] = -np.inf
+    known = ids >= 0
+    unknown = next((arpa.names.index(name) for name in found if name in UNKNOWN), None)
+    if unknown is not None:
+        log_probs[: vocabulary.size] = arpa.sections[0].log_probs[unknown]
+    log_probs[ids[known]] = arpa.sections[0].log_probs[known]
+    backoffs[ids[known]] = arpa.sections[0].backoffs[known]
+    lacking = np.setdiff1d(np.arange(vocabulary.size), ids)
+    lacking = lacking[lacking != vocabulary.unk_id]
+    if len(lacking):
+        log.warning(
+            "%s tokens of the tokenizer are not in the file: they score as unknown words do",
+            f"{len(lacking):,}",
+        )
+    unigrams = Section(np.arange(size, dtype=np.int32)[:, None], log_probs, backoffs)
+    names = [*symbols, START]
+    sections = [unigrams]
+    for section in arpa.sections[1:]:
+        np.take(ids, section.rows, out=section.rows)
+        sections.append(section if known.all() else _without_unknown(section))
+    return build_table(sections, vocabulary.size, names), lacking
+
+
+def _special_names(arpa: Arpa, has_unknown: bool) -> list[bytes]:
+    """Those of `<s>`, `</s>`, `<unk>` and `<UNK>` that the file has, with a warning or a ModelError for the others."""
+    found = [name for name in arpa.names if name in (START, END, *UNKNOWN)]
     if END not in found:
         raise ModelError("it has no </s>, so that no line can end; make it with sentence ends")
     if START not in found:
@@ -89,32 +203,32 @@ def make_table(arpa: Arpa, words: list[bytes], tokenizer: Tokenizer) -> NgramTab
     unknown = [name for name in found if name in UNKNOWN]
     if len(unknown) > 1:
         raise ModelError("<unk> and <UNK> both stand in it; KenLM takes them for one: rename one")
-    if not unknown:
+    if not unknown and has_unknown:
         log.log(
             NOTE,
             "the file has no <unk>: unknown words have the log10 probability %g, as in KenLM",
             NO_UNKNOWN,
         )
-    ids = np.empty(len(arpa.names), np.int32)
-    ordinary = np.array([name not in special for name in arpa.names], np.bool_)
-    ids[ordinary] = np.concatenate([np.zeros(0, np.int32), *map(tokenizer.ids, _lines(words))])
-    ids[~ordinary] = [special[name] for name in found]
-    size = vocabulary.size + 1
-    log_probs, backoffs = np.full(size, -np.inf, np.float32), np.zeros(size, np.float32)
-    if not unknown:
-        log_probs[vocabulary.unk_id] = NO_UNKNOWN
-    log_probs[ids], backoffs[ids] = arpa.sections[0].log_probs, arpa.sections[0].backoffs
-    unigrams = Section(np.arange(size, dtype=np.int32)[:, None], log_probs, backoffs)
-    names = [b""] * size
-    for number, name in zip(ids.tolist(), arpa.names, strict=True):
-        names[number] = name
-    for section in arpa.sections[1:]:
-        np.take(ids, section.rows, out=section.rows)
-    return build_table([unigrams, *arpa.sections[1:]], vocabulary.size, names)
+    return found
 
 
-def _lines(words: list[bytes]) -> Iterator[str]:
-    """The words as lines of text."""
+def _ids_of(
+    names: list[bytes], words: list[bytes], symbols: Sequence[bytes], tokenizer: Tokenizer
+) -> list[int]:
+    """The id of each name; -1 for the unknown word where the tokenizer has none."""
+    vocabulary = tokenizer.vocabulary
+    unknown = -1 if vocabulary.unk_id is None else vocabulary.unk_id
+    special = {START: vocabulary.size, END: vocabulary.eos_id} | dict.fromkeys(UNKNOWN, unknown)
+    known = {symbol: i for i, symbol in enumerate(symbols) if i not in (vocabulary.eos_id, unknown)}
     rest = iter(words)
-    while line := list(islice(rest, LINE)):
-        yield b" ".join(line).decode()
+    ids = [special[name] if name in special else known.get(next(rest), -2) for name in names]
+    if -2 in ids:
+        raise ModelError(
+            f"its word {names[ids.index(-2)].decode()!r} is not of the tokenizer; give --tokenizer word"
+        )
+    return ids
+
+
+def _without_unknown(section: Section) -> Section:
+    kept = (section.rows >= 0).all(1)
+    return Section(section.rows[kept], section.log_probs[kept], section.backoffs[kept])

@@ -1,17 +1,23 @@
 """ARPA files as arrays of numbered words, with every fault found and named by its line."""
 
+import codecs
+import logging
 import math
 import re
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
 
 from lmkit.corpus.compression import EXPANSION_FLOOR, SUFFIXES, blocks
+from lmkit.corpus.decoding import is_utf8
 from lmkit.errors import DataError, ModelError
-from lmkit_ngram import arpa_parse
+from lmkit.notes import NOTE
+from lmkit_ngram import arpa_note, arpa_parse
+from lmkit_ngram.arpa_note import Note
 from lmkit_ngram.arpa_words import SPACE
 from lmkit_ngram.options import MOST_IDS, MOST_WORDS
 
@@ -22,6 +28,20 @@ LONGEST_PREFACE = 1 << 16
 LONGEST_SHOWN = 60
 """Bytes of a line that a message repeats."""
 
+_COMPRESSED = "it is compressed, and its name must end in {}: rename it"
+_OTHERS = {
+    b"mmap lm http://kheafield.com/code": "a binary file of KenLM's build_binary, from which nothing "
+    "can be read back; give the ARPA file that it was made from",
+    b"SRILM_BINARY": "a binary file of SRILM; write it as ARPA first: ngram -lm FILE -write-lm FILE.arpa",
+    b"blmt": "a binary file of IRSTLM; write it as ARPA first: compile-lm FILE FILE.arpa --text=yes",
+    b"Qblmt": "a quantised binary file of IRSTLM; write it as ARPA first: compile-lm FILE FILE.arpa --text=yes",
+    b"iARPA": "an intermediate file of IRSTLM; write it as ARPA first: compile-lm FILE FILE.arpa --text=yes",
+    b"\x1f\x8b": _COMPRESSED.format(".gz"),
+    b"BZh": _COMPRESSED.format(".bz2"),
+    b"\xfd7zXZ\0": _COMPRESSED.format(".xz"),
+    b"\x28\xb5\x2f\xfd": _COMPRESSED.format(".zst"),
+}
+"""How files of other formats begin, and what to do about them."""
 _COUNT = re.compile(rb"ngram\s+([0-9]{1,20})\s*=\s*([0-9]{1,20})")
 _FAULTS = {
     arpa_parse.NO_NUMBER: "a log-probability or a backoff is no finite number",
@@ -30,6 +50,9 @@ _FAULTS = {
     arpa_parse.TOO_MANY: "it has too many fields",
     arpa_parse.NO_WORD: "a word is not among the unigrams",
 }
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -46,18 +69,23 @@ class Section:
 
 @dataclass
 class Arpa:
-    """A whole file. names: the unigrams' words, all different and in UTF-8; sections: order by order."""
+    """A whole file. names: the unigrams' words, all different and in UTF-8; sections: order by order.
+
+    note: what lmkit wrote before the n-grams, if it did.
+    """
 
     names: list[bytes]
     sections: list[Section]
+    note: Note | None
 
 
-def read_sections(path: Path, max_expansion: float) -> Arpa:
-    """The n-grams of an ARPA file, decompressed where its name ends in .gz, .xz or .zst.
+def read_sections(path: Path, max_expansion: float, encoding: str = "utf-8") -> Arpa:
+    """The n-grams of an ARPA file, decompressed where its name ends in .gz, .bz2, .xz or .zst.
 
     Nothing is allocated for what the header promises, only for what comes. Raises ModelError, with the line.
     """
-    source = Source(path, max_expansion)
+    source = Source(path, max_expansion, encoding)
+    note = _read_preface(source)
     counts = _read_counts(source, max_expansion)
     names, unigrams = _read_unigrams(source, counts)
     sections = [unigrams]
@@ -66,18 +94,24 @@ def read_sections(path: Path, max_expansion: float) -> Arpa:
         sections += [_read_ngrams(source, counts, order, index) for order in range(2, len(counts) + 1)]
     _expect(source, b"\\end\\")
     source.drain()
-    return Arpa(names, sections)
+    if useless := np.count_nonzero(sections[-1].backoffs):
+        log.log(
+            NOTE,
+            "backoffs of n-grams of the highest order, which nothing uses, are left out: %s",
+            f"{useless:,}",
+        )
+    return Arpa(names, sections, note)
 
 
 class Source:
     """The bytes of a file, block by block. data[at:] was not read yet; line: how many lines were."""
 
-    def __init__(self, path: Path, max_expansion: float) -> None:
+    def __init__(self, path: Path, max_expansion: float, encoding: str) -> None:
         self.path = path
         self.data = b""
         self.at = 0
         self.line = 0
-        self._blocks = _content(path, max_expansion)
+        self._blocks = _content(path, max_expansion, encoding)
         self._ended = False
 
     def more(self) -> bool:
@@ -132,23 +166,49 @@ class Source:
         )
 
 
-def _content(path: Path, max_expansion: float) -> Generator[bytes]:
-    """What the reader of compressed text gives, whose errors are those of a model here."""
+def _content(path: Path, max_expansion: float, encoding: str) -> Generator[bytes]:
+    """What the reader of compressed text gives, in UTF-8, whose errors are those of a model here."""
     try:
-        yield from blocks(path, max_expansion=max_expansion)
+        raw = _checked(path, blocks(path, max_expansion=max_expansion))
+        yield from raw if is_utf8(encoding) else _in_utf8(path, raw, encoding)
     except DataError as error:
         raise ModelError(str(error)) from None
 
 
-def _read_counts(source: Source, max_expansion: float) -> list[int]:
-    r"""How many n-grams of each order the header promises; the line that says `\1-grams:` is read too."""
-    read = 0
+def _checked(path: Path, found: Iterator[bytes]) -> Iterator[bytes]:
+    """The blocks of a file; ModelError where the first begins as the files of another format do."""
+    start = next(found, b"")
+    for magic, problem in _OTHERS.items():
+        if start.startswith(magic):
+            raise ModelError(f"{path}: {problem}")
+    yield from chain([start], found)
+
+
+def _in_utf8(path: Path, raw: Iterator[bytes], encoding: str) -> Iterator[bytes]:
+    decoder = codecs.getincrementaldecoder(encoding)()
+    try:
+        for block in raw:
+            yield decoder.decode(block).encode()
+        yield decoder.decode(b"", final=True).encode()
+    except UnicodeError as error:
+        raise ModelError(f"{path}: it is not {encoding} ({error}); give another --encoding") from None
+
+
+def _read_preface(source: Source) -> Note | None:
+    r"""What lmkit noted before the line that says `\data\`, which is read too."""
+    read, note = 0, None
     while (line := source.next_line()) is not None and line.removeprefix(b"\xef\xbb\xbf") != b"\\data\\":
+        note = note or arpa_note.parse(line)
         read += len(line) + 1
         if read > LONGEST_PREFACE:
             break
     if line is None or read > LONGEST_PREFACE:
         raise ModelError(f"{source.path}: no line says \\data\\, so this is no ARPA file; check the path")
+    return note
+
+
+def _read_counts(source: Source, max_expansion: float) -> list[int]:
+    r"""How many n-grams of each order the header promises; the line that says `\1-grams:` is read too."""
     size = source.path.stat().st_size
     largest = float(size)
     if source.path.suffix.lower() in SUFFIXES:
@@ -200,7 +260,7 @@ def _check_names(source: Source, names: list[bytes], lines: np.ndarray) -> None:
             try:
                 name.decode()
             except UnicodeDecodeError:
-                problem = "a word is not UTF-8"
+                problem = "a word is not UTF-8; give --encoding, such as latin-1"
         if problem:
             source.line = int(lines[number])
             source.refuse(problem, name)

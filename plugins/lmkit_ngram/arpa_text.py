@@ -11,21 +11,24 @@ DIGITS = 9
 LIMIT = 10**DIGITS
 TEN = np.uint32(10)
 POWERS = np.array([10.0**i for i in range(64)])
-PLAIN_FROM, PLAIN_TO = 1e-4, 1e8
-"""Numbers between these are written without an exponent."""
-ROOM_FOR_NUMBERS = 64
-"""Bytes for two numbers and what stands around them."""
+USUAL_FROM, USUAL_TO = 1e-4, 1e8
+"""Between these a power of ten is found without a logarithm."""
+ROOM_FOR_NUMBERS = 160
+"""Bytes for two numbers and what stands around them: the smallest float32 takes 56 without an exponent."""
 ZERO = -99.0
 """How log 0 is written, as SRILM does."""
 WRONG_NUMBER, DAMAGED = -1, -2
 """What kernels give in place of a size: NaN where a number should be; a link that leads out of the table."""
 
-TAB, NEWLINE, BLANK, MINUS, POINT, NOUGHT, LETTER_E = 9, 10, 32, 45, 46, 48, 101
+TAB, NEWLINE, BLANK, MINUS, POINT, NOUGHT = 9, 10, 32, 45, 46, 48
 
 
 @kernel
 def put_number(number: np.float32, out: np.ndarray, at: int) -> int:
-    """Write a float32 so that reading it gives the same bits, -inf as -99; where it ends, or WRONG_NUMBER."""
+    """Write a float32 so that reading it gives the same bits, -inf as -99; where it ends, or WRONG_NUMBER.
+
+    Never with an exponent: some readers know none.
+    """
     value = np.float64(number)
     if math.isnan(value) or value == math.inf:
         return WRONG_NUMBER
@@ -39,9 +42,8 @@ def put_number(number: np.float32, out: np.ndarray, at: int) -> int:
         out[at] = NOUGHT
         return at + 1
     # value = digits * 10 ** (exponent - 8), with nine digits.
-    plain = PLAIN_FROM <= value < PLAIN_TO
     exponent = 0
-    if plain:
+    if USUAL_FROM <= value < USUAL_TO:
         while value * POWERS[-exponent] < 1:
             exponent -= 1
         while value >= POWERS[exponent + 1]:
@@ -56,13 +58,13 @@ def put_number(number: np.float32, out: np.ndarray, at: int) -> int:
     while digits * 10 < LIMIT:  # the logarithm was a little too high
         digits *= 10
         exponent -= 1
-    return put_digits(digits, exponent, plain, out, at)
+    return put_digits(digits, exponent, out, at)
 
 
 @kernel
-def put_digits(digits: int, exponent: int, plain: bool, out: np.ndarray, at: int) -> int:
+def put_digits(digits: int, exponent: int, out: np.ndarray, at: int) -> int:
     """Write nine digits, the first of which counts 10 ** exponent, without the noughts at their end."""
-    point = exponent + 1 if plain else 1
+    point = exponent + 1
     if point <= 0:
         out[at] = NOUGHT
         out[at + 1] = POINT
@@ -89,12 +91,9 @@ def put_digits(digits: int, exponent: int, plain: bool, out: np.ndarray, at: int
             last -= 1
         if out[last - 1] == POINT:
             last -= 1
-    if not plain:
-        out[last] = LETTER_E
-        out[last + 1] = MINUS if exponent < 0 else 43
-        out[last + 2] = NOUGHT + abs(exponent) // 10
-        out[last + 3] = NOUGHT + abs(exponent) % 10
-        last += 4
+    for _ in range(point - DIGITS):
+        out[last] = NOUGHT
+        last += 1
     return last
 
 

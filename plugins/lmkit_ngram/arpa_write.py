@@ -1,5 +1,6 @@
 """N-gram models as ARPA files, the text format that SRILM, KenLM and most other programs read."""
 
+import bz2
 import contextlib
 import gzip
 import logging
@@ -13,6 +14,8 @@ import numpy as np
 
 from lmkit.errors import ModelError, PluginError, UsageError
 from lmkit.notes import NOTE
+from lmkit_ngram import stupid_backoff
+from lmkit_ngram.arpa_note import WORDS, Note
 from lmkit_ngram.arpa_text import DAMAGED, ROOM_FOR_NUMBERS, WRONG_NUMBER, write_ngrams, write_unigrams
 from lmkit_ngram.arpa_words import END, SPACE, START, UNKNOWN, changed, renamed
 from lmkit_ngram.memory import let_go
@@ -51,7 +54,7 @@ class Names:
 
 
 def write_arpa(run: "LoadedRun", file: Path, *, overwrite: bool = False) -> None:
-    """Write the n-grams of a run's model, compressed where the file's name ends in .gz or .xz.
+    """Write the n-grams of a run's model, compressed where the file's name ends in .gz, .bz2 or .xz.
 
     The file appears whole or not at all. Raises UsageError when it exists, PluginError when the tokenizer cannot
     spell its ids, ModelError when the model is damaged.
@@ -60,14 +63,24 @@ def write_arpa(run: "LoadedRun", file: Path, *, overwrite: bool = False) -> None
         raise UsageError(f"{file} exists already: give --overwrite to replace it, or another name")
     model: Any = run.model
     names = word_names(run.tokenizer.symbols(), run.tokenizer.vocabulary)
+    alpha = model.stored.alpha
+    table = model.table if alpha is None else stupid_backoff.for_files(model.table, alpha)
     file.parent.mkdir(parents=True, exist_ok=True)
     hidden = file.with_name(f".{file.name}.part")
     try:
         with _opened(hidden, file.suffix.lower()) as target:
-            write_table(model.table, names, run.tokenizer.vocabulary, target)
+            target.write(note_of(run))
+            write_table(table, names, run.tokenizer.vocabulary, target)
         hidden.replace(file)
     finally:
         hidden.unlink(missing_ok=True)
+
+
+def note_of(run: "LoadedRun") -> bytes:
+    """A line of what readers cannot see from the n-grams; none for probabilities of words, which they expect."""
+    model: Any = run.model
+    note = Note(run.tokenizer_choice.name, run.tokenizer.vocabulary.fingerprint, model.stored.alpha)
+    return b"" if note.tokenizer == WORDS and note.alpha is None else note.line()
 
 
 def word_names(symbols: Sequence[bytes], vocabulary: "Vocabulary") -> list[bytes]:
@@ -155,6 +168,9 @@ def _made(buffer: np.ndarray, size: int) -> memoryview:
 def _opened(path: Path, suffix: str) -> Iterator[IO[bytes]]:
     if suffix == ".xz":
         with lzma.open(path, "wb", preset=XZ_PRESET) as target:
+            yield target
+    elif suffix == ".bz2":
+        with bz2.open(path, "wb") as target:
             yield target
     elif suffix == ".gz":
         # Neither name nor time in it: equal models make equal files.

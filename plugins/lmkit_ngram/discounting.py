@@ -103,7 +103,7 @@ def back_off(
     pruned: np.ndarray,
     discount: float,
     added: float,
-    factor: float,
+    unnormalized: bool,
     vocab_size: int,
     probs: np.ndarray,
     backoffs: np.ndarray,
@@ -114,7 +114,7 @@ def back_off(
 
     p(w|h) = (c - discount) / (sum c + pruned + added). What this leaves is shared out to the other words as the
     shorter context has it (Katz 1987): alpha(h) = left / (1 - sum of p(w|h') over what follows h); if no other
-    word is possible, those that follow share it. Where `factor` is not 0, it is alpha(h) whatever is left.
+    word is possible, those that follow share it. unnormalized: alpha(h) is 1, whatever is left.
 
     pruned: as for `interpolate`.
     """
@@ -130,8 +130,8 @@ def back_off(
             total += counts[child]
         mass = total + added
         left = (added + discount * (end - begin) + lost) / mass
-        weight = factor
-        if factor == 0 and left > 0:
+        weight = 1.0 if unnormalized else 0.0
+        if not unnormalized and left > 0:
             unseen = unseen_mass(children, suffixes, words, vocab_size, probs, backoffs, context)
             if unseen > 0:
                 weight = left / unseen

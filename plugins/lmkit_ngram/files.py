@@ -31,12 +31,16 @@ IMPORTED = "imported"
 
 @dataclass(frozen=True)
 class StoredModel:
-    """What the files of a model hold; index: None where the text was not kept."""
+    """What the files of a model hold.
+
+    index: None where the text was not kept. alpha: the factor of a model of stupid backoff (`stupid_backoff`).
+    """
 
     table: NgramTable
     index: TextIndex | None
     smoothing: str
     normalized: bool
+    alpha: float | None = None
 
 
 class Allocator:
@@ -93,6 +97,8 @@ def save(directory: Path, model: StoredModel, vocabulary: Vocabulary) -> None:
         "smoothing": model.smoothing,
         "normalized": model.normalized,
     }
+    if model.alpha is not None:
+        header["alpha"] = model.alpha
     (directory / HEADER).write_text(strict_json.dumps(header, indent=1) + "\n", encoding="utf-8")
 
 
@@ -124,7 +130,22 @@ def load(directory: Path, vocabulary: Vocabulary) -> StoredModel:
     index = None
     if header.get("text") is not None:
         index = _load_text(folder, header["text"], path)
-    return StoredModel(table, index, header["smoothing"], header["normalized"])
+    return StoredModel(table, index, header["smoothing"], header["normalized"], _alpha(header, path))
+
+
+def _alpha(header: dict[str, Any], path: Path) -> float | None:
+    """The factor of stupid backoff; None for other smoothings."""
+    if header["smoothing"] != "stupid-backoff":
+        return None
+    alpha = header.get("alpha")
+    if alpha is None:
+        raise ModelError(
+            f"{path}: an earlier lmkit wrote it, whose stupid backoff left out alpha after contexts that were never "
+            "seen; train the model again"
+        )
+    if type(alpha) is not float or not 0 < alpha <= 1:
+        _refuse(path, f"'alpha' has {reprlib.repr(alpha)}, not a number from 0 to 1")
+    return alpha
 
 
 def _load_text(folder: Path, lengths: Any, path: Path) -> TextIndex:

@@ -1,5 +1,6 @@
 """The n-gram model as a LanguageModel: next words, scores and counts from a table of n-grams."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -11,7 +12,7 @@ from torch import Tensor
 from lmkit.contracts import LanguageModel, Vocabulary
 from lmkit.errors import ModelError, UsageError
 from lmkit.states import State
-from lmkit_ngram import files, queries
+from lmkit_ngram import files, queries, stupid_backoff
 from lmkit_ngram.estimate import estimate_model
 from lmkit_ngram.files import Allocator, StoredModel
 from lmkit_ngram.options import NgramOptions
@@ -29,6 +30,7 @@ class NgramModel(LanguageModel):
     """p(word | the order - 1 words before it, `<s>` at most) with backoff, on the CPU, without gradients.
 
     A state is an int64 tensor (batch,): the id of the longest context in the table; -1 where nothing is known.
+    With stupid backoff it is (batch, 2): that id, and how many words the context has fewer than order - 1.
     table: the n-grams. index: the text that they were counted in, or None.
     """
 
@@ -54,7 +56,8 @@ class NgramModel(LanguageModel):
             threads=run.threads or available(), allocate=Allocator(run.directory),
         )  # fmt: skip
         smoothing = self.options.smoothing
-        self._fill(StoredModel(table, index, smoothing, smoothing != "stupid-backoff"))
+        stupid = smoothing == "stupid-backoff"
+        self._fill(StoredModel(table, index, smoothing, not stupid, self.options.alpha if stupid else None))
 
     def save(self, directory: Path) -> None:
         files.save(directory, self.stored, self.vocabulary)
@@ -69,30 +72,37 @@ class NgramModel(LanguageModel):
     def stored(self) -> StoredModel:
         """What the model's files hold."""
         self._ready()
-        return StoredModel(self.table, self.index, self._smoothing, self.normalized)
+        return StoredModel(self.table, self.index, self._smoothing, self.normalized, self._alpha)
 
     def parameter_count(self) -> int:
         """Probabilities and backoffs."""
         return 0 if self._grams is None else len(self._grams.log_probs) + len(self._grams.backoffs)
 
     def initial_state(self, batch_size: int, *, start: bool = True) -> Tensor:
-        return torch.full((batch_size,), self._ready().start if start else NOTHING)
+        states = torch.full((batch_size,), self._ready().start if start else NOTHING)
+        if self._alpha is None:
+            return states
+        return torch.stack(
+            [states, torch.full_like(states, self._missing if start else self.table.order - 1)], 1
+        )
 
     def next_log_probs(self, state: State) -> Tensor:
-        states = _states(state)
+        states, missing = _split(state)
         rows = np.empty((len(states), self.vocabulary.size), np.float32)
-        self._check(queries.fill_distributions(self._ready(), states, rows))
+        self._check(queries.fill_distributions(self._ready(), states, self._lifts(missing), rows))
         return torch.from_numpy(rows)
 
     def advance(self, ids: Tensor, state: State) -> Tensor:
         return self.log_probs(ids[:, None], state)[1]
 
     def log_probs(self, ids: Tensor, state: State, *, reset: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        words, states = self._ids(ids.numpy()), _states(state).copy()
+        words, (states, missing) = self._ids(ids.numpy()), _split(state)
         resets = np.zeros(words.shape, np.bool_) if reset is None else np.ascontiguousarray(reset.numpy())
         scores = np.empty(words.shape, np.float32)
         self._check(queries.score_rows(self._ready(), words, resets, states, scores))
-        return torch.from_numpy(scores) * LN10, torch.from_numpy(states)
+        self._lift(words, resets, missing, scores)
+        after = torch.from_numpy(states if self._alpha is None else np.stack([states, missing], 1))
+        return torch.from_numpy(scores) * LN10, after
 
     def line_log_probs(self, ids: np.ndarray) -> np.ndarray:
         words = self._ids(ids)
@@ -100,15 +110,19 @@ class NgramModel(LanguageModel):
         scores = self._scorer.score(words, available())
         if scores is None:
             raise self._damaged()
+        self._lift(words[None], np.zeros((1, len(words)), np.bool_), np.array([self._missing]), scores[None])
         return scores * np.float64(LN10)
 
     def top_k(self, state: State, k: int) -> tuple[Tensor, Tensor]:
-        grams, states = self._ready(), _states(state)
+        grams, (states, missing) = self._ready(), _split(state)
+        lifts = self._lifts(missing)
         shape = len(states), min(k, self.vocabulary.size)
         log_probs, words = np.empty(shape, np.float32), np.empty(shape, np.int64)
         for row in range(len(states)):
             self._check(
-                queries.find_top(grams, states[row], self.vocabulary.size, words[row], log_probs[row])
+                queries.find_top(
+                    grams, states[row], lifts[row], self.vocabulary.size, words[row], log_probs[row]
+                )
             )
         return torch.from_numpy(log_probs), torch.from_numpy(words)
 
@@ -135,7 +149,9 @@ class NgramModel(LanguageModel):
 
     def _fill(self, stored: StoredModel) -> None:
         self.table, self.index = stored.table, stored.index
-        self.normalized, self._smoothing = stored.normalized, stored.smoothing
+        self.normalized, self._smoothing, self._alpha = stored.normalized, stored.smoothing, stored.alpha
+        self._log_alpha = 0.0 if stored.alpha is None else math.log10(stored.alpha)
+        self._missing = stupid_backoff.missing_at_start(stored.table.order)
         self._grams = queries.as_grams(stored.table, self.vocabulary.eos_id)
         self._scorer = StreamScorer(self._grams)
 
@@ -143,6 +159,16 @@ class NgramModel(LanguageModel):
         if self._grams is None:
             raise ModelError("the n-gram model has counted nothing yet: fit it or load it")
         return self._grams
+
+    def _lifts(self, missing: np.ndarray) -> np.ndarray:
+        return missing * -self._log_alpha
+
+    def _lift(self, words: np.ndarray, resets: np.ndarray, missing: np.ndarray, scores: np.ndarray) -> None:
+        """Take off scores of stupid backoff what they are charged too much; missing: of the states, moved on."""
+        if self._alpha is not None:
+            stupid_backoff.lift(
+                words, resets, missing, self.vocabulary.eos_id, self._missing, self._log_alpha, scores
+            )
 
     def _ids(self, ids: np.ndarray, *, start: bool = False) -> np.ndarray:
         """int32 ids; UsageError when one is none of the vocabulary's. start: `<s>` may be among them."""
@@ -166,6 +192,10 @@ class NgramModel(LanguageModel):
         )
 
 
-def _states(state: State) -> np.ndarray:
+def _split(state: State) -> tuple[np.ndarray, np.ndarray]:
+    """(batch,) ids of contexts and (batch,) missing words, as copies."""
     assert isinstance(state, Tensor)
-    return np.ascontiguousarray(state.numpy())
+    states = state.numpy()
+    if states.ndim == 1:
+        return states.copy(), np.zeros(len(states), np.int64)
+    return states[:, 0].copy(), states[:, 1].copy()

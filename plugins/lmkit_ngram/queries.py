@@ -147,16 +147,17 @@ def score_rows(
 
 
 @kernel
-def find_chain(grams: Grams, state: int, chain: np.ndarray, weights: np.ndarray) -> int:
+def find_chain(grams: Grams, state: int, lift: float, chain: np.ndarray, weights: np.ndarray) -> int:
     """How many contexts there are from `state` to its shortest suffix, or DAMAGED.
 
     chain: (order,) int64 gets their ids. weights: (order + 1,) float64 gets the sum of the backoffs of the
-    contexts before each, which weighs its children; the one past the last weighs the unigrams.
+    contexts before each, which weighs its children; the one past the last weighs the unigrams. lift: log10 of a
+    factor of all scores after this state.
     """
     if state < NOTHING or state >= grams.contexts:
         return DAMAGED
     depth = 0
-    weights[0] = 0
+    weights[0] = lift
     while state != NOTHING:
         low, high = grams.children[state], grams.children[state + 1]
         if low <= state or high < low or high > len(grams.words) or depth == len(chain):
@@ -171,16 +172,17 @@ def find_chain(grams: Grams, state: int, chain: np.ndarray, weights: np.ndarray)
 
 
 @kernel
-def fill_distributions(grams: Grams, states: np.ndarray, rows: np.ndarray) -> int:
+def fill_distributions(grams: Grams, states: np.ndarray, lifts: np.ndarray, rows: np.ndarray) -> int:
     """SOUND, with the natural log-probability of every next word in `rows`, or DAMAGED.
 
-    states: (batch,) int64. rows: (batch, vocabulary) float32. Each row begins as that of the shortest context;
-    longer ones write what they know better over it, so the time goes with the vocabulary and their children.
+    states: (batch,) int64. lifts: (batch,) float64, as for `find_chain`. rows: (batch, vocabulary) float32. Each
+    row begins as that of the shortest context; longer ones write what they know better over it, so the time goes
+    with the vocabulary and their children.
     """
     chain, weights = np.empty(grams.order, np.int64), np.empty(grams.order + 1)
     vocab_size = rows.shape[1]
     for row in range(len(states)):
-        depth = find_chain(grams, states[row], chain, weights)
+        depth = find_chain(grams, states[row], lifts[row], chain, weights)
         if depth == DAMAGED:
             return DAMAGED
         for word in range(vocab_size):
@@ -204,13 +206,15 @@ def in_longer(grams: Grams, chain: np.ndarray, level: int, word: int) -> bool:
 
 
 @kernel
-def find_top(grams: Grams, state: int, vocab_size: int, words: np.ndarray, log_probs: np.ndarray) -> int:
+def find_top(
+    grams: Grams, state: int, lift: float, vocab_size: int, words: np.ndarray, log_probs: np.ndarray
+) -> int:
     """SOUND, with the likeliest next words, the best first and of equal ones the lower id, or DAMAGED.
 
     words: (k,) int64, k of the vocabulary at most. log_probs: (k,) float32, natural. Only k words are sorted.
     """
     chain, weights = np.empty(grams.order, np.int64), np.empty(grams.order + 1)
-    depth = find_chain(grams, state, chain, weights)
+    depth = find_chain(grams, state, lift, chain, weights)
     if depth == DAMAGED:
         return DAMAGED
     best = [(0.0, 0) for _ in range(0)]  # a heap with the worst on top; the empty list needs a type

@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from lmkit_ngram import discounting
+from lmkit_ngram import discounting, stupid_backoff
 from lmkit_ngram.count import Allocate, Counted, in_memory
 from lmkit_ngram.logarithm import to_log10
 from lmkit_ngram.memory import let_go
@@ -47,7 +47,8 @@ def estimate(
     - mle: c(hw) / c(h), and 0 for what never followed a context that was seen; after others, as after the
       longest end of theirs that was seen;
     - stupid-backoff (Brants et al. 2007): c(hw) / c(h), else alpha times the score after the shorter context,
-      if the longer one was ever seen. Scores do not sum to one; words that never occur score 0 (-inf).
+      whether the longer one was ever seen or not: `stupid_backoff.scale` says how the table keeps this. Scores do
+      not sum to one; words that never occur score 0 (-inf).
 
     Raises UsageError for a bad --prune.
     """
@@ -66,6 +67,8 @@ def estimate(
     for array in (counted.table.log_probs, counted.table.backoffs):
         slices = parts(0, len(array), _segments(len(array), threads))
         side_by_side((partial(_to_log10, array, *part) for part in slices), threads)
+    if options.smoothing == "stupid-backoff":
+        stupid_backoff.scale(counted.table, options.alpha)
 
 
 def _to_log10(array: np.ndarray, first: int, last: int) -> None:
@@ -174,12 +177,12 @@ def _back_off(
     if options.smoothing == "add-k":
         k = options.k
         firsts = _uniform_below(table)
-    factor = options.alpha if options.smoothing == "stupid-backoff" else 0.0
+    unnormalized = options.smoothing == "stupid-backoff"
 
     def work(order: int, first: int, last: int) -> None:
         discounting.back_off(
             table.children, table.suffixes, table.words, counted.counts, pruned,
-            float(discounts[order - 1, 1]) - k, k * table.vocab_size, factor, table.vocab_size,
+            float(discounts[order - 1, 1]) - k, k * table.vocab_size, unnormalized, table.vocab_size,
             table.log_probs, table.backoffs, first, last,
         )  # fmt: skip
 

@@ -7,6 +7,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from lmkit.contracts import Encoding, Tokenizer, Vocabulary
+from lmkit.errors import ModelError
 from lmkit.specs import NoOptions
 from lmkit_tokenizers import files
 from lmkit_tokenizers.symbols import byte_symbol, spelled
@@ -54,6 +55,13 @@ class ByteTokenizer(Tokenizer):
     def symbols(self) -> list[bytes]:
         """ASCII as it is, other bytes and white space as `<0xE4>`, a space as U+2581."""
         return [*spelled(bytes([b]) if b < 0x80 else byte_symbol(b) for b in range(256)), b"</s>"]
+
+    @classmethod
+    def from_symbols(cls, symbols: Sequence[bytes], options: NoOptions) -> Self:
+        tokenizer = cls()
+        if strange := set(symbols) - set(tokenizer.symbols()):
+            raise ModelError(f"its word {min(strange).decode()!r} spells no byte; give --tokenizer word")
+        return tokenizer
 
     def save(self, directory: Path) -> None:
         files.write_header(directory, "byte", self.vocabulary)

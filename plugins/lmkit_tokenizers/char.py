@@ -8,9 +8,10 @@ from typing import Self
 import numpy as np
 
 from lmkit.contracts import Encoding, Tokenizer, Vocabulary
+from lmkit.errors import ModelError
 from lmkit_tokenizers import files
 from lmkit_tokenizers.options import CharOptions
-from lmkit_tokenizers.symbols import spelled
+from lmkit_tokenizers.symbols import spelled, unspelled
 from lmkit_tokenizers.text import CHUNK, code_points
 
 EOS, UNK = 0, 1
@@ -75,6 +76,14 @@ class CharTokenizer(Tokenizer):
         """The characters; white space as `symbols.spelled` has it."""
         characters = self._codes[FIRST:].tobytes().decode("utf-32-le")
         return [b"</s>", b"<unk>", *spelled(c.encode() for c in characters)]
+
+    @classmethod
+    def from_symbols(cls, symbols: Sequence[bytes], options: CharOptions) -> Self:
+        characters = unspelled(symbols)
+        wrong = next((character for character in characters if len(character) != 1), None)
+        if wrong is not None:
+            raise ModelError(f"its word {wrong!r} is not one character; give --tokenizer word")
+        return cls(code_points("".join(characters)))
 
     def save(self, directory: Path) -> None:
         characters = self._codes[FIRST:].tobytes().decode("utf-32-le")

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lmkit.contracts import Encoding, Tokenizer, Vocabulary
 from lmkit.corpus.words import WHITE_SPACE
+from lmkit.errors import ModelError, UsageError
 from lmkit.notes import NOTE
 from lmkit_tokenizers import files, piece_model
 from lmkit_tokenizers.options import SentencePieceOptions
@@ -98,6 +99,25 @@ class SentencePieceTokenizer(Tokenizer):
         """The pieces, which write a space as U+2581; other white space in them as `symbols.spelled` has it."""
         first = max(EOS, UNK) + 1
         return [b"</s>", b"<unk>", *spelled(piece.encode() for piece in self._model.pieces[first:])]
+
+    @classmethod
+    def from_symbols(cls, symbols: Sequence[bytes], options: SentencePieceOptions) -> Self:
+        raise UsageError(
+            "pieces do not say how text is cut into them: give the model of the tokenizer too, --tokenizer "
+            "sentencepiece:FILE (of a run: its tokenizer/sentencepiece.model), or --tokenizer word"
+        )
+
+    @classmethod
+    def from_file(cls, file: Path, options: SentencePieceOptions) -> Self:
+        """The tokenizer of a sentencepiece model that `fit` could have made."""
+        try:
+            data = files.read_bytes(file, LARGEST_MODEL)
+            return cls(data, piece_model.parse(data))
+        except (ValueError, RuntimeError) as error:
+            raise ModelError(
+                f"{file}: lmkit cannot take this sentencepiece model: {error}; train one with lmkit, or give "
+                "--tokenizer word and text that is cut into its pieces"
+            ) from error
 
     def word_starts(self) -> Tensor:
         """(size,) bool: the pieces whose text begins with white space.

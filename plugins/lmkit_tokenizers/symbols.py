@@ -1,7 +1,7 @@
 """Spellings of ids for files of n-grams, where white space separates words."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from lmkit.corpus.words import WHITE_SPACE
 
@@ -32,6 +32,17 @@ def spelled(tokens: Iterable[bytes]) -> list[bytes]:
             found[i] += b"_"
         taken.add(found[i])
     return found
+
+
+def unspelled(symbols: Sequence[bytes]) -> list[str]:
+    """The single characters that were spelled so, each a string; what spells none is given as it is.
+
+    U+2581 is a space, unless a symbol with underscores behind says that it stands for itself.
+    """
+    marks = [symbol for symbol in symbols if symbol.rstrip(b"_") == SPACE]
+    white = {max(marks, key=len, default=SPACE): " "}
+    white |= {byte_symbol(byte): chr(byte) for byte in WHITE_SPACE.encode() if byte != ord(" ")}
+    return [white.get(symbol) or symbol.decode() for symbol in symbols]
 
 
 def _escape(match: re.Match[bytes]) -> bytes:

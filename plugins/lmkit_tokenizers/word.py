@@ -2,7 +2,8 @@
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from itertools import repeat
+from dataclasses import replace
+from itertools import islice, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -12,7 +13,7 @@ from lmkit.contracts import Encoding, Tokenizer, Vocabulary
 from lmkit.corpus.words import hidden, shown
 from lmkit.errors import UsageError
 from lmkit_tokenizers import files, word_counts
-from lmkit_tokenizers.options import WordOptions
+from lmkit_tokenizers.options import MOST_IDS, WordOptions
 from lmkit_tokenizers.residual import LineCode, SpellingCode
 from lmkit_tokenizers.text import encoded, gaps, word_chunks, word_spans
 
@@ -23,6 +24,8 @@ EOS, UNK = 0, 1
 FIRST = 2
 """The id of the most frequent word."""
 
+WORDS_A_LINE = 1000
+"""Words of a vocabulary that are made a line of text."""
 LARGEST_VOCABULARY = 1 << 34
 """Bytes of a list of words."""
 
@@ -90,6 +93,14 @@ class WordTokenizer(Tokenizer):
     def symbols(self) -> list[bytes]:
         """The words."""
         return [b"</s>", b"<unk>", *_in_form(shown, self._words)]
+
+    @classmethod
+    def from_symbols(cls, symbols: Sequence[bytes], options: WordOptions) -> Self:
+        """The words, with ids in this order, and the codes that fit a text of each of them once."""
+        rest = iter(symbols)
+        lines = (b" ".join(part).decode() for part in iter(lambda: list(islice(rest, WORDS_A_LINE)), []))
+        fitted = cls.fit(lines, replace(options, min_count=1, vocab_size=MOST_IDS))
+        return cls(_in_form(hidden, symbols), fitted._spelling, fitted._spaces)
 
     def encode(self, line: str) -> Encoding:
         return Encoding(self.ids(line), word_spans(line))

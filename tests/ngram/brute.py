@@ -71,7 +71,7 @@ class Definition:
             whole = len(context) == self.options.order - 1 or context[:1] == (self.start,)
             if not whole or not self.kept[context]:
                 return 1 / self.vocab_size
-        elif context and not self.kept[context]:
+        elif context and not self.kept[context] and smoothing != "stupid-backoff":
             return self.prob(context[1:], word)
         followers, kept = self.counts[context], self.kept[context]
         total = sum(followers.values())

@@ -20,7 +20,7 @@ Fit = Callable[..., NgramModel]
 Gram = tuple[int, ...]
 
 SIZE = 6
-SMOOTHINGS = ("modified-kneser-ney", "witten-bell", "add-k", "stupid-backoff", "mle")
+SMOOTHINGS = ("modified-kneser-ney", "witten-bell", "add-k", "mle")
 lines = st.lists(st.lists(st.integers(1, SIZE - 1), max_size=8), min_size=1, max_size=9)
 small = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
