@@ -1,11 +1,16 @@
 """The progress bars of a command: one live display on stderr, with messages above it."""
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
 from rich.table import Column
 from rich.text import Text
 
 from lmkit.cli.console import duration
+
+BESIDE = 20
+"""Columns for the name of a bar and the bar itself, if the text beside it can be made shorter."""
 
 
 class Display:
@@ -31,8 +36,10 @@ class Display:
         self._progress.start()
         return self._progress.add_task(label, total=total, text="")
 
-    def update(self, bar: TaskID, done: int, text: str = "") -> None:
-        """Move a bar. text: what is said beside it, instead of the share that is done."""
+    def update(self, bar: TaskID, done: int, texts: Sequence[str] = ()) -> None:
+        """Move a bar. texts: what is shown beside it instead of the share that is done, from long to short."""
+        room = self._progress.console.width - BESIDE
+        text = next((text for text in texts if len(text) <= room), texts[-1] if texts else "")
         self._progress.update(bar, completed=done, text=text)
 
     def remove(self, bar: TaskID) -> None:

@@ -179,14 +179,12 @@ class TrainReporter:
         seconds_left: float | None,
     ) -> None:
         """An update was made. loss: nats a token."""
-        text = (
-            f"step {step}{'' if self._total is None else f'/{self._total}'}  loss {loss:.3f}  "
-            f"perplexity {perplexity(loss)}  {tokens_per_second:,.0f} tokens/s"
-        )
-        if seconds_left is not None:
-            text += f"  {duration(seconds_left)} left"
+        begin = f"step {step}{'' if self._total is None else f'/{self._total}'}  loss {loss:.3f}"
+        likely, speed = f"  perplexity {perplexity(loss)}", f"  {tokens_per_second:,.0f} tokens/s"
+        left = "" if seconds_left is None else f"  {duration(seconds_left)} left"
+        text = begin + likely + speed + left
         if self._bar is not None:
-            _shown().update(self._bar, step, text)
+            _shown().update(self._bar, step, [text, begin + speed + left, begin + left])
         elif time.monotonic() - self._last >= LINE_EVERY:
             self._last = time.monotonic()
             say(text)
