@@ -1,7 +1,8 @@
 """The Python side of the commands: train, load, score, generate."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from lmkit.evaluation.sentences import sentence_scores
 from lmkit.evaluation.signature import signature
 from lmkit.evaluation.split_words import RULES, read_as_typed
 from lmkit.evaluation.surprisal import surprisals
-from lmkit.generation import Continuation, continue_text
+from lmkit.generation import Continuation, Generation, Settings
 from lmkit.keywords import distribute
 from lmkit.options import Chosen, choose
 from lmkit.recipe import (
@@ -266,23 +267,36 @@ class Model:
         decoder: str | Chosen = "sample",
         num: int = 1,
         seed: int | None = None,
+        stop: str | None = None,
+        no_repeat_ngram: int | None = None,
+        on_text: Callable[[str], None] | None = None,
         **options: Any,
     ) -> list[Continuation]:
-        """`num` continuations of `prompt`; options are the decoder's: `generate("The", temperature=0.8)`."""
-        chosen = (
-            decoder
-            if isinstance(decoder, Chosen)
-            else choose("decoder", {"name": decoder, **options}, "decoder")
-        )
-        return continue_text(
-            self.causal,
-            self.tokenizer,
-            chosen.load()(chosen.options),
-            prompt,
-            max_tokens=max_tokens,
-            num=num,
-            seed=seed,
-        )
+        """`num` continuations of `prompt`; options are the decoder's: `generate("The", temperature=0.8)`.
+
+        stop: "line" ends a continuation with the line. no_repeat_ngram: n, if no n-gram of tokens may occur twice in
+        the prompt and its continuation. on_text: called with each piece of the first continuation's text as it is
+        made, at its end where the decoder finds it only then; the pieces together are the text.
+        """
+        settings = Settings(max_tokens, num, seed, stop, no_repeat_ngram)
+        return self._generation(settings, decoder, options).one(prompt, on_text)
+
+    def generate_each(
+        self, prompts: Iterable[str], *, decoder: str | Chosen = "sample", **options: Any
+    ) -> Iterator[list[Continuation]]:
+        """The continuations of each prompt, in order: what `generate` gives it with these options.
+
+        Several prompts are continued at once. With a seed, every prompt has that seed.
+        """
+        own = {item.name: options.pop(item.name) for item in fields(Settings) if item.name in options}
+        return self._generation(Settings(**own), decoder, options).each(prompts)
+
+    def _generation(
+        self, settings: Settings, decoder: str | Chosen, options: Mapping[str, Any]
+    ) -> Generation:
+        if not isinstance(decoder, Chosen):
+            decoder = choose("decoder", {"name": decoder, **options}, "decoder")
+        return Generation(self.causal, self.tokenizer, decoder.load()(decoder.options), settings)
 
 
 def load(

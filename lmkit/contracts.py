@@ -110,7 +110,10 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of ids; `</s>` gives nothing, the unknown id gives U+FFFD."""
+        """The text of ids; `</s>` gives nothing, the unknown id gives U+FFFD.
+
+        The text of the first ids begins the text of all, but for U+FFFD at its end: generation shows it as it grows.
+        """
 
     @abstractmethod
     def residual_bits(self, line: str, ids: np.ndarray) -> float:
@@ -341,6 +344,9 @@ class Decoder(ABC):
 
     deterministic: ClassVar[bool] = False
     """Whether equal states always give equal hypotheses, so that several come from one row or not at all."""
+    takes_generators: ClassVar[bool] = False
+    """Whether `generator` may be a list, one for each of as many equal blocks of rows, which several prompts need
+    to be continued at once as each would be alone; else they are continued one after another."""
 
     def __init__(self, options: Any) -> None:
         self.options = options

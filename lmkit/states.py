@@ -1,6 +1,6 @@
 """States of models: nested tuples of tensors whose dimension 0 is the batch, and what one does with them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeAlias, Union
 
 import torch
@@ -26,6 +26,11 @@ def leaves(state: State) -> list[Tensor]:
 def take(state: State, index: Tensor | slice) -> State:
     """The rows of the batch that `index` names, in its order. The parts of a mixture may be on several devices."""
     return apply(lambda t: t[index.to(t.device) if isinstance(index, Tensor) else index], state)
+
+
+def cat(parts: Sequence[State]) -> State:
+    """The rows of several states, one after another; their tensors are alike but for the batch."""
+    return apply(lambda *tensors: torch.cat(tensors), *parts)
 
 
 def where(mask: Tensor, yes: State, no: State) -> State:

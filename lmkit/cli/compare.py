@@ -91,7 +91,7 @@ def command(
         return
     click.echo(_table(found.rows, comparable=found.perplexity_compares))
     for note in found.notes:
-        click.echo(f"\n{note}")
+        click.echo("\n" + console.folded(note))
 
 
 def _measured(

@@ -52,14 +52,25 @@ def say(text: str, label: str = "") -> None:
             _display.say(start + line)
 
 
-def printable(text: str) -> str:
-    """The text with all but its line ends visible: no name or content of a file can write to the terminal.
+def printable(text: str, also: str = "\n") -> str:
+    """The text with all but line ends visible: no name or content of a file can write to the terminal.
 
-    A character that is not printable becomes the escape of a Python string, as `\\x1b` or `\\ud800`.
+    A character that is not printable becomes the escape of a Python string, as `\\x1b` or `\\ud800`; the spaces of
+    Unicode are left. also: others that are.
     """
     if text.isprintable():
         return text
-    return "".join(c if c == "\n" or c.isprintable() else ascii(c)[1:-1] for c in text)
+    return "".join(
+        c if c in also or c.isprintable() or unicodedata.category(c) == "Zs" else ascii(c)[1:-1] for c in text
+    )
+
+
+def shown(text: str) -> str:
+    """A text for stdout that a model wrote: with escapes on a terminal, elsewhere unchanged.
+
+    Tabs are left, and the joiners that scripts of India and Iran are written with.
+    """
+    return printable(text, "\n\t\u200c\u200d") if sys.stdout.isatty() else text
 
 
 class MessageHandler(logging.Handler):

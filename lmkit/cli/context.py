@@ -227,7 +227,7 @@ def _tables(found: Mapping[str, "Findings"]) -> list[str]:
     note = f"perplexity with exactly so many tokens of context; {least:,} windows"
     if known := [error for error in errors if math.isfinite(error)]:
         note += f", standard errors up to {100 * max(known):.1f} %"
-    tables = [console.table(["context", *found], rows) + f"\n\n{note}"]
+    tables = [console.table(["context", *found], rows) + f"\n\n{console.folded(note)}"]
     if any(one.shuffled for one in found.values()):
         tables.append(_shuffled_table(found))
     if any(one.gradients for one in found.values()):
@@ -246,7 +246,7 @@ def _shuffled_table(found: Mapping[str, "Findings"]) -> str:
         rows.append([str(k), *cells])
     context = max(one.shuffled.context for one in found.values() if one.shuffled)
     note = f"increase of perplexity when all but the last k of {context} tokens are shuffled"
-    return console.table(["k", *found], rows) + f"\n\n{note}"
+    return console.table(["k", *found], rows) + f"\n\n{console.folded(note)}"
 
 
 def _gradient_table(found: Mapping[str, "Findings"]) -> str:
@@ -279,7 +279,7 @@ def _gradient_table(found: Mapping[str, "Findings"]) -> str:
     )
     if without:
         note += f"; no state that gradients reach: {', '.join(map(console.printable, without))}"
-    return console.table(header, rows) + f"\n\n{note}"
+    return console.table(header, rows) + f"\n\n{console.folded(note)}"
 
 
 def _shown(value: float | None) -> str:

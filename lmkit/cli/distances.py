@@ -120,7 +120,7 @@ def command(
         return
     click.echo(_table(rows, by))
     of = f"{count} sentences a distance" if by == "clauses" else f"{len(everything):,} sentences in all"
-    click.echo(f"\npercent of {of}; chance is {chance(language):.1f}")
+    click.echo("\n" + console.folded(f"percent of {of}; chance is {chance(language):.1f}"))
 
 
 def _warn_of_unknown(label: str, model: "Model", language: str) -> None:

@@ -118,4 +118,4 @@ def _table(scores: "Scores") -> str:
         for figure, why in score.withheld.items()
     ]
     notes += [f"{name}: {score.signature}" for name, score in zip(names, scores.values(), strict=True)]
-    return "\n\n".join([table, *notes])
+    return "\n\n".join([table, *map(console.folded, notes)])

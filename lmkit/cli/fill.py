@@ -106,7 +106,7 @@ def command(
     for place, (label, filled) in enumerate(found.items()):
         click.echo(("\n" if place else "") + _table(label, filled, top))
         if label in reasons:
-            click.echo("\n" + heat.terminal(printable(reasons[label]), colours=colours))
+            click.echo("\n" + console.folded(heat.terminal(printable(reasons[label]), colours=colours)))
             click.echo("\n" + console.table(heat.HEADER, heat.rows(reasons[label].clauses)))
 
 

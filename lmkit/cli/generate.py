@@ -1,7 +1,7 @@
 """`lmkit generate`: text that a model writes after a prompt."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from lmkit.plugins import registry
 
 if TYPE_CHECKING:
     from lmkit.contracts import Tokenizer
+    from lmkit.generation import Continuation
 
 DEFAULT_DECODER = "sample"
 
@@ -51,6 +52,14 @@ def read_prompt(file: Path) -> str:
         ) from None
 
 
+def read_prompts(file: Path) -> list[str]:
+    """The lines of a file, or of standard input for "-"; DataError if there are none."""
+    text = read_prompt(file)
+    if not text:
+        raise DataError(f"{file}: there are no prompts in it; write one in each line")
+    return text.split("\n")
+
+
 def unknown_words(tokenizer: "Tokenizer", prompt: str) -> list[str]:
     """The parts of a prompt that are the unknown token to a model, each once."""
     found: dict[str, None] = {}
@@ -65,7 +74,34 @@ def unknown_words(tokenizer: "Tokenizer", prompt: str) -> list[str]:
 def _say_unknown(words: list[str]) -> None:
     shown = ", ".join(repr(word) for word in words[:MAX_UNKNOWN])
     more = f" and {len(words) - MAX_UNKNOWN} more" if len(words) > MAX_UNKNOWN else ""
-    console.say(f"the model does not know {shown}{more}; each is the same unknown word to it")
+    console.say(f"the model does not know {shown}{more}; each is the same unknown word to it", "note")
+
+
+class Screen:
+    """A text on stdout as it is made, after its prompt, which is not shown before the text begins."""
+
+    def __init__(self, prompt: str, skip: str) -> None:
+        self._prompt = prompt
+        self._skip = skip
+        self._shown = ""
+
+    def add(self, piece: str) -> None:
+        """Show one more piece of the text."""
+        if piece and not self._shown:
+            piece = piece.removeprefix(self._skip)
+            click.echo(console.shown(self._prompt), nl=False)
+            self._prompt, self._skip = "", ""
+        self._shown += piece
+        click.echo(console.shown(piece), nl=False)
+
+    def end(self, text: str) -> None:
+        """Show what is left of a text, and end the line."""
+        click.echo(console.shown(self._prompt + text[len(self._shown) :]))
+
+    def interrupt(self) -> None:
+        """End the line if anything is in it."""
+        if self._shown:
+            click.echo()
 
 
 @click.command(cls=SpecCommand, grow=sections, note=note)
@@ -79,13 +115,30 @@ def _say_unknown(words: list[str]) -> None:
     help="Read the prompt from this file (-: standard input).",
 )
 @click.option(
+    "--prompts",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Continue each line of this file (-: standard input) and print JSON Lines.",
+)
+@click.option(
     "--max-tokens",
     "--max-new-tokens",
     metavar="N",
     type=click.IntRange(min=0),
     default=50,
     show_default=True,
-    help="How many tokens follow at most.",
+    help="Maximum number of new tokens.",
+)
+@click.option(
+    "--stop",
+    type=click.Choice(["line"]),
+    help="End each text with its line (default: only where the model's state starts again with each line).",
+)
+@click.option(
+    "--no-repeat-ngram",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Let no N tokens occur twice in a row of prompt and text.",
 )
 @click.option(
     "--decoder",
@@ -97,7 +150,10 @@ def _say_unknown(words: list[str]) -> None:
     "--num", metavar="N", type=click.IntRange(min=1), default=1, show_default=True, help="How many texts."
 )
 @click.option(
-    "--seed", metavar="N", type=click.IntRange(0, 2**63 - 1), help="Seed of chance, to repeat a text."
+    "--seed",
+    metavar="N",
+    type=click.IntRange(0, 2**63 - 1),
+    help="Seed of chance, to repeat a text; every line of --prompts has it.",
 )
 @click.option(
     "--json", "as_json", is_flag=True, help="Print the texts as JSON, with their log-probabilities."
@@ -111,32 +167,70 @@ def command(
     int8: bool,
     prompt: str,
     prompt_file: Path | None,
+    prompts: Path | None,
     max_tokens: int,
+    stop: str | None,
+    no_repeat_ngram: int | None,
     decoder: str | None,
     num: int,
     seed: int | None,
     as_json: bool,
 ) -> None:
-    """Continue a prompt with the model in the directory RUN."""
+    """Continue a prompt with the model in the directory RUN.
+
+    The text is shown as it is made: of several, the first; with --json or --prompts, none.
+    """
     chosen = choose("decoder", collected(ctx)["decoder"], "decoder")
+    if sum([bool(prompt), prompt_file is not None, prompts is not None]) > 1:
+        raise UsageError("--prompt, --prompt-file and --prompts all give prompts; leave all but one out")
     if prompt_file is not None:
-        if prompt:
-            raise UsageError("--prompt and --prompt-file both give a prompt; leave one out")
         prompt = read_prompt(prompt_file)
+    lines = [prompt] if prompts is None else read_prompts(prompts)
 
     from lmkit import api
 
     model = api.load(run, device=device, allow_nonfinite=allow_nonfinite, int8=int8)
-    if unknown := unknown_words(model.tokenizer, prompt):
+    if unknown := unknown_words(model.tokenizer, "\n".join(lines)):
         _say_unknown(unknown)
-    # A tokenizer of words drops the space that ends a prompt, and puts it before the next word.
-    skip = " " if prompt.endswith(" ") and not model.tokenizer.lossless else ""
-    rows = [
-        {"prompt": prompt, "text": found.text.removeprefix(skip), "log_prob": found.log_prob}
-        for found in model.generate(prompt, max_tokens=max_tokens, decoder=chosen, num=num, seed=seed)
-    ]
+    settings = {
+        "max_tokens": max_tokens,
+        "decoder": chosen,
+        "num": num,
+        "seed": seed,
+        "stop": stop,
+        "no_repeat_ngram": no_repeat_ngram,
+    }
+    if prompts is not None:
+        for number, (line, found) in enumerate(
+            zip(lines, model.generate_each(lines, **settings), strict=True), 1
+        ):
+            for row in _rows(line, found, model.tokenizer):
+                click.echo(strict_json.report({"line": number, **row}))
+        return
     if as_json:
-        click.echo(strict_json.report(rows))
-    else:
-        for row in rows:
-            click.echo(prompt + row["text"])
+        click.echo(strict_json.report(_rows(prompt, model.generate(prompt, **settings), model.tokenizer)))
+        return
+    screen = Screen(prompt, _dropped(prompt, model.tokenizer))
+    try:
+        found = model.generate(prompt, on_text=screen.add, **settings)
+    except BaseException as error:
+        # A terminal's line is ended by click after Ctrl-C.
+        if not (isinstance(error, KeyboardInterrupt) and sys.stdout.isatty() and sys.stderr.isatty()):
+            screen.interrupt()
+        raise
+    first, *others = _rows(prompt, found, model.tokenizer)
+    screen.end(str(first["text"]))
+    for row in others:
+        click.echo(console.shown(f"{prompt}{row['text']}"))
+
+
+def _rows(prompt: str, found: "Iterable[Continuation]", tokenizer: "Tokenizer") -> list[dict[str, object]]:
+    skip = _dropped(prompt, tokenizer)
+    return [
+        {"prompt": prompt, "text": one.text.removeprefix(skip), "log_prob": one.log_prob} for one in found
+    ]
+
+
+def _dropped(prompt: str, tokenizer: "Tokenizer") -> str:
+    """The space that ends a prompt, where a tokenizer of words drops it and writes it before the next word."""
+    return " " if prompt.endswith(" ") and not tokenizer.lossless else ""

@@ -1,6 +1,5 @@
 """`lmkit plugins`: what is installed, what failed to load, and how each part is used."""
 
-import sys
 from typing import Any
 
 import click
@@ -57,7 +56,7 @@ def list_parts(as_json: bool) -> None:
     if as_json:
         click.echo(strict_json.report({"parts": rows, "failures": failures, "collisions": collisions(found)}))
         return
-    _print_table(rows)
+    click.echo(console.table(["kind", "name", "distribution", "summary"], list(map(_cells, rows)), left=4))
     for failure in found.failures:
         click.echo(f"not loaded: {failure}")
     for line in collisions(found):
@@ -124,24 +123,38 @@ def _describe_option(item: OptionField) -> dict[str, Any]:
     }
 
 
+def _cells(row: dict[str, str]) -> list[str]:
+    name = row["name"] if row["long_name"].startswith("lmkit:") else row["long_name"]
+    return [row["kind"], name, f"{row['distribution']} {row['version']}", row["summary"]]
+
+
 def _as_text(part: dict[str, Any]) -> str:
     lines = [
         f"{part['kind']} {part['name']} ({part['distribution']} {part['version']})",
         part["summary"],
         f"use: {part['use']}",
-        "options:" if part["options"] else "it has no options",
     ]
-    for item in part["options"]:
-        facts = [item["type"], *([" | ".join(item["choices"])] if item["choices"] else [])]
-        if item["min"] is not None or item["max"] is not None:
-            bounds = (("from", item["min"]), ("to", item["max"]))
-            facts.append(" ".join(f"{word} {written(bound)}" for word, bound in bounds if bound is not None))
-        if item["default"] is not None:
-            facts.append(f"default {written(item['default'])}")
-        lines.append(f"  {item['flag']}  {item['help']}  [{', '.join(facts)}]")
     if "tiers" in part:
         lines.append(f"runs by, the first that fits (--tier): {', '.join(part['tiers'])}")
-    return "\n".join(line for line in lines if line)
+    text = "\n".join(console.folded(console.printable(line), indent=4) for line in lines if line)
+    if not part["options"]:
+        return f"{text}\nit has no options"
+    rows = [[item["flag"], item["help"], _values(item), _default(item)] for item in part["options"]]
+    return f"{text}\n\n{console.table(['option', 'meaning', 'values', 'default'], rows, left=4)}"
+
+
+def _values(item: dict[str, Any]) -> str:
+    """What an option takes: its choices, or its type and its bounds."""
+    if item["choices"]:
+        return ", ".join(item["choices"])
+    bounds = (("from", item["min"]), ("to", item["max"]))
+    return " ".join(
+        [item["type"], *(f"{word} {written(bound)}" for word, bound in bounds if bound is not None)]
+    )
+
+
+def _default(item: dict[str, Any]) -> str:
+    return "" if item["default"] is None else written(item["default"])
 
 
 def _named(found: Registry, name: str) -> list[Part]:
@@ -149,25 +162,3 @@ def _named(found: Registry, name: str) -> list[Part]:
     parts = [part for part in found.parts() if name in (part.spec.name, part.long_name)]
     # With none of them the registry knows why.
     return parts or [found.find(tuple(KINDS), name)]
-
-
-def _print_table(rows: list[dict[str, str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("kind", "name", "distribution", "summary"):
-        table.add_column(title)
-    for row in rows:
-        own = row["long_name"].startswith("lmkit:")
-        name = row["name"] if own else row["long_name"]
-        # Text, since a summary is somebody else's and "[x]" in it is no markup.
-        cells = (row["kind"], name, f"{row['distribution']} {row['version']}", row["summary"])
-        table.add_row(*(Text(cell) for cell in cells))
-    # A pipe has no width at which to break lines.
-    terminal = Console(width=None if sys.stdout.isatty() else 1000)
-    with terminal.capture() as capture:
-        terminal.print(table)
-    for line in capture.get().splitlines():
-        click.echo(line.rstrip())

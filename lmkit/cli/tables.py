@@ -19,8 +19,10 @@ NARROW_TEXT = 12
 NARROW_TITLE = 10
 """The width down to which words in titles are broken: longer than most words, shorter than names of runs."""
 
-JOINT = re.compile(r"(?<=[-_/|.,:;=+])")
-"""The places where a word that is too long for a line is broken if possible."""
+JOINTS = "-_/|.,:;=+，。、；："
+"""The characters after which a word that is too long for a line is broken if possible."""
+
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def fitted(
@@ -46,18 +48,18 @@ def fitted(
 def fold(text: str, width: int, indent: int = 0) -> list[str]:
     """Return the lines of a text at most `width` wide, broken at spaces; lines after the first are indented.
 
-    A word that is longer than a line is broken after a hyphen, a slash or the like if possible.
+    A word that is longer than a line is broken after a hyphen, a slash or the like if possible. Colours take no room.
     """
     lines = []
     for paragraph in text.split("\n"):
         line = ""
         for word in re.findall(r"\s*\S+", paragraph):
-            if not line or cell_len(line + word) <= width:
+            if not line or visible(line + word) <= width:
                 line += word
             else:
                 lines.append(line)
                 line = " " * indent + word.lstrip()
-            while cell_len(line) > width:
+            while visible(line) > width:
                 place = _break(line, width, indent)
                 lines.append(line[:place])
                 line = " " * indent + line[place:]
@@ -65,14 +67,22 @@ def fold(text: str, width: int, indent: int = 0) -> list[str]:
     return lines
 
 
+def visible(text: str) -> int:
+    """The columns that a terminal gives to a text."""
+    return cell_len(COLOUR.sub("", text))
+
+
 def _break(line: str, width: int, indent: int) -> int:
     """The character at which to break a line that is one long word."""
-    most = 1
-    while most < len(line) and cell_len(line[: most + 1]) <= width:
-        most += 1
-    most = max(most, indent + 1)
-    joints = [found.start() for found in JOINT.finditer(line) if indent < found.start() <= most]
-    return joints[-1] if joints and joints[-1] > most // 3 else most
+    place = used = joint = 0
+    for token in re.findall(f"{COLOUR.pattern}|.", line):
+        used += visible(token)
+        if used > width and place > indent:
+            break
+        place += len(token)
+        if token in JOINTS and used > width // 3:
+            joint = place
+    return joint if joint > indent else place
 
 
 def _widths(columns: Sequence[Sequence[str]], left: int, width: int) -> tuple[list[int], list[int]]:

@@ -32,9 +32,9 @@ def strength(part: Part, most: float) -> float:
 
 
 def terminal(reasons: Why, *, colours: bool) -> str:
-    """The line with the answer in place: red for what carries it, blue for what speaks against it.
+    """The line with the answer in place and the cost behind each word that matters, in nats.
 
-    Without colours the cost stands behind each word that would have one.
+    Red for words that carry the answer, blue for those that speak against it.
     """
     most = strongest(reasons)
     text = ""
@@ -46,12 +46,13 @@ def terminal(reasons: Why, *, colours: bool) -> str:
         share = strength(part, most)
         if abs(share) < FAINTEST:
             text += part.text + part.space
-        elif colours:
+            continue
+        word = part.text
+        if colours:
             shades = REDS if share > 0 else BLUES
             shade = shades[min(len(shades) - 1, int(abs(share) * len(shades)))]
-            text += f"\033[30;48;5;{shade}m{part.text}\033[0m" + part.space
-        else:
-            text += f"{part.text}({part.cost:+.1f})" + part.space
+            word = f"\033[30;48;5;{shade}m{word}\033[0m"
+        text += f"{word}({part.cost:+.1f}){part.space}"
     return text
 
 

@@ -103,6 +103,23 @@ def check_rows_independent(part: Part) -> None:
     assert second[:width] == first[:width], f"row 0 gives {second[0]}, among other rows {first[0]}"
 
 
+def check_generators(part: Part) -> None:
+    """A decoder that takes several generators continues each block of rows as with its own generator alone."""
+    decoder: Decoder = part.load()(small_options(part))
+    if not decoder.takes_generators:
+        return
+    blocks = [(4, 6), (7, 4), (6, 6)]
+    chance: Any = [torch.Generator().manual_seed(seed) for seed in range(len(blocks))]
+    starts = torch.tensor([start for block in blocks for start in block])
+    found = decoder.generate(random_bigram(), starts, max_tokens=TOKENS, stop_ids=STOP, generator=chance)
+    alone = [
+        one for seed, block in enumerate(blocks) for one in generated(part, block, seed=seed, stop_ids=STOP)
+    ]
+    assert [one.ids for one in found] == [one.ids for one in alone], (
+        "a block differs from the same rows alone"
+    )
+
+
 def check_on_token(part: Part) -> None:
     """on_token reports the tokens of each row's first hypothesis in order, or nothing at all."""
     told: dict[int, list[int]] = {row: [] for row in range(ROWS)}
@@ -133,6 +150,7 @@ CHECKS = (
     check_max_tokens_zero,
     check_seed,
     check_rows_independent,
+    check_generators,
     check_on_token,
     check_state_kept,
 )

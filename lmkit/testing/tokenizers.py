@@ -106,6 +106,17 @@ def check_decode(part: Part) -> None:
         assert "\ufffd" in text, f"the unknown id gives {text!r}"
 
 
+def check_growing_text(part: Part) -> None:
+    """The text of the first ids of a line begins the text of all, but for U+FFFD at its end."""
+    tokenizer = fitted(part)
+    for line in LINES:
+        ids = tokenizer.ids(line).tolist()
+        whole = tokenizer.decode(ids)
+        for length in range(len(ids)):
+            first = tokenizer.decode(ids[:length]).rstrip("\ufffd")
+            assert whole.startswith(first), f"{line!r}: {length} ids give {first!r}, all of them {whole!r}"
+
+
 def check_residual_bits(part: Part) -> None:
     """Residual bits are finite and never negative, and 0 where the tokenizer is lossless."""
     tokenizer = fitted(part)
@@ -161,6 +172,7 @@ CHECKS = (
     check_spans,
     check_empty_line,
     check_decode,
+    check_growing_text,
     check_residual_bits,
     check_save,
     check_fit_again,

@@ -1,6 +1,6 @@
 """Sampling: each token is drawn from the model's distribution, reshaped and truncated by options."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -22,6 +22,8 @@ class SampleDecoder(Decoder):
     says does not depend on when the others end. Temperature 0 is greedy decoding and draws nothing.
     """
 
+    takes_generators = True
+
     options: SampleOptions
 
     def generate(
@@ -32,15 +34,16 @@ class SampleDecoder(Decoder):
         max_tokens: int,
         stop_ids: frozenset[int] = frozenset(),
         forbid_ids: frozenset[int] = frozenset(),
-        generator: torch.Generator | None = None,
+        generator: torch.Generator | Sequence[torch.Generator] | None = None,
         on_token: Callable[[int, int], None] | None = None,
     ) -> list[Hypothesis]:
         batch_size = len(leaves(state)[0])
-        device = generator.device if generator else torch.device("cpu")
+        generators = generator if isinstance(generator, Sequence) else [generator]
+        share = batch_size // len(generators)
 
         def draw(log_probs: Tensor, forbidden: Tensor, rows: Tensor) -> Tensor:
-            uniforms = torch.rand(batch_size, dtype=torch.float64, generator=generator, device=device)
-            return inverse_cdf(weights(log_probs, forbidden, self.options), uniforms.cpu()[rows])
+            uniforms = torch.cat([uniform(share, one) for one in generators])
+            return inverse_cdf(weights(log_probs, forbidden, self.options), uniforms[rows])
 
         return generate_by_steps(
             model,
@@ -51,6 +54,12 @@ class SampleDecoder(Decoder):
             forbid_ids=forbid_ids,
             on_token=on_token,
         )
+
+
+def uniform(count: int, generator: torch.Generator | None) -> Tensor:
+    """Random numbers (count,) in [0, 1), on the CPU."""
+    device = torch.device("cpu") if generator is None else generator.device
+    return torch.rand(count, dtype=torch.float64, generator=generator, device=device).cpu()
 
 
 def weights(log_probs: Tensor, forbidden: Tensor, options: SampleOptions) -> Tensor:

@@ -36,9 +36,7 @@ def check_choice(log_probs: Tensor) -> None:
     if bool(best.isfinite().all()):
         return
     if bool((best == -torch.inf).any()):
-        raise UsageError(
-            "no token is left to choose: all that the model allows are forbidden; forbid fewer tokens"
-        )
+        raise UsageError("no token is left to choose: all that the model allows are forbidden; forbid fewer")
     raise ModelError(
         "the model gives NaN or infinite log-probabilities, so no token can be chosen; train it anew"
     )

@@ -60,7 +60,8 @@ def test_show_describes_options(lmkit, loads):
     """`plugins show` gives type, bounds, default and use of a part."""
     result = lmkit("plugins", "show", "recurrent")
     assert "lmkit train --model recurrent FILE" in result.stdout
-    assert "--hidden-size  units of a layer  [int, from 1 to 4096, default 256]" in result.stdout
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in result.stdout.splitlines()]
+    assert ["--hidden-size", "units of a layer", "int from 1 to 4096", "256"] in rows
     (shown,) = json.loads(lmkit("plugins", "show", "lmkit:rnn", "--json").stdout)
     assert shown["options"][0]["choices"] == ["tanh", "relu"]
 

@@ -3,6 +3,7 @@
 import pytest
 
 import lmkit
+from lmkit.errors import UsageError
 
 
 @pytest.fixture(scope="module")
@@ -77,3 +78,53 @@ def test_a_prompt_may_have_lines_and_unknown_words(models):
     """Each line of the prompt but the last is ended; what is not in the vocabulary is read as unknown."""
     (text,) = models["word", "document"].generate("the zebra\nthe cat", decoder="greedy", max_tokens=3)
     assert text.text.startswith(" ")
+
+
+def test_stop_line_ends_with_the_line(models):
+    """A model that would write on stops at the line's end, which is the last of its text."""
+    (text,) = models["word", "document"].generate("the cat", decoder="greedy", max_tokens=20, stop="line")
+    assert text.text == " sat on the mat\n"
+    with pytest.raises(UsageError, match="stop is 'word'"):
+        models["word", "document"].generate("the", stop="word")
+
+
+@pytest.mark.parametrize("decoder", ["greedy", "sample", "beam"])
+@pytest.mark.parametrize("num", [1, 3])
+def test_the_pieces_are_the_text(models, decoder, num):
+    """on_text tells the first continuation, and nothing but it, whether or not the decoder tells its tokens."""
+    for model in models.values():
+        pieces: list[str] = []
+        found = model.generate(
+            "the ca", decoder=decoder, num=num, seed=3, max_tokens=25, on_text=pieces.append
+        )
+        assert "".join(pieces) == found[0].text
+        assert (len(pieces) > 3) == (decoder != "beam")
+
+
+@pytest.mark.parametrize(
+    ("decoder", "options"),
+    [("greedy", {}), ("beam", {"width": 3}), ("sample", {"top_p": 0.9, "temperature": 1.5})],
+)
+@pytest.mark.parametrize("num", [1, 2])
+def test_each_prompt_is_continued_as_alone(models, decoder, options, num):
+    """Many prompts at once give what each gives alone with the same seed, n-grams that must not repeat included."""
+    prompts = ["the", "", "the cat sat on", "the mat\nthe", "cat", "the"] * 7
+    for model in models.values():
+        for repeat in (None, 3):
+            settings = {
+                "decoder": decoder, "num": num, "seed": 11, "max_tokens": 12, "no_repeat_ngram": repeat, **options
+            }  # fmt: skip
+            together = list(model.generate_each(prompts, **settings))
+            alone = {prompt: model.generate(prompt, **settings) for prompt in set(prompts)}
+            assert [[one.text for one in found] for found in together] == [
+                [one.text for one in alone[prompt]] for prompt in prompts
+            ]
+            for found, prompt in zip(together, prompts, strict=True):
+                scores = [one.log_prob for one in alone[prompt]]
+                assert [one.log_prob for one in found] == pytest.approx(scores, rel=1e-5)
+
+
+def test_without_a_seed_equal_prompts_differ(models):
+    """Each prompt has chance of its own unless a seed is given."""
+    texts = models["char", "document"].generate_each(["the"] * 5, max_tokens=30, temperature=3.0)
+    assert len({found[0].text for found in texts}) == 5

@@ -1,0 +1,160 @@
+"""Continuing prompts: from text to a state, through a decoder, back to text."""
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from lmkit import states
+from lmkit.contracts import Decoder, Hypothesis, LanguageModel, State, Tokenizer
+from lmkit.errors import PluginError, UsageError
+from lmkit.generation.repeats import WithoutRepeats, padded
+from lmkit.generation.text import GrowingText, decode_lines, prompt_ids
+
+STOPS = ("line",)
+"""The names of places where a continuation may end, besides its length."""
+
+BATCH = 32
+"""The texts that are continued at once."""
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """What a model wrote after a prompt; log_prob: natural, under the model itself."""
+
+    text: str
+    log_prob: float
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How prompts are continued.
+
+    num: how many continuations of each; a decoder without chance gives as many as it finds, at most `num`.
+    seed: every prompt is continued as if it were alone with this seed; None draws new ones.
+    stop: "line" ends a continuation with the line. None: only where the model's state starts again with each line.
+    no_repeat_ngram: n, if no n-gram of tokens may occur twice in the prompt and its continuation.
+    """
+
+    max_tokens: int = 50
+    num: int = 1
+    seed: int | None = None
+    stop: str | None = None
+    no_repeat_ngram: int | None = None
+
+
+class Generation:
+    """A model, its tokenizer and a decoder that continue prompts; a prompt may have several lines.
+
+    A line end is a token like others, unless the continuation ends there.
+    """
+
+    def __init__(
+        self, model: LanguageModel, tokenizer: Tokenizer, decoder: Decoder, settings: Settings
+    ) -> None:
+        if settings.stop is not None and settings.stop not in STOPS:
+            raise UsageError(
+                f"stop is '{settings.stop}': give {' or '.join(map(repr, STOPS))}, or leave it out"
+            )
+        self._own = model
+        self._model = model
+        if settings.no_repeat_ngram is not None:
+            self._model = WithoutRepeats(model, settings.no_repeat_ngram)
+        self._tokenizer = tokenizer
+        self._decoder = decoder
+        self._settings = settings
+        eos = tokenizer.vocabulary.eos_id
+        self._by_line = model.reset_policy == "line"
+        self._stop_ids = frozenset([eos] if self._by_line or settings.stop == "line" else [])
+
+    def one(self, prompt: str, on_text: Callable[[str], None] | None = None) -> list[Continuation]:
+        """Continue a prompt. on_text: called with each piece of the first continuation's text as it is made."""
+        ids = prompt_ids(self._tokenizer, prompt)
+        growing = None if on_text is None else GrowingText(self._tokenizer, ids, on_text)
+        (found,) = self._continued([ids], [self._read(ids)], growing)
+        if growing is not None and found:
+            growing.finish(found[0].text)
+        return found
+
+    def each(self, prompts: Iterable[str]) -> Iterator[list[Continuation]]:
+        """Continue prompts in order, several at once where the decoder can; each as if it were alone."""
+        rows = 1 if self._decoder.deterministic else self._settings.num
+        together = self._decoder.deterministic or self._decoder.takes_generators
+        prompts = iter(prompts)
+        size = max(1, BATCH // rows) if together else 1
+        while batch := list(itertools.islice(prompts, size)):
+            ids = [prompt_ids(self._tokenizer, prompt) for prompt in batch]
+            starts = [self._read(one) for one in ids]
+            if len({_shapes(start) for start in starts}) == 1:
+                yield from self._continued(ids, starts)
+            else:
+                for one, start in zip(ids, starts, strict=True):
+                    yield from self._continued([one], [start])
+
+    @torch.no_grad()
+    def _read(self, ids: list[int]) -> State:
+        """The model's state after a prompt."""
+        # Of a prompt of several lines such a model remembers the last alone.
+        eos = self._tokenizer.vocabulary.eos_id
+        read = ids[len(ids) - ids[::-1].index(eos) :] if self._by_line and eos in ids else ids
+        state = self._own.initial_state(1)
+        if read:
+            _, state = self._own.log_probs(torch.tensor([read], device=self._own.device), state)
+        return state
+
+    @torch.no_grad()
+    def _continued(
+        self, prompts: list[list[int]], starts: list[State], growing: GrowingText | None = None
+    ) -> list[list[Continuation]]:
+        """Continue prompts at once, given their ids and the model's states after them."""
+        settings = self._settings
+        rows = 1 if self._decoder.deterministic else settings.num
+        state = states.cat(starts)
+        if settings.no_repeat_ngram is not None:
+            state = (state, padded(prompts).to(self._own.device))
+        generators = [_generator(settings.seed) for _ in prompts]
+        chance: Any = generators if self._decoder.takes_generators and len(prompts) > 1 else generators[0]
+        hypotheses = self._decoder.generate(
+            self._model,
+            states.take(state, torch.arange(len(prompts), device=self._own.device).repeat_interleave(rows)),
+            max_tokens=settings.max_tokens,
+            stop_ids=self._stop_ids,
+            generator=chance,
+            on_token=None if growing is None else lambda row, token: growing.add(token) if row == 0 else None,
+        )
+        _check(self._decoder, hypotheses)
+        share = len(hypotheses) // len(prompts)
+        return [
+            [self._text(ids, one) for one in hypotheses[place * share : (place + 1) * share][: settings.num]]
+            for place, ids in enumerate(prompts)
+        ]
+
+    def _text(self, ids: list[int], hypothesis: Hypothesis) -> Continuation:
+        before = decode_lines(self._tokenizer, ids)
+        whole = decode_lines(self._tokenizer, [*ids, *hypothesis.ids])
+        return Continuation(whole[len(before) :], hypothesis.log_prob)
+
+
+def _generator(seed: int | None) -> torch.Generator:
+    # On the CPU whatever the model's device is, so that a seed gives the same text everywhere.
+    generator = torch.Generator()
+    if seed is None:
+        generator.seed()
+    else:
+        generator.manual_seed(seed)
+    return generator
+
+
+def _shapes(state: State) -> tuple[tuple[int, ...], ...]:
+    """What must be equal in states of one batch: the shapes of all tensors but for the batch."""
+    return tuple(tuple(leaf.shape[1:]) for leaf in states.leaves(state))
+
+
+def _check(decoder: Decoder, hypotheses: Sequence[object]) -> None:
+    if wrong := next((type(h) for h in hypotheses if not isinstance(h, Hypothesis)), None):
+        raise PluginError(
+            f"the decoder {type(decoder).__module__}:{type(decoder).__qualname__} gave {wrong.__name__} objects, "
+            "not Hypothesis objects; report it to its author"
+        )
