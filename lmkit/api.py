@@ -12,8 +12,10 @@ import torch
 
 from lmkit import run_paths, runs
 from lmkit.contracts import Encoder, LanguageModel, Tokenizer
-from lmkit.corpus.readers import Line, Text
+from lmkit.corpus.readers import Line, Text, given_lines
+from lmkit.corpus.word_lists import Words
 from lmkit.devices import pick_device
+from lmkit.embedding.alignment import as_text
 from lmkit.embedding.batches import BATCH_SIZE, embed_all
 from lmkit.embedding.causal import CausalEncoder
 from lmkit.embedding.layers import selection
@@ -111,18 +113,23 @@ class Model:
         layer: str | int = "all",
         pool: str = "none",
         *,
+        separator: str | None = None,
         batch_size: int = BATCH_SIZE,
     ) -> list[torch.Tensor]:
         """The vectors of each sentence, float32 on the CPU: (layers, tokens, features), or (tokens, features).
 
-        sentences: strings, split by the run's tokenizer, one vector a token; or lists of words, one vector a word.
+        sentences: strings, split by the run's tokenizer, one vector a token; or lists of words, one vector a word,
+        which may be `lmkit.corpus.word_lists.Words` of a text. separator: what stands between the words of a list in
+        the text that is read; None: a space, or nothing between words of scripts without spaces (Chinese, Thai).
         layer: "all", "top", "mix" (the mean, unless the encoder has a trained mix) or a number from 0; all but
         "all" leave the first dimension out. pool: "none", or "mean", "max", "first" or "last" over the tokens,
         which leave theirs out; zeros for a sentence without tokens.
         Raises UsageError for a layer or pooling that there is not, ModelError for a model without vectors.
         """
         select = selection(self.encoder, layer, pool)
-        return list(embed_all(self.encoder, sentences, select=select, batch_size=batch_size))
+        return list(
+            embed_all(self.encoder, sentences, select=select, batch_size=batch_size, separator=separator)
+        )
 
     def tokenize(self, sentence: str) -> list[tuple[int, int]]:
         """The characters [start, end) of each token of a string: those of the vectors that `embed` gives it."""
@@ -138,6 +145,8 @@ class Model:
     ) -> scoring.Score:
         """The figures of `lmkit eval` for a text, or a sequence of lines, in memory.
 
+        "" and [] have no lines, for which there are no figures (DataError); "\\n" and [""] have a blank one, whose
+        only token is `</s>`.
         independent: score each line by itself, from the state in which a text begins, whatever the model's reset
         policy.
         """
@@ -202,57 +211,72 @@ class Model:
     ) -> np.ndarray:
         """(lines,) float64: the natural log-probability of each line, its `</s>` included.
 
-        text: a text, its UTF-8, or lines. independent: as in `score`. The fast way to score many lines; `score`
-        has the figures that compare.
+        text: a text, its UTF-8, or lines, counted as in `score`: "" has none. independent: as in `score`. The fast
+        way to score many lines; `score` has the figures that compare.
         Raises DataError for bytes that are no text.
         """
-        if not isinstance(text, (str, bytes)):
-            lines = [line.removesuffix("\n").encode("utf-8", "surrogatepass") for line in text]
+        raw = text if isinstance(text, bytes) else b""
+        if not isinstance(text, bytes):
+            lines = [line.removesuffix("\n").encode("utf-8", "surrogatepass") for line in given_lines(text)]
             raw = b"\n".join([*lines, b""])
-        else:
-            raw = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
         return line_scores(self.causal, self.tokenizer, raw, batch_size=batch_size, independent=independent)
 
     def sentence_scores(self, sentences: Sequence[str]) -> np.ndarray:
         """(sentences,) float64: the natural log-probability of each, `</s>` included, as if it began a text.
 
         Of a bidirectional encoder, the sum of both directions (two-sided): it orders sentences, and is no
-        log-probability.
+        log-probability. Raises UsageError for one string in place of a list.
         """
         return sentence_scores(self.directions, self.tokenizer, sentences).sum(0)
 
     @torch.no_grad()
     def top_k(
-        self, context: str | Sequence[str] = "", k: int = 10, *, start: bool = False
+        self,
+        context: str | Sequence[str] = "",
+        k: int = 10,
+        *,
+        start: bool = False,
+        separator: str | None = None,
     ) -> list[tuple[str, float]]:
         """The k likeliest next tokens and their natural log-probabilities, the best first.
 
-        context: a text, or words; tokens that a model cannot have next are left out. start: a line begins with
-        the context; else nothing is known of what came before it. `</s>` and `<unk>` stand for the line's end and
-        the unknown token.
+        context: a text, or words, with the separator that `embed` has between them; tokens that a model cannot
+        have next are left out. start: a line begins with the context; else nothing is known of what came before it.
+        `</s>` and `<unk>` stand for the line's end and the unknown token.
         """
         if k < 1:
             raise UsageError(f"k is {k}: give 1 or more")
         model = self.causal
-        ids = torch.tensor([self._ids(context)], dtype=torch.int64, device=model.device)
+        ids = torch.tensor([self._ids(context, separator)], dtype=torch.int64, device=model.device)
         _, state = model.log_probs(ids, model.initial_state(1, start=start))
         log_probs, found = model.top_k(state, k)
         pairs = zip(found[0].tolist(), log_probs[0].tolist(), strict=True)
         return [(self._symbol(token), log_prob) for token, log_prob in pairs if log_prob > -math.inf]
 
-    def count(self, words: str | Sequence[str], *, start: bool = False, end: bool = False) -> int:
+    def count(
+        self,
+        words: str | Sequence[str],
+        *,
+        start: bool = False,
+        end: bool = False,
+        separator: str | None = None,
+    ) -> int:
         """How often words follow one another in the training text, however many they are; of none, its tokens.
 
-        words: a text, or words. start, end: only where a line begins with them, or ends. A word outside the
-        vocabulary is counted as any such word. Raises ModelError for a model that keeps no counts.
+        words: a text, or words, with the separator that `embed` has between them. start, end: only where a line
+        begins with them, or ends. A word outside the vocabulary is counted as any such word. Raises ModelError for a
+        model that keeps no counts.
         """
         vocabulary = self.tokenizer.vocabulary
         before, after = [vocabulary.size] * start, [vocabulary.eos_id] * end
-        return self.causal.count([*before, *self._ids(words), *after])
+        return self.causal.count([*before, *self._ids(words, separator), *after])
 
-    def _ids(self, text: str | Sequence[str]) -> list[int]:
-        pieces = [text] if isinstance(text, str) else text
-        return [token for piece in pieces for token in self.tokenizer.ids(piece).tolist()]
+    def _ids(self, text: str | Sequence[str], separator: str | None) -> list[int]:
+        """The ids of a text, or of words: of the text that they make."""
+        if not isinstance(text, str):
+            words = text if separator is None or isinstance(text, Words) else Words(text, separator)
+            text, _ = as_text(self.tokenizer, words)
+        return self.tokenizer.ids(text).tolist()
 
     def _symbol(self, token: int) -> str:
         vocabulary = self.tokenizer.vocabulary

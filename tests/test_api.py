@@ -1,5 +1,6 @@
 """The settings that `lmkit.train` takes from Python: where each goes, and what is refused."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 import lmkit
 from lmkit import recipe as recipes
 from lmkit.corpus.readers import Text
-from lmkit.errors import UsageError
+from lmkit.errors import DataError, UsageError
 from lmkit.training.report import Silent
 from lmkit.training.text import find_tokenizer, with_defaults
 
@@ -76,3 +77,38 @@ def test_what_was_chosen_for_the_user_is_said(text: Path) -> None:
     ):
         find_tokenizer(Text.from_lines([line] * 9), recipe.model, heard)
         assert heard.messages.pop() == f"tokenizer: {said}"
+
+
+@pytest.mark.parametrize("reset", ["line", "never"])
+def test_empty_texts_have_the_lines_that_they_have(tmp_path, reset):
+    """The texts "" and [] have no lines, "\\n" and [""] a blank one, alike for every way to score lines."""
+    (tmp_path / "text.txt").write_text("the cat sat\n\nthe dog ran\n" * 9, encoding="utf-8")
+    for model in ({"name": "ngram", "order": 2}, {"name": "gru", "hidden_size": 8, "reset": reset}):
+        steps: dict[str, Any] = {"max_steps": 2} if model["name"] == "gru" else {}
+        trained = lmkit.train(tmp_path / "text.txt", model=model, out=tmp_path / str(model["name"]), **steps)
+        for empty in ("", [], b""):
+            assert trained.line_scores(empty).shape == (0,)
+        for empty in ("", []):
+            with pytest.raises(DataError, match="no lines"):
+                trained.score(empty)
+            with pytest.raises(DataError, match="no lines"):
+                trained.surprisal(empty)
+        assert trained.sentence_scores([]).shape == (0,)
+        for blank in ("\n", [""], ["\n"]):
+            (wanted,) = trained.line_scores(blank)
+            score = trained.score(blank)
+            assert (score.tokens, score.lines) == (1, 1)
+            assert score.log_prob == pytest.approx(wanted, abs=1e-6)
+            (record,) = trained.surprisal(blank)
+            assert record.surprisal == pytest.approx(-wanted / math.log(2), abs=1e-6)
+            assert trained.sentence_scores([""])[0] == pytest.approx(wanted, abs=1e-6)
+        for lines in ("the cat", ["the cat"], "the cat\n", "the\n\n", ["the\n\n"], ["a", ""]):
+            assert len(trained.line_scores(lines)) == trained.score(lines).lines
+
+
+def test_lines_are_strings(trained):
+    """Lists of words are no lines: refused in one sentence, not by a traceback."""
+    model = lmkit.load(trained)
+    for call in (model.score, model.surprisal, model.line_scores):
+        with pytest.raises(UsageError, match="line 2 is a list"):
+            call(["the cat", ["the", "cat"]])  # pyright: ignore[reportArgumentType]

@@ -55,10 +55,15 @@ class Text:
 
     @classmethod
     def from_lines(cls, lines: Iterable[str]) -> Self:
-        """A document of lines that Python code has; a line end within or after one ends a line too."""
+        """A document of lines that Python code has; a line end within or after one ends a line too.
+
+        One string is a text: "" has no lines, as an empty list, and "\\n" has a blank one, as [""]. All may be blank.
+        Raises UsageError for what is no string.
+        """
         text = cls.__new__(cls)
-        given = (lines,) if isinstance(lines, str) else tuple(lines)
+        given = given_lines(lines)
         text._fill([ListSource(given)], [f"{len(given)} lines"], DataOptions())
+        text._may_be_blank = True
         return text
 
     def _fill(
@@ -74,6 +79,7 @@ class Text:
                 f"{self.describe()}: plain text has no columns to keep; leave --keep out, or name the format of "
                 "the table with --input-format"
             )
+        self._may_be_blank = False
         self._fingerprint: tuple[list[object], str] | None = None
         """The last one with the stamps of the sources that it is of: hashing reads every file."""
 
@@ -92,7 +98,7 @@ class Text:
         if bad.count and not self._warned:
             self._warned = True
             log.log(NOTE, "%s: %s", self.describe(), bad.summary())
-        if not has_words:
+        if not has_words and not self._may_be_blank:
             what = "only blank lines" if has_lines else "empty"
             raise DataError(f"{self.describe()}: no text in it ({what}); name one that has some")
 
@@ -121,6 +127,15 @@ class Text:
         for source in self._sources:
             sha.update(source.digest().encode() + b"\n")
         return sha.hexdigest()
+
+
+def given_lines(lines: Iterable[str]) -> tuple[str, ...]:
+    """Lines that Python code gave: strings, or one that is a whole text; UsageError for what is no string."""
+    given = (lines,) * bool(lines) if isinstance(lines, str) else tuple(lines)
+    for number, line in enumerate(given, 1):
+        if not isinstance(line, str):
+            raise UsageError(f"line {number} is a {type(line).__name__}: give a text, or a list of strings")
+    return given
 
 
 class TextLines:

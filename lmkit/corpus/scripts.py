@@ -9,7 +9,9 @@ _EAST = (
 )
 # Thai, Lao, Tibetan, Myanmar, Khmer and their extensions.
 _SOUTH = "\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u1950-\u19df\u1a20-\u1aaf\ua9e0-\ua9ff\uaa60-\uaa7f"
-_UNSPACED = re.compile(f"[{_EAST}{_SOUTH}]")
+UNSPACED = _EAST + _SOUTH
+"""Characters of scripts without spaces between words, as ranges of a regular expression."""
+_UNSPACED = re.compile(f"[{UNSPACED}]")
 _SOUTHERN = re.compile(f"[{_SOUTH}]")
 _RUN = re.compile(f"{_UNSPACED.pattern}+")
 _RUN_APART = re.compile(rf"(?<!\S){_UNSPACED.pattern}+(?!\S)")

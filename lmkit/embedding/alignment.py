@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 
 from lmkit.contracts import Encoding, Tokenizer
+from lmkit.corpus.word_lists import Words, joined, separators
 from lmkit.errors import UsageError
+from lmkit.evaluation.segmentation import reads_words
 
 HOWS = ("first", "last", "mean", "max")
 """What becomes the vector of a word with several tokens."""
@@ -55,20 +57,40 @@ def token_ranges(token_spans: Spans, word_spans: Spans) -> np.ndarray:
     return np.stack([first, np.maximum(first, last)], 1)
 
 
-def read_words(tokenizer: Tokenizer, words: Sequence[str]) -> tuple[str, Encoding, np.ndarray | None]:
-    """The text that words make with a space between, its tokens, and (words, 2) the tokens [first, last) of each.
+def as_text(tokenizer: Tokenizer, words: Sequence[str]) -> tuple[str, Sequence[tuple[int, int]]]:
+    """The text that is read of a list of words, and the characters [start, end) of each word in it.
 
-    Words that are empty or white space are not read; they, and words without a token, have first == last.
-    None: each word is a token.
+    Words of a text (`Words.of`) are read in it as it is. Others make a text with their separator between them: the
+    given one; else a space where the tokenizer reads words between white space, and what their script has elsewhere.
+    Of these, words that are empty or white space are left out.
     """
+    separator = None
+    if isinstance(words, Words):
+        if words.text is not None:
+            return words.text, words.spans
+        separator = words.separator
     read = [word for word in words if word.strip()]
-    text = " ".join(read)
+    gaps = separators(read) if separator is None else [separator] * (len(read) - 1)
+    if separator is None and "" in gaps and reads_words(tokenizer):
+        gaps = [" "] * len(gaps)
+    text, spans = joined(read, gaps)
+    if len(read) == len(words):
+        return text, spans
+    places = iter(spans)
+    return text, [next(places) if word.strip() else (0, 0) for word in words]
+
+
+def read_words(tokenizer: Tokenizer, words: Sequence[str]) -> tuple[str, Encoding, np.ndarray | None]:
+    """The text of a list of words (`as_text`), its tokens, and (words, 2) the tokens [first, last) of each.
+
+    Words that are empty or white space, and words without a token, have first == last. None: each word is a token.
+    """
+    text, found = as_text(tokenizer, words)
     encoding = tokenizer.encode(text)
-    lengths = np.fromiter(map(len, read), np.int64, len(read))
-    ends = (lengths + 1).cumsum() - 1
-    spans = np.stack([ends - lengths, ends], 1)
-    if len(read) == len(words) and np.array_equal(encoding.spans, spans):
+    spans = np.asarray(found, np.int64).reshape(-1, 2)
+    blank = np.array([not word.strip() for word in words], np.bool_)
+    if not blank.any() and np.array_equal(encoding.spans, spans):
         return text, encoding, None
     ranges = np.zeros((len(words), 2), np.int64)
-    ranges[[bool(word.strip()) for word in words]] = token_ranges(encoding.spans, spans)
+    ranges[~blank] = token_ranges(encoding.spans, spans[~blank])
     return text, encoding, ranges

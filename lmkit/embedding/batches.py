@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from lmkit.contracts import Encoder
+from lmkit.corpus.word_lists import Words, refuse_one_string
 from lmkit.embedding.layers import Selection
 from lmkit.errors import UsageError
 from lmkit.recurrence.batching import by_length
@@ -28,15 +29,18 @@ def embed_all(
     batch_size: int = BATCH_SIZE,
     batch_tokens: int = BATCH_TOKENS,
     block_tokens: int = BLOCK_TOKENS,
+    separator: str | None = None,
 ) -> Iterator[Tensor]:
     """The vectors of each sentence, in order, as float32 on the CPU: (layers, tokens, features).
 
     sentences: strings, of which every token has a vector, or lists of words, of which every word has one; they
-    are read as they are needed. select: what is taken of a sentence's vectors (`layers.selection`), before any
-    more are made. Held at once are the vectors of `block_tokens` tokens and one sentence; no gradients.
+    are read as they are needed. separator: what stands between the words of a list; None: what their script has
+    there (`lmkit.embedding.alignment.as_text`). select: what is taken of a sentence's vectors (`layers.selection`),
+    before any more are made. Held at once are the vectors of `block_tokens` tokens and one sentence; no gradients.
     Raises UsageError where strings and lists of words are mixed, or one string is given for a list of them.
     """
-    for block in _blocks(encoder, _checked(sentences), block_tokens):
+    checked = with_separator(_checked(sentences), separator)
+    for block in _blocks(encoder, checked, block_tokens):
         found: list[Tensor | None] = [None] * len(block)
         lengths = [length for _, length in block]
         for batch in by_length(lengths, most_tokens=batch_tokens, most_sequences=batch_size):
@@ -50,12 +54,18 @@ def embed_all(
         yield from cast(list[Tensor], found)
 
 
+def with_separator(sentences: Iterable[Sentence], separator: str | None) -> Iterator[Sentence]:
+    """The same sentences, with this between the words of a list. Raises UsageError where a string has it too."""
+    for sentence in sentences:
+        if separator is not None and isinstance(sentence, str):
+            raise UsageError("a separator goes between words: give lists of words, or leave it out")
+        plain = separator is None or isinstance(sentence, Words)
+        yield sentence if plain else Words(sentence, separator)
+
+
 def _checked(sentences: Iterable[Sentence]) -> Iterator[Sentence]:
     """The same sentences; UsageError for what would be taken for other sentences than it is."""
-    if isinstance(sentences, str):
-        raise UsageError(
-            "one string is not a list of sentences; give [sentence], or a list of lists of words"
-        )
+    refuse_one_string(sentences, "sentences")
     kind: type | None = None
     for number, sentence in enumerate(sentences, 1):
         found = str if isinstance(sentence, str) else list

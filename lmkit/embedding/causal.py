@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lmkit.contracts import Encoder, Tokenizer, Vocabulary
+from lmkit.corpus.word_lists import refuse_one_string
 from lmkit.embedding.alignment import read_words
 from lmkit.recurrence import NeuralLanguageModel
 from lmkit.recurrence.batching import full_rows
@@ -24,7 +25,7 @@ class CausalEncoder(nn.Module, Encoder):
     Every sentence begins where a text begins, whatever the model's reset policy. Its layers are those that
     `layer_features` gives and that are as wide as the top one, which an encoder's layers must be.
 
-    Of a list of words the model reads the text that they make with a space between; a word's vector is that of
+    Of a list of words the model reads the text that they make (`alignment.as_text`); a word's vector is that of
     its last token. Words that are empty or white space are not read; their vectors are zeros, as are those of
     words for which the tokenizer has no token.
     """
@@ -54,6 +55,7 @@ class CausalEncoder(nn.Module, Encoder):
         return self._width
 
     def embed(self, sentences: Sequence[str] | Sequence[Sequence[str]]) -> list[Tensor]:
+        refuse_one_string(sentences, "sentences")
         read = [self._read(sentence) for sentence in sentences]
         states = self._states([ids for ids, _ in read])
         return [rows if at is None else _rows(rows, at) for rows, (_, at) in zip(states, read, strict=True)]

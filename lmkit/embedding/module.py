@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from lmkit.contracts import Encoder
+from lmkit.corpus.word_lists import refuse_one_string
+from lmkit.embedding.batches import with_separator
 from lmkit.embedding.mix import ScalarMix
 from lmkit.errors import UsageError
 
@@ -24,13 +26,21 @@ class EncoderModule(nn.Module):
     trainable: the encoder's weights get gradients too, and it is in training mode when this module is, where a stack
     has dropout between its layers; else it is frozen, in evaluation mode for good, and only the mix learns. Both
     change the encoder that is given, which others may hold too. mix: a `ScalarMix` of the layers; else the layers of
-    a token stand one after another.
+    a token stand one after another. separator: between the words of a list, as `Model.embed` takes it.
     `width` is the features of a vector. The encoder's weights are in the `state_dict` if it is a module.
     Raises UsageError for a trainable encoder that is no module, and ModelError for a run without vectors.
     """
 
-    def __init__(self, run: HasEncoder | Encoder, *, trainable: bool = False, mix: bool = True) -> None:
+    def __init__(
+        self,
+        run: HasEncoder | Encoder,
+        *,
+        trainable: bool = False,
+        mix: bool = True,
+        separator: str | None = None,
+    ) -> None:
         super().__init__()
+        self.separator = separator
         self.encoder = run if isinstance(run, Encoder) else run.encoder
         self.trainable = trainable
         layers = self.encoder.num_layers
@@ -56,8 +66,9 @@ class EncoderModule(nn.Module):
 
         sentences: as `Encoder.embed` takes them.
         """
+        refuse_one_string(sentences, "sentences")
         with torch.set_grad_enabled(self.trainable and torch.is_grad_enabled()):
-            found = self.encoder.embed(sentences)
+            found = self.encoder.embed(cast(Sequence[str], list(with_separator(sentences, self.separator))))
         rows = [vectors.transpose(0, 1) for vectors in found]  # (tokens, layers, features)
         if not rows:
             empty = torch.zeros(0, 0, self.width, device=self.encoder.device)

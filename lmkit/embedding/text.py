@@ -1,5 +1,6 @@
 """From lines of text to their vectors, with what each vector is of."""
 
+import re
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -7,10 +8,13 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from lmkit.contracts import Encoder
-from lmkit.corpus.words import hidden, shown
+from lmkit.corpus.word_lists import Words
+from lmkit.corpus.words import WHITE_SPACE
 from lmkit.embedding.batches import BATCH_SIZE, Sentence, embed_all
 from lmkit.embedding.layers import Selection
 from lmkit.evaluation.lines import RawLine
+
+_WORD = re.compile(f"[^{WHITE_SPACE}]+")
 
 
 @dataclass(frozen=True)
@@ -37,24 +41,25 @@ def embedded_lines(
 ) -> Iterator[EmbeddedLine]:
     """Lines with their vectors, in order, read as they are needed; see `batches.embed_all`.
 
-    words: a vector for each word between white space, instead of each token.
+    words: a vector for each word between white space, instead of each token; the line is read as it is.
     """
     waiting: deque[tuple[RawLine, list[str]]] = deque()
 
     def sentences() -> Iterator[Sentence]:
         for line in lines:
-            tokens = split_words(line.text) if words else _tokens(encoder, line.text)
+            found = split_words(line.text) if words else None
+            tokens = _tokens(encoder, line.text) if found is None else list(found)
             waiting.append((line, tokens))
-            yield tokens if words else line.text
+            yield line.text if found is None else found
 
     for vectors in embed_all(encoder, sentences(), select=select, batch_size=batch_size):
         line, tokens = waiting.popleft()
         yield EmbeddedLine(line.text, line.num_words, tokens, vectors, line.row)
 
 
-def split_words(text: str) -> list[str]:
-    """The words between white space, as `lmkit.corpus.words` knows it."""
-    return [shown(word).decode() for word in hidden(text.encode()).split()]
+def split_words(text: str) -> Words:
+    """The words between white space, as `lmkit.corpus.words` knows it, in their text."""
+    return Words.of(text, [found.span() for found in _WORD.finditer(text)])
 
 
 def _tokens(encoder: Encoder, text: str) -> list[str]:

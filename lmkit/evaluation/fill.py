@@ -10,6 +10,7 @@ import torch
 
 from lmkit import states
 from lmkit.contracts import LanguageModel, Tokenizer
+from lmkit.corpus.word_lists import refuse_one_string
 from lmkit.errors import ModelError, UsageError
 from lmkit.evaluation import segmentation
 from lmkit.evaluation.blanks import TWO_SIDED, Blank, candidate_scores
@@ -70,6 +71,7 @@ def fill(
     proposes nothing.
     """
     blank = parse(tokenizer, text)
+    refuse_one_string(candidates, "candidates")
     found = [candidate.strip() for candidate in candidates]
     if any(len(candidate.splitlines()) != 1 for candidate in found):
         raise UsageError("a candidate is empty or has a line end; give words, separated by commas")

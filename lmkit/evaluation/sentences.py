@@ -6,6 +6,8 @@ import numpy as np
 import torch
 
 from lmkit.contracts import LanguageModel, Tokenizer
+from lmkit.corpus.word_lists import refuse_one_string
+from lmkit.errors import UsageError
 from lmkit.evaluation.directions import FORWARD, from_the_end
 from lmkit.recurrence.batching import by_length
 
@@ -23,7 +25,12 @@ def sentence_scores(
     models: by direction, as `causal_models` gives them. Unlike in a stream, every sentence starts at
     `initial_state`, whatever the model does at line ends. The sum over directions is the two-sided score of a
     bidirectional encoder: no log-probability, but it orders sentences by what stands on either side.
+    Raises UsageError for one string in place of a list, or for what is none.
     """
+    refuse_one_string(sentences, "sentences")
+    for number, sentence in enumerate(sentences, 1):
+        if not isinstance(sentence, str):
+            raise UsageError(f"sentence {number} is a {type(sentence).__name__}: give strings")
     eos = tokenizer.vocabulary.eos_id
     rows = [np.append(tokenizer.ids(sentence), eos).astype(np.int64) for sentence in sentences]
     scores = np.zeros((len(models), len(rows)))

@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from lmkit.corpus.word_lists import Words
 from lmkit.errors import DataError, UsageError
 from lmkit.pipelines import needs, shared_model
 
@@ -27,19 +28,26 @@ class EmbeddingTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
     run: the directory of a run; a recurrent causal model serves as an encoder too.
     layer: "mix", "top", a number from 0 (the vectors without context), or "all" for the layers side by side.
     pool: how the vectors of a sentence's tokens become one: "mean", "max", "first" or "last"; a sentence without
-    tokens gets zeros. device: as of `lmkit.load`.
+    tokens gets zeros. separator: between the words of a list, as `Model.embed` takes it. device: as of `lmkit.load`.
 
     There is nothing to fit: `transform` works at once. The estimator holds the path and no weights, so that clones,
     pickles and joblib's workers are light; each process loads a run once.
     """
 
     def __init__(
-        self, run: str | Path, *, layer: str | int = "mix", pool: str = "mean", device: str = "auto"
+        self,
+        run: str | Path,
+        *,
+        layer: str | int = "mix",
+        pool: str = "mean",
+        device: str = "auto",
+        separator: str | None = None,
     ) -> None:
         self.run = run
         self.layer = layer
         self.pool = pool
         self.device = device
+        self.separator = separator
 
     def fit(self, X: Iterable[str] | Iterable[Sequence[str]], y: Any = None) -> Self:  # noqa: N803 - scikit-learn's
         """Check the settings; X and y are not looked at. Raises UsageError, ModelError, PluginError."""
@@ -54,7 +62,9 @@ class EmbeddingTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         """
         self._check_pool()
         sentences = checked(X)
-        vectors = shared_model(self.run, self.device).embed(sentences, layer=self.layer, pool=self.pool)
+        vectors = shared_model(self.run, self.device).embed(
+            sentences, layer=self.layer, pool=self.pool, separator=self.separator
+        )
         rows = np.empty((len(sentences), self._n_features_out), np.float32)
         for row, vector in zip(rows, vectors, strict=True):
             row[:] = vector.reshape(-1)
@@ -96,11 +106,11 @@ def checked(sentences: Any) -> list[Any]:
     return [row if isinstance(row, str) else _words(row, place) for place, row in enumerate(sentences)]
 
 
-def _words(row: Any, place: int) -> list[Any]:
+def _words(row: Any, place: int) -> Sequence[Any]:
     """A row that is no string as a list; DataError where it is none, such as a missing value."""
     if not isinstance(row, Iterable):
         raise DataError(f"X[{place}] is {_kind(row)}: give strings or lists of words")
-    return list(row)
+    return row if isinstance(row, Words) else list(row)
 
 
 def _kind(value: Any) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from lmkit.corpus.word_lists import Words
 from lmkit.pipelines import copy_run, needs, shared_model
 
 if TYPE_CHECKING:
@@ -19,7 +20,9 @@ spacy_util = needs("spacy.util", "spacy")
 class Embedder:
     """Writes the vectors of a document's tokens into `doc.tensor`: (tokens, features) float32.
 
-    The encoder reads spaCy's tokens as the words of one sentence; white space is no word, and its rows are zeros.
+    The encoder reads the document's text as one sentence, and a token has the vector of the characters that it
+    covers; tokens of white space have zeros. words: it reads a list of the tokens instead, which a model wants that
+    was trained on text in such tokens, set apart by spaces.
     Where the pipeline has no word vectors of its own, spaCy takes the vectors and similarities of tokens, spans
     and documents from `doc.tensor` by itself.
 
@@ -27,10 +30,11 @@ class Embedder:
     be gone: `to_disk` puts a copy of the run into the pipeline's folder, and `from_disk` turns to it.
     """
 
-    def __init__(self, run: str | Path, layer: str | int, device: str) -> None:
+    def __init__(self, run: str | Path, layer: str | int, device: str, words: bool = False) -> None:
         self.run = run
         self.layer = layer
         self.device = device
+        self.words = words
 
     def __call__(self, doc: "Doc") -> "Doc":
         """The document with its `tensor`. Raises UsageError, ModelError, PluginError."""
@@ -42,13 +46,20 @@ class Embedder:
             yield from self._embedded(docs)
 
     def _embedded(self, docs: list["Doc"]) -> Iterator["Doc"]:
-        words = [[token.text for token in doc if not token.is_space] for doc in docs]
-        found = shared_model(self.run, self.device).embed(words, layer=self.layer)
+        model = shared_model(self.run, self.device)
+        found = model.embed(
+            [
+                [token.text for token in doc]
+                if self.words
+                else Words.of(doc.text, [(token.idx, token.idx + len(token)) for token in doc])
+                for doc in docs
+            ],
+            layer=self.layer,
+        )
         for doc, vectors in zip(docs, found, strict=True):
             if self.layer == "all":
                 vectors = vectors.transpose(0, 1).flatten(1)
-            doc.tensor = vectors.new_zeros(len(doc), vectors.shape[1]).numpy()
-            doc.tensor[[token.i for token in doc if not token.is_space]] = vectors.numpy()
+            doc.tensor = vectors.numpy()
             yield doc
 
     def to_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> None:
@@ -65,12 +76,12 @@ class Embedder:
 
 
 @spacy_language.Language.factory(
-    "lmkit", assigns=["doc.tensor"], default_config={"layer": "mix", "device": "auto"}
+    "lmkit", assigns=["doc.tensor"], default_config={"layer": "mix", "device": "auto", "words": False}
 )
-def create(nlp: "Language", name: str, run: str, layer: str | int, device: str) -> Embedder:
+def create(nlp: "Language", name: str, run: str, layer: str | int, device: str, words: bool) -> Embedder:
     """The component of `nlp.add_pipe("lmkit", config={"run": "runs/elmo"})`.
 
     run: the directory of a run. layer: "mix", "top", a number from 0, or "all" for the layers side by side.
-    device: as of `lmkit.load`.
+    device: as of `lmkit.load`. words: whether the tokens are read as a list of words, not in the document's text.
     """
-    return Embedder(run, layer, device)
+    return Embedder(run, layer, device, words)

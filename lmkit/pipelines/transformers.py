@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from lmkit import api, run_paths, runs
+from lmkit.corpus.word_lists import Words
 from lmkit.errors import ModelError, UsageError
 from lmkit.options import choose
 from lmkit.pipelines import needs
@@ -39,10 +40,12 @@ class LmkitConfig(transformers.PreTrainedConfig):
     """What transformers and its users ask of a model; the run beside it has all that makes the model.
 
     layer: what `last_hidden_state` is: "top", "mix" or the number of a layer, as of `Model.embed`.
+    separator: between the words of a list, as `Model.embed` takes it.
     """
 
     model_type = "lmkit"
     layer = "top"
+    separator: str | None = None
 
     @classmethod
     def of(cls, model: api.Model) -> Self:
@@ -104,7 +107,7 @@ class LmkitModel(transformers.PreTrainedModel):
             )
         tokens = input_ids != self.config.pad_token_id
         kept = tokens if attention_mask is None else tokens & attention_mask.bool()
-        vectors = self.encoder.embed(_sentences(tokens, kept, characters))
+        vectors = self.encoder.embed(_sentences(tokens, kept, characters, self.config.separator))
         if [rows.shape[1] for rows in vectors] != kept.sum(1).tolist():
             raise UsageError(
                 "a text that was cut, or of which tokens are masked, has other tokens than before: "
@@ -355,7 +358,7 @@ def _load_tokenizer(part: Mapping[str, Any], folder: Path) -> Any:
     return tokenizer
 
 
-def _sentences(tokens: Tensor, kept: Tensor, characters: Tensor) -> list[Any]:
+def _sentences(tokens: Tensor, kept: Tensor, characters: Tensor, separator: str | None) -> list[Any]:
     """The strings, or lists of words, that rows of characters spell, without the tokens that are not kept."""
     rows = characters.long().cpu().numpy()
     found, marks = [], set()
@@ -370,7 +373,9 @@ def _sentences(tokens: Tensor, kept: Tensor, characters: Tensor) -> list[Any]:
         marks |= {mark} - {None}
     if len(marks) > 1:
         raise UsageError("strings and lists of words in one batch: give one kind")
-    return found if marks == {WORD} else ["".join(pieces) for pieces in found]
+    if marks == {WORD}:
+        return [Words(pieces, separator) for pieces in found]
+    return ["".join(pieces) for pieces in found]
 
 
 def _padded(kept: Tensor, rows: list[Tensor], width: int) -> Tensor:

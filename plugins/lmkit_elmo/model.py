@@ -13,6 +13,7 @@ from lmkit import states
 from lmkit.contracts import Encoder, Tokenizer, Vocabulary
 from lmkit.corpus.store import TokenStore
 from lmkit.corpus.streams import Streams, Window
+from lmkit.corpus.word_lists import refuse_one_string
 from lmkit.errors import ModelError, UsageError
 from lmkit.recurrence import Recurrent, TrainableModel
 from lmkit.recurrence.dropout import drop
@@ -144,6 +145,7 @@ class BiLM(TrainableModel, Encoder):
         stateful: as the original did it, sentence k goes on with the states that sentence k of the last call left,
         so that vectors depend on what was embedded before; `forget` ends it.
         """
+        refuse_one_string(sentences, "sentences")
         read = Reader(self.inputs, self.tokenizer).read(sentences)
         if stateful:
             return [self._carry_on(row, sentence) for row, sentence in enumerate(read)]

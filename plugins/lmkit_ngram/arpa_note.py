@@ -3,7 +3,6 @@
 KenLM takes lines that begin with `#` there for comments, and other programs skip all lines before `\\data\\`.
 """
 
-import json
 from dataclasses import asdict, dataclass
 
 from lmkit import strict_json
@@ -25,7 +24,7 @@ class Note:
         facts = {name: value for name, value in asdict(self).items() if value is not None}
         if self.alpha is not None:
             facts["smoothing"] = "stupid-backoff"
-        return PREFIX + json.dumps(facts).encode() + b"\n"
+        return PREFIX + strict_json.dumps(facts).encode() + b"\n"
 
 
 def parse(line: bytes) -> Note | None:

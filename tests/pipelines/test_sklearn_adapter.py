@@ -105,7 +105,13 @@ def test_clone_and_parameters(trained: Path) -> None:
     transformer = EmbeddingTransformer(trained, layer=1, pool="max")
     transformer.transform(TEXTS)
     copy = clone(transformer)
-    assert copy.get_params() == {"run": trained, "layer": 1, "pool": "max", "device": "auto"}
+    assert copy.get_params() == {
+        "run": trained,
+        "layer": 1,
+        "pool": "max",
+        "device": "auto",
+        "separator": None,
+    }
     assert vars(copy) == copy.get_params()
     assert copy.set_params(layer="top").layer == "top"
 
@@ -225,3 +231,21 @@ def test_without_scikit_learn() -> None:
     assert result.stdout.count("\n") == 1
     assert "sklearn" in result.stdout
     assert result.stdout.endswith("[sklearn]'\n")
+
+
+def test_words_of_a_script_without_spaces(tmp_path: Path) -> None:
+    """Lists of Chinese words are read as their text, and `separator` says otherwise; columns of words too."""
+    (tmp_path / "text.txt").write_text("中国的首都是北京\n" * 20, encoding="utf-8")
+    model = lmkit.train(
+        tmp_path / "text.txt", model="gru", tokenizer="char", hidden_size=8, max_steps=2, batch_size=2, bptt=8,
+        device="cpu", out=tmp_path / "run",
+    )  # fmt: skip
+    words = [["中国", "的", "首都"], ["北京"]]
+    transformer = EmbeddingTransformer(tmp_path / "run", pool="last", device="cpu")
+    wanted = [vector.numpy() for vector in model.embed(["中国的首都", "北京"], "mix", "last")]
+    np.testing.assert_allclose(transformer.transform(words), wanted, atol=1e-6)
+    spaced = clone(transformer).set_params(separator=" ").transform(words)
+    wanted = [vector.numpy() for vector in model.embed(["中国 的 首都", "北京"], "mix", "last")]
+    np.testing.assert_allclose(spaced, wanted, atol=1e-6)
+    with pytest.raises(UsageError, match="lists of words"):
+        clone(transformer).set_params(separator=" ").transform(["中国"])

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-import lmkit
+import lmkit.api
+from lmkit.embedding.alignment import align
 from lmkit.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
@@ -42,30 +43,88 @@ def pipeline(trained: Path) -> "Callable[..., Language]":
     return make
 
 
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, lmkit.api.Model]:
+    """Small models of several scripts, by tokenizer; "elmo" reads characters from both sides."""
+    folder = tmp_path_factory.mktemp("scripts")
+    lines = ["中国的首都是北京。", "the cat doesn't sat on the mat", "ผมกินข้าว", "中国 的 首都 是 北京"] * 10
+    (folder / "text.txt").write_text("\n".join(lines), encoding="utf-8")
+    made = {}
+    for name in ("char", "byte", "sentencepiece", "word", "elmo"):
+        tokenizer = {"name": "char" if name == "elmo" else name}
+        made[name] = lmkit.train(
+            folder / "text.txt", model={"name": "elmo", "inputs": "tokens"} if name == "elmo" else "gru",
+            tokenizer={**tokenizer, **({"vocab_size": 310} if name == "sentencepiece" else {})},
+            hidden_size=8, max_steps=2, batch_size=2, bptt=8, device="cpu", out=folder / name,
+        )  # fmt: skip
+    return made
+
+
+@pytest.mark.pipelines
+@pytest.mark.parametrize("name", ["char", "byte", "sentencepiece", "word", "elmo"])
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("zh", "中国的首都是北京。"),
+        ("zh", "我 去 北京"),
+        ("th", "ผมกินข้าว"),
+        ("en", "the cat  doesn't sat,on the mat. "),
+        ("xx", "中国 iPhone手机\n好"),
+    ],
+)
+@pytest.mark.parametrize("layer", ["mix", "all"])
+def test_a_token_has_the_vector_of_its_characters(runs, name, language, text, layer) -> None:
+    """`doc.tensor` is `embed` of `doc.text`, a token's row that of the characters where spaCy found it."""
+    spacy = pytest.importorskip("spacy")
+    if language == "th":
+        pytest.importorskip("pythainlp")
+    nlp = spacy.blank(language)
+    nlp.add_pipe("lmkit", config={"run": str(runs[name].run.directory), "layer": layer, "device": "cpu"})
+    doc = nlp(text)
+    (vectors,) = runs[name].embed([doc.text], layer=layer)
+    tokens, spans = runs[name].tokenize(doc.text), [(token.idx, token.idx + len(token)) for token in doc]
+    wanted = align(vectors, tokens, spans, "last")
+    if name == "elmo":  # what read from the end has read a whole word at its first character
+        half = vectors.shape[-1] // 2
+        wanted[..., half:] = align(vectors, tokens, spans, "first")[..., half:]
+    if layer == "all":
+        wanted = wanted.transpose(0, 1).flatten(1)
+    wanted[[token.is_space for token in doc]] = 0
+    assert doc.tensor.dtype == np.float32
+    np.testing.assert_allclose(doc.tensor, wanted, atol=1e-6)
+
+
+@pytest.mark.pipelines
+def test_documents_of_given_words(runs) -> None:
+    """A document made of words, as of a Chinese segmenter, has the text that it says: with spaces or without."""
+    spacy = pytest.importorskip("spacy")
+    nlp = spacy.blank("zh")
+    nlp.add_pipe("lmkit", config={"run": str(runs["char"].run.directory), "layer": "top", "device": "cpu"})
+    words = ["中国", "的", "首都"]
+    plain = nlp(spacy.tokens.Doc(nlp.vocab, words, [False] * 3)).tensor
+    (wanted,) = runs["char"].embed(["中国的首都"], "top")
+    np.testing.assert_allclose(plain, wanted[[1, 2, 4]], atol=1e-6)
+    (listed,) = runs["char"].embed([words], "top")
+    np.testing.assert_allclose(plain, listed, atol=1e-6)
+    spaced = nlp(spacy.tokens.Doc(nlp.vocab, words, [True] * 3)).tensor
+    assert abs(spaced - plain).max() > 1e-4
+
+
 @pytest.mark.pipelines
 @pytest.mark.parametrize("layer", ["mix", "top", 0, "all"])
-def test_tensor_has_a_row_a_token(
+def test_tokens_may_be_read_as_words(
     trained: Path, pipeline: "Callable[..., Language]", layer: str | int
 ) -> None:
-    """`doc.tensor` is `embed` of spaCy's tokens as words; layer "all" puts the layers side by side."""
-    doc = pipeline(layer=layer)("The cat's mat, isn't it?")
+    """With words=True a model of text in spaCy's tokens gets them as such; layers "all" stand side by side."""
+    doc = pipeline(layer=layer, words=True)("The cat's mat, isn't  it?")
     words = [token.text for token in doc]
-    assert words == ["The", "cat", "'s", "mat", ",", "is", "n't", "it", "?"]
+    assert words == ["The", "cat", "'s", "mat", ",", "is", "n't", " ", "it", "?"]
     (wanted,) = lmkit.load(trained).embed([words], layer=layer)
     if layer == "all":
         wanted = np.concatenate(list(wanted), axis=1)
     assert doc.tensor.dtype == np.float32
     np.testing.assert_array_equal(doc.tensor, wanted)
-
-
-@pytest.mark.pipelines
-def test_white_space_is_no_word(trained: Path, pipeline: "Callable[..., Language]") -> None:
-    """spaCy's tokens of white space keep their rows, zeros, and the encoder does not read them."""
-    doc = pipeline()("the  cat\n\nsat ")
-    assert [token.is_space for token in doc] == [False, True, False, True, False]
-    (wanted,) = lmkit.load(trained).embed([["the", "cat", "sat"]], layer="mix")
-    np.testing.assert_array_equal(doc.tensor[[0, 2, 4]], wanted)
-    assert not doc.tensor[[1, 3]].any()
+    assert not doc.tensor[7].any()
 
 
 @pytest.mark.pipelines

@@ -338,3 +338,16 @@ def test_mistakes_are_told(trained: Path, tmp_path: Path) -> None:
     told(ModelError, "hf download", lambda: LmkitModel.from_pretrained("someone/something"))
     told(ModelError, "names no tokenizer", lambda: LmkitTokenizer({}, tmp_path / "x"))
     told(ModelError, "no lmkit.json", lambda: LmkitTokenizer(name_or_path=tmp_path))
+
+
+@pipelines
+@pytest.mark.parametrize("separator", [None, "", " "])
+def test_words_of_scripts_have_the_separator_of_embed(exported: Path, separator: str | None) -> None:
+    """Lists of words are read as `embed` reads them; `separator` of the config says what stands between them."""
+    words = [["中国", "的", "cat"], ["the", "cat", "the"]]
+    model, tokenizer = loaded(exported, layer="mix", separator=separator)
+    batch = tokenizer(words, is_split_into_words=True, padding=True, return_tensors="pt")
+    with torch.no_grad():
+        output = model(**batch)
+    wanted = api.load(exported, device="cpu").embed(words, "mix", separator=separator)
+    same(rows(output.last_hidden_state, batch["attention_mask"]), wanted)
