@@ -69,6 +69,8 @@ API: dict[str, tuple[str, ...]] = {
         "lmkit.corpus.store:TokenStore",
         "lmkit.corpus.readers:Line",
         "lmkit.corpus.readers:TextLines",
+        "lmkit.corpus.word_lists:Words",
+        "lmkit.corpus.word_lists:refuse_one_string",
         "lmkit.corpus.words:WHITE_SPACE",
         "lmkit.corpus.words:hidden",
         "lmkit.corpus.words:shown",
