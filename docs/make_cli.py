@@ -26,8 +26,8 @@ is text ([more](data.md#runs-and-texts)).
 
 ## Shell completion
 
-The tab key completes commands, options, the names of models, cells, tokenizers and decoders (`lmkit train --model g`), \
-those of third-party plugins too, and the directories of runs. Add the line of your shell to its start-up file:
+The tab key completes commands, options, the names of models, cells, tokenizers and decoders (`lmkit train --model \
+g`), those of third-party plugins too, and the directories of runs. Add the line of your shell to its start-up file:
 
 | shell | file | line |
 |---|---|---|

@@ -1,9 +1,10 @@
 """Tell runs from texts by their paths, without loading anything."""
 
 import json
+from difflib import get_close_matches
 from pathlib import Path
 
-from lmkit.errors import DataError, ModelError
+from lmkit.errors import DataError, LmkitError, ModelError, UsageError
 
 MANIFEST = "lmkit.json"
 """The file that makes a directory a model."""
@@ -84,12 +85,29 @@ def is_archive(path: Path) -> ModelError:
     )
 
 
+def not_a_run(path: Path) -> LmkitError:
+    """The error for a path in place of a run's directory, with the runs that are near."""
+    if path.is_file() and (run := run_of_file(path)) is not None:
+        return UsageError(f"{path} is a file of the run {run}: give the directory, {run}")
+    if inside := runs_in(path):
+        return ModelError(f"{path} is not a run but a folder of runs: give one of them, {', '.join(inside)}")
+    if path.is_dir():
+        hint = f" (it has no {MANIFEST})"
+    else:
+        hint = " (it is a file)" if path.is_file() else " (it does not exist)"
+    found = get_close_matches(str(path), runs_in(path.parent), n=1)
+    close = f" (did you mean {found[0]}?)" if found else ""
+    return ModelError(
+        f"{path} is not a run's directory{hint}{close}: give what `lmkit train --out` was given"
+    )
+
+
 def run_of_file(path: Path) -> Path | None:
     """The run that a file belongs to: one that its lmkit.json lists, or its recipe, metrics or checkpoints."""
-    for folder in path.absolute().parents:
+    for folder in (*path.parents, *path.absolute().parents):
         if not is_run(folder) and not is_unfinished(folder):
             continue
-        name = path.absolute().relative_to(folder).as_posix()
+        name = path.absolute().relative_to(folder.absolute()).as_posix()
         own = (MANIFEST, RECIPE, METRICS, *_listed(folder))
         if name in own or name.split("/")[0] in (CHECKPOINTS, TOKENIZER):
             return folder

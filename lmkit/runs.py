@@ -16,20 +16,19 @@ import torch
 from torch import nn
 
 import lmkit
-from lmkit import run_paths, strict_json
+from lmkit import strict_json
 from lmkit.contracts import Encoder, LanguageModel, Tokenizer, Vocabulary
 from lmkit.errors import ModelError, PluginError, UsageError
 from lmkit.files import sha256, write_atomic
+from lmkit.manifest import FORMAT, read_manifest
+from lmkit.manifest import read_json as read_json
 from lmkit.options import Chosen, choose, nested, to_table
-from lmkit.pickles import SUFFIXES, refuse_pickle
 from lmkit.plugins import Part, registry
 from lmkit.recurrence.weights import nonfinite, shortened
-from lmkit.run_paths import ARCHIVES, MANIFEST, RECIPE, TOKENIZER, is_unfinished, unfinished
+from lmkit.run_paths import MANIFEST, RECIPE, TOKENIZER
 
-FORMAT = 1
 LOCK = ".lock"
 LONGEST_NAME = 255
-JSON_LIMIT = 1 << 24
 HASHED_LIMIT = 1 << 28
 """Larger files are compared by size alone: they are mapped, not read, when a model is loaded."""
 
@@ -155,7 +154,7 @@ def keep_model(
     kind = "causal" if isinstance(model, LanguageModel) else "encoder"
     write_manifest(
         directory, kind=kind, model=model_choice, tokenizer=tokenizer_choice, vocabulary=vocabulary,
-        data=data, training=training, files=files,
+        parameters=model.parameter_count(), data=data, training=training, files=files,
     )  # fmt: skip
 
 
@@ -166,6 +165,7 @@ def write_manifest(
     model: Chosen,
     tokenizer: Chosen,
     vocabulary: Vocabulary,
+    parameters: int,
     data: Mapping[str, str],
     training: Mapping[str, Any],
     files: Iterable[str],
@@ -192,6 +192,7 @@ def write_manifest(
             "unk_id": vocabulary.unk_id,
             "fingerprint": vocabulary.fingerprint,
         },
+        "parameters": parameters,
         "data": dict(data),
         "training": dict(training),
         "files": {
@@ -243,56 +244,6 @@ def _try_model(model: LanguageModel, part: Part) -> None:
         raise PluginError(
             f"{part.describe()}: its scores have the shape {tuple(shape)}, wanted {wanted}; report it to its author"
         )
-
-
-def read_manifest(directory: Path) -> dict[str, Any]:
-    """lmkit.json, checked as far as its form goes."""
-    path = directory / MANIFEST
-    if not directory.is_dir():
-        raise _no_directory(directory)
-    if not path.exists():
-        for other in sorted(directory.iterdir()):
-            if other.suffix.lower() in SUFFIXES and other.is_file():
-                refuse_pickle(other, by_name=True)
-        if is_unfinished(directory):
-            raise unfinished(directory)
-        raise ModelError(
-            f"{directory} is not a run: it has no {MANIFEST}; give what `lmkit train --out` was given"
-        )
-    manifest = read_json(path)
-    if manifest.get("format") != FORMAT:
-        raise ModelError(
-            f"{path}: format {reprlib.repr(manifest.get('format'))}, this lmkit {lmkit.__version__} reads {FORMAT}; "
-            f"it was written by lmkit {reprlib.repr(manifest.get('lmkit'))}: install a version that matches"
-        )
-    return manifest
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file that nobody vouches for; ModelError if it is none."""
-    try:
-        if path.exists() and not path.is_file():
-            raise ValueError("it is not a file")
-        if path.stat().st_size > JSON_LIMIT:
-            raise ModelError(f"{path}: over {JSON_LIMIT >> 20} MB, so it is not what it claims to be")
-        value = strict_json.parse(path.read_bytes())
-    except FileNotFoundError:
-        raise ModelError(f"{path}: missing; restore it or train the model again") from None
-    except (ValueError, OSError) as error:
-        raise ModelError(f"{path}: not sound JSON ({error}); restore it or train the model again") from error
-    if not isinstance(value, dict):
-        raise ModelError(f"{path}: must hold a JSON object, not {type(value).__name__}")
-    return value
-
-
-def _no_directory(path: Path) -> ModelError:
-    """The error for what was given in place of a run's directory."""
-    if path.is_file():
-        if path.name.endswith(ARCHIVES):
-            return run_paths.is_archive(path)
-        refuse_pickle(path, by_name=True)
-    hint = "" if path.exists() else " (it does not exist)"
-    return ModelError(f"{path} is not a run's directory{hint}: give what `lmkit train --out` was given")
 
 
 def _choice(kind: str, manifest: dict[str, Any], where: str) -> Chosen:

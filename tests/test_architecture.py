@@ -29,7 +29,7 @@ LAYERS = (
     ),
     ("options", "plugins", "contracts", "safetensors_check", "hdf5"),
     ("corpus", "recurrence"),
-    ("recipe", "keywords", "runs", "archive", "packed"),
+    ("recipe", "keywords", "manifest", "run_facts", "runs", "archive", "packed"),
     ("evaluation", "generation", "embedding"),
     ("training",),
     ("api", "pipelines"),

@@ -21,6 +21,7 @@ COMMANDS = {
     "train": ("lmkit.cli.train", "Train a model on text."),
     "eval": ("lmkit.cli.eval", "Score text: perplexity, bits per byte and more."),
     "surprisal": ("lmkit.cli.surprisal", "Surprisal of each word, token, character, line or span."),
+    "info": ("lmkit.cli.info", "What runs are: model, training text, size, scores."),
     "generate": ("lmkit.cli.generate", "Continue a prompt."),
     "embed": ("lmkit.cli.embed", "Vectors for tokens, words or sentences, in a file."),
     "fill": ("lmkit.cli.fill", "Fill in the blank of a line, and show why."),

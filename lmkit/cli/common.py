@@ -3,7 +3,6 @@
 import itertools
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,7 +10,7 @@ import click
 
 from lmkit import run_paths
 from lmkit.cli.completion import RunOrText, RunPath
-from lmkit.errors import ModelError, UsageError
+from lmkit.errors import LmkitError, UsageError
 
 if TYPE_CHECKING:
     from lmkit.api import Model
@@ -115,32 +114,19 @@ def split_items(items: Sequence[str], texts: Sequence[str], command: str, *, wha
         if item.endswith(run_paths.ARCHIVES) and path.is_file():
             raise run_paths.is_archive(path)
     if not found:
-        raise _no_run(rest, command)
+        raise _no_run(rest)
     wanted = [*rest, *texts]
     if not wanted:
         raise UsageError(f"{command} has runs but no {what}: give {what} after the runs")
     return Items(labels(found), wanted)
 
 
-def _no_run(items: Sequence[str], command: str) -> UsageError | ModelError:
+def _no_run(items: Sequence[str]) -> LmkitError:
     """The error for a line without a run; the item that was most likely meant to be one is named."""
-    likely = next((item for item in items if Path(item).is_dir() or not Path(item).exists()), items[0])
-    path = Path(likely)
-    if path.is_file() and (run := run_paths.run_of_file(path)) is not None:
-        return UsageError(
-            f"{likely} is a file of the run {run}: give the directory, lmkit {command} {run} ..."
-        )
-    if inside := run_paths.runs_in(path):
-        return ModelError(
-            f"{likely} is not a run but a folder of runs: give one or more of {', '.join(inside)}"
-        )
-    hint = "" if path.exists() else " (it does not exist)"
-    beside = run_paths.runs_in(path.parent)
-    close = f" (did you mean {found[0]}?)" if (found := get_close_matches(str(path), beside, n=1)) else ""
-    return ModelError(
-        f"{likely} is not a run's directory{hint}{close}: give what `lmkit train --out` was given, a directory with "
-        f"{run_paths.MANIFEST}"
-    )
+    paths = [Path(item) for item in items]
+    inside = (path for path in paths if path.is_file() and run_paths.run_of_file(path) is not None)
+    missing = (path for path in paths if path.is_dir() or not path.exists())
+    return run_paths.not_a_run(next(itertools.chain(inside, missing, paths)))
 
 
 def load_all(runs: Mapping[str, Path], **options: Any) -> dict[str, "Model"]:

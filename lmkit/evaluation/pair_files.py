@@ -11,6 +11,7 @@ from lmkit.corpus.options import DataOptions
 from lmkit.corpus.rows import CellError, kind_of, look_up
 from lmkit.corpus.sources import is_table, read_rows
 from lmkit.errors import DataError, UsageError
+from lmkit.run_paths import refuse_as_text
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ def read_pairs(
 
 
 def _files(path: Path) -> list[Path]:
+    refuse_as_text(path)
     if not path.is_dir():
         return [path]
     files = sorted(file for file in path.iterdir() if is_table(file) and not file.name.startswith("."))

@@ -16,8 +16,8 @@ from torch import Tensor
 from lmkit import strict_json
 from lmkit.errors import CheckpointError, LmkitError
 from lmkit.files import sha256, sync_file, sync_folder
+from lmkit.manifest import read_json
 from lmkit.run_paths import CHECKPOINTS
-from lmkit.runs import read_json
 
 FORMAT = 1
 STATE = "state.json"

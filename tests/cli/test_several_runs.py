@@ -11,7 +11,7 @@ from lmkit import api
 from lmkit.cli import cli, console
 from lmkit.cli.common import labels
 from lmkit.errors import UsageError
-from lmkit.evaluation.compare import model_name
+from lmkit.run_facts import model_name
 
 LINES = ["the cat sat on the mat", "the dog sat", "a cat and a dog"]
 

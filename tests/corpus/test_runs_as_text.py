@@ -7,7 +7,7 @@ import pytest
 from lmkit.corpus.options import DataOptions
 from lmkit.corpus.readers import Text
 from lmkit.errors import DataError
-from lmkit.evaluation.minimal_pairs import read_pairs
+from lmkit.evaluation.pair_files import read_pairs
 from lmkit.run_paths import is_unfinished
 
 

@@ -1,0 +1,86 @@
+"""`lmkit info`: what runs are and were trained on, without loading them."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lmkit import strict_json
+from lmkit.cli import console
+from lmkit.cli.common import labels, runs_argument
+
+KINDS = {"causal": "language model", "encoder": "bidirectional encoder"}
+
+
+@click.command()
+@runs_argument
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: an object, or a list for several runs.")
+def command(runs: tuple[Path, ...], as_json: bool) -> None:
+    """Show what the runs RUN are: model, training text, size, scores, and how to use them.
+
+    It reads the files beside the weights and loads no model.
+    """
+    from lmkit.run_facts import describe
+
+    found = {label: {"run": str(run), **describe(run)} for label, run in labels(runs).items()}
+    if as_json:
+        rows = [{**facts, "saved": _time(facts["saved"])} for facts in found.values()]
+        click.echo(strict_json.report(rows[0] if len(rows) == 1 else rows))
+        return
+    for place, facts in enumerate(found.values()):
+        if place:
+            click.echo()
+        console.write_rows(_rows(facts))
+
+
+def _rows(facts: dict[str, Any]) -> list[tuple[str, object]]:
+    """Some ten lines for people."""
+    run = facts["run"]
+    size, reset = facts["hidden_size"], facts["reset"]
+    sizes = ", ".join(map(str, size)) if isinstance(size, list) else size
+    ask = "surprisal" if facts["kind"] == "causal" else "embed"
+    then = f'generate {run} --prompt "..."' if facts["kind"] == "causal" else f"eval {run} TEXT"
+    file = " --out vectors.safetensors" if ask == "embed" else ""
+    score = facts["valid_perplexity"]
+    return [
+        ("run", run),
+        ("model", facts["model"] + (f", {sizes} units a layer" if size else "") + f" ({_kind(facts)})"),
+        ("parameters", facts["parameters"] if facts["parameters"] is not None else "not recorded"),
+        ("tokenizer", f"{facts['tokenizer']}, {facts['vocabulary']:,} tokens"),
+        ("trained on", facts["text"] or "not recorded"),
+        ("training", _training(facts)),
+        ("validation", "none" if score is None else f"perplexity {score:,.2f} a token"),
+        *([("state", _state(reset))] if reset else []),
+        ("on disk", f"{facts['bytes_on_disk'] / 1e6:,.1f} MB, saved {_time(facts['saved'])[:16]} UTC"),
+        ("use", f"lmkit {ask} {run} TEXT{file}; lmkit {then}"),
+    ]
+
+
+def _kind(facts: dict[str, Any]) -> str:
+    return KINDS.get(facts["kind"]) or str(facts["kind"])
+
+
+def _state(reset: str) -> str:
+    return "carried over the whole text" if reset == "never" else f"starts again at each {reset}"
+
+
+def _training(facts: dict[str, Any]) -> str:
+    """What is known of how long the training was."""
+    known = []
+    if facts["steps"] is not None:
+        best = facts["best_step"]
+        known.append(
+            f"{facts['steps']:,} steps"
+            + (f" (best at {best:,})" if best not in (None, facts["steps"]) else "")
+        )
+    if facts["epochs"] is not None:
+        known.append(f"{facts['epochs']:.2f} epochs")
+    if facts["training_seconds"] is not None:
+        known.append(f"{facts['training_seconds']:,.1f} seconds")
+    return f"{', '.join(known) or 'not recorded'} (lmkit {facts['lmkit']})"
+
+
+def _time(seconds: float) -> str:
+    """A time of the clock by ISO 8601, in UTC."""
+    return datetime.fromtimestamp(round(seconds), UTC).isoformat(sep=" ")

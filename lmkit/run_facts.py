@@ -1,0 +1,112 @@
+"""What a run is and was trained on, from its files alone: no model is loaded, and no torch."""
+
+import contextlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lmkit import run_paths
+from lmkit.errors import LmkitError, ModelError
+from lmkit.figures import perplexity
+from lmkit.manifest import read_manifest
+from lmkit.recipe import RECURRENT, read_recipe
+
+
+def describe(run: Path) -> dict[str, Any]:
+    """The facts of a run; None for what its files do not say.
+
+    Raises ModelError for what is no run, and for a lmkit.json that is damaged.
+    """
+    manifest = read_manifest(run)
+    try:
+        facts = _from_manifest(manifest)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ModelError(
+            f"{run / run_paths.MANIFEST}: damaged ({type(error).__name__}: {error}); restore it or train again"
+        ) from error
+    reports = _reports(run)
+    loss = manifest.get("training", {}).get("valid_loss")
+    recipe = _recipe(run)
+    return {
+        **facts,
+        "train": recipe.get("data", {}).get("train"),
+        "valid": recipe.get("data", {}).get("valid"),
+        "steps": _last(reports, "step"),
+        "epochs": _last(reports, "epoch"),
+        "training_seconds": _largest(reports, "seconds"),
+        "valid_perplexity": perplexity(loss) if isinstance(loss, float) else None,
+        "saved": (run / run_paths.MANIFEST).stat().st_mtime,
+    }
+
+
+def model_name(manifest: Mapping[str, Any]) -> str:
+    """A run's model in a few letters: "gru", "2 x lstm", "elmo (2 x lstm)", "ngram 5"."""
+    table = manifest["model"]
+    name = bare(table["name"])
+    given = table.get("cell")
+    cells = [bare(one["name"]) for one in (given if isinstance(given, list) else [given]) if one]
+    if table.get("order"):
+        return f"{name} {table['order']}"
+    if not cells:
+        return name
+    layers = table.get("num_layers") or 1
+    stack = ", ".join(cells) if len(cells) > 1 or layers == 1 else f"{layers} x {cells[0]}"
+    return stack if table["name"] == RECURRENT else f"{name} ({stack})"
+
+
+def bare(long_name: str) -> str:
+    """A part's name without its owner: "gru" for "lmkit:gru"."""
+    return long_name.rpartition(":")[2]
+
+
+def _from_manifest(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    model, vocabulary, training = manifest["model"], manifest["vocabulary"], manifest["training"]
+    return {
+        "kind": manifest["kind"],
+        "model": model_name(manifest),
+        "options": {name: value for name, value in model.items() if name != "name"},
+        "hidden_size": model.get("hidden_size"),
+        "reset": model.get("reset"),
+        "parameters": manifest.get("parameters"),
+        "vocabulary": vocabulary["size"],
+        "fingerprint": vocabulary["fingerprint"],
+        "tokenizer": bare(manifest["tokenizer"]["name"]),
+        "text": manifest["data"].get("description"),
+        "best_step": training.get("step"),
+        "lmkit": manifest.get("lmkit"),
+        "bytes_on_disk": sum(file["size"] for file in manifest["files"].values()),
+    }
+
+
+def _recipe(run: Path) -> dict[str, Any]:
+    """The tables of a run's recipe; none where it has none, as an imported model."""
+    with contextlib.suppress(LmkitError):
+        return read_recipe(run / run_paths.RECIPE)
+    return {}
+
+
+def _reports(run: Path) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl."""
+    try:
+        lines = (run / run_paths.METRICS).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return []
+    found = []
+    for line in lines:
+        # The last line of a training that was killed may be cut off.
+        with contextlib.suppress(ValueError):
+            found.append(json.loads(line))
+    return [report for report in found if isinstance(report, dict)]
+
+
+def _values(reports: list[dict[str, Any]], name: str) -> list[float]:
+    return [value for report in reports if isinstance(value := report.get(name), (int, float))]
+
+
+def _last(reports: list[dict[str, Any]], name: str) -> float | None:
+    return next(reversed(_values(reports, name)), None)
+
+
+def _largest(reports: list[dict[str, Any]], name: str) -> float | None:
+    return max(_values(reports, name), default=None)
