@@ -19,7 +19,7 @@ NARROW_TEXT = 12
 NARROW_TITLE = 10
 """The width down to which words in titles are broken: longer than most words, shorter than names of runs."""
 
-JOINTS = "-_/|.,:;=+，。、；："
+JOINTS = " -_/|.,:;=+，。、；："
 """The characters after which a word that is too long for a line is broken if possible."""
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -40,8 +40,9 @@ def fitted(
     room = width - sum(texts) - GAP * len(texts)
     drawn = []
     for part in _parts(numbers, room):
-        chosen = columns[:left] + [columns[left + place] for place in part]
-        drawn.append(_drawn(chosen, [*texts, *(numbers[place] for place in part)], left, styled))
+        chosen = [columns[left + place] for place in part]
+        wide = _widened([column[0] for column in chosen], [numbers[place] for place in part], room)
+        drawn.append(_drawn([*columns[:left], *chosen], [*texts, *wide], left, styled))
     return "\n\n".join(drawn)
 
 
@@ -54,15 +55,16 @@ def fold(text: str, width: int, indent: int = 0) -> list[str]:
     for paragraph in text.split("\n"):
         line = ""
         for word in re.findall(r"\s*\S+", paragraph):
-            if not line or visible(line + word) <= width:
+            # A word that has to be broken in any case begins on this line.
+            if not line or visible(line + word) <= width or visible(word.lstrip()) > width - indent:
                 line += word
             else:
                 lines.append(line)
                 line = " " * indent + word.lstrip()
             while visible(line) > width:
                 place = _break(line, width, indent)
-                lines.append(line[:place])
-                line = " " * indent + line[place:]
+                lines.append(line[:place].rstrip())
+                line = " " * indent + line[place:].lstrip()
         lines.append(line)
     return lines
 
@@ -116,6 +118,18 @@ def _parts(widths: Sequence[int], room: int) -> Iterator[list[int]]:
             part = []
         part.append(place)
     yield part
+
+
+def _widened(titles: Sequence[str], widths: Sequence[int], room: int) -> list[int]:
+    """The widths made larger, as far as there is room, so that titles take fewer lines."""
+    wide = list(widths)
+    for limit in range(1, room):
+        folded = [fold(title, max(width, limit)) for title, width in zip(titles, widths, strict=True)]
+        tried = [max(width, *map(cell_len, lines)) for width, lines in zip(widths, folded, strict=True)]
+        if sum(tried) + GAP * (len(tried) - 1) > room:
+            break
+        wide = tried
+    return wide
 
 
 def _drawn(columns: Sequence[Sequence[str]], widths: Sequence[int], left: int, styled: bool) -> str:
