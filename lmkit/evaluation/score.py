@@ -16,6 +16,7 @@ from lmkit.evaluation.directions import FORWARD
 from lmkit.evaluation.lines import RawLine, measured_lines
 from lmkit.evaluation.stimuli import StreamWatch
 from lmkit.evaluation.stream import WINDOW, starts_anew
+from lmkit.evaluation.unknown import warn_if_mostly_unknown
 from lmkit.figures import perplexity
 
 log = logging.getLogger(__name__)
@@ -189,6 +190,7 @@ def evaluate(
     if not tally.lines:
         raise DataError("the text to score has no lines")
     watch.report()
+    warn_if_mostly_unknown(tally.oov_tokens, tally.tokens - tally.lines)
     return summarise(tally, signature, normalized=model.normalized)
 
 

@@ -19,6 +19,7 @@ from lmkit.evaluation.records import LineRecords, column_names
 from lmkit.evaluation.stimuli import StreamWatch
 from lmkit.evaluation.stream import LOG_PROB, Measure
 from lmkit.evaluation.units import SpanCut, Units, is_characterwise, make_cut
+from lmkit.evaluation.unknown import warn_if_mostly_unknown
 
 log = logging.getLogger(__name__)
 
@@ -149,6 +150,7 @@ def surprisals(
                 f"{num_unknown:,}",
                 f"{num_tokens:,}",
             )
+        warn_if_mostly_unknown(num_unknown, num_tokens - number)
         watch.report()
         if scripts is not None:
             scripts.check_all()

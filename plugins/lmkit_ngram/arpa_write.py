@@ -95,6 +95,12 @@ def word_names(symbols: Sequence[bytes], vocabulary: "Vocabulary") -> list[bytes
     names = [special.get(i, renamed(symbol)) for i, symbol in enumerate(symbols)]
     if told := changed(words, names):
         log.log(NOTE, "ordinary words whose names ARPA files use otherwise are renamed: %s", told)
+    if split := sum(len(name.decode().split()) > 1 for name in names):
+        log.log(
+            NOTE,
+            "%s words have white space in them that lmkit and lmplz take for letters (form feed, no-break space); "
+            "KenLM's query and Python binding, or other readers, may cut them there", f"{split:,}",
+        )  # fmt: skip
     names.append(START)
     if len(set(names)) < len(names) or any(not name or name.translate(None, SPACE) != name for name in names):
         raise PluginError(

@@ -10,6 +10,7 @@ import torch
 from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
+from lmkit_mix.model import InterpolatedModel
 
 from lmkit import api
 from lmkit.cli import cli
@@ -95,6 +96,28 @@ def test_a_run_like_any_other(parts: dict[str, Path], tmp_path: Path) -> None:
     assert run(*again).exit_code == 0
     held = {path.name for path in (tmp_path / "again" / "parts" / "0" / "parts").iterdir()}
     assert held == {"0", "1"}
+
+
+def test_scores_that_are_no_probabilities(parts: dict[str, Path], tmp_path: Path) -> None:
+    """A model whose scores do not sum to one is not mixed; a mixture that holds one is not normalised either."""
+    settings = {"tokenizer": {"name": "word", "min_count": 1}, "smoothing": "stupid-backoff", "order": 2}
+    scores = api.train(parts["train"], model="ngram", out=tmp_path / "scores", **settings)
+    line = (
+        "interpolate",
+        parts["bigram"],
+        tmp_path / "scores",
+        "--data",
+        parts["valid"],
+        "--out",
+        tmp_path / "mix",
+    )
+    result = run(*line)
+    assert (result.exit_code, "do not sum to one" in result.stderr) == (2, True)
+    held = [api.load(parts["bigram"]).run, scores.run]
+    assert InterpolatedModel.combine(held[:1], [1.0]).normalized
+    for weights in ([1.0, 0.0], [0.5, 0.5]):
+        mixture = InterpolatedModel(None, held[0].model.vocabulary)._filled(held, weights)
+        assert not mixture.normalized
 
 
 def test_damaged_weights_are_refused(parts: dict[str, Path]) -> None:

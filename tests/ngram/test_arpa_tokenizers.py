@@ -171,6 +171,21 @@ def test_backoffs_of_the_highest_order(tmp_path: Path, caplog: pytest.LogCapture
     assert scores(run, "caf\u00e9 x")[1].tolist() == scores(other, "caf\u00e9 x")[1].tolist()
 
 
+def test_a_text_of_other_tokens_is_said(tmp_path: Path) -> None:
+    """A model of characters that is taken for one of words finds hardly a word of a text; eval and surprisal say so."""
+    trained(tmp_path, "char")
+    calls = [
+        ["export", str(tmp_path / "run"), str(tmp_path / "a.arpa"), "--to", "arpa"],
+        ["import", "arpa", str(tmp_path / "a.arpa"), "--out", str(tmp_path / "words"), "--tokenizer", "word"],
+    ]
+    for line in calls:
+        assert CliRunner().invoke(cli, line).exit_code == 0
+    for command in ("eval", "surprisal"):
+        done = CliRunner().invoke(cli, [command, str(tmp_path / "words"), str(tmp_path / "text.txt")])
+        assert done.exit_code == 0, done.stderr
+        assert "tokens are unknown to the model: it was trained on other text" in done.stderr
+
+
 def test_the_commands(tmp_path: Path) -> None:
     """As a user types it, with compressed files by any suffix."""
     trained(tmp_path, "char")

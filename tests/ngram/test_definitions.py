@@ -35,7 +35,7 @@ SIZE = 5
 lines = st.lists(st.lists(st.integers(1, SIZE - 1), max_size=6), min_size=1, max_size=6)
 METHODS = [{"smoothing": name} for name in SMOOTHINGS]
 METHODS += [{"smoothing": "kneser-ney", "interpolate": False}, {"smoothing": "stupid-backoff", "alpha": 0.05}]
-few = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+few = settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.fixture(autouse=True)
