@@ -95,8 +95,9 @@ def not_a_run(path: Path) -> LmkitError:
         hint = f" (it has no {MANIFEST})"
     else:
         hint = " (it is a file)" if path.is_file() else " (it does not exist)"
-    found = get_close_matches(str(path), runs_in(path.parent), n=1)
-    close = f" (did you mean {found[0]}?)" if found else ""
+    beside = {Path(run).name: run for run in runs_in(path.parent)}
+    found = get_close_matches(path.name, beside, n=1)
+    close = f" (did you mean {beside[found[0]]}?)" if found else ""
     return ModelError(
         f"{path} is not a run's directory{hint}{close}: give what `lmkit train --out` was given"
     )

@@ -83,5 +83,7 @@ def test_likely_runs_are_named(tmp_path: Path) -> None:
     make_run(tmp_path / "kn5")
     with pytest.raises(ModelError, match=r"did you mean .*kn5\?"):
         split_items([str(tmp_path / "kn4"), "text.txt"], (), "eval")
+    with pytest.raises(ModelError, match=r"exist\): give"):
+        split_items([str(tmp_path / "lstm"), "text.txt"], (), "eval")
     with pytest.raises(ModelError, match=r"folder of runs: give one of them, .*kn5"):
         split_items([str(tmp_path), "text.txt"], (), "eval")
