@@ -5,9 +5,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from lmkit.corpus.decoding import wrong_bytes
+from lmkit.corpus.decoding import Sample, decoded, wrong_bytes
 from lmkit.corpus.jsonl import raw_lines
-from lmkit.corpus.lines import BadLines, decoded
+from lmkit.corpus.lines import BadLines
 from lmkit.corpus.rows import Row
 from lmkit.corpus.tsv import is_own, unescaped
 from lmkit.errors import DataError
@@ -48,7 +48,7 @@ class _Record:
 def read_tsv(blocks: Iterable[bytes], name: str, bad: BadLines, *, offset: int = 0) -> Iterator[Row]:
     """The rows of a TSV file: no quoting; escapes as `lmkit.corpus.tsv` has them where lmkit wrote the file."""
     lines = _physical_lines(blocks, offset)
-    yield from _rows(_unquoted(lines, name), name, bad, "a tab inside a cell must go", unescape=True)
+    yield from _rows(_unquoted(lines, name, bad), name, bad, "a tab inside a cell must go", unescape=True)
 
 
 def read_csv(
@@ -60,7 +60,7 @@ def read_csv(
     """
     what = "comma" if delimiter == "," else "tab"
     lines = _physical_lines(blocks, offset)
-    yield from _rows(_quoted(lines, name, delimiter), name, bad, f"quote a cell that has a {what} in it")
+    yield from _rows(_quoted(lines, name, bad, delimiter), name, bad, f"quote a cell that has a {what} in it")
 
 
 def _physical_lines(blocks: Iterable[bytes], offset: int) -> Iterator[_PhysicalLine]:
@@ -108,16 +108,16 @@ def _header(record: _Record, name: str) -> list[str]:
     return names
 
 
-def _unquoted(lines: Iterable[_PhysicalLine], name: str) -> Iterator[_Record]:
+def _unquoted(lines: Iterable[_PhysicalLine], name: str, bad: BadLines) -> Iterator[_Record]:
     for line in lines:
         text = decoded(line.raw)
         if text is None:
-            yield _undecodable(line, line.number, name)
+            yield _undecodable(line, line.number, name, bad.sample)
         else:
             yield _Record(line.number, text.removesuffix("\r").split("\t"))
 
 
-def _quoted(lines: Iterator[_PhysicalLine], name: str, delimiter: str) -> Iterator[_Record]:
+def _quoted(lines: Iterator[_PhysicalLine], name: str, bad: BadLines, delimiter: str) -> Iterator[_Record]:
     # Python's limit is for the whole process: it is raised, never lowered.
     csv.field_size_limit(max(csv.field_size_limit(), ROW_LIMIT))
     source = _Source(lines)
@@ -134,7 +134,7 @@ def _quoted(lines: Iterator[_PhysicalLine], name: str, delimiter: str) -> Iterat
             error = str(found)
         first = source.taken[0].number
         if source.bad is not None:
-            yield _undecodable(source.bad, first, name)
+            yield _undecodable(source.bad, first, name, bad.sample)
         elif error is None:
             yield _Record(first, cells)
         else:
@@ -181,8 +181,8 @@ class _Source:
         return text + "\n"
 
 
-def _undecodable(line: _PhysicalLine, number: int, name: str) -> _Record:
-    at, problem, remedy = wrong_bytes(line.raw)
+def _undecodable(line: _PhysicalLine, number: int, name: str, sample: Sample | None) -> _Record:
+    at, problem, remedy = wrong_bytes(line.raw, sample)
     return _Record(number, [], f"{name}: line {line.number} (byte {line.offset + at})", problem, remedy)
 
 

@@ -3,8 +3,8 @@
 import json
 from collections.abc import Iterable, Iterator
 
-from lmkit.corpus.decoding import wrong_bytes
-from lmkit.corpus.lines import BadLines, decoded
+from lmkit.corpus.decoding import decoded, wrong_bytes
+from lmkit.corpus.lines import BadLines
 from lmkit.corpus.rows import Row, kind_of
 
 
@@ -39,7 +39,7 @@ def raw_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 def _row(raw: bytes, where: str, offset: int, field: str, bad: BadLines) -> Row | None:
     if decoded(raw) is None:
-        at, problem, remedy = wrong_bytes(raw)
+        at, problem, remedy = wrong_bytes(raw, bad.sample)
         bad.report(f"{where} (byte {offset + at})", problem, remedy)
         return None
     try:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from lmkit.corpus.decoding import wrong_bytes
+from lmkit.corpus.decoding import Sample, decoded, wrong_bytes
 from lmkit.corpus.words import WHITE_SPACE, count_words
 from lmkit.errors import DataError
 
@@ -83,6 +83,8 @@ class BadLines:
         self.skip = policy == "skip"
         self.row = 0
         """The row being read, from 1 over everything that is read, those that are skipped included."""
+        self.sample: Sample | None = None
+        """Gives bytes of the text being read, to tell its encoding from; for text whose lines are bytes of a file."""
         self.count = 0
         self.first = ""
         """What was wrong with the first one."""
@@ -170,7 +172,7 @@ class LineReader:
             self._bad.row += 1
         text = decoded(raw)
         if text is None:
-            where, problem, remedy = wrong_bytes(raw)
+            where, problem, remedy = wrong_bytes(raw, self._bad.sample)
             self._bad.report(self._locate(self._number, self._offset + where), problem, remedy)
         self._offset += len(raw)
         in_pieces = self._inside or continues
@@ -197,16 +199,6 @@ def _has_long_line(chunk: bytes) -> bool:
         if not start:
             return True
     return False
-
-
-def decoded(raw: bytes) -> str | None:
-    """The text of `raw`, or None when a NUL is in it or it is not UTF-8."""
-    if b"\0" in raw:
-        return None
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        return None
 
 
 def _cut(raw: bytes) -> int:

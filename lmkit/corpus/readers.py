@@ -103,6 +103,7 @@ class Text:
             raise DataError(f"{self.describe()}: no text in it ({what}); name one that has some")
 
     def _parts(self, source: Source, bad: BadLines) -> Iterator[Line | LineBlock]:
+        bad.sample = None
         if isinstance(source, TableSource):
             return source.read_keeping(self.keep, self._options, bad)
         return source.read(self._options, bad)

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lmkit.corpus.decoding import wrong_bytes
-from lmkit.corpus.lines import PIECE, BadLines, Line, LineReader, decoded
+from lmkit.corpus.decoding import decoded, wrong_bytes
+from lmkit.corpus.lines import PIECE, BadLines, Line, LineReader
 from lmkit.corpus.words import count_words
 
 _KINDS = {dict: "an object", list: "a list", str: "a string", bool: "true or false", type(None): "null"}
@@ -47,7 +47,7 @@ def lines_of_rows(rows: Iterable[Row], field: str, keep: tuple[str, ...], bad: B
             continue
         raw = _bytes(text)
         if decoded(raw) is None:
-            _, problem, remedy = wrong_bytes(raw)
+            _, problem, remedy = wrong_bytes(raw, bad.sample)
             bad.report(f"{row.where}, field '{field}'", problem, remedy)
             continue
         yield from _cell_lines(text, row.number, kept)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lmkit.corpus import compression
-from lmkit.corpus.decoding import is_utf8, to_utf8, without_mark
+from lmkit.corpus.decoding import is_utf8, sample_of, to_utf8, without_mark
 from lmkit.corpus.lines import BadLines, Line, LineBlock, LineReader
 from lmkit.corpus.options import DataOptions
 
@@ -23,5 +23,10 @@ def read_text(path: Path, name: str, options: DataOptions, bad: BadLines) -> Ite
 
 def utf8_blocks(path: Path, name: str, options: DataOptions, bad: BadLines) -> tuple[Iterator[bytes], int]:
     """A file's text in UTF-8 without its byte-order mark, and how many bytes that mark took."""
-    blocks = compression.blocks(path, max_expansion=options.max_expansion)
-    return without_mark(to_utf8(blocks, options.encoding, name, skip=bad.skip))
+
+    def content() -> Iterator[bytes]:
+        return compression.blocks(path, max_expansion=options.max_expansion)
+
+    bad.sample = lambda: sample_of(content())
+    found = to_utf8(content(), options.encoding, name, skip=bad.skip, sample=bad.sample)
+    return without_mark(found)

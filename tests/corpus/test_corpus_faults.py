@@ -13,7 +13,7 @@ import pytest
 import zstandard
 
 from lmkit.corpus import compression
-from lmkit.corpus.decoding import guess_encoding
+from lmkit.corpus.encodings import guess_encoding
 from lmkit.corpus.options import DataOptions
 from lmkit.corpus.readers import Text
 from lmkit.errors import DataError, UsageError
