@@ -82,7 +82,7 @@ def without_mark(blocks: Iterator[bytes]) -> tuple[Iterator[bytes], int]:
 
 def decoded(raw: bytes) -> str | None:
     """The text of `raw`, or None when it is not UTF-8, a NUL is in it, or Japanese in escapes."""
-    if b"\0" in raw or (b"\x1b$" in raw and any(escape in raw for escape in _ESCAPES)):
+    if b"\0" in raw or (b"\x1b" in raw and any(escape in raw for escape in _ESCAPES)):
         return None
     try:
         return raw.decode()
@@ -128,7 +128,7 @@ def sample_of(blocks: Iterable[bytes]) -> bytes:
         read += len(block)
         *lines, rest = rest.split(b"\n")
         for line in lines:
-            if not line.isascii() or any(escape in line for escape in _ESCAPES):
+            if not line.isascii() or (b"\x1b" in line and any(escape in line for escape in _ESCAPES)):
                 found.append(line[:_SAMPLE])
                 size += len(line)
         if size > _SAMPLE or read > _SEARCHED or len(rest) > _SAMPLE:

@@ -76,9 +76,11 @@ def _rows(
     convert: Callable[[str], str] | None = None
     before = bad.row
     for record in records:
-        blank = record.cells == [""] and not record.problem
-        if blank and (header is None or len(header) > 1):
-            continue
+        cells = record.cells
+        if not cells and not record.problem:  # a blank line: nothing, or the empty cell of a single column
+            if header is None or len(header) > 1:
+                continue
+            cells = [""]
         if header is None:
             header = _header(record, name)
             convert = unescaped if unescape and is_own(header) else None
@@ -87,14 +89,14 @@ def _rows(
         where = f"{name}: line {record.number}, row {bad.row - before}"
         if record.problem:
             bad.report(record.where, record.problem, record.remedy)
-        elif len(record.cells) != len(header):
+        elif len(cells) != len(header):
             problem = (
-                f"{_count(len(record.cells), 'cell')}, but the header names {_count(len(header), 'column')}"
+                f"{_count(len(cells), 'cell')}, but the header names {_count(len(header), 'column')}"
             )
             bad.report(where, problem, remedy)
         else:
-            cells = map(convert, record.cells) if convert else record.cells
-            yield Row(bad.row, where, dict(zip(header, cells, strict=True)))
+            values = map(convert, cells) if convert else cells
+            yield Row(bad.row, where, dict(zip(header, values, strict=True)))
 
 
 def _header(record: _Record, name: str) -> list[str]:
@@ -114,7 +116,8 @@ def _unquoted(lines: Iterable[_PhysicalLine], name: str, bad: BadLines) -> Itera
         if text is None:
             yield _undecodable(line, line.number, name, bad.sample)
         else:
-            yield _Record(line.number, text.removesuffix("\r").split("\t"))
+            text = text.removesuffix("\r")
+            yield _Record(line.number, text.split("\t") if text else [])
 
 
 def _quoted(lines: Iterator[_PhysicalLine], name: str, bad: BadLines, delimiter: str) -> Iterator[_Record]:
@@ -127,7 +130,7 @@ def _quoted(lines: Iterator[_PhysicalLine], name: str, bad: BadLines, delimiter:
         error = None
         cells: list[str] = []
         try:
-            cells = next(reader) or [""]
+            cells = next(reader)
         except StopIteration:
             return
         except csv.Error as found:

@@ -41,16 +41,22 @@ def lines_of_rows(rows: Iterable[Row], field: str, keep: tuple[str, ...], bad: B
     for row in rows:
         try:
             text = text_of(row.cells, field, "--text-field")
-            kept = tuple(look_up(row.cells, name, "--keep") for name in keep)
+            kept = tuple([look_up(row.cells, name, "--keep") for name in keep]) if keep else ()
         except CellError as error:
             bad.report(row.where, error.problem, error.remedy)
             continue
-        raw = _bytes(text)
+        try:
+            raw = text.encode()
+        except UnicodeEncodeError:
+            raw = _bytes(text)
         if decoded(raw) is None:
             _, problem, remedy = wrong_bytes(raw, bad.sample)
             bad.report(f"{row.where}, field '{field}'", problem, remedy)
             continue
-        yield from _cell_lines(text, row.number, kept)
+        if "\n" in text or len(raw) > PIECE or text.endswith("\r"):
+            yield from _cell_lines(text, row.number, kept)
+        else:
+            yield Line(text, len(raw), count_words(raw), True, False, row.number, "", kept)
 
 
 def text_of(cells: dict[str, Any], name: str, option: str = "--text-field") -> str:
@@ -106,7 +112,7 @@ def _other_field(value: Any, name: str, option: str) -> str:
 
 
 def _bytes(text: str) -> bytes:
-    """UTF-8, or the bytes that were read where they were not UTF-8 (`surrogateescape`)."""
+    """The bytes of text that is not UTF-8: those that were read, or half a surrogate pair."""
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:  # half of a surrogate pair that JSON spells

@@ -70,6 +70,8 @@ def test_advice_on_part_of_a_text_is_never_wrong(text: str, encoding: str) -> No
     for part in (*lines, *text.split(), lines[0][-9:]):
         raw = f"{part}\n".encode(encoding)
         found = guess_encoding(raw)
+        if found == "utf-8":
+            continue  # read without an error, there is no advice
         assert found is None or raw.decode(found).lstrip("\ufeff") == part + "\n", (part, found)
 
 

@@ -89,6 +89,7 @@ def test_own_tsv_is_read_back(tmp_path: Path) -> None:
             r"line 3: a quoted cell goes on after its closing quote",
         ),
         ("a.csv", "id,text\n1,Oh no, she said.\n", r"line 2, row 1: 3 cells, but the header names 2 columns"),
+        ("a.csv", 'id,text\n\n""\n', r"line 3, row 1: 1 cell, but the header names 2 columns"),
         ("a.csv", "id,text\n1\n", r"line 2, row 1: 1 cell, but the header names 2 columns"),
         ("a.csv", "id,text\n1,a\rb\n", r"line 2: a carriage return outside of quotes"),
         ("a.csv", "id,text,text\n1,2,3\n", r"line 1: two columns are named 'text'"),
