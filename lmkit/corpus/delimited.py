@@ -90,9 +90,7 @@ def _rows(
         if record.problem:
             bad.report(record.where, record.problem, record.remedy)
         elif len(cells) != len(header):
-            problem = (
-                f"{_count(len(cells), 'cell')}, but the header names {_count(len(header), 'column')}"
-            )
+            problem = f"{_count(len(cells), 'cell')}, but the header names {_count(len(header), 'column')}"
             bad.report(where, problem, remedy)
         else:
             values = map(convert, cells) if convert else cells
