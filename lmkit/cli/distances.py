@@ -10,6 +10,7 @@ from lmkit import strict_json
 from lmkit.cli import console
 from lmkit.cli.common import labels, load_all, loads_models, unique
 from lmkit.corpus.distances import CAUSES, CONTROLS, LANGUAGES
+from lmkit.evaluation.normalization import NORMALIZATIONS
 
 if TYPE_CHECKING:
     from lmkit.api import Model
@@ -53,6 +54,13 @@ if TYPE_CHECKING:
     type=click.Choice(CONTROLS),
     help="Leave the cause out, or swap it for another, which is then what the answer should follow.",
 )
+@click.option(
+    "--normalize",
+    type=click.Choice(list(NORMALIZATIONS)),
+    default="none",
+    show_default=True,
+    help="How consequences of unlike lengths are compared, as in fill.",
+)
 @click.option("--seed", metavar="N", type=click.IntRange(min=0), default=0, help="Of the sentences.")
 @click.option(
     "--by",
@@ -72,6 +80,7 @@ def command(
     count: int,
     cause: str,
     control: str | None,
+    normalize: str,
     seed: int,
     by: str,
     plot: Path | None,
@@ -98,7 +107,9 @@ def command(
     for label, model in models.items():
         _warn_of_unknown(label, model, language)
         groups = console.progress(sentences.values(), total=len(sentences), label=label)
-        parts = [rank(model.directions, model.tokenizer, language, group) for group in groups]
+        parts = [
+            rank(model.directions, model.tokenizer, language, group, normalize=normalize) for group in groups
+        ]
         for direction in parts[0]:
             name = unique(label if len(parts[0]) == 1 else f"{label} {direction}", found)
             found[name] = _joined([part[direction] for part in parts])
@@ -110,6 +121,7 @@ def command(
             "language": language,
             "cause": cause,
             "control": control,
+            "normalize": normalize,
             "seed": seed,
             "by": by,
             "sentences": len(everything),
@@ -120,7 +132,10 @@ def command(
         return
     click.echo(_table(rows, by))
     of = f"{count} sentences a distance" if by == "clauses" else f"{len(everything):,} sentences in all"
-    click.echo("\n" + console.folded(f"percent of {of}; chance is {chance(language):.1f}"))
+    ranked = (
+        "" if normalize == "none" else f"; ranked by {NORMALIZATIONS[normalize]} (--normalize {normalize})"
+    )
+    click.echo("\n" + console.folded(f"percent of {of}; chance is {chance(language):.1f}{ranked}"))
 
 
 def _warn_of_unknown(label: str, model: "Model", language: str) -> None:

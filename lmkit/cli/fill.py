@@ -13,6 +13,7 @@ from lmkit.cli import console
 from lmkit.cli.common import load_all, loading_options, split_items
 from lmkit.cli.completion import RunOrText
 from lmkit.errors import UsageError
+from lmkit.evaluation.normalization import DEFAULT, NORMALIZATIONS
 
 if TYPE_CHECKING:
     from lmkit.evaluation.fill import Filled
@@ -39,6 +40,14 @@ if TYPE_CHECKING:
     show_default=True,
     help="The most tokens of a proposal.",
 )
+@click.option(
+    "--normalize",
+    type=click.Choice(list(NORMALIZATIONS)),
+    default=DEFAULT,
+    show_default=True,
+    help="How candidates of unlike lengths are compared: by their log-probability as it is, a token, a character, or "
+    "less that of the candidate without its context (pmi).",
+)
 @click.option("--why", "explain", is_flag=True, help="Show which words carry the best answer.")
 @click.option("--html", "page", type=click.Path(path_type=Path), help="Write what --why shows as HTML.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw it: .png, .svg or .pdf.")
@@ -51,6 +60,7 @@ def command(
     candidates: str | None,
     top: int,
     max_tokens: int,
+    normalize: str,
     explain: bool,
     page: Path | None,
     plot: Path | None,
@@ -81,7 +91,9 @@ def command(
     reasons: dict[str, Why] = {}
     models = load_all(asked.runs, device=device, allow_nonfinite=allow_nonfinite, split_unknown=split_unknown)
     for label, model in models.items():
-        filled = fill(model.directions, model.tokenizer, text, given, max_tokens=max_tokens)
+        filled = fill(
+            model.directions, model.tokenizer, text, given, max_tokens=max_tokens, normalize=normalize
+        )
         found[label] = filled
         for candidate in filled.candidates:
             if unknown := unknown_words(model.tokenizer, candidate):
@@ -108,6 +120,7 @@ def command(
         if label in reasons:
             click.echo("\n" + console.folded(heat.terminal(printable(reasons[label]), colours=colours)))
             click.echo("\n" + console.table(heat.HEADER, heat.rows(reasons[label].clauses)))
+    click.echo("\n" + console.folded(f"ranked by {NORMALIZATIONS[normalize]} (--normalize {normalize})"))
 
 
 def printable(reasons: "Why") -> "Why":
@@ -126,12 +139,15 @@ def _facts(label: str, filled: "Filled", reasons: "Why | None", top: int) -> lis
         {
             "run": label,
             "text": candidate,
-            "log_prob": None if filled.two_sided else score,
+            "log_prob": None if filled.two_sided else log_prob,
             "score": score,
+            "normalize": filled.normalize,
             "share": share,
             "two_sided": filled.two_sided,
         }
-        for candidate, score, share in zip(filled.candidates, filled.scores, filled.shares, strict=True)
+        for candidate, log_prob, score, share in zip(
+            filled.candidates, filled.sums, filled.scores, filled.shares, strict=True
+        )
     ][:top]
     if reasons is not None:
         rows[0]["why"] = {
@@ -145,9 +161,11 @@ def _facts(label: str, filled: "Filled", reasons: "Why | None", top: int) -> lis
 
 
 def _table(label: str, filled: "Filled", top: int) -> str:
-    score = "two-sided score" if filled.two_sided else "log-probability"
-    rows = [
-        [candidate, f"{value:.2f}", f"{share:.1%}"]
-        for candidate, value, share in zip(filled.candidates, filled.scores, filled.shares, strict=True)
-    ]
-    return console.table([label, score, "share of these"], rows[:top])
+    header = [label, "two-sided score" if filled.two_sided else "log-probability"]
+    columns = [filled.candidates, [f"{value:.2f}" for value in filled.sums]]
+    if filled.normalize != "none":
+        header.append(f"score ({filled.normalize})")
+        columns.append([f"{value:.2f}" for value in filled.scores])
+    columns.append([f"{share:.1%}" for share in filled.shares])
+    rows = [list(row) for row in zip(*columns, strict=True)]
+    return console.table([*header, "share of these"], rows[:top])

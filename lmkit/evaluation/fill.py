@@ -11,10 +11,11 @@ import torch
 from lmkit import states
 from lmkit.contracts import LanguageModel, Tokenizer
 from lmkit.corpus.word_lists import refuse_one_string
-from lmkit.errors import ModelError, UsageError
+from lmkit.errors import ModelError, UsageError, suggest
 from lmkit.evaluation import segmentation
 from lmkit.evaluation.blanks import TWO_SIDED, Blank, candidate_scores
 from lmkit.evaluation.directions import BACKWARD, FORWARD
+from lmkit.evaluation.normalization import DEFAULT, NORMALIZATIONS
 
 BLANK = re.compile(r"_{2,}")
 BEAM = 20
@@ -25,8 +26,9 @@ BEAM = 20
 class Filled:
     """Candidates in a blank, the best first.
 
-    scores: natural logarithms; of the line, or, two-sided, the sum of both directions' (`candidate_scores`).
-    shares: the probability of each among these candidates alone.
+    scores: what they are ranked by, as `normalize` says (`candidate_scores`). sums: the same without any
+    normalisation: natural logarithms of the line's probability, or, two-sided, the sum of both directions'.
+    shares: each score among these candidates alone, as probabilities that sum to one.
     """
 
     blank: Blank
@@ -34,6 +36,8 @@ class Filled:
     scores: list[float]
     shares: list[float]
     two_sided: bool
+    normalize: str
+    sums: list[float]
 
 
 def parse(tokenizer: Tokenizer, text: str) -> Blank:
@@ -63,10 +67,12 @@ def fill(
     candidates: Sequence[str] = (),
     *,
     max_tokens: int = 3,
+    normalize: str = DEFAULT,
 ) -> Filled:
     """Rank candidates, or what the models propose, of at most `max_tokens` tokens.
 
-    models: by direction, as `causal_models` gives them. text: a line with a blank (`parse`).
+    models: by direction, as `causal_models` gives them. text: a line with a blank (`parse`). normalize: how
+    candidates of unlike lengths are compared; see `candidate_scores`.
     Raises UsageError where a candidate is empty, has a line end or stands twice, ModelError where a model
     proposes nothing.
     """
@@ -81,7 +87,12 @@ def fill(
             found = list(dict.fromkeys(segmentation.unspaced(candidate) for candidate in found))
     if len(set(found)) < len(found):
         raise UsageError("a candidate is given twice; give different ones")
-    scores = total(candidate_scores(models, tokenizer, [blank], found))[0]
+    if normalize not in NORMALIZATIONS:
+        raise UsageError(f"normalize is '{normalize}'; {suggest(normalize, list(NORMALIZATIONS))}")
+    plain, scores = (
+        total(candidate_scores(models, tokenizer, [blank], found, normalize=how))[0]
+        for how in ("none", normalize)
+    )
     order = np.argsort(-scores, kind="stable")
     return Filled(
         blank,
@@ -89,6 +100,8 @@ def fill(
         scores[order].tolist(),
         np.exp(log_shares(scores[order])).tolist(),
         len(models) > 1,
+        normalize,
+        plain[order].tolist(),
     )
 
 

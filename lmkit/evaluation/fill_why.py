@@ -35,13 +35,14 @@ class Part:
 class Why:
     """What carries the answer, a candidate: the line in words, and the same line in clauses.
 
-    None stands for the blank, which `space` follows.
+    None stands for the blank, which `space` follows. normalize: how candidates were compared.
     """
 
     answer: str
     space: str
     words: list[Part | None]
     clauses: list[Part | None]
+    normalize: str = "none"
 
 
 def why(models: Mapping[str, LanguageModel], tokenizer: Tokenizer, filled: Filled) -> Why:
@@ -51,7 +52,9 @@ def why(models: Mapping[str, LanguageModel], tokenizer: Tokenizer, filled: Fille
     sides = [side for cut in cuts for side in _pieces(blank, cut)]
     blanks = [blank, *(piece.rest for side in sides for piece in side)]
     own = total(candidate_scores(models, tokenizer, blanks, [answer], own=True))[:, 0]
-    shares = log_shares(total(candidate_scores(models, tokenizer, blanks, filled.candidates)))[:, 0]
+    shares = log_shares(
+        total(candidate_scores(models, tokenizer, blanks, filled.candidates, normalize=filled.normalize))
+    )[:, 0]
     costs = zip(_lost(own), _lost(shares), strict=True)
     left_words, right_words, left_clauses, right_clauses = (
         [Part(piece.text, piece.start, piece.space, *next(costs)) for piece in side] for side in sides
@@ -61,6 +64,7 @@ def why(models: Mapping[str, LanguageModel], tokenizer: Tokenizer, filled: Fille
         _space(blank.after, 0),
         [*left_words, None, *right_words],
         [*left_clauses, None, *right_clauses],
+        filled.normalize,
     )
 
 

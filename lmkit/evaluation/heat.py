@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lmkit.evaluation import pictures
 from lmkit.evaluation.fill_why import Part, Why
+from lmkit.evaluation.normalization import NORMALIZATIONS
 
 REDS = (224, 217, 210, 203, 196)
 BLUES = (189, 153, 117, 75, 33)
@@ -82,7 +83,8 @@ def page(runs: Mapping[str, Why]) -> str:
         body.append(f"<h2>{html.escape(label)}</h2>\n<p>{words}</p>")
         body.append(
             f"<p><small>Red: words that carry the answer; the darkest colour stands for {most:.2f} nats of its "
-            "log-probability. Blue: words that speak against it.</small></p>"
+            f"log-probability. Blue: words that speak against it. Candidates are ranked by "
+            f"{html.escape(NORMALIZATIONS[reasons.normalize])} (normalize {reasons.normalize}).</small></p>"
         )
         cells = "".join(
             f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>\n"

@@ -47,10 +47,15 @@ def rank(
     tokenizer: Tokenizer,
     language: str,
     items: Sequence[Item],
+    *,
+    normalize: str = "none",
 ) -> dict[str, Ranking]:
-    """By direction (see `candidate_scores`), what the models rank first among all consequences of the task."""
+    """By direction, what the models rank first among all consequences of the task.
+
+    normalize: how consequences of unlike lengths are compared; see `candidate_scores`.
+    """
     blanks = [Blank(item.before, item.after) for item in items]
-    scores = candidate_scores(models, tokenizer, blanks, answers(language))
+    scores = candidate_scores(models, tokenizer, blanks, answers(language), normalize=normalize)
     columns = {
         name: np.array([getattr(item, name) for item in items])
         for name in ("clauses", "words", "answer", "original")

@@ -14,6 +14,7 @@ from lmkit.evaluation import heat
 from lmkit.evaluation.blanks import TWO_SIDED, Blank, candidate_scores
 from lmkit.evaluation.fill import fill, parse, proposals
 from lmkit.evaluation.fill_why import Part, Why, why
+from lmkit.evaluation.normalization import NORMALIZATIONS
 from lmkit.evaluation.ranking import chance, rank
 from lmkit.evaluation.segmentation import clauses, units, unknown_words
 
@@ -224,3 +225,101 @@ def test_any_white_space_and_clauses_within_words_are_drawn(
     filled = fill(model.directions, model.tokenizer, text, ["a", "b"])
     heat.picture(tmp_path / "why.png", {"run": why(model.directions, model.tokenizer, filled)})
     assert (tmp_path / "why.png").stat().st_size > 1000
+
+
+def line_log_probs(model: api.Model, ids: list[int], *, start: bool) -> list[float]:
+    """The log-probability of each token, one step after another."""
+    state, found = model.causal.initial_state(1, start=start), []
+    for token in ids:
+        found.append(float(model.causal.next_log_probs(state)[0, token]))
+        state = model.causal.advance(torch.tensor([token]), state)
+    return found
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["gru", "char", "ngram"])
+def test_normalisations_are_those_that_they_say(models: dict[str, api.Model], name: str) -> None:
+    """Brute force: own tokens per token or character, or less what they are alone; the rest of the line as it is."""
+    model = models[name]
+    eos = model.tokenizer.vocabulary.eos_id
+    own, others, tokens, alone = [], [], [], []
+    for candidate in CANDIDATES:
+        before = 2 if name != "char" else len("the cat ")
+        ids = [*model.tokenizer.ids(f"the cat {candidate} the mat .").tolist(), eos]
+        length = len(candidate) if name == "char" else len(candidate.split())
+        scores = line_log_probs(model, ids, start=True)
+        own.append(sum(scores[before : before + length]))
+        others.append(sum(scores) - own[-1])
+        tokens.append(length)
+        alone.append(sum(line_log_probs(model, ids[before : before + length], start=False)))
+    characters = [len(candidate) for candidate in CANDIDATES]
+    wanted = {
+        "none": np.add(others, own),
+        "token": np.add(others, np.multiply(own, np.mean(tokens) / np.array(tokens))),
+        "char": np.add(others, np.multiply(own, np.mean(characters) / np.array(characters))),
+        "pmi": np.add(others, np.subtract(own, alone)),
+    }
+    for normalize, row in wanted.items():
+        found = candidate_scores(
+            model.directions, model.tokenizer, BLANKS[:1], CANDIDATES, normalize=normalize
+        )["forward"][0]
+        np.testing.assert_allclose(found, row, atol=1e-4)
+        filled = fill(
+            model.directions, model.tokenizer, "the cat ____ the mat .", CANDIDATES, normalize=normalize
+        )
+        assert filled.normalize == normalize
+        assert filled.candidates == [CANDIDATES[place] for place in np.argsort(-row)]
+        np.testing.assert_allclose(filled.scores, np.sort(row)[::-1], atol=1e-4)
+        np.testing.assert_allclose(filled.sums, wanted["none"][np.argsort(-row)], atol=1e-4)
+        assert sum(filled.shares) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("name", ["gru", "ngram", "elmo"])
+def test_candidates_of_one_length_keep_ranks_and_shares(models: dict[str, api.Model], name: str) -> None:
+    """Dividing by length changes nothing among equals: neither scores nor shares."""
+    model, equals = models[name], ["cat", "dog", "mat", "too"]
+    found = [
+        fill(model.directions, model.tokenizer, "the ____ sat .", equals, normalize=normalize)
+        for normalize in ("none", "token", "char")
+    ]
+    for other in found[1:]:
+        assert other.candidates == found[0].candidates
+        np.testing.assert_allclose(other.shares, found[0].shares, atol=1e-6)
+
+
+def test_two_sided_candidates_are_normalised_by_direction(models: dict[str, api.Model]) -> None:
+    """Of an encoder only the candidate's own tokens count: per token, each direction is divided alike."""
+    model = models["elmo"]
+    plain, found = (
+        candidate_scores(model.directions, model.tokenizer, BLANKS[:1], CANDIDATES, normalize=normalize)
+        for normalize in ("none", "token")
+    )
+    weights = np.array([5 / 3 / 2, 5 / 3 / 1, 5 / 3 / 2])
+    for direction, scores in plain.items():
+        np.testing.assert_allclose(found[direction][0], scores[0] * weights, atol=1e-5)
+
+
+def test_impossible_candidates_stay_impossible(tmp_path: Path) -> None:
+    """Under a model without smoothing no normalisation makes a candidate possible, and none gives NaN."""
+    (tmp_path / "text.txt").write_text("\n".join(LINES * 20), encoding="utf-8")
+    model = api.train(
+        tmp_path / "text.txt", model="ngram", order=3, smoothing="mle", out=tmp_path / "run",
+        tokenizer={"name": "word", "min_count": 1},
+    )  # fmt: skip
+    for normalize in NORMALIZATIONS:
+        filled = fill(
+            model.directions, model.tokenizer, "the cat ____ the mat .", ["on on on", "sat on", "."],
+            normalize=normalize,
+        )  # fmt: skip
+        assert filled.candidates[0] == "sat on"
+        assert filled.scores[1:] == [-math.inf] * 2
+        assert filled.shares == [1, 0, 0]
+
+
+def test_unknown_normalisations_are_refused(models: dict[str, api.Model]) -> None:
+    """A misspelling is told, with what there is."""
+    model = models["gru"]
+    with pytest.raises(UsageError, match="pmi"):
+        fill(model.directions, model.tokenizer, "the ____ sat", ["cat"], normalize="pmis")
+    with pytest.raises(UsageError, match="not a list of candidates"):
+        fill(model.directions, model.tokenizer, "the ____ sat", "cat")

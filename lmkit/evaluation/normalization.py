@@ -1,0 +1,11 @@
+"""How candidates of unlike lengths are made comparable: the names, and the words for each."""
+
+NORMALIZATIONS = {
+    "none": "the log-probability as it is",
+    "token": "log-probability a token",
+    "char": "log-probability a character",
+    "pmi": "log-probability less that without the context (pmi)",
+}
+"""By name, what candidates are ranked by; `lmkit.evaluation.blanks.candidate_scores` defines them."""
+DEFAULT = "none"
+"""What `fill` takes unless somebody says otherwise: docs/comparing.md has the measurement."""
