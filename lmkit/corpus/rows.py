@@ -70,10 +70,8 @@ def text_of(cells: dict[str, Any], name: str, option: str = "--text-field") -> s
         odd = next((item for item in value if not isinstance(item, str)), "")
         if not odd:
             return "\n".join(value)
-        raise CellError(
-            f"the field '{name}' is a list with {kind_of(odd)} in it",
-            "a list must hold strings, which are its lines",
-        )
+        remedy = _nested({name: value}) or "a list must hold strings, which are its lines"
+        raise CellError(f"the field '{name}' is a list with {kind_of(odd)} in it", remedy)
     raise CellError(
         f"the field '{name}' is {kind_of(value)}, not a string", _other_field(value, name, option)
     )
@@ -87,7 +85,9 @@ def look_up(cells: dict[str, Any], name: str, option: str) -> Any:
     for part in name.split("."):
         if not isinstance(value, dict) or part not in value:
             has = ", ".join(map(repr, _names(cells))) or "none"
-            raise CellError(f"no field '{name}'; its fields are {has}", f"name one with {option}")
+            raise CellError(
+                f"no field '{name}'; its fields are {has}", _nested(cells) or f"name one with {option}"
+            )
         value = value[part]
     return value
 
@@ -103,6 +103,14 @@ def _names(cells: dict[str, Any]) -> Iterator[str]:
             yield from (f"{name}.{inner}" for inner in value)
         else:
             yield name
+
+
+def _nested(cells: dict[str, Any]) -> str:
+    """How to read rows that are in a list within a row, as in {"data": [{"text": "..."}]}; "" where none are."""
+    for name, value in cells.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            return f"'{name}' is a list of objects: write them a line each (`jq -c '.{name}[]' FILE > rows.jsonl`)"
+    return ""
 
 
 def _other_field(value: Any, name: str, option: str) -> str:

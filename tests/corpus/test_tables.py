@@ -101,6 +101,8 @@ def test_own_tsv_is_read_back(tmp_path: Path) -> None:
         ("a.json", '[{"text": "a"}\n', r"line 2: the array has no end"),
         ("a.json", '["a"] ["b"]', r"line 1: there is more after the array's end"),
         ("a.json", '["a\\ud800"]', r"line 1, row 1, field 'text': half a surrogate pair"),
+        ("a.json", '{"data": [{"text": "a"}]}', r"line 1: no field 'text'.*write them a line each"),
+        ("a.jsonl", '{"text": [{"text": "a"}]}', r"line 1: the field 'text' is a list with an object in it"),
         ("a.jsonl", '[\n"a"\n]', r"line 1: not JSON.*--input-format json"),
         ("a.json", '{\n"text": "a"\n}', r"line 1: not JSON.*write each object on one line"),
     ],
