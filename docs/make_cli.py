@@ -24,6 +24,19 @@ do; `lmkit --debug` adds the traceback. `python -m lmkit` is the same as `lmkit`
 Commands that ask models take `RUN... TEXT...`, in any order: a directory with `lmkit.json` in it is a run, the rest \
 is text ([more](data.md#runs-and-texts)).
 
+## On a terminal
+
+Tables fit the width of the terminal (or `COLUMNS`): titles are folded first, then names and other text; a table that \
+is still too wide continues below with the names repeated, and no number is cut. In a pipe or a file, tables are \
+Markdown; `--json` prints every figure in full.
+
+A line that begins with `warning:` needs attention; `note:` says what you may want to know, such as a cache that is \
+made again. `--verbose` adds details. Progress bars appear for work of more than two seconds, with messages above them, \
+and nothing of a bar is left on the screen. `NO_COLOR` turns off colours and bold type.
+
+`lmkit generate` shows a text while it is made. Characters with which a text could control the terminal are shown as \
+escapes (`\\x1b`); a pipe or a file gets the text unchanged. After Ctrl-C the line is ended and the exit code is 130.
+
 ## Shell completion
 
 The tab key completes commands, options, the names of models, cells, tokenizers and decoders (`lmkit train --model \

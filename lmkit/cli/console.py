@@ -46,10 +46,11 @@ def say(text: str, label: str = "") -> None:
     if label in COLOURS and "NO_COLOR" not in os.environ and sys.stderr.isatty():
         start = f"\033[{COLOURS[label]}m{label}:\033[0m "
     for line in printable(text).split("\n"):
+        shown = "\n".join(_fold(start + line)) if sys.stderr.isatty() else start + line
         if _display is None:
-            print(start + line, file=sys.stderr, flush=True)
+            print(shown, file=sys.stderr, flush=True)
         else:
-            _display.say(start + line)
+            _display.say(shown)
 
 
 def printable(text: str, also: str = "\n") -> str:
@@ -268,12 +269,16 @@ def folded(text: str, indent: int = 0) -> str:
 
     indent: the spaces before all lines but the first.
     """
-    if not sys.stdout.isatty():
-        return text
+    return "\n".join(_fold(text, indent)) if sys.stdout.isatty() else text
+
+
+def _fold(text: str, indent: int = 0) -> list[str]:
+    width = terminal_width()
+    if len(text) <= width and text.isascii():
+        return [text]  # without rich, which takes a while to import
     from lmkit.cli.tables import fold
 
-    width = terminal_width()
-    return "\n".join(fold(text, width, min(indent, width // 2)))
+    return fold(text, width, min(indent, width // 2))
 
 
 def terminal_width() -> int:
