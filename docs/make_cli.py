@@ -31,8 +31,8 @@ is still too wide continues below with the names repeated, and no number is cut.
 Markdown; `--json` prints every figure in full.
 
 A line that begins with `warning:` needs attention; `note:` says what you may want to know, such as a cache that is \
-made again. `--verbose` adds details. Progress bars appear for work of more than two seconds, with messages above them, \
-and nothing of a bar is left on the screen. `NO_COLOR` turns off colours and bold type.
+made again. `--verbose` adds details. Progress bars appear for work of more than two seconds, with messages above \
+them, and nothing of a bar is left on the screen. `NO_COLOR` turns off colours and bold type.
 
 `lmkit generate` shows a text while it is made. Characters with which a text could control the terminal are shown as \
 escapes (`\\x1b`); a pipe or a file gets the text unchanged. After Ctrl-C the line is ended and the exit code is 130.

@@ -182,7 +182,8 @@ def _say_unknown(label: str, paradigms: "Paradigms") -> None:
         )
     elif total.identical:
         console.say(
-            f"{label}: both sentences of {total.identical:,} pairs are the same tokens; each counts one half"
+            f"{label}: both sentences of {total.identical:,} pairs are the same tokens; each counts one half",
+            "note",
         )
 
 

@@ -85,7 +85,7 @@ def _pairs_of(file: Path, name: str, fields: PairFields, options: DataOptions) -
     bad = BadLines(options.on_bad_line)
     pairs = list(_read(file, name, fields, options, bad))
     if bad.count:
-        log.warning("%s: %s", file, bad.summary())
+        log.log(NOTE, "%s: %s", file, bad.summary())
     if not pairs:
         raise DataError(f"{file}: no pairs that can be read; {bad.first or 'name a file that has some'}")
     return pairs

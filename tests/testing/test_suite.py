@@ -226,6 +226,16 @@ class Characters(Tokenizer):
         return cls()
 
 
+class Capitals(Characters):
+    """Writes the last letter of a text in upper case."""
+
+    lossless = False
+
+    def decode(self, ids):
+        text = super().decode(ids)
+        return text[:-1] + text[-1:].upper()
+
+
 class Sloppy(Characters):
     """Honest about the loss, but little else."""
 
@@ -251,6 +261,7 @@ class Sloppy(Characters):
 def test_tokenizers() -> None:
     """A tokenizer wrongly called lossless fails there alone; a sloppy one in each of its faults."""
     assert set(broken_rules(part_of("tokenizer", "Characters"))) == {"check_decode"}
+    assert set(broken_rules(part_of("tokenizer", "Capitals"))) == {"check_growing_text"}
     faults = {
         "check_ids",
         "check_block_ids",
@@ -344,10 +355,22 @@ class Careless(Decoder):
         ]
 
 
+class OneGenerator(Careless):
+    """Says that it takes a list of generators, and draws from the first alone."""
+
+    takes_generators = True
+
+    def generate(self, model, state, *, max_tokens, generator=None, **settings):
+        one = generator[0] if isinstance(generator, list) else generator
+        ids = torch.randint(4, 9, (len(states.leaves(state)[0]), max_tokens), generator=one)
+        return [Hypothesis(tuple(row), 0.0) for row in ids.tolist()]
+
+
 def test_decoders() -> None:
     """A careless decoder breaks each rule that it neglects."""
     faults = {"check_length", "check_forbidden", "check_nothing_left", "check_log_prob", "check_seed"}
     assert faults <= set(broken_rules(part_of("decoder", "Careless")))
+    assert "check_generators" in broken_rules(part_of("decoder", "OneGenerator"))
 
 
 @dataclass(frozen=True)
