@@ -11,6 +11,7 @@ from lmkit.corpus.options import DataOptions
 from lmkit.corpus.rows import CellError, kind_of, look_up
 from lmkit.corpus.sources import is_table, read_rows
 from lmkit.errors import DataError, UsageError
+from lmkit.notes import NOTE
 from lmkit.run_paths import refuse_as_text
 
 log = logging.getLogger(__name__)
