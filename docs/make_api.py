@@ -76,6 +76,18 @@ API: dict[str, tuple[str, ...]] = {
         "lmkit.corpus.words:shown",
         "lmkit.embedding.alignment:read_words",
     ),
+    "What ids drop": (
+        "lmkit.residual:ResidualCounter",
+        "lmkit.residual:WordResidual",
+        "lmkit.residual:SpellingCode",
+        "lmkit.residual:LineCode",
+        "lmkit.residual:SpaceCode",
+        "lmkit.residual:GapCounter",
+        "lmkit.residual:Gaps",
+        "lmkit.residual:gaps",
+        "lmkit.residual:new_word_rate",
+        "lmkit.residual:spread",
+    ),
     "Files": (
         "lmkit.corpus.compression:SUFFIXES",
         "lmkit.corpus.compression:EXPANSION_FLOOR",

@@ -185,18 +185,20 @@ class Model:
         spans: Iterable[tuple[int, int, int]] | None = None,
         entropy: bool = False,
         rank: bool = False,
+        oov: str = "model",
         batch_size: int = 32,
         independent: bool = False,
     ) -> list[Record]:
         """The surprisal in bits of each word, token, char, line or span of a text, or of lines, in memory.
 
-        spans: (line from 1, start, end) for by="span". independent: as in `score`. See
+        spans: (line from 1, start, end) for by="span". oov: "spelled" adds the bits of unknown words' spellings, so
+        that the records of a text add up to bits per byte. independent: as in `score`. See
         `lmkit.evaluation.surprisal.surprisals`.
         """
         lines = Text.from_lines(text)
         found = self.surprisal_text(
-            lines, by,
-            spans=spans, entropy=entropy, rank=rank, batch_size=batch_size, independent=independent,
+            lines, by, spans=spans, entropy=entropy, rank=rank, oov=oov,
+            batch_size=batch_size, independent=independent,
         )  # fmt: skip
         return [record for line in found for record in line.records()]
 

@@ -88,8 +88,17 @@ class Tokenizer(ABC):
     vocabulary: Vocabulary
     lossless: ClassVar[bool] = False
     """Whether `decode(encode(line).ids) == line` for every line."""
-    exact: ClassVar[bool] = True
-    """Whether ids and residual bits together restore every line; where False, each scored line is checked."""
+    exact: ClassVar[bool] = False
+    """Whether ids and residual bits together restore every line.
+
+    Where False, a scored line that `decode` does not restore is escaped: it pays for all of its bytes. True is a
+    claim, which scoring tests: `lmkit.evaluation.claims`.
+    """
+    novelty: float = 0.0
+    """The probability, frozen by `fit`, with which bits per byte expect a token that no model has learned.
+
+    It is more than 0 where training text has no unknown tokens, or too few: `lmkit.residual.new_word_rate`.
+    """
 
     @classmethod
     @abstractmethod
@@ -118,6 +127,11 @@ class Tokenizer(ABC):
     @abstractmethod
     def residual_bits(self, line: str, ids: np.ndarray) -> float:
         """The bits that restore the raw line from its ids, by a code frozen when the tokenizer was fitted."""
+
+    def spelling_bits(self, line: str, ids: np.ndarray) -> np.ndarray:
+        """(unknown tokens,) what of `residual_bits` spells each unknown token; by default all of it, in equal parts."""
+        unknown = int((ids == self.vocabulary.unk_id).sum()) if self.vocabulary.unk_id is not None else 0
+        return np.full(unknown, self.residual_bits(line, ids) / max(unknown, 1))
 
     @abstractmethod
     def save(self, directory: Path) -> None:

@@ -28,7 +28,7 @@ LAYERS = (
         "notes",
     ),
     ("options", "plugins", "contracts", "safetensors_check", "hdf5"),
-    ("corpus", "recurrence"),
+    ("corpus", "recurrence", "residual", "spelling"),
     ("recipe", "keywords", "manifest", "run_facts", "runs", "archive", "packed"),
     ("evaluation", "generation", "embedding"),
     ("training",),

@@ -162,6 +162,8 @@ def _table(rows: Rows, *, comparable: bool) -> str:
             columns[title] = ["-" if value is None else format(value * scale, form) for value in values]
 
     add("bits per byte", "bits_per_byte", ".4f")
+    if any(row["oov_tokens"] for row in rows):
+        add("spelling of unknowns", "spelling_share", ".1%")
     add("word perplexity", "word_perplexity", ",.1f")
     if all(row["word_perplexity"] is None for row in rows):
         add("bits per character", "bits_per_character", ".4f")

@@ -66,6 +66,9 @@ def command(
             scores[label, direction] = model.score_text(
                 lines, batch_size=batch_size, direction=direction, independent=independent
             )
+    for (label, direction), score in scores.items():
+        for notice in score.notices:
+            console.say(notice if len(scores) == 1 else f"{label} {direction}: {notice}", "note")
     if as_json:
         click.echo(strict_json.report(_json(scores, asked.run is not None)))
     elif len(scores) == 1:
@@ -99,6 +102,7 @@ def _table(scores: "Scores") -> str:
         ("word perplexity", "word_perplexity", ",.2f"),
         ("bits per character", "bits_per_character", ".4f"),
         ("out of vocabulary", "oov_tokens", ",d"),
+        ("spelling of unknowns", "spelling_share", ".1%"),
         ("tokens", "tokens", ",d"),
     ]
     rows = [

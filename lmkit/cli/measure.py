@@ -44,7 +44,7 @@ def measured(order: dict[str, Any]) -> dict[str, Any]:
         "parameters": model.run.model.parameter_count(),
         "tokens_per_second": tokens / seconds,
         "peak_memory": peak_memory(),
-        "scores": {name: score.to_json() for name, score in scores.items()},
+        "scores": {name: score.to_json() | {"notices": score.notices} for name, score in scores.items()},
     }
 
 

@@ -13,7 +13,7 @@ from lmkit.cli.common import asks_models, independent_option, split_items
 from lmkit.cli.dynamic import Section, SpecCommand, collected
 from lmkit.corpus.options import DataOptions
 from lmkit.errors import UsageError
-from lmkit.evaluation.records import OWN_NAMES, UNITS, column_names
+from lmkit.evaluation.records import OOV, OWN_NAMES, UNITS, column_names
 from lmkit.evaluation.writers import FORMATS, opened, write_records
 from lmkit.options import resolve
 
@@ -57,6 +57,13 @@ if TYPE_CHECKING:
 @click.option("--entropy", is_flag=True, help="Add the entropy where each unit begins, in bits.")
 @click.option("--rank", is_flag=True, help="Add the rank of each unit's first token, from 1.")
 @click.option(
+    "--oov",
+    type=click.Choice(OOV),
+    default="model",
+    show_default=True,
+    help="What unknown tokens cost: the model's bits, or those of the spelling too (adds up to bits per byte).",
+)
+@click.option(
     "--batch-size",
     metavar="N",
     type=click.IntRange(min=1),
@@ -81,6 +88,7 @@ def command(
     keep: tuple[str, ...],
     entropy: bool,
     rank: bool,
+    oov: str,
     batch_size: int,
 ) -> None:
     """Write the surprisal, in bits, of each word of TEXT (-: standard input) under the models in RUN.
@@ -113,8 +121,8 @@ def command(
             model = api.load(run, device=device, allow_nonfinite=allow_nonfinite, split_unknown=split_unknown)
             lines = console.progress(text, total=None, label=f"scoring with {label}") if alone else text
             found = model.surprisal_text(
-                lines, by,
-                spans=wanted, entropy=entropy, rank=rank, batch_size=batch_size, independent=independent, keep=columns,
+                lines, by, spans=wanted, entropy=entropy, rank=rank, oov=oov,
+                batch_size=batch_size, independent=independent, keep=columns,
             )  # fmt: skip
             yield from found if asked.run else (replace(line, facts={"run": label}) for line in found)
 

@@ -39,6 +39,7 @@ def ranked(rows: Sequence[dict[str, Any]]) -> Comparison:
     for row in rest:
         why = row["withheld"].get("bits_per_byte", "no bits per byte")
         notes.append(f"{row['run']} is not ranked: {why}")
+    notes += [f"{row['run']}: {notice}" for row in rows for notice in row["notices"]]
     compares = len({row["fingerprint"] for row in rows}) == 1
     if not compares:
         notes.append("perplexity a token is left out: the vocabularies differ, so that it does not compare")

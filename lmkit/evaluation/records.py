@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 UNITS = ("word", "token", "char", "line", "span")
 """What a record may be of."""
+OOV = ("model", "spelled")
+"""What an unknown token costs: the model's probability of one, or the code of its spelling as well."""
 
 
 class Record(NamedTuple):

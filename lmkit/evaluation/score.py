@@ -13,6 +13,7 @@ from lmkit.corpus.readers import Line
 from lmkit.corpus.scripts import ScriptCounter
 from lmkit.errors import DataError
 from lmkit.evaluation.directions import FORWARD
+from lmkit.evaluation.line_code import LineBits, LineCoder
 from lmkit.evaluation.lines import RawLine, measured_lines
 from lmkit.evaluation.stimuli import StreamWatch
 from lmkit.evaluation.stream import WINDOW, starts_anew
@@ -21,12 +22,12 @@ from lmkit.figures import perplexity
 
 log = logging.getLogger(__name__)
 
-ESCAPE_FLAG_BITS = -math.log2(1 - 2**-16)
-"""What a line pays to say that it is not escaped, under a tokenizer that may have to escape one."""
 FARTHER = 2
 """How many times as far as in training a state may be carried before it is said."""
 ESCAPED_LIMIT = 0.01
 """Above this share of escaped bytes the figures are of the escape code, not of the model."""
+SPELLING_LIMIT = 0.2
+"""Above this share of the bits the spellings of unknown words are said to matter."""
 
 
 @dataclass
@@ -43,42 +44,32 @@ class Tally:
     """-log p over all tokens."""
     oov_nats: float = 0.0
     """-log p of the unknown tokens alone."""
+    bits: float = 0.0
+    """The length of the text's code."""
     residual_bits: float = 0.0
-    """What restores the raw text from the ids, escape flags included."""
-    escaped_bits: float = 0.0
-    """What escaped lines cost in place of their scores."""
-    escaped_nats: float = 0.0
-    """-log p of lines whose code is the escape instead."""
+    """What restores the raw text from the ids, escape flags included; in lines that are not escaped."""
+    spelling_bits: float = 0.0
+    """How much of it spells unknown tokens."""
     escaped_bytes: int = 0
     escaped_lines: int = 0
     scripts: ScriptCounter = field(default_factory=ScriptCounter)
 
-    @property
-    def bits(self) -> float:
-        """The length of the text's code."""
-        return (self.nats - self.escaped_nats) / math.log(2) + self.residual_bits + self.escaped_bits
-
-    def add(self, line: RawLine, ids: np.ndarray, scores: np.ndarray, tokenizer: Tokenizer) -> None:
-        """Count a line: its ids without `</s>`, and the log-probabilities of its tokens with `</s>`."""
-        nats = -float(scores.sum())
+    def add(self, line: RawLine, unknown: np.ndarray, scores: np.ndarray, code: LineBits) -> None:
+        """Count a line: which of its tokens are unknown, their log-probabilities with `</s>`, and its code."""
         self.lines += 1
         self.tokens += len(scores)
         self.num_bytes += line.num_bytes
         self.words += line.num_words
         self.characters += len(line.text)
-        self.nats += nats
-        unknown = ids == tokenizer.vocabulary.unk_id
+        self.nats -= float(scores.sum())
         if unknown.any():
             self.oov_tokens += int(unknown.sum())
             self.oov_nats -= float(scores[:-1][unknown].sum())
         self.scripts.add(line.text)
-        if tokenizer.exact:
-            self.residual_bits += tokenizer.residual_bits(line.text, ids)
-        elif tokenizer.decode(ids.tolist()) == line.text:
-            self.residual_bits += tokenizer.residual_bits(line.text, ids) + ESCAPE_FLAG_BITS
-        else:
-            self.escaped_nats += nats
-            self.escaped_bits += 16 + 8 * (line.num_bytes + 1)
+        self.bits += float(code.tokens.sum())
+        self.residual_bits += code.residual
+        self.spelling_bits += code.spelling
+        if code.escaped:
             self.escaped_bytes += line.num_bytes + 1
             self.escaped_lines += 1
 
@@ -99,10 +90,33 @@ class Score:
     lines: int
     words: int
     num_bytes: int
+    bits: float | None
+    """The length of the code of the raw text, of which bits per byte are the mean."""
     residual_bits: float
+    """Of these, what restores the text from the ids."""
+    spelling_bits: float
+    """Of these, what spells unknown words."""
     escaped_lines: int
     signature: str
     withheld: dict[str, str]
+
+    @property
+    def spelling_share(self) -> float | None:
+        """The share of the bits that spell unknown words; None where the bits are withheld."""
+        return self.spelling_bits / self.bits if self.bits else None
+
+    @property
+    def notices(self) -> list[str]:
+        """What readers of the figures should know."""
+        share = self.spelling_share
+        if share is None or share <= SPELLING_LIMIT:
+            return []
+        tokens = f"{self.oov_tokens:,} unknown tokens ({self.oov_tokens / self.tokens:.1%})"
+        return [
+            f"{share:.0%} of the bits spell the {tokens}, "
+            "which the model does not predict: bits per byte say as much of the vocabulary as of the model; more "
+            "training text, or a tokenizer such as sentencepiece, leaves fewer unknown"
+        ]
 
     def to_json(self) -> dict[str, Any]:
         """The figures under the names that scripts rely on."""
@@ -119,7 +133,10 @@ class Score:
             "lines": self.lines,
             "words": self.words,
             "bytes": self.num_bytes,
+            "bits": self.bits,
             "residual_bits": self.residual_bits,
+            "spelling_bits": self.spelling_bits,
+            "spelling_share": self.spelling_share,
             "escaped_lines": self.escaped_lines,
             "signature": self.signature,
             "withheld": self.withheld
@@ -138,10 +155,16 @@ class Score:
         ]
         rows = [(label, format(value, form)) for label, value, form in figures if value is not None]
         rows += [(name.replace("_", " "), f"withheld: {why}") for name, why in self.withheld.items()]
+        spelling = self.spelling_share
         share = f" ({self.oov_tokens / self.tokens:.2%})" if self.oov_tokens else ""
         rows += [
             ("tokens", f"{self.tokens:,} in {self.lines:,} lines"),
             ("out of vocabulary", f"{self.oov_tokens:,}{share}"),
+            *(
+                [("spelling of unknowns", f"{spelling:.1%} of the bits")]
+                if self.oov_tokens and spelling
+                else []
+            ),
             ("signature", self.signature),
         ]
         return rows
@@ -168,6 +191,7 @@ def evaluate(
     Raises DataError when the text has no lines.
     """
     tally = Tally()
+    coder = LineCoder(tokenizer)
     stretch = longest = 0
     policy = "line" if independent else model.reset_policy
     watch = StreamWatch(policy)
@@ -176,7 +200,9 @@ def evaluate(
         direction=direction, batch_size=batch_size, window=window, independent=independent,
     )  # fmt: skip
     for line, encoding, table in figures:
-        tally.add(line, encoding.ids, table[:, 0], tokenizer)
+        scores = table[:, 0]
+        code = coder.code(line, encoding.ids, scores)
+        tally.add(line, encoding.ids == tokenizer.vocabulary.unk_id, scores, code)
         watch.add(line)
         stretch = 0 if starts_anew(policy, line.starts_document) else stretch
         stretch += len(table)
@@ -218,6 +244,7 @@ def summarise(tally: Tally, signature: str, *, normalized: bool = True) -> Score
             f"{tally.scripts.share:.0%} of the letters belong to scripts written without spaces between words, and "
             "no spaces set words apart",
         )
+    bits: float | None = tally.bits
     escaped = tally.escaped_bytes / max(tally.num_bytes + tally.lines, 1)
     if escaped > ESCAPED_LIMIT:
         withhold(
@@ -226,10 +253,13 @@ def summarise(tally: Tally, signature: str, *, normalized: bool = True) -> Score
             "train it with normalization identity, remove_extra_whitespaces false and byte_fallback true",
         )
     if math.isnan(tally.nats):
+        bits = None
         withhold(tuple(figures), "the model gives something in the text a probability that is no number")
     elif math.isinf(tally.nats):
+        bits = None
         withhold(tuple(figures), "the model gives something in the text the probability zero")
     if not normalized:
+        bits = None
         withhold(tuple(figures), "the model's scores are not probabilities: they do not sum to one")
     return Score(
         **figures,
@@ -239,7 +269,9 @@ def summarise(tally: Tally, signature: str, *, normalized: bool = True) -> Score
         lines=tally.lines,
         words=tally.words,
         num_bytes=tally.num_bytes + tally.lines,
+        bits=bits,
         residual_bits=tally.residual_bits,
+        spelling_bits=tally.spelling_bits,
         escaped_lines=tally.escaped_lines,
         signature=signature,
         withheld=withheld,

@@ -4,7 +4,7 @@ import lmkit
 from lmkit.evaluation.directions import FORWARD
 from lmkit.runs import LoadedRun
 
-CODE = 1
+CODE = 2
 """The version of the code by which residual bits and escapes are counted."""
 
 

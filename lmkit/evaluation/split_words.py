@@ -60,6 +60,7 @@ class SplitWords(Tokenizer):
         self.vocabulary = tokenizer.vocabulary
         self.lossless = tokenizer.lossless  # pyright: ignore[reportAttributeAccessIssue]
         self.exact = tokenizer.exact  # pyright: ignore[reportAttributeAccessIssue]
+        self.novelty = tokenizer.novelty
         self._pieces: dict[str, list[str]] = {}
 
     @classmethod
@@ -137,6 +138,11 @@ class SplitWords(Tokenizer):
         read = self._with_spaces(line)
         bits = SPLIT_FLAG_BITS + math.log2(gaps) + which / math.log(2)
         return self.whole.residual_bits(read, ids) + bits
+
+    def spelling_bits(self, line: str, ids: np.ndarray) -> np.ndarray:
+        """Of each unknown piece, as the tokenizer's own code spells it."""
+        whole = self.whole.ids(line)
+        return self.whole.spelling_bits(line if len(whole) == len(ids) else self._with_spaces(line), ids)
 
     def is_typed(self, line: str) -> bool:
         """Whether a line is written as people type it, and not as texts are whose words were set apart."""

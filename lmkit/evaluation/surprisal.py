@@ -13,9 +13,10 @@ from torch import Tensor
 from lmkit.contracts import LanguageModel, State, Tokenizer
 from lmkit.corpus.readers import Line
 from lmkit.corpus.scripts import ScriptCounter
-from lmkit.errors import DataError, ModelError, UsageError
+from lmkit.errors import DataError, ModelError, UsageError, suggest
+from lmkit.evaluation.line_code import LineCoder
 from lmkit.evaluation.lines import RawLine, measured_lines
-from lmkit.evaluation.records import LineRecords, column_names
+from lmkit.evaluation.records import OOV, LineRecords, column_names
 from lmkit.evaluation.stimuli import StreamWatch
 from lmkit.evaluation.stream import LOG_PROB, Measure
 from lmkit.evaluation.units import SpanCut, Units, is_characterwise, make_cut
@@ -82,6 +83,7 @@ def surprisals(
     spans: Iterable[tuple[int, int, int]] | None = None,
     entropy: bool = False,
     rank: bool = False,
+    oov: str = "model",
     batch_size: int = 32,
     independent: bool = False,
     keep: Sequence[str] = (),
@@ -96,6 +98,9 @@ def surprisals(
     Surprisal is in bits, of the tokenizer's own segmentation. Under a tokenizer that marks beginnings a word
     has p = prod p(pieces) * M(after) / M(before), with M the mass of the pieces that end the word before, of
     `</s>` too (Pimentel and Meister, 2024; Oh and Schuler, 2024).
+    oov: "model" gives an unknown token its probability, whatever its spelling; "spelled" gives every unit its
+    share of the code of the raw line, so that the records of all words, tokens, characters or lines add up to the
+    bits behind bits per byte (`line_code.LineCoder`).
     Raises ModelError for a model whose scores are no probabilities, UsageError for units that the tokenizer or
     the text does not have, DataError for spans that do not fit the text.
     """
@@ -104,6 +109,9 @@ def surprisals(
             "the model's scores are not probabilities (they do not sum to one), so they give no surprisal; "
             "use a model that is normalised"
         )
+    if oov not in OOV:
+        raise UsageError(f"oov is '{oov}'; {suggest(oov, OOV)}")
+    coder = LineCoder(tokenizer) if oov == "spelled" else None
     cut = make_cut(by, tokenizer, spans)
     starts = tokenizer.word_starts() if by == "word" else None
     eos_id = tokenizer.vocabulary.eos_id
@@ -140,13 +148,19 @@ def surprisals(
             num_tokens += len(unknown)
             num_unknown += int(unknown.sum())
             found = dict(zip(figures, table.T, strict=True)) | {"unknown": unknown}
+            if coder is not None:
+                places = encoding.spans if by != "line" else None
+                code = coder.code(line, encoding.ids, found["log_prob"], places)
+                found["log_prob"] = code.tokens * -math.log(2)
+                if code.escaped and units.corrected is not None:
+                    units = replace(units, corrected=None)
             yield line, _records(number, line, units, found, names, keep)
         if not number:
             raise DataError("the text to score has no lines")
-        if num_unknown:
+        if num_unknown and coder is None:
             log.warning(
                 "%s of %s tokens are unknown to the model (oov): each has the surprisal of the unknown token, "
-                "whatever its spelling",
+                "whatever its spelling (--oov spelled adds that)",
                 f"{num_unknown:,}",
                 f"{num_tokens:,}",
             )

@@ -9,6 +9,7 @@ import torch
 
 from lmkit.contracts import Tokenizer
 from lmkit.corpus.words import WHITE_SPACE
+from lmkit.evaluation.claims import variants, violation
 from lmkit.plugins import Part
 from lmkit.testing.samples import TEXT, UNSEEN, small_options
 
@@ -129,8 +130,17 @@ def check_residual_bits(part: Part) -> None:
         )
 
 
+def check_residual_code(part: Part) -> None:
+    """Lines with the same ids pay residual bits that tell them apart: the sum of 2^-bits is at most one."""
+    # What ids drop would else be free, and bits per byte those of an easier text.
+    tokenizer = fitted(part)
+    for line in LINES:
+        found = violation(tokenizer, variants(tokenizer, line, made_up=True))
+        assert found is None, f"{found}; lmkit.residual has codes for white space and unknown words"
+
+
 def check_save(part: Part) -> None:
-    """A saved and loaded tokenizer has the vocabulary, ids and residual bits of the one that was saved."""
+    """A saved and loaded tokenizer has the vocabulary, ids, text and residual bits of the one that was saved."""
     tokenizer = fitted(part)
     with tempfile.TemporaryDirectory() as folder:
         tokenizer.save(Path(folder))
@@ -156,6 +166,8 @@ def _same(first: Tokenizer, second: Tokenizer) -> None:
     assert first.vocabulary == second.vocabulary, f"{second.vocabulary} is not {first.vocabulary}"
     for line in LINES:
         ids = first.ids(line)
+        text = first.decode(ids.tolist())
+        assert second.decode(ids.tolist()) == text, f"{line!r}: its ids give another text than {text!r}"
         assert np.array_equal(ids, second.ids(line)), (
             f"{line!r}: {second.ids(line).tolist()} is not {ids.tolist()}"
         )
@@ -174,6 +186,7 @@ CHECKS = (
     check_decode,
     check_growing_text,
     check_residual_bits,
+    check_residual_code,
     check_save,
     check_fit_again,
     check_word_starts,

@@ -25,6 +25,7 @@ class ByteTokenizer(Tokenizer):
     """
 
     lossless: ClassVar[bool] = True
+    exact: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self.vocabulary = Vocabulary(EOS + 1, EOS, None, files.fingerprint("byte", []))

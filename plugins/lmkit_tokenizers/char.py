@@ -3,12 +3,13 @@
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 
 from lmkit.contracts import Encoding, Tokenizer, Vocabulary
 from lmkit.errors import ModelError
+from lmkit.residual import new_word_rate
 from lmkit_tokenizers import files
 from lmkit_tokenizers.options import CharOptions
 from lmkit_tokenizers.symbols import spelled, unspelled
@@ -33,8 +34,11 @@ class CharTokenizer(Tokenizer):
     space before it, which belongs to the word before. Spans are single characters.
     """
 
-    def __init__(self, characters: np.ndarray) -> None:
+    exact: ClassVar[bool] = True
+
+    def __init__(self, characters: np.ndarray, novelty: float = 0.0) -> None:
         """characters: (known,) distinct code points in the order of their ids."""
+        self.novelty = novelty
         self._codes = np.concatenate([[REPLACEMENT, REPLACEMENT], characters]).astype("<u4")
         # 4 MB, which makes a line of any script one gather.
         self._ids = np.full(CODE_POINTS, UNK, np.int32)
@@ -46,6 +50,7 @@ class CharTokenizer(Tokenizer):
     @classmethod
     def fit(cls, lines: Iterable[str], options: CharOptions) -> Self:
         counts = np.zeros(CODE_POINTS, np.int64)
+        lines = _Counted(lines)
         for text in _batches(lines):
             counts += np.bincount(code_points(text), minlength=CODE_POINTS)
         # A stable sort keeps ties in the order of code points.
@@ -53,7 +58,9 @@ class CharTokenizer(Tokenizer):
         kept = int((counts >= options.min_count).sum())
         if options.vocab_size is not None:
             kept = min(kept, options.vocab_size - FIRST)
-        return cls(ranked[:kept])
+        unknown = int(counts[ranked[kept:]].sum())
+        tokens = int(counts.sum()) + lines.number
+        return cls(ranked[:kept], new_word_rate(int((counts == 1).sum()), unknown, tokens))
 
     def ids(self, line: str) -> np.ndarray:
         if len(line) <= CHUNK:
@@ -72,6 +79,9 @@ class CharTokenizer(Tokenizer):
         """log2(1,112,064 - known characters) for each unknown one."""
         return int((ids == UNK).sum()) * self._unknown_bits
 
+    def spelling_bits(self, line: str, ids: np.ndarray) -> np.ndarray:
+        return np.full(int((ids == UNK).sum()), self._unknown_bits)
+
     def symbols(self) -> list[bytes]:
         """The characters; white space as `symbols.spelled` has it."""
         characters = self._codes[FIRST:].tobytes().decode("utf-32-le")
@@ -88,7 +98,7 @@ class CharTokenizer(Tokenizer):
     def save(self, directory: Path) -> None:
         characters = self._codes[FIRST:].tobytes().decode("utf-32-le")
         (directory / "characters.txt").write_bytes(characters.encode())
-        files.write_header(directory, "char", self.vocabulary)
+        files.write_header(directory, "char", self.vocabulary, novelty=self.novelty)
 
     @classmethod
     def load(cls, directory: Path, options: CharOptions) -> Self:
@@ -100,9 +110,25 @@ class CharTokenizer(Tokenizer):
             raise files.damaged(path, f"byte {error.start} is not UTF-8") from error
         if len(np.unique(characters)) != len(characters):
             raise files.damaged(path, "a character stands in it twice")
-        tokenizer = cls(characters)
+        novelty = header.get("novelty", 0.0)
+        if type(novelty) not in (int, float) or not 0 <= novelty < 1:
+            raise files.damaged(directory / files.HEADER, "its novelty is no number from 0 to 1")
+        tokenizer = cls(characters, novelty)
         files.check_header(directory, header, tokenizer.vocabulary)
         return tokenizer
+
+
+class _Counted:
+    """Lines, and how many there were."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self._lines = lines
+        self.number = 0
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self._lines:
+            self.number += 1
+            yield line
 
 
 def _slices(text: str) -> Iterator[str]:

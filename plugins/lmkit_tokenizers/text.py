@@ -1,9 +1,6 @@
-"""Lines as bytes and code points, their words and the white space between them."""
+"""Lines as bytes and code points, and their words."""
 
-import re
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -13,19 +10,9 @@ from lmkit.errors import DataError
 CHUNK = 1 << 20
 """Long lines are worked through in chunks of so many bytes or characters, which bounds memory."""
 
-_GAP = re.compile(f"[{WHITE_SPACE}]+")
-_WIDE_GAPS = WHITE_SPACE.replace(" ", "")
 _IN_WORD = np.ones(max(map(ord, WHITE_SPACE)) + 2, np.int8)
 """Of each code point whether words have it; the last stands for all that follow."""
 _IN_WORD[[ord(c) for c in WHITE_SPACE]] = 0
-
-
-class Gaps(NamedTuple):
-    """The white space of a line. `between` counts its strings; a line without words is all `before`."""
-
-    before: str
-    between: Mapping[str, int]
-    after: str | None
 
 
 def encoded(line: str, encoding: str = "utf-8") -> bytes:
@@ -63,18 +50,3 @@ def word_spans(line: str) -> np.ndarray:
     inside = np.zeros(len(codes) + 2, np.int8)
     inside[1:-1] = _IN_WORD[np.minimum(codes, len(_IN_WORD) - 1)]
     return np.flatnonzero(np.diff(inside)).reshape(-1, 2)
-
-
-def gaps(line: str) -> Gaps:
-    """The white space of a line, by place."""
-    body = line.strip(WHITE_SPACE)
-    if not body:
-        return Gaps(line, {}, None)
-    start = len(line) - len(line.lstrip(WHITE_SPACE))
-    # Nearly every line has single spaces only, which need no look at each gap.
-    if "  " not in body and not any(c in body for c in _WIDE_GAPS):
-        spaces = body.count(" ")
-        between: Mapping[str, int] = {" ": spaces} if spaces else {}
-    else:
-        between = Counter(match.group() for match in _GAP.finditer(body))
-    return Gaps(line[:start], between, line[start + len(body) :])

@@ -5,17 +5,17 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import islice, repeat
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
 from lmkit.contracts import Encoding, Tokenizer, Vocabulary
 from lmkit.corpus.words import hidden, shown
 from lmkit.errors import UsageError
+from lmkit.residual import WordResidual, gaps
 from lmkit_tokenizers import files, word_counts
 from lmkit_tokenizers.options import MOST_IDS, WordOptions
-from lmkit_tokenizers.residual import LineCode, SpellingCode
-from lmkit_tokenizers.text import encoded, gaps, word_chunks, word_spans
+from lmkit_tokenizers.text import encoded, word_chunks, word_spans
 
 if TYPE_CHECKING:
     from lmkit_tokenizers.word_table import WordTable
@@ -40,15 +40,15 @@ class WordTokenizer(Tokenizer):
     drop is paid for by `residual_bits`, the unknown word's own spelling too.
     """
 
-    def __init__(
-        self, words: Sequence[bytes], spelling: SpellingCode, spaces: LineCode, unk_word: str | None = None
-    ) -> None:
+    exact: ClassVar[bool] = True
+
+    def __init__(self, words: Sequence[bytes], residual: WordResidual, unk_word: str | None = None) -> None:
         """words: in the order of their ids and the form of `lmkit.corpus.words.hidden`, without unk_word."""
         self.unk_word = unk_word
         self._words = words
         self._ids = {word: i for i, word in enumerate(words, FIRST)}
-        self._spelling = spelling
-        self._spaces = spaces
+        self._residual = residual
+        self.novelty = residual.novelty
         self._table: WordTable | None = None
         self._block_bytes = 0
         """Of all blocks so far: many are worth a table."""
@@ -68,8 +68,7 @@ class WordTokenizer(Tokenizer):
         if not words and len(counted.counts):
             log.warning("no word occurs %d times: every word is unknown; lower min_count", options.min_count)
         log.info("the vocabulary has %d of %d words", len(words), len(counted.counts))
-        spelling = SpellingCode.fit(counted.all_but(numbers[kept]))
-        tokenizer = cls(_in_form(hidden, words), spelling, counted.spaces, options.unk_word)
+        tokenizer = cls(_in_form(hidden, words), counted.residual(numbers[kept]), options.unk_word)
         tokenizer._block_bytes = word_counts.LARGE if counted.large else 0
         return tokenizer
 
@@ -100,7 +99,10 @@ class WordTokenizer(Tokenizer):
         rest = iter(symbols)
         lines = (b" ".join(part).decode() for part in iter(lambda: list(islice(rest, WORDS_A_LINE)), []))
         fitted = cls.fit(lines, replace(options, min_count=1, vocab_size=MOST_IDS))
-        return cls(_in_form(hidden, symbols), fitted._spelling, fitted._spaces)
+        # A list of words does not show how often a text has new ones: novelty stays 0.
+        return cls(
+            _in_form(hidden, symbols), WordResidual(fitted._residual.spelling, fitted._residual.spaces)
+        )
 
     def encode(self, line: str) -> Encoding:
         return Encoding(self.ids(line), word_spans(line))
@@ -110,21 +112,23 @@ class WordTokenizer(Tokenizer):
         return " ".join(self._spell(i) for i in ids if i != EOS)
 
     def residual_bits(self, line: str, ids: np.ndarray) -> float:
-        """White space by three frozen tables, unknown words by a byte bigram fitted on the types cut off."""
-        bits = self._spaces.bits(gaps(line))
+        """White space by three frozen tables, unknown words by n-grams of bytes fitted on the words seen once."""
+        return self._residual.spaces.bits(gaps(line)) + float(self.spelling_bits(line, ids).sum())
+
+    def spelling_bits(self, line: str, ids: np.ndarray) -> np.ndarray:
         if not (ids == UNK).any():
-            return bits
-        start = 0
+            return np.zeros(0)
+        bits, start = [], 0
         for words in word_chunks(line):
             unknown = np.flatnonzero(ids[start : start + len(words)] == UNK)
-            bits += self._spelling.bits([words[i] for i in unknown])
+            bits.append(self._residual.spelling.bits([words[i] for i in unknown]))
             start += len(words)
-        return bits
+        return np.concatenate(bits)
 
     def save(self, directory: Path) -> None:
         words = b"".join(word + b"\n" for word in _in_form(shown, self._words))
         (directory / "words.txt").write_bytes(words)
-        residual = {"spaces": self._spaces.to_table(), "spelling": self._spelling.to_table()}
+        residual = self._residual.to_table() | {"novelty": self.novelty}
         files.write_json(directory / "residual.json", residual)
         unk_word = {} if self.unk_word is None else {"unk_word": self.unk_word}
         files.write_header(directory, "word", self.vocabulary, **unk_word)
@@ -134,18 +138,14 @@ class WordTokenizer(Tokenizer):
         header = files.read_header(directory, "word")
         words = _read_words(directory / "words.txt", header["size"] - FIRST)
         path = directory / "residual.json"
-        table = files.read_json(path)
         try:
-            if not isinstance(table, dict):
-                raise ValueError("it is no table")
-            spaces = LineCode.from_table(table.get("spaces"))
-            spelling = SpellingCode.from_table(table.get("spelling"))
+            residual = WordResidual.from_table(files.read_json(path))
         except ValueError as error:
             raise files.damaged(path, str(error)) from error
         unk_word = header.get("unk_word")
         if not isinstance(unk_word, str | None):
             raise files.damaged(directory / files.HEADER, "its unk_word is no string")
-        tokenizer = cls(words, spelling, spaces, unk_word)
+        tokenizer = cls(words, residual, unk_word)
         files.check_header(directory, header, tokenizer.vocabulary)
         return tokenizer
 

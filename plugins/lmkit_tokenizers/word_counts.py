@@ -9,13 +9,11 @@ import numpy as np
 
 from lmkit.corpus.readers import Line, TextLines
 from lmkit.corpus.words import shown
-from lmkit_tokenizers.residual import GapCounter, LineCode
-from lmkit_tokenizers.text import gaps, word_chunks
+from lmkit.residual import GapCounter, LineCode, SpellingCode, WordResidual, gaps, new_word_rate, spread
+from lmkit_tokenizers.text import word_chunks
 
 LARGE = 4 << 20
 """Bytes of text from which on importing the compiler's package, half a second, is worth it."""
-
-_WORDS_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -46,13 +44,18 @@ class WordCounts:
         order = by_bytes[np.argsort(-self.counts[frequent[by_bytes]], kind="stable")][:most]
         return frequent[order], [words[i] for i in order.tolist()]
 
-    def all_but(self, numbers: np.ndarray) -> Iterator[bytes]:
-        """The spellings of the other words, in bounded memory."""
-        others = np.ones(len(self.counts), bool)
-        others[numbers] = False
-        left = np.flatnonzero(others)
-        for first in range(0, len(left), _WORDS_AT_ONCE):
-            yield from self.spell(left[first : first + _WORDS_AT_ONCE])
+    def residual(self, kept: np.ndarray) -> WordResidual:
+        """The code for what ids drop, where words of the numbers `kept` alone have ids."""
+        cut = np.ones(len(self.counts), bool)
+        cut[kept] = False
+        once = self.counts == 1
+        seldom = cut | once
+        numbers = np.flatnonzero(seldom if seldom.any() else ~seldom)
+        spelling = SpellingCode.fit(self.spell(numbers[spread(len(numbers))]))
+        before = self.spaces.before
+        tokens = int(self.counts.sum()) + sum(before.counts.values()) + before.uncounted
+        novelty = new_word_rate(int(once.sum()), int(self.counts[cut].sum()), tokens)
+        return WordResidual(spelling, self.spaces, novelty)
 
 
 def count_words(lines: Iterable[str]) -> WordCounts:

@@ -12,7 +12,7 @@ import numpy as np
 from lmkit.jit import kernel
 
 BEFORE, BETWEEN, AFTER = 0, 1, 2
-"""Where white space stands in a line (`residual.LineCode.places`)."""
+"""Where white space stands in a line (`lmkit.residual.LineCode.places`)."""
 LONGEST_RUN = 64
 """Spaces that are counted by their number; other white space is listed."""
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from lmkit_tokenizers.residual import GapCounter
+from lmkit.residual import GapCounter
 from lmkit_tokenizers.word_kernels import (
     BATCH,
     BEFORE,

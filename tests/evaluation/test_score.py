@@ -10,8 +10,9 @@ import torch
 from lmkit.contracts import Tokenizer
 from lmkit.corpus.readers import Text
 from lmkit.errors import DataError
+from lmkit.evaluation.line_code import ESCAPE_FLAG_BITS
 from lmkit.evaluation.lines import whole_lines
-from lmkit.evaluation.score import ESCAPE_FLAG_BITS, evaluate
+from lmkit.evaluation.score import evaluate
 from lmkit.options import choose
 from lmkit.recurrence.model import RecurrentLanguageModel
 
@@ -30,13 +31,20 @@ def model(tok: Tokenizer, **options) -> RecurrentLanguageModel:
     return RecurrentLanguageModel(choose("model", table, "model").options, tok.vocabulary).eval()
 
 
-def by_hand(lm: RecurrentLanguageModel, tok: Tokenizer, lines: list[str]) -> tuple[float, float, int, int]:
-    """Sum of -log p, that of unknown words alone, tokens and unknown words, in one pass over the whole text."""
+def by_hand(
+    lm: RecurrentLanguageModel, tok: Tokenizer, lines: list[str]
+) -> tuple[float, float, int, int, float]:
+    """Sum of -log p, that of unknown words alone, tokens, unknown words and bits, in one pass over the whole text.
+
+    Bits are those of a flag for tokens that are new: novelty for an unknown one, else p of the model.
+    """
     ids = np.concatenate([[*tok.ids(line), tok.vocabulary.eos_id] for line in lines]).astype(np.int64)
     with torch.no_grad():
         scores = lm.log_probs(torch.from_numpy(ids)[None], lm.initial_state(1))[0][0].double().numpy()
     unknown = ids == tok.vocabulary.unk_id
-    return -scores.sum(), -scores[unknown].sum(), len(ids), int(unknown.sum())
+    new = tok.novelty
+    bits = -np.log2((1 - new) * np.exp(scores) + new * unknown).sum()
+    return -scores.sum(), -scores[unknown].sum(), len(ids), int(unknown.sum()), bits
 
 
 @pytest.mark.parametrize("name", ["word", "char", "byte"])
@@ -45,9 +53,9 @@ def test_figures_equal_a_hand_computation(name):
     tok = tokenizer(name)
     lm = model(tok)
     score = evaluate(lm, tok, Text.from_lines(TEST), signature="s")
-    nats, oov_nats, tokens, oov = by_hand(lm, tok, TEST)
+    nats, oov_nats, tokens, oov, bits = by_hand(lm, tok, TEST)
     residual = sum(tok.residual_bits(line, tok.ids(line)) for line in TEST)
-    bits = nats / math.log(2) + residual
+    bits += residual
     num_bytes = sum(len(line.encode()) + 1 for line in TEST)
     words = sum(len(line.split()) for line in TEST)
     assert (score.tokens, score.oov_tokens, score.num_bytes) == (tokens, oov, num_bytes)
@@ -58,7 +66,36 @@ def test_figures_equal_a_hand_computation(name):
     assert score.bits_per_byte == pytest.approx(bits / num_bytes, rel=1e-5)
     assert score.bits_per_character == pytest.approx(bits / num_bytes, rel=1e-5)  # ASCII
     assert score.word_perplexity == pytest.approx(2 ** (bits / (words + len(TEST))), rel=1e-5)
+    assert score.bits == pytest.approx(bits, rel=1e-5)
+    spelling = sum(tok.spelling_bits(line, tok.ids(line)).sum() for line in TEST)
+    assert score.spelling_bits == pytest.approx(spelling)
+    assert score.spelling_share == pytest.approx(spelling / bits, rel=1e-5)
     assert score.withheld == {}
+
+
+def test_a_large_share_of_spelling_is_said():
+    """Where more than a fifth of the bits spell unknown words, a notice gives the share and what helps."""
+    tok = tokenizer(min_count=1)
+    score = evaluate(
+        model(tok), tok, Text.from_lines(["a quizzical floccinaucinihilipilification"]), signature="s"
+    )
+    assert score.spelling_share > 0.2
+    assert any(
+        f"{score.spelling_share:.0%} of the bits spell the 2 unknown" in note for note in score.notices
+    )
+    assert not evaluate(model(tok), tok, Text.from_lines(["the cat sat"]), signature="s").notices
+
+
+@pytest.mark.parametrize("min_count", [1, 2])
+def test_a_novel_word_costs_about_as_much_whether_rare_ones_were_cut(min_count):
+    """Where no word was cut a model never learns p(unknown): it has the share of words seen once instead."""
+    rng = np.random.default_rng(0)
+    lines = [" ".join(f"w{n}" for n in rng.zipf(1.3, 12)) for _ in range(300)]
+    chosen = choose("tokenizer", {"name": "word", "min_count": min_count}, "tokenizer")
+    tok = chosen.load().fit(lines, chosen.options)
+    words = [word for line in lines for word in line.split()]
+    once = sum(words.count(word) == 1 for word in set(words))
+    assert tok.novelty == (0 if min_count == 2 else pytest.approx(once / (len(words) + len(lines) + once)))
 
 
 @pytest.mark.parametrize("policy", ["line", "document", "never"])

@@ -8,13 +8,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lmkit.training.context import FitContext
 
 import lmkit
-from lmkit.contracts import Encoding, Tokenizer, Vocabulary
+from lmkit.contracts import Encoding, LanguageModel, Tokenizer, Vocabulary
 from lmkit.corpus.readers import Text
+from lmkit.corpus.store import TokenStore
 from lmkit.errors import DataError, ModelError, UsageError
 from lmkit.evaluation.lines import measured_lines
 from lmkit.evaluation.records import Record
+from lmkit.evaluation.score import evaluate
 from lmkit.evaluation.surprisal import surprisals
 from lmkit.options import choose
 from lmkit.recurrence.model import RecurrentLanguageModel
@@ -45,6 +48,15 @@ def model(vocabulary: Vocabulary, reset: str = "line", spread: float = 0.0) -> R
         lm.output.bias.normal_(0, spread)
         for weight in lm.parameters():
             weight.mul_(3)
+    return lm
+
+
+def ngram(tok: Tokenizer) -> LanguageModel:
+    chosen = choose("model", {"name": "ngram", "order": 3}, "model")
+    lm = chosen.load()(chosen.options, tok.vocabulary)
+    run = FitContext(seed=0, progress=lambda *_: None)
+    lines = [np.append(tok.ids(line), tok.vocabulary.eos_id) for line in TRAIN]
+    lm.fit(TokenStore.from_lines(lines, tok.vocabulary), run)
     return lm
 
 
@@ -115,6 +127,88 @@ def test_units_with_an_unknown_token_are_marked(tokenizers, name, by, caplog):
     warnings = [r.getMessage() for r in caplog.records if "oov" in r.getMessage()]
     assert len(warnings) == (number > 0)
     assert all(warning.startswith(f"{number} of ") for warning in warnings)
+
+
+class Narrow(Tokenizer):
+    """Pieces of sentencepiece, of which a capital cannot be restored: such lines are escaped."""
+
+    def __init__(self, inner: Tokenizer) -> None:
+        self.inner = inner
+        self.vocabulary = inner.vocabulary
+
+    @classmethod
+    def fit(cls, lines, options):
+        raise NotImplementedError
+
+    def encode(self, line):
+        return self.inner.encode(line.lower())
+
+    def decode(self, ids):
+        return self.inner.decode(ids)
+
+    def residual_bits(self, line, ids):
+        return 0.0
+
+    def word_starts(self):
+        return self.inner.word_starts()
+
+    def save(self, directory):
+        raise NotImplementedError
+
+    @classmethod
+    def load(cls, directory, options):
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("min_count", [1, 2])
+@pytest.mark.parametrize("kind", ["gru", "ngram"])
+@pytest.mark.parametrize(
+    ("name", "by"), [*combinations(), *(("narrow", u) for u in ("word", "token", "line"))]
+)
+def test_spelled_records_add_up_to_bits_per_byte(tokenizers, name, by, kind, min_count, caplog):
+    """With oov="spelled" the records of a text sum to the bits behind `eval`'s bits per byte, escaped lines too."""
+    if name == "narrow":
+        tok = Narrow(tokenizers["sentencepiece"])
+    elif name in ("word", "char"):
+        chosen = choose("tokenizer", {"name": name, "min_count": min_count}, "tokenizer")
+        tok = chosen.load().fit([*TRAIN, "some rare words", "天"], chosen.options)
+    else:
+        tok = tokenizers[name]
+    lm = model(tok.vocabulary, spread=1.0) if kind == "gru" else ngram(tok)
+    found = records(lm, tok, TEST * 2, by, oov="spelled")
+    score = evaluate(lm, tok, Text.from_lines(TEST * 2), signature="s")
+    bits = math.fsum(record.surprisal for record in found)
+    assert (score.escaped_lines > 0) == (name == "narrow")
+    # Whole rows of an n-gram model are float32; sums of them differ in the ninth digit.
+    assert bits == pytest.approx(score.bits, rel=1e-8)
+    if score.bits_per_byte is not None:
+        assert bits == pytest.approx(score.bits_per_byte * score.num_bytes, rel=1e-8)
+    assert "oov" not in caplog.text
+    plain = records(lm, tok, TEST * 2, by)
+    assert [r[:4] + r[5:] for r in found] == [r[:4] + r[5:] for r in plain]
+
+
+def test_an_unknown_word_pays_for_its_own_spelling(tokenizers):
+    """Spelled, a word of the vocabulary costs what it did, and an unknown one its spelling on top."""
+    tok = tokenizers["word"]
+    lm = model(tok.vocabulary)
+    plain = records(lm, tok, ["the cat floccinaucini sat"])
+    spelled = records(lm, tok, ["the cat floccinaucini sat"], oov="spelled")
+    (spelling,) = tok.spelling_bits("the cat floccinaucini sat", tok.ids("the cat floccinaucini sat"))
+    known = -math.log2(1 - tok.novelty)
+    p = 2 ** -plain[2].surprisal
+    assert [r.oov for r in spelled] == [False, False, True, False, False]
+    for place in (0, 1, 3):
+        assert spelled[place].surprisal == pytest.approx(plain[place].surprisal + known)
+    assert spelled[2].surprisal == pytest.approx(spelling - math.log2(tok.novelty + (1 - tok.novelty) * p))
+    assert spelled[2].surprisal > plain[2].surprisal + 20
+
+
+def test_an_oov_that_there_is_not_is_refused(tokenizers):
+    """There are two."""
+    tok = tokenizers["word"]
+    with pytest.raises(UsageError, match=r"'speled'.*spelled"):
+        surprisals(model(tok.vocabulary), tok, [], oov="speled")
 
 
 @settings(max_examples=60, deadline=None)

@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lmkit_tokenizers import residual, word_counts, word_table
+from lmkit_tokenizers import word_counts, word_table
 from lmkit_tokenizers.options import WordOptions
-from lmkit_tokenizers.residual import GapCounter
-from lmkit_tokenizers.text import gaps
 from lmkit_tokenizers.word import EOS, FIRST, UNK, WordTokenizer
 from lmkit_tokenizers.word_kernels import BATCH
 from lmkit_tokenizers.word_table import WordTable
 
+from lmkit import residual
 from lmkit.contracts import Tokenizer
 from lmkit.corpus import lines as lines_module
 from lmkit.corpus.options import DataOptions
 from lmkit.corpus.readers import Text, TextLines
 from lmkit.corpus.store import TokenStore
+from lmkit.residual import GapCounter, gaps
 
 letters = st.sampled_from("ab \t\r\x0b\x0c\x1c\x85\xa0\u2028一😀\ufeff")
 long_words = st.sampled_from(

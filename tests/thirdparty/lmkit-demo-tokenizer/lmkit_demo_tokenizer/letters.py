@@ -21,6 +21,8 @@ UNKNOWN_BITS = math.log2(1_112_064 - len(LETTERS))
 class LowercaseLetters(Tokenizer):
     """One token a character; it learns nothing from the text."""
 
+    exact = True
+
     def __init__(self) -> None:
         self.vocabulary = Vocabulary(FIRST + len(LETTERS), EOS, UNK, "lowercase-letters-1")
 

@@ -1,0 +1,104 @@
+"""Tests of what a tokenizer claims: that ids and residual bits tell lines apart."""
+
+import itertools
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from lmkit.contracts import Tokenizer
+from lmkit.corpus.words import WHITE_SPACE
+
+UNSEEN_LETTERS = "qxzjvkwb"
+UNSEEN_LENGTH = 4
+"""Letters of made-up words: strings of this length, 4096 of them."""
+TESTED_LINES = 1000
+"""Lines of a text on which a claim is tested."""
+VARIED_LINES = 8
+"""Of these, lines whose variants are tried too; made-up words are tried in the first one."""
+TOLERANCE = 1e-6
+
+_ODD = ("7", "\u00e9", "e\u0301", "\u4e2d", "\U0001f600", ".", "\u200b", "\u00a0", "\x0b", "\ufb01", "_", "A")
+"""Characters that tokenizers drop or change: digits, accents, marks, what is invisible."""
+
+
+@dataclass(frozen=True)
+class Violation:
+    """Lines with the same ids whose residual codes are shorter than any that tell them apart."""
+
+    lines: tuple[str, str]
+    bits: tuple[float, float]
+
+    def __str__(self) -> str:
+        (first, second), (a, b) = self.lines, self.bits
+        return f"{first!r} and {second!r} have the same ids and cost {a:.3g} and {b:.3g} residual bits"
+
+
+def violation(tokenizer: Tokenizer, lines: Iterable[str]) -> Violation | None:
+    """The first lines with the same ids that no code tells apart at their price: sum of 2^-bits above one (Kraft)."""
+    groups: dict[bytes, dict[str, float]] = defaultdict(dict)
+    masses: dict[bytes, float] = defaultdict(float)
+    for line in lines:
+        ids = tokenizer.ids(line)
+        key = np.asarray(ids, np.int64).tobytes()
+        if line in groups[key]:
+            continue
+        bits = tokenizer.residual_bits(line, ids)
+        groups[key][line] = bits
+        # What is not a length of a code is as wrong as no bits at all.
+        masses[key] += 2.0 ** -max(bits, -1.0) if not math.isnan(bits) else 2.0
+        if masses[key] > 1 + TOLERANCE and len(groups[key]) > 1:
+            cheapest = sorted(groups[key], key=lambda line, group=groups[key]: group[line])[:2]
+            return Violation((cheapest[0], cheapest[1]), (groups[key][cheapest[0]], groups[key][cheapest[1]]))
+    return None
+
+
+def variants(tokenizer: Tokenizer, line: str, *, made_up: bool = False) -> Iterator[str]:
+    """The line, the text of its ids, and lines that differ from it in what tokenizers are known to drop.
+
+    made_up: with 4096 words that no text has, each in place of the last word.
+    """
+    yield line
+    yield tokenizer.decode(tokenizer.ids(line).tolist())
+    for space in WHITE_SPACE.replace("\n", ""):
+        yield line.replace(" ", space)
+        yield line.replace(" ", f" {space}")
+        yield f"{space}{line}"
+        yield f"{line}{space}"
+    yield from (line.swapcase(), line.lower(), line.upper(), line.title(), line[:-1], line[1:], line[::-1])
+    before, _, last = line.rpartition(" ")
+    for odd in _ODD:
+        yield from (f"{line}{odd}", f"{line} {odd}", f"{before} {last[:1]}{odd}{last[1:]}")
+    if made_up:
+        for letters in itertools.product(UNSEEN_LETTERS, repeat=UNSEEN_LENGTH):
+            yield f"{before} {''.join(letters)}"
+
+
+class Claim:
+    """Whether a tokenizer's residual bits can be believed, as far as the lines that it was tested on show."""
+
+    def __init__(self) -> None:
+        self.violation: Violation | None = None
+        self._tested = 0
+
+    def test(self, tokenizer: Tokenizer, line: str, ids: np.ndarray) -> None:
+        """Test the claim on a line, one of the first `TESTED_LINES`."""
+        if self.violation is not None or self._tested >= TESTED_LINES or not line.strip():
+            return
+        self._tested += 1
+        if self._tested <= VARIED_LINES:
+            lines = variants(tokenizer, line, made_up=self._tested == 1)
+        else:
+            lines = iter((line, tokenizer.decode(ids.tolist())))
+        self.violation = violation(tokenizer, lines)
+
+
+_CLAIMS: WeakKeyDictionary[Tokenizer, Claim] = WeakKeyDictionary()
+
+
+def claim_of(tokenizer: Tokenizer) -> Claim:
+    """The claim of a tokenizer, with what tests have shown so far."""
+    return _CLAIMS.setdefault(tokenizer, Claim())
