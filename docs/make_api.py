@@ -79,14 +79,12 @@ API: dict[str, tuple[str, ...]] = {
     "What ids drop": (
         "lmkit.residual:ResidualCounter",
         "lmkit.residual:WordResidual",
-        "lmkit.residual:SpellingCode",
+        "lmkit.spelling:SpellingCode",
+        "lmkit.spelling:spread",
         "lmkit.residual:LineCode",
-        "lmkit.residual:SpaceCode",
         "lmkit.residual:GapCounter",
-        "lmkit.residual:Gaps",
         "lmkit.residual:gaps",
         "lmkit.residual:new_word_rate",
-        "lmkit.residual:spread",
     ),
     "Files": (
         "lmkit.corpus.compression:SUFFIXES",

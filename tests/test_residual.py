@@ -13,20 +13,10 @@ from hypothesis import strategies as st
 from lmkit_tokenizers.options import WordOptions
 from lmkit_tokenizers.word import WordTokenizer
 
-from lmkit import residual
+from lmkit import residual, spelling
 from lmkit.corpus.words import WHITE_SPACE
-from lmkit.residual import (
-    BOUNDARY,
-    SYMBOLS,
-    GapCounter,
-    ResidualCounter,
-    SpaceCode,
-    SpellingCode,
-    WordResidual,
-    gaps,
-    new_word_rate,
-    spread,
-)
+from lmkit.residual import GapCounter, ResidualCounter, SpaceCode, WordResidual, gaps, new_word_rate
+from lmkit.spelling import BOUNDARY, SYMBOLS, SpellingCode, spread
 
 ESCAPED = math.log2(6)
 
@@ -111,7 +101,7 @@ def test_the_rate_of_new_words_is_that_of_words_seen_once(once, unknown, tokens,
 
 def test_of_many_words_some_are_taken_evenly(monkeypatch):
     """What is stored is bounded."""
-    monkeypatch.setattr(residual, "MOST_WORDS", 3)
+    monkeypatch.setattr(spelling, "MOST_WORDS", 3)
     assert spread(3).tolist() == [0, 1, 2]
     assert spread(101).tolist() == [0, 50, 100]
 
@@ -229,8 +219,8 @@ def test_the_residual_of_given_ids_sums_to_at_most_one(ids):
 
 def test_tables_survive_being_written():
     """What `to_table` gives is read back equal."""
-    spelling = SpellingCode.fit([b"abc", b"b"])
-    again = SpellingCode.from_table(json.loads(json.dumps(spelling.to_table())))
-    assert again.bits([b"abd"]) == spelling.bits([b"abd"])
+    code = SpellingCode.fit([b"abc", b"b"])
+    again = SpellingCode.from_table(json.loads(json.dumps(code.to_table())))
+    assert again.bits([b"abd"]) == code.bits([b"abd"])
     spaces = SpaceCode({" ": 3}, 4)
     assert SpaceCode.from_table(spaces.to_table()).bits("\t") == spaces.bits("\t")

@@ -9,7 +9,8 @@ import numpy as np
 
 from lmkit.corpus.readers import Line, TextLines
 from lmkit.corpus.words import shown
-from lmkit.residual import GapCounter, LineCode, SpellingCode, WordResidual, gaps, new_word_rate, spread
+from lmkit.residual import GapCounter, LineCode, WordResidual, gaps, new_word_rate
+from lmkit.spelling import SpellingCode, spread
 from lmkit_tokenizers.text import word_chunks
 
 LARGE = 4 << 20

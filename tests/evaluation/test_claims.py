@@ -35,7 +35,8 @@ class Free(Tokenizer):
         self.lossless = lossless  # pyright: ignore[reportAttributeAccessIssue]
 
     @classmethod
-    def fit(cls, lines, options): ...
+    def fit(cls, lines, options):
+        raise NotImplementedError
 
     def encode(self, line):
         return Encoding(self.inner.ids(line.lower()), self.inner.encode(line).spans)
@@ -49,7 +50,8 @@ class Free(Tokenizer):
     def save(self, directory): ...
 
     @classmethod
-    def load(cls, directory, options): ...
+    def load(cls, directory, options):
+        raise NotImplementedError
 
 
 class Bucket(Free):

@@ -8,10 +8,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lmkit.training.context import FitContext
 
 import lmkit
-from lmkit.contracts import Encoding, LanguageModel, Tokenizer, Vocabulary
+from lmkit.contracts import Encoding, FitContext, LanguageModel, Tokenizer, Vocabulary
 from lmkit.corpus.readers import Text
 from lmkit.corpus.store import TokenStore
 from lmkit.errors import DataError, ModelError, UsageError
