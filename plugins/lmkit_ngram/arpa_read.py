@@ -177,7 +177,9 @@ def make_table(arpa: Arpa, words: list[bytes], tokenizer: Tokenizer) -> tuple[Ng
         log_probs[: vocabulary.size] = arpa.sections[0].log_probs[unknown]
     log_probs[ids[known]] = arpa.sections[0].log_probs[known]
     backoffs[ids[known]] = arpa.sections[0].backoffs[known]
-    lacking = np.setdiff1d(np.arange(vocabulary.size), ids)
+    absent = np.ones(size, np.bool_)
+    absent[ids[known]] = False
+    lacking = np.flatnonzero(absent[: vocabulary.size])
     lacking = lacking[lacking != vocabulary.unk_id]
     if len(lacking):
         log.warning(

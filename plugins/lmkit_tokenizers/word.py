@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from itertools import islice, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
@@ -14,7 +13,7 @@ from lmkit.corpus.words import hidden, shown
 from lmkit.errors import UsageError
 from lmkit.residual import WordResidual, gaps
 from lmkit_tokenizers import files, word_counts
-from lmkit_tokenizers.options import MOST_IDS, WordOptions
+from lmkit_tokenizers.options import WordOptions
 from lmkit_tokenizers.text import encoded, word_chunks, word_spans
 
 if TYPE_CHECKING:
@@ -98,11 +97,10 @@ class WordTokenizer(Tokenizer):
         """The words, with ids in this order, and the codes that fit a text of each of them once."""
         rest = iter(symbols)
         lines = (b" ".join(part).decode() for part in iter(lambda: list(islice(rest, WORDS_A_LINE)), []))
-        fitted = cls.fit(lines, replace(options, min_count=1, vocab_size=MOST_IDS))
+        counted = word_counts.count_words(lines)
+        fitted = counted.residual(np.arange(len(counted.counts)))
         # A list of words does not show how often a text has new ones: novelty stays 0.
-        return cls(
-            _in_form(hidden, symbols), WordResidual(fitted._residual.spelling, fitted._residual.spaces)
-        )
+        return cls(_in_form(hidden, symbols), WordResidual(fitted.spelling, fitted.spaces))
 
     def encode(self, line: str) -> Encoding:
         return Encoding(self.ids(line), word_spans(line))
