@@ -127,7 +127,8 @@ def test_generated_escapes_are_shown(runs):
     """What a model writes cannot clear the screen: escapes are shown, tabs and spaces stay; a pipe has all as it is."""
     line = ("generate", str(runs / "bell"), "--prompt", "a", "--decoder", "greedy", "--max-tokens", "9")
     text = shown(*line)
-    assert text.replace("      ", "\t") == "a\\x1b[2Jb\tc\u3000d\n"
+    # A note of kernels that are compiled may come first.
+    assert text.replace("      ", "\t").splitlines()[-1] == "a\\x1b[2Jb\tc\u3000d"
     piped = subprocess.run([*PROGRAM, *line], capture_output=True, check=True).stdout
     assert piped == "a\x1b[2Jb\tc\u3000d\n".encode()
 
@@ -145,7 +146,7 @@ def test_a_streamed_text_is_the_text(runs):
         "2",
     )
     answer = json.loads(subprocess.run([*PROGRAM, *line, "--json"], capture_output=True, check=True).stdout)
-    assert shown(*line) == "".join(f"the cat{row['text']}\n" for row in answer)
+    assert shown(*line).endswith("".join(f"the cat{row['text']}\n" for row in answer))
     piped = subprocess.run([*PROGRAM, *line], capture_output=True, check=True).stdout.decode()
     assert piped == "".join(f"the cat{row['text']}\n" for row in answer)
 
