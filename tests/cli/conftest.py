@@ -155,7 +155,9 @@ class Api:
 
     def score_text(self, text: Any, **kwargs: Any) -> SimpleNamespace:
         self._called(lines=[line.text for line in text], **kwargs)
-        return SimpleNamespace(to_json=lambda: {"perplexity": 9.5}, table=lambda: [("perplexity", "9.500")])
+        return SimpleNamespace(
+            to_json=lambda: {"perplexity": 9.5}, table=lambda: [("perplexity", "9.500")], notices=[]
+        )
 
 
 @pytest.fixture

@@ -50,10 +50,15 @@ def model(vocabulary: Vocabulary, reset: str = "line", spread: float = 0.0) -> R
     return lm
 
 
+def unseen(items, *, total, label):
+    """No progress is shown."""
+    return items
+
+
 def ngram(tok: Tokenizer) -> LanguageModel:
     chosen = choose("model", {"name": "ngram", "order": 3}, "model")
     lm = chosen.load()(chosen.options, tok.vocabulary)
-    run = FitContext(seed=0, progress=lambda *_: None)
+    run = FitContext(seed=0, progress=unseen)
     lines = [np.append(tok.ids(line), tok.vocabulary.eos_id) for line in TRAIN]
     lm.fit(TokenStore.from_lines(lines, tok.vocabulary), run)
     return lm
