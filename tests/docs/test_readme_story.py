@@ -1,0 +1,60 @@
+"""README's story from n-grams to an LSTM, pasted as it stands, with shorter trainings."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+LMKIT = f'lmkit() {{ "{sys.executable}" -m lmkit "$@"; }}'
+
+
+def story() -> str:
+    """The shell lines of the section, without the installation."""
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = page.split("\n## ")[1]
+    lines = [
+        line
+        for block in re.findall(r"^```sh\n(.*?)^```$", section, re.M | re.S)
+        for line in block.splitlines()
+    ]
+    assert lines[0].startswith("pip install")
+    return "\n".join(lines[1:])
+
+
+def run(script: str, folder: Path) -> str:
+    """What the lines print; any that fails ends them."""
+    result = subprocess.run(
+        ["bash", "-c", f"set -e\n{LMKIT}\n{script}"], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def check(printed: str, folder: Path) -> None:
+    """Every run is compared, the blank is filled by both models, and the picture is drawn."""
+    for name in ("ngram", "rnn", "lstm", "both"):
+        assert f"| {name} " in printed
+    assert printed.count("raises") >= 2
+    assert (folder / "context.png").stat().st_size > 10_000
+
+
+def test_story(tmp_path: Path) -> None:
+    """The section's lines run from top to bottom; each training is cut to a few steps."""
+    pytest.importorskip("matplotlib")
+    short = (
+        story()
+        .replace("--epochs 1", "--max-steps 3 --hidden-size 16 --bptt 16")
+        .replace("context runs", "context --windows 20 --longest 50 runs")
+    )
+    assert "--max-steps 3" in short
+    check(run(short, tmp_path), tmp_path)
+
+
+@pytest.mark.slow
+def test_whole_story(tmp_path: Path) -> None:
+    """The lines as they stand, with the trainings that the page's figures come from."""
+    pytest.importorskip("matplotlib")
+    check(run(story(), tmp_path), tmp_path)
