@@ -13,7 +13,7 @@ from lmkit.cli import console
 from lmkit.cli.common import load_all, loading_options, split_items
 from lmkit.cli.completion import RunOrText
 from lmkit.errors import UsageError
-from lmkit.evaluation.normalization import DEFAULT, NORMALIZATIONS
+from lmkit.evaluation.normalization import GIVEN, NORMALIZATIONS, PROPOSED
 
 if TYPE_CHECKING:
     from lmkit.evaluation.fill import Filled
@@ -43,10 +43,8 @@ if TYPE_CHECKING:
 @click.option(
     "--normalize",
     type=click.Choice(list(NORMALIZATIONS)),
-    default=DEFAULT,
-    show_default=True,
     help="How candidates of unlike lengths are compared: by their log-probability as it is, a token, a character, or "
-    "less that of the candidate without its context (pmi).",
+    f"less that of the candidate without its context (pmi). [default: {GIVEN}; of proposals {PROPOSED}]",
 )
 @click.option("--why", "explain", is_flag=True, help="Show which words carry the best answer.")
 @click.option("--html", "page", type=click.Path(path_type=Path), help="Write what --why shows as HTML.")
@@ -60,7 +58,7 @@ def command(
     candidates: str | None,
     top: int,
     max_tokens: int,
-    normalize: str,
+    normalize: str | None,
     explain: bool,
     page: Path | None,
     plot: Path | None,
@@ -69,7 +67,8 @@ def command(
     """Fill in the blank of TEXT, "... so i will ____ .", with the models in the directories RUN.
 
     A causal model ranks candidates by the log-probability of the whole line, a bidirectional encoder by what both
-    of its directions give them (two-sided). Chinese may be written without spaces, whatever the model reads.
+    of its directions give them (two-sided), with the candidates' own part made comparable (--normalize). Chinese may
+    be written without spaces, whatever the model reads.
     """
     from lmkit.evaluation import heat, pictures
     from lmkit.evaluation.fill import fill
@@ -120,7 +119,8 @@ def command(
         if label in reasons:
             click.echo("\n" + console.folded(heat.terminal(printable(reasons[label]), colours=colours)))
             click.echo("\n" + console.table(heat.HEADER, heat.rows(reasons[label].clauses)))
-    click.echo("\n" + console.folded(f"ranked by {NORMALIZATIONS[normalize]} (--normalize {normalize})"))
+    used = next(iter(found.values())).normalize
+    click.echo("\n" + console.folded(f"ranked by {NORMALIZATIONS[used]} (--normalize {used})"))
 
 
 def printable(reasons: "Why") -> "Why":

@@ -15,7 +15,7 @@ from lmkit.errors import ModelError, UsageError, suggest
 from lmkit.evaluation import segmentation
 from lmkit.evaluation.blanks import TWO_SIDED, Blank, candidate_scores
 from lmkit.evaluation.directions import BACKWARD, FORWARD
-from lmkit.evaluation.normalization import DEFAULT, NORMALIZATIONS
+from lmkit.evaluation.normalization import GIVEN, NORMALIZATIONS, PROPOSED
 
 BLANK = re.compile(r"_{2,}")
 BEAM = 20
@@ -67,17 +67,21 @@ def fill(
     candidates: Sequence[str] = (),
     *,
     max_tokens: int = 3,
-    normalize: str = DEFAULT,
+    normalize: str | None = None,
 ) -> Filled:
     """Rank candidates, or what the models propose, of at most `max_tokens` tokens.
 
     models: by direction, as `causal_models` gives them. text: a line with a blank (`parse`). normalize: how
-    candidates of unlike lengths are compared; see `candidate_scores`.
+    candidates of unlike lengths are compared (`candidate_scores`); None: "char" for candidates, "none" for proposals.
     Raises UsageError where a candidate is empty, has a line end or stands twice, ModelError where a model
     proposes nothing.
     """
     blank = parse(tokenizer, text)
     refuse_one_string(candidates, "candidates")
+    if normalize is None:
+        normalize = GIVEN if candidates else PROPOSED
+    if normalize not in NORMALIZATIONS:
+        raise UsageError(f"normalize is '{normalize}'; {suggest(normalize, list(NORMALIZATIONS))}")
     found = [candidate.strip() for candidate in candidates]
     if any(len(candidate.splitlines()) != 1 for candidate in found):
         raise UsageError("a candidate is empty or has a line end; give words, separated by commas")
@@ -87,8 +91,6 @@ def fill(
             found = list(dict.fromkeys(segmentation.unspaced(candidate) for candidate in found))
     if len(set(found)) < len(found):
         raise UsageError("a candidate is given twice; give different ones")
-    if normalize not in NORMALIZATIONS:
-        raise UsageError(f"normalize is '{normalize}'; {suggest(normalize, list(NORMALIZATIONS))}")
     plain, scores = (
         total(candidate_scores(models, tokenizer, [blank], found, normalize=how))[0]
         for how in ("none", normalize)

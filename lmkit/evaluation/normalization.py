@@ -7,5 +7,6 @@ NORMALIZATIONS = {
     "pmi": "log-probability less that without the context (pmi)",
 }
 """By name, what candidates are ranked by; `lmkit.evaluation.blanks.candidate_scores` defines them."""
-DEFAULT = "none"
-"""What `fill` takes unless somebody says otherwise: docs/comparing.md has the measurement."""
+GIVEN, PROPOSED = "char", "none"
+"""What `fill` takes unless somebody says otherwise: for given candidates (docs/comparing.md has the measurement), and
+for a model's own proposals, of which the likeliest is the best."""

@@ -101,6 +101,8 @@ def test_fill_ranks_and_explains(trained: dict[str, Path], tmp_path: Path) -> No
     result = run(*line, "--why", "--html", tmp_path / "why.html", "--plot", tmp_path / "why.png")
     assert result.exit_code == 0, result.stderr
     assert "two-sided" in result.stdout
+    assert "(--normalize char)" in result.stdout
+    assert "normalize char" in (tmp_path / "why.html").read_text(encoding="utf-8")
     assert "'mouse' has words outside the vocabulary" in result.stderr
     assert (tmp_path / "why.html").read_text(encoding="utf-8").startswith("<!doctype html>")
     assert (tmp_path / "why.png").stat().st_size > 1000
@@ -117,7 +119,11 @@ def test_fill_as_json(trained: dict[str, Path]) -> None:
         assert [row["score"] for row in own] == sorted((row["score"] for row in own), reverse=True)
         assert [part and part["text"] for part in own[0]["why"]["words"]] == ["the", None, "sat"]
         assert sum(row["share"] for row in own) == pytest.approx(1)
-    assert all(row["log_prob"] == row["score"] for row in rows[:3])
+    assert {row["normalize"] for row in rows} == {"char"}
+    plain = json.loads(run(*line, "--json", "--normalize", "none").stdout)
+    assert all(row["log_prob"] == row["score"] for row in plain[:3])
+    same = {row["text"]: row["log_prob"] for row in plain[:3]}
+    assert {row["text"]: row["log_prob"] for row in rows[:3]} == same
     assert all(row["two_sided"] and row["log_prob"] is None for row in rows[3:])
     assert len(json.loads(run("fill", trained["gru"], "the ____", "--top", 1, "--json").stdout)) == 1
 

@@ -1,5 +1,6 @@
 """Candidates in a blank: equal to whole lines scored one by one, by causal models and from both sides."""
 
+import json
 import math
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from lmkit.corpus.distances import answers, items
 from lmkit.errors import UsageError
 from lmkit.evaluation import heat
 from lmkit.evaluation.blanks import TWO_SIDED, Blank, candidate_scores
-from lmkit.evaluation.fill import fill, parse, proposals
+from lmkit.evaluation.fill import BLANK, fill, parse, proposals
 from lmkit.evaluation.fill_why import Part, Why, why
 from lmkit.evaluation.normalization import NORMALIZATIONS
 from lmkit.evaluation.ranking import chance, rank
@@ -169,7 +170,7 @@ def test_a_filled_line_has_the_score_of_the_line(
     model = models[name]
     filled = fill(model.directions, model.tokenizer, text, candidates)
     lines = [text.replace("____", candidate) for candidate in filled.candidates]
-    np.testing.assert_allclose(filled.scores, model.sentence_scores(lines), atol=1e-4)
+    np.testing.assert_allclose(filled.sums, model.sentence_scores(lines), atol=1e-4)
 
 
 def test_units_and_clauses(models: dict[str, api.Model]) -> None:
@@ -323,3 +324,23 @@ def test_unknown_normalisations_are_refused(models: dict[str, api.Model]) -> Non
         fill(model.directions, model.tokenizer, "the ____ sat", ["cat"], normalize="pmis")
     with pytest.raises(UsageError, match="not a list of candidates"):
         fill(model.directions, model.tokenizer, "the ____ sat", "cat")
+
+
+def test_the_default_is_per_character_for_candidates_alone(models: dict[str, api.Model]) -> None:
+    """Candidates of unlike lengths are compared per character; proposals are ranked as the model has them."""
+    model = models["ngram"]
+    given = fill(model.directions, model.tokenizer, "the ____ sat .", ["cat", "dog"])
+    assert given.normalize == "char"
+    proposed = fill(model.directions, model.tokenizer, "the ____ sat .")
+    assert proposed.normalize == "none"
+    assert proposed.scores == proposed.sums
+
+
+def test_the_cloze_list_of_the_docs_is_sound() -> None:
+    """Each sentence has a blank, distinct candidates of unlike lengths, and its answer among them."""
+    path = Path(__file__).parent.parent.parent / "examples" / "cloze" / "cloze.jsonl"
+    for item in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
+        assert len(BLANK.split(item["text"])) == 2
+        assert item["answer"] in item["candidates"]
+        assert len(set(item["candidates"])) == len(item["candidates"])
+        assert len(set(map(len, item["candidates"]))) > 1
