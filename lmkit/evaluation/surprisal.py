@@ -124,7 +124,7 @@ def surprisals(
     watch = StreamWatch("line" if independent else model.reset_policy)
 
     def records() -> Iterator[tuple[RawLine, LineRecords]]:
-        number = num_tokens = num_unknown = 0
+        unknown = _UnknownTokens()
         lines = text if scripts is None else scripts.watch(text)
         for line, encoding, table in measured_lines(
             model,
@@ -136,40 +136,31 @@ def surprisals(
             batch_size=batch_size,
             independent=independent,
         ):
-            if scripts is not None and not number:
+            if scripts is not None and not unknown.lines:
                 scripts.check_first()
-            number += 1
             watch.add(line)
+            found = dict(zip(figures, table.T, strict=True))
+            found["unknown"] = unknown.add(encoding.ids == tokenizer.vocabulary.unk_id)
             if isinstance(cut, SpanCut):
-                units = cut(number, line.text, encoding, line.at)
+                units = cut(unknown.lines, line.text, encoding, line.at)
             else:
-                units = cut(number, line.text, encoding)
-            unknown = np.append(encoding.ids == tokenizer.vocabulary.unk_id, False)
-            num_tokens += len(unknown)
-            num_unknown += int(unknown.sum())
-            found = dict(zip(figures, table.T, strict=True)) | {"unknown": unknown}
+                units = cut(unknown.lines, line.text, encoding)
             if coder is not None:
-                places = encoding.spans if by != "line" else None
-                code = coder.code(line, encoding.ids, found["log_prob"], places)
+                code = coder.code(
+                    line, encoding.ids, found["log_prob"], encoding.spans if by != "line" else None
+                )
                 found["log_prob"] = code.tokens * -math.log(2)
                 if code.escaped and units.corrected is not None:
                     units = replace(units, corrected=None)
-            yield line, _records(number, line, units, found, names, keep)
-        if not number:
+            yield line, _records(unknown.lines, line, units, found, names, keep)
+        if not unknown.lines:
             raise DataError("the text to score has no lines")
-        if num_unknown and coder is None:
-            log.warning(
-                "%s of %s tokens are unknown to the model (oov): each has the surprisal of the unknown token, "
-                "whatever its spelling (--oov spelled adds that)",
-                f"{num_unknown:,}",
-                f"{num_tokens:,}",
-            )
-        warn_if_mostly_unknown(num_unknown, num_tokens - number)
+        unknown.report(spelled=coder is not None)
         watch.report()
         if scripts is not None:
             scripts.check_all()
         if isinstance(cut, SpanCut):
-            cut.check_all_used(number)
+            cut.check_all_used(unknown.lines)
 
     return _by_row(records()) if by == "line" else (found for _, found in records())
 
@@ -223,6 +214,31 @@ def _sums(units: Units, values: np.ndarray) -> np.ndarray:
     # reduceat sums from each bound to the next: every second sum is a unit's; the zero is the last bound's.
     bounds = np.stack([units.first, units.last], 1).ravel()
     return np.add.reduceat(np.append(values, 0.0), bounds)[::2] if len(bounds) else np.zeros(0)
+
+
+class _UnknownTokens:
+    """Counts the unknown tokens of lines, and says how many there were."""
+
+    def __init__(self) -> None:
+        self.lines = self.tokens = self.unknown = 0
+
+    def add(self, unknown: np.ndarray) -> np.ndarray:
+        """Count a line from which of its tokens are unknown; the same with its `</s>`."""
+        self.lines += 1
+        self.tokens += len(unknown)
+        self.unknown += int(unknown.sum())
+        return np.append(unknown, False)
+
+    def report(self, *, spelled: bool) -> None:
+        """Warn of unknown tokens; spelled: whether their spelling was charged for."""
+        if self.unknown and not spelled:
+            log.warning(
+                "%s of %s tokens are unknown to the model (oov): each has the surprisal of the unknown token, "
+                "whatever its spelling (--oov spelled adds that)",
+                f"{self.unknown:,}",
+                f"{self.tokens + self.lines:,}",
+            )
+        warn_if_mostly_unknown(self.unknown, self.tokens)
 
 
 class _Scripts:
