@@ -87,7 +87,11 @@ class _Announcer(event.Listener):
             if folder
             else "nothing is writable that could keep them, so each run does it again: set NUMBA_CACHE_DIR"
         )
-        log.log(NOTE, "compiling kernels for this processor, which takes some seconds (%s)", kept)
+        log.log(
+            NOTE if folder else logging.WARNING,
+            "compiling kernels for this processor, which takes some seconds (%s)",
+            kept,
+        )
 
     def on_end(self, event: event.Event) -> None:
         pass

@@ -16,7 +16,7 @@ def double(x: int) -> int:
 '''
 CODE = """
 import logging, sys
-logging.basicConfig()
+logging.basicConfig(level=logging.INFO)
 sys.path.insert(0, ".")
 from pack.kernels import double
 print(double(21))
