@@ -13,11 +13,12 @@ import time
 from collections.abc import Callable
 
 import torch
+from lmkit_recurrent.model import RecurrentLanguageModel
 from torch import nn
 
 from lmkit.contracts import Vocabulary
 from lmkit.options import choose
-from lmkit.recurrence.model import RecurrentLanguageModel
+from lmkit.recurrence.int8 import to_int8
 
 SIDES = ("plain", "lmkit", "int8")
 
@@ -80,7 +81,7 @@ def make_sides(settings: argparse.Namespace, streams: int) -> dict[str, Callable
         torch.manual_seed(0)
         models[name] = RecurrentLanguageModel(options, vocabulary).eval()
     plain = plain_loop(models["lmkit"], settings, streams)
-    models["int8"].to_int8()
+    to_int8(models["int8"])
 
     def loop(model: RecurrentLanguageModel) -> Callable[[int], object]:
         chosen = decoder.load()(decoder.options)

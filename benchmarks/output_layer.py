@@ -70,8 +70,8 @@ def side(name: str, settings: argparse.Namespace, pipe: Connection) -> None:
     import torch.nn.functional as F
     from torch import nn
 
-    from lmkit.recurrence.adaptive import AdaptiveOutputLayer
-    from lmkit.recurrence.output import OutputLayer
+    from lmkit.neural.adaptive import AdaptiveOutputLayer
+    from lmkit.neural.output import OutputLayer
     from lmkit.training.memory import keep_large_blocks
 
     torch.set_num_threads(settings.threads)

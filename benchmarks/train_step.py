@@ -109,6 +109,7 @@ def lmkit_model(settings):
     """Streams of the text, whose state is never reset, and the model, from one seed."""
     import numpy as np
     import torch
+    from lmkit_recurrent.model import RecurrentLanguageModel
 
     from lmkit.contracts import Vocabulary
     from lmkit.corpus.options import DataOptions
@@ -116,7 +117,6 @@ def lmkit_model(settings):
     from lmkit.corpus.store import TokenStore
     from lmkit.corpus.streams import Streams
     from lmkit.options import choose
-    from lmkit.recurrence.model import RecurrentLanguageModel
 
     if settings.data:
         chosen = choose("tokenizer", "word", "tokenizer")

@@ -7,7 +7,7 @@ import click
 from click.testing import CliRunner
 
 from lmkit.cli import cli
-from lmkit.cli.dynamic import written
+from lmkit.cli.option_flags import written
 from lmkit.options import OptionField, fields_of
 from lmkit.plugins import Part, registry
 

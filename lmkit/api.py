@@ -20,13 +20,7 @@ from lmkit.embedding.batches import BATCH_SIZE, embed_all
 from lmkit.embedding.causal import CausalEncoder
 from lmkit.embedding.layers import selection
 from lmkit.errors import CheckpointError, ModelError, UsageError, suggest
-from lmkit.evaluation import score as scoring
-from lmkit.evaluation.directions import FORWARD, causal_models
-from lmkit.evaluation.line_scores import line_scores
 from lmkit.evaluation.records import LineRecords, Record
-from lmkit.evaluation.sentences import sentence_scores
-from lmkit.evaluation.signature import signature
-from lmkit.evaluation.split_words import RULES, read_as_typed
 from lmkit.evaluation.surprisal import surprisals
 from lmkit.generation import Continuation, Generation, Settings
 from lmkit.keywords import distribute
@@ -39,6 +33,13 @@ from lmkit.recipe import (
     read_recipe,
 )
 from lmkit.recurrence import NeuralLanguageModel
+from lmkit.recurrence.int8 import to_int8
+from lmkit.scoring import score as scoring
+from lmkit.scoring.directions import FORWARD, causal_models
+from lmkit.scoring.line_scores import line_scores
+from lmkit.scoring.sentence_scores import sentence_scores
+from lmkit.scoring.signature import signature
+from lmkit.scoring.split_words import RULES, read_as_typed
 from lmkit.training.report import Reporter, Silent
 from lmkit.training.resume import resume_run
 from lmkit.training.run import train_recipe
@@ -352,7 +353,7 @@ def load(
     if int8:
         if not isinstance(run.model, NeuralLanguageModel):
             raise UsageError(f"{directory}: --int8 is for neural models, which this is not; leave it out")
-        run.model.to_int8()
+        to_int8(run.model)
     return Model(run, split_unknown)
 
 

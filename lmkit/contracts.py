@@ -92,7 +92,7 @@ class Tokenizer(ABC):
     """Whether ids and residual bits together restore every line.
 
     Where False, a scored line that `decode` does not restore is escaped: it pays for all of its bytes. True is a
-    claim, which scoring tests: `lmkit.evaluation.claims`.
+    claim, which scoring tests: `lmkit.scoring.claims`.
     """
     novelty: float = 0.0
     """The probability, frozen by `fit`, with which bits per byte expect a token that no model has learned.

@@ -8,8 +8,8 @@ from typing import Any
 
 from lmkit import run_paths
 from lmkit.errors import LmkitError, ModelError
-from lmkit.figures import perplexity
 from lmkit.manifest import read_manifest
+from lmkit.perplexity import perplexity
 from lmkit.recipe import RECURRENT, read_recipe
 
 

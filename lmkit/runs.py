@@ -22,9 +22,9 @@ from lmkit.errors import ModelError, PluginError, UsageError
 from lmkit.files import sha256, write_atomic
 from lmkit.manifest import FORMAT, read_manifest
 from lmkit.manifest import read_json as read_json
+from lmkit.neural.weights import nonfinite, shortened
 from lmkit.options import Chosen, choose, nested, to_table
 from lmkit.plugins import Part, registry
-from lmkit.recurrence.weights import nonfinite, shortened
 from lmkit.run_paths import MANIFEST, RECIPE, TOKENIZER
 
 LOCK = ".lock"

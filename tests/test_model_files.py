@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save, save_file
 import lmkit
 from lmkit.cli import cli
 from lmkit.errors import ModelError
-from lmkit.recurrence.weights import DTYPES, load_weights, nonfinite
+from lmkit.neural.weights import DTYPES, load_weights, nonfinite
 from lmkit.safetensors_check import LARGEST_HEADER, SIZES, check_header
 
 

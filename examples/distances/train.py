@@ -21,7 +21,7 @@ import lmkit
 from lmkit.cli.console import TrainReporter, say
 from lmkit.corpus.distances import LANGUAGES, answers
 from lmkit.errors import LmkitError
-from lmkit.recurrence.output import OutputLayer
+from lmkit.neural.output import OutputLayer
 
 MODELS = "ngram-5,ngram-8,ngram-11,window-13,rnn,gru,lstm,elmo"
 

@@ -16,7 +16,7 @@ import click
 from lmkit import strict_json
 from lmkit.cli import console
 from lmkit.cli.common import asks_models, independent_option, split_items
-from lmkit.cli.dynamic import Section, SpecCommand, collected
+from lmkit.cli.option_flags import Section, SpecCommand, collected
 from lmkit.corpus.options import STDIN, DataOptions
 from lmkit.errors import ModelError, UsageError
 from lmkit.options import resolve

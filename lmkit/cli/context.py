@@ -10,7 +10,7 @@ import click
 from lmkit import strict_json
 from lmkit.cli import console
 from lmkit.cli.common import asks_models, load_all, split_items, unique
-from lmkit.cli.dynamic import Section, SpecCommand, collected
+from lmkit.cli.option_flags import Section, SpecCommand, collected
 from lmkit.corpus.options import DataOptions
 from lmkit.errors import UsageError
 from lmkit.options import resolve
@@ -141,9 +141,9 @@ def _gradients(
     model: "Model", causal: "LanguageModel", direction: str, stream: "Stream", watch: Any
 ) -> dict[str, "GradientCurves"]:
     """The curves before and after training; none for a model without states that gradients reach."""
-    from lmkit.evaluation.directions import causal_models
     from lmkit.evaluation.gradients import gradient_curves, has_states, targets, untrained
     from lmkit.recurrence import NeuralLanguageModel
+    from lmkit.scoring.directions import causal_models
 
     if not has_states(causal):
         return {}

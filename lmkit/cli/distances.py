@@ -14,7 +14,7 @@ from lmkit.evaluation.normalization import NORMALIZATIONS
 
 if TYPE_CHECKING:
     from lmkit.api import Model
-    from lmkit.evaluation.ranking import Ranking
+    from lmkit.evaluation.distance_task import Ranking
 
 
 @click.command()
@@ -93,7 +93,7 @@ def command(
     """
     from lmkit.corpus.distances import items
     from lmkit.evaluation import pictures
-    from lmkit.evaluation.ranking import chance, rank
+    from lmkit.evaluation.distance_task import chance, rank
 
     if plot is not None:
         pictures.check(plot)
@@ -141,7 +141,7 @@ def command(
 def _warn_of_unknown(label: str, model: "Model", language: str) -> None:
     """Say where consequences have words that the model was not trained on, such as those of another language."""
     from lmkit.corpus.distances import answers
-    from lmkit.evaluation.segmentation import unknown_words
+    from lmkit.scoring.segmentation import unknown_words
 
     unknown = sum(bool(unknown_words(model.tokenizer, answer)) for answer in answers(language))
     if unknown:
@@ -155,7 +155,7 @@ def _warn_of_unknown(label: str, model: "Model", language: str) -> None:
 def _joined(parts: Sequence["Ranking"]) -> "Ranking":
     import numpy as np
 
-    from lmkit.evaluation.ranking import Ranking
+    from lmkit.evaluation.distance_task import Ranking
 
     names = ("clauses", "words", "answer", "original", "best")
     return Ranking(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})

@@ -11,14 +11,14 @@ import click
 from lmkit import strict_json
 from lmkit.cli import console
 from lmkit.cli.common import asks_models, split_items
-from lmkit.cli.dynamic import Section, SpecCommand, collected
+from lmkit.cli.option_flags import Section, SpecCommand, collected
 from lmkit.corpus.options import DataOptions
 from lmkit.options import resolve
 
 if TYPE_CHECKING:
     from lmkit.corpus.readers import Line
-    from lmkit.embedding.files import Form
     from lmkit.embedding.text import EmbeddedLine
+    from lmkit.embedding.vector_files import Form
 
 POOLS = ("none", "mean", "max", "first", "last")
 
@@ -87,7 +87,7 @@ def command(
 
     asked = split_items(items, texts, "embed")
 
-    from lmkit.embedding.files import Form, check_target
+    from lmkit.embedding.vector_files import Form, check_target
 
     form = Form(layer, pool)
     targets = {label: out if asked.run else _own_file(out, label) for label in asked.runs}
@@ -132,10 +132,10 @@ class _Embedder:
     def write(self, lines: Iterable["Line"], out: Path) -> dict[str, object]:
         """Write the vectors of the lines; what was written, for people and scripts."""
         from lmkit import api
-        from lmkit.embedding.files import write_vectors
         from lmkit.embedding.layers import selection
         from lmkit.embedding.text import embedded_lines
-        from lmkit.evaluation.lines import whole_rows
+        from lmkit.embedding.vector_files import write_vectors
+        from lmkit.scoring.measured_lines import whole_rows
 
         encoder = api.load(self.run, **self.load).encoder
         select = selection(encoder, self.form.layer, self.form.pool)

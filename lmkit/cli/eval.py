@@ -7,12 +7,12 @@ import click
 from lmkit import strict_json
 from lmkit.cli import console
 from lmkit.cli.common import asks_models, independent_option, int8_option, split_items
-from lmkit.cli.dynamic import Section, SpecCommand, collected
+from lmkit.cli.option_flags import Section, SpecCommand, collected
 from lmkit.corpus.options import DataOptions
 from lmkit.options import resolve
 
 if TYPE_CHECKING:
-    from lmkit.evaluation.score import Score
+    from lmkit.scoring.score import Score
 
     Scores = dict[tuple[str, str], Score]
     """By the label of the run and the direction."""

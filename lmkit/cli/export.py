@@ -7,8 +7,8 @@ import click
 
 from lmkit.cli import console
 from lmkit.cli.common import nonfinite_option, run_argument
-from lmkit.cli.dynamic import Section, SpecCommand
 from lmkit.cli.formats import find_format, known_formats
+from lmkit.cli.option_flags import Section, SpecCommand
 from lmkit.errors import UsageError
 
 

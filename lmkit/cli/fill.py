@@ -70,11 +70,12 @@ def command(
     of its directions give them (two-sided), with the candidates' own part made comparable (--normalize). Chinese may
     be written without spaces, whatever the model reads.
     """
-    from lmkit.evaluation import heat, pictures
+    from lmkit.evaluation import fill_report as heat
+    from lmkit.evaluation import pictures
     from lmkit.evaluation.fill import fill
     from lmkit.evaluation.fill_why import why
-    from lmkit.evaluation.segmentation import unknown_words
     from lmkit.files import write_atomic
+    from lmkit.scoring.segmentation import unknown_words
 
     asked = split_items(items, (), "fill", what="a sentence with a blank")
     if len(asked.texts) > 1:

@@ -11,7 +11,7 @@ from lmkit import strict_json
 from lmkit.cli import console
 from lmkit.cli.common import int8_option, loads_model
 from lmkit.cli.completion import PartName, display_name
-from lmkit.cli.dynamic import Section, SpecCommand, collected, part_sections, pick
+from lmkit.cli.option_flags import Section, SpecCommand, collected, part_sections, pick
 from lmkit.corpus.options import STDIN
 from lmkit.errors import DataError, UsageError
 from lmkit.options import choose

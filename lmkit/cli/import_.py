@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from lmkit.cli import console
-from lmkit.cli.dynamic import Section, SpecCommand, collected
 from lmkit.cli.formats import KnownFormat, find_format, names_of
+from lmkit.cli.option_flags import Section, SpecCommand, collected
 from lmkit.corpus.options import DataOptions
 from lmkit.options import resolve
 from lmkit.specs import NoOptions

@@ -7,7 +7,7 @@ import click
 from lmkit import strict_json
 from lmkit.cli import console
 from lmkit.cli.common import data_option, device_option, items_argument, split_items
-from lmkit.cli.dynamic import Section, SpecCommand, collected
+from lmkit.cli.option_flags import Section, SpecCommand, collected
 from lmkit.corpus.options import DataOptions
 from lmkit.errors import UsageError
 from lmkit.options import resolve
@@ -50,8 +50,8 @@ def command(
     from lmkit import runs as run_files
     from lmkit.corpus.readers import Text
     from lmkit.evaluation.interpolation import em
-    from lmkit.evaluation.lines import measured_lines
     from lmkit.options import choose
+    from lmkit.scoring.measured_lines import measured_lines
 
     run_files.check_free(out, overwrite=overwrite)
     text = Text(asked.texts, options)

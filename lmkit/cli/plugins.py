@@ -7,7 +7,7 @@ import click
 from lmkit import strict_json
 from lmkit.cli import console
 from lmkit.cli.completion import PartName, display_name
-from lmkit.cli.dynamic import written
+from lmkit.cli.option_flags import written
 from lmkit.options import OptionField, fields_of
 from lmkit.plugins import Part, Registry, registry
 from lmkit.specs import KINDS

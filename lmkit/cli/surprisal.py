@@ -10,7 +10,7 @@ import click
 
 from lmkit.cli import console
 from lmkit.cli.common import asks_models, independent_option, split_items
-from lmkit.cli.dynamic import Section, SpecCommand, collected
+from lmkit.cli.option_flags import Section, SpecCommand, collected
 from lmkit.corpus.options import DataOptions
 from lmkit.errors import UsageError
 from lmkit.evaluation.records import OOV, OWN_NAMES, UNITS, column_names

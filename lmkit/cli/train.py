@@ -10,7 +10,7 @@ from lmkit import strict_json
 from lmkit.cli import console
 from lmkit.cli.common import data_option
 from lmkit.cli.completion import PartName, RunPath, display_name
-from lmkit.cli.dynamic import (
+from lmkit.cli.option_flags import (
     HELP,
     Section,
     SpecCommand,

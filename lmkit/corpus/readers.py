@@ -7,10 +7,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Protocol, Self
 
 from lmkit import strict_json
-from lmkit.corpus.ahead import read_ahead
 from lmkit.corpus.decoding import check_encoding
 from lmkit.corpus.lines import BadLines, Line, LineBlock, expanded
 from lmkit.corpus.options import DataOptions
+from lmkit.corpus.prefetch import read_ahead
 from lmkit.corpus.sources import ListSource, Source, TableSource, find
 from lmkit.errors import DataError, UsageError
 from lmkit.notes import NOTE

@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Self
 import numpy as np
 
 from lmkit import strict_json
-from lmkit.corpus.ahead import read_ahead
+from lmkit.corpus.prefetch import read_ahead
 from lmkit.corpus.readers import Line, LineBlock, TextLike
 from lmkit.corpus.words import WHITE_SPACE
 from lmkit.errors import DataError, PluginError

@@ -7,7 +7,7 @@ from enum import Enum
 from itertools import pairwise, zip_longest
 from typing import overload
 
-from lmkit.corpus.scripts import UNSPACED
+from lmkit.corpus.writing_systems import UNSPACED
 from lmkit.errors import UsageError
 
 _FORMS = (

@@ -9,7 +9,7 @@ from torch import Tensor
 from lmkit.contracts import Encoding, Tokenizer
 from lmkit.corpus.word_lists import Words, joined, separators
 from lmkit.errors import UsageError
-from lmkit.evaluation.segmentation import reads_words
+from lmkit.scoring.segmentation import reads_words
 
 HOWS = ("first", "last", "mean", "max")
 """What becomes the vector of a word with several tokens."""

@@ -10,7 +10,7 @@ from lmkit.contracts import Encoder
 from lmkit.corpus.word_lists import Words, refuse_one_string
 from lmkit.embedding.layers import Selection
 from lmkit.errors import UsageError
-from lmkit.recurrence.batching import by_length
+from lmkit.neural.batching import by_length
 
 BATCH_SIZE = 128
 BATCH_TOKENS = 2048

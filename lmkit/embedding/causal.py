@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from lmkit.contracts import Encoder, Tokenizer, Vocabulary
 from lmkit.corpus.word_lists import refuse_one_string
 from lmkit.embedding.alignment import read_words
+from lmkit.neural.batching import full_rows
 from lmkit.recurrence import NeuralLanguageModel
-from lmkit.recurrence.batching import full_rows
 
 WINDOW = 512
 """Tokens that are read at once: what the layers need besides their outputs does not grow with the sentence."""

@@ -12,7 +12,7 @@ from lmkit.corpus.word_lists import Words
 from lmkit.corpus.words import WHITE_SPACE
 from lmkit.embedding.batches import BATCH_SIZE, Sentence, embed_all
 from lmkit.embedding.layers import Selection
-from lmkit.evaluation.lines import RawLine
+from lmkit.scoring.measured_lines import RawLine
 
 _WORD = re.compile(f"[^{WHITE_SPACE}]+")
 

@@ -13,10 +13,10 @@ from lmkit import states
 from lmkit.contracts import LanguageModel, Tokenizer
 from lmkit.corpus.readers import Line
 from lmkit.errors import DataError
-from lmkit.evaluation.directions import FORWARD, in_direction
-from lmkit.evaluation.lines import whole_lines
-from lmkit.evaluation.stream import WINDOW, Measure, Sentence, measure_lines, starts_anew
 from lmkit.notes import NOTE
+from lmkit.scoring.directions import FORWARD, in_direction
+from lmkit.scoring.measured_lines import whole_lines
+from lmkit.scoring.stream import WINDOW, Measure, Sentence, measure_lines, starts_anew
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import numpy as np
 from lmkit.evaluation import pictures
 from lmkit.evaluation.context import Curve, ShuffledCurve
 from lmkit.evaluation.gradients import GradientCurves
-from lmkit.figures import perplexity
+from lmkit.perplexity import perplexity
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,10 +12,10 @@ from lmkit import states
 from lmkit.contracts import LanguageModel, Tokenizer
 from lmkit.corpus.word_lists import refuse_one_string
 from lmkit.errors import ModelError, UsageError, suggest
-from lmkit.evaluation import segmentation
-from lmkit.evaluation.blanks import TWO_SIDED, Blank, candidate_scores
-from lmkit.evaluation.directions import BACKWARD, FORWARD
+from lmkit.evaluation.fill_candidates import TWO_SIDED, Blank, candidate_scores
 from lmkit.evaluation.normalization import GIVEN, NORMALIZATIONS, PROPOSED
+from lmkit.scoring import segmentation
+from lmkit.scoring.directions import BACKWARD, FORWARD
 
 BLANK = re.compile(r"_{2,}")
 BEAM = 20

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from lmkit.contracts import LanguageModel, Tokenizer
-from lmkit.evaluation import segmentation
-from lmkit.evaluation.blanks import Blank, candidate_scores
 from lmkit.evaluation.fill import Filled, log_shares, total
+from lmkit.evaluation.fill_candidates import Blank, candidate_scores
+from lmkit.scoring import segmentation
 
 Cut = Callable[[str], list[tuple[int, int]]]
 """From a text to the characters [start, end) of its parts."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from lmkit.contracts import LanguageModel, Tokenizer
 from lmkit.evaluation.pair_files import Pair
-from lmkit.evaluation.sentences import sentence_scores
+from lmkit.scoring.sentence_scores import sentence_scores
 
 SAME = 1e-9
 """Scores that differ by less than this share are equal: sums of the same numbers in another order are."""

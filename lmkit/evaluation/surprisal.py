@@ -12,15 +12,15 @@ from torch import Tensor
 
 from lmkit.contracts import LanguageModel, State, Tokenizer
 from lmkit.corpus.readers import Line
-from lmkit.corpus.scripts import ScriptCounter
+from lmkit.corpus.writing_systems import ScriptCounter
 from lmkit.errors import DataError, ModelError, UsageError, suggest
-from lmkit.evaluation.line_code import LineCoder
-from lmkit.evaluation.lines import RawLine, measured_lines
 from lmkit.evaluation.records import OOV, LineRecords, column_names
-from lmkit.evaluation.stimuli import StreamWatch
-from lmkit.evaluation.stream import LOG_PROB, Measure
 from lmkit.evaluation.units import SpanCut, Units, is_characterwise, make_cut
-from lmkit.evaluation.unknown import warn_if_mostly_unknown
+from lmkit.scoring.line_code import LineCoder
+from lmkit.scoring.measured_lines import RawLine, measured_lines
+from lmkit.scoring.stimuli import StreamWatch
+from lmkit.scoring.stream import LOG_PROB, Measure
+from lmkit.scoring.unknown import warn_if_mostly_unknown
 
 log = logging.getLogger(__name__)
 

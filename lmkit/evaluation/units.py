@@ -9,7 +9,7 @@ import numpy as np
 from lmkit.contracts import Encoding, Tokenizer
 from lmkit.corpus.words import WHITE_SPACE
 from lmkit.errors import DataError, UsageError
-from lmkit.evaluation.split_words import SplitWords
+from lmkit.scoring.split_words import SplitWords
 
 _PROBE = "ab cé d"
 _IS_SPACE = np.zeros(0x110000, bool)

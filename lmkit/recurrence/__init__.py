@@ -1,21 +1,25 @@
-"""Cells to sequences: three classes of cells, the loop, stacks, the output layer, the recurrent language model."""
+"""Recurrent cells and what runs them over sequences: three classes of cells, the loop, stacks."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lmkit.neural.language_model import NeuralLanguageModel
+    from lmkit.neural.trainable import TrainableModel
     from lmkit.recurrence.cells import Cell, GatedCell, LinearCell
-    from lmkit.recurrence.neural import NeuralLanguageModel
     from lmkit.recurrence.stack import Recurrent
-    from lmkit.recurrence.trainable import TrainableModel
 
 __all__ = ["Cell", "GatedCell", "LinearCell", "NeuralLanguageModel", "Recurrent", "TrainableModel"]
 
-_HOME = {"NeuralLanguageModel": "neural", "Recurrent": "stack", "TrainableModel": "trainable"}
+_HOME = {
+    "NeuralLanguageModel": "lmkit.neural.language_model",
+    "Recurrent": "lmkit.recurrence.stack",
+    "TrainableModel": "lmkit.neural.trainable",
+}
 
 
 def __getattr__(name: str) -> Any:
-    # Lazy, so that `lmkit.recurrence.options`, which the plugin's description needs, does not import torch.
+    # Lazy, so that the description of a plugin does not import torch.
     if name in __all__:
-        return getattr(importlib.import_module(f"lmkit.recurrence.{_HOME.get(name, 'cells')}"), name)
+        return getattr(importlib.import_module(_HOME.get(name, "lmkit.recurrence.cells")), name)
     raise AttributeError(f"module 'lmkit.recurrence' has no attribute {name!r}")

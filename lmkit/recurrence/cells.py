@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from lmkit import states
 from lmkit.errors import UsageError
+from lmkit.neural.products import Projection
 from lmkit.recurrence import engine, tiers
 from lmkit.recurrence.linear_scan import linear_scan
-from lmkit.recurrence.products import Projection
 from lmkit.states import State
 
 

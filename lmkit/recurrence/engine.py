@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lmkit.recurrence.linear import linear
+from lmkit.neural.linear import linear
+from lmkit.neural.products import FixedProduct
 from lmkit.recurrence.linear_scan import reset_steps
-from lmkit.recurrence.products import FixedProduct
 from lmkit.recurrence.steps import walk
 from lmkit.states import State
 

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from lmkit.errors import UsageError
+from lmkit.neural.language_model import NeuralLanguageModel
+from lmkit.neural.output import OutputLayer
 from lmkit.notes import NOTE
 from lmkit.recurrence.cells import Cell, GatedCell
 from lmkit.recurrence.engine import GatedStep, each_step
-from lmkit.recurrence.output import OutputLayer
 from lmkit.recurrence.projection import owns_products
 from lmkit.recurrence.stack import Recurrent
 from lmkit.states import State
@@ -102,7 +103,7 @@ class Int8Cell(Cell):
         return each_step(self, self.step, self.product_ih(xs), state, resets)
 
 
-def to_int8(model: nn.Module) -> None:
+def to_int8(model: NeuralLanguageModel) -> None:
     """Give the output layer and the gated cells of `model` weights in int8, in place; it can then only be read.
 
     Cells that own their products and adaptive output layers stay as they are, with a warning.
@@ -125,6 +126,7 @@ def to_int8(model: nn.Module) -> None:
                     parent.layers[index] = Int8Cell(cast(GatedCell, cell))
                 else:
                     left.add(type(cell).__name__)
+    model.int8 = True
     if left:
         log.log(NOTE, "%s: no int8 weights for it; it stays in float32", ", ".join(sorted(left)))
 

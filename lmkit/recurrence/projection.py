@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from lmkit.errors import UsageError
+from lmkit.neural.products import Projection
 from lmkit.recurrence.cells import Cell, GatedCell
-from lmkit.recurrence.products import Projection
 
 
 class ProjectedCell(GatedCell):

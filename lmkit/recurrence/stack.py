@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from lmkit import states
 from lmkit.errors import PluginError
+from lmkit.neural.sizes import per_layer
 from lmkit.options import Chosen, choose, listed_names
 from lmkit.plugins import Part
 from lmkit.recurrence.cells import Cell
 from lmkit.recurrence.dropout import check_weight_drop, drop, sequence_with_dropped_weight
 from lmkit.recurrence.projection import ProjectedCell
-from lmkit.recurrence.sizes import per_layer
 from lmkit.recurrence.stepping import step
 from lmkit.states import State
 

@@ -5,9 +5,9 @@ from typing import cast
 
 from torch import Tensor
 
+from lmkit.neural.linear import linear
 from lmkit.recurrence.cells import Cell, GatedCell
 from lmkit.recurrence.engine import GatedStep
-from lmkit.recurrence.linear import linear
 from lmkit.recurrence.projection import owns_products
 from lmkit.states import State
 

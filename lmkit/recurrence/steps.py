@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from lmkit.recurrence.linear import linear
+from lmkit.neural.linear import linear
+from lmkit.neural.products import FixedProduct, Projection, weight_gradient
 from lmkit.recurrence.linear_scan import reset_steps
-from lmkit.recurrence.products import FixedProduct, Projection, weight_gradient
 
 if TYPE_CHECKING:
     from lmkit.recurrence.kernels import StepKernels

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from lmkit import states
 from lmkit.contracts import Encoder, Tokenizer
-from lmkit.evaluation.directions import causal_models
 from lmkit.options import choose
 from lmkit.plugins import Part
 from lmkit.recurrence import TrainableModel
+from lmkit.scoring.directions import causal_models
 from lmkit.testing.models import PICKLED
 from lmkit.testing.samples import TEXT, UNSEEN, small_options
 

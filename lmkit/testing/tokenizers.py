@@ -9,8 +9,8 @@ import torch
 
 from lmkit.contracts import Tokenizer
 from lmkit.corpus.words import WHITE_SPACE
-from lmkit.evaluation.claims import variants, violation
 from lmkit.plugins import Part
+from lmkit.scoring.claims import variants, violation
 from lmkit.testing.samples import TEXT, UNSEEN, small_options
 
 LINES = TEXT + UNSEEN

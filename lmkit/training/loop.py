@@ -11,7 +11,7 @@ import torch
 from lmkit import states
 from lmkit.corpus.streams import Streams
 from lmkit.errors import LmkitError
-from lmkit.figures import perplexity
+from lmkit.perplexity import perplexity
 from lmkit.recurrence import TrainableModel
 from lmkit.states import State
 from lmkit.training.average import WeightAverage

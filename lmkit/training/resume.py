@@ -14,9 +14,9 @@ from lmkit.training import checkpoint
 from lmkit.training.checkpoint import Checkpoints
 from lmkit.training.report import Reporter
 from lmkit.training.run import Saver, TrainedRun, made, make_trainer, prepare, run_trainer, summary
+from lmkit.training.run_directory import run_lock
 from lmkit.training.snapshot import machine, restore
 from lmkit.training.text import open_texts, store_corpus
-from lmkit.training.workplace import run_lock
 
 log = logging.getLogger(__name__)
 

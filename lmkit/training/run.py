@@ -18,20 +18,20 @@ from lmkit.corpus.readers import TextLines
 from lmkit.corpus.store import TokenStore
 from lmkit.devices import pick_device
 from lmkit.errors import CheckpointError, UsageError
-from lmkit.evaluation.directions import causal_models, in_direction
-from lmkit.evaluation.stream import Sentence, score_lines
-from lmkit.figures import perplexity
 from lmkit.options import Chosen, to_table
+from lmkit.perplexity import perplexity
 from lmkit.recipe import Recipe
 from lmkit.recurrence import TrainableModel
+from lmkit.scoring.directions import causal_models, in_direction
+from lmkit.scoring.stream import Sentence, score_lines
 from lmkit.training.checkpoint import Checkpoints
 from lmkit.training.loop import Trainer
 from lmkit.training.memory import give_back, keep_large_blocks
 from lmkit.training.metrics import Metrics
 from lmkit.training.report import Reporter
+from lmkit.training.run_directory import workplace
 from lmkit.training.signals import Interrupted, stop_on_signals
 from lmkit.training.text import Corpus, find_tokenizer, open_texts, store_corpus, with_defaults
-from lmkit.training.workplace import workplace
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from lmkit.errors import CheckpointError, listed
+from lmkit.neural.weights import named_weights
 from lmkit.recurrence import tiers
-from lmkit.recurrence.weights import named_weights
 from lmkit.states import State, leaves
 from lmkit.training.checkpoint import Snapshot
 

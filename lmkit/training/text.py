@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 
 from lmkit.contracts import Tokenizer
 from lmkit.corpus.readers import Line, Text, TextLike
-from lmkit.corpus.scripts import ScriptCounter
 from lmkit.corpus.split import hold_out
 from lmkit.corpus.store import TokenStore
+from lmkit.corpus.writing_systems import ScriptCounter
 from lmkit.options import Chosen
 from lmkit.recipe import Recipe, choose_tokenizer
 from lmkit.training.report import Reporter

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from lmkit import option
+from lmkit.neural.sizes import DEFAULT_HIDDEN_SIZE, LARGEST_HIDDEN_SIZE, MOST_LAYERS
 from lmkit.options import Chosen
-from lmkit.recurrence.sizes import DEFAULT_HIDDEN_SIZE, LARGEST_HIDDEN_SIZE, MOST_LAYERS
 
 
 @dataclass(frozen=True)

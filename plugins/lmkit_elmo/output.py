@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from lmkit.recurrence.linear import linear
-from lmkit.recurrence.output import ROWS, OutputLayer
+from lmkit.neural.linear import linear
+from lmkit.neural.output import ROWS, OutputLayer
 
 
 class ShortlistOutputLayer(OutputLayer):

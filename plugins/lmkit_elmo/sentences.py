@@ -9,8 +9,8 @@ from torch import Tensor
 
 from lmkit.contracts import Tokenizer
 from lmkit.embedding.alignment import read_words
+from lmkit.neural.batching import by_length, full_rows
 from lmkit.recurrence import Recurrent
-from lmkit.recurrence.batching import by_length, full_rows
 from lmkit_elmo.inputs import CharacterInputs, TokenInputs
 
 BATCH_TOKENS = 2048

@@ -18,8 +18,8 @@ from lmkit_ngram.arpa_sections import Arpa, Section, read_sections
 from lmkit_ngram.arpa_sums import Sums, check_sums
 from lmkit_ngram.arpa_table import build_table
 from lmkit_ngram.arpa_words import END, START, UNKNOWN, changed, original
-from lmkit_ngram.files import IMPORTED, StoredModel
 from lmkit_ngram.model import NgramModel
+from lmkit_ngram.model_files import IMPORTED, StoredModel
 from lmkit_ngram.options import MOST_IDS
 from lmkit_ngram.table import NgramTable
 

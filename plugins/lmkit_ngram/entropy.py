@@ -8,7 +8,7 @@ import numpy as np
 from lmkit.jit import kernel
 from lmkit_ngram.compaction import without
 from lmkit_ngram.count import Allocate, in_memory
-from lmkit_ngram.discounting import unseen_mass
+from lmkit_ngram.smoothing_kernels import unseen_mass
 from lmkit_ngram.table import NgramTable
 
 log = logging.getLogger(__name__)

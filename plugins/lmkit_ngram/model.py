@@ -12,9 +12,10 @@ from torch import Tensor
 from lmkit.contracts import LanguageModel, Vocabulary
 from lmkit.errors import ModelError, UsageError
 from lmkit.states import State
-from lmkit_ngram import files, queries, stupid_backoff
+from lmkit_ngram import model_files as files
+from lmkit_ngram import queries, stupid_backoff
 from lmkit_ngram.estimate import estimate_model
-from lmkit_ngram.files import Allocator, StoredModel
+from lmkit_ngram.model_files import Allocator, StoredModel
 from lmkit_ngram.options import NgramOptions
 from lmkit_ngram.queries import DAMAGED, LN10, NOTHING, Grams
 from lmkit_ngram.scorer import StreamScorer

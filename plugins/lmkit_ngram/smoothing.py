@@ -6,7 +6,8 @@ from functools import partial
 
 import numpy as np
 
-from lmkit_ngram import discounting, stupid_backoff
+from lmkit_ngram import smoothing_kernels as discounting
+from lmkit_ngram import stupid_backoff
 from lmkit_ngram.count import Allocate, Counted, in_memory
 from lmkit_ngram.logarithm import to_log10
 from lmkit_ngram.memory import let_go

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from lmkit import CellSpec, ModelSpec, hookimpl
-from lmkit.recurrence.options import RecurrentOptions
+from lmkit_recurrent.model_options import RecurrentOptions
 from lmkit_recurrent.options import ElmanOptions, LSTMOptions
 
 
@@ -28,7 +28,7 @@ def lmkit_models() -> Iterable[ModelSpec]:
     return [
         ModelSpec(
             "recurrent",
-            "lmkit.recurrence.model:RecurrentLanguageModel",
+            "lmkit_recurrent.model:RecurrentLanguageModel",
             "An embedding, layers of any cell, a softmax (Mikolov et al., 2010)",
             RecurrentOptions,
         )

@@ -9,7 +9,7 @@ import numpy as np
 from lmkit.contracts import Encoding, Tokenizer, Vocabulary
 from lmkit.errors import ModelError
 from lmkit.specs import NoOptions
-from lmkit_tokenizers import files
+from lmkit_tokenizers import tokenizer_files as files
 from lmkit_tokenizers.symbols import byte_symbol, spelled
 from lmkit_tokenizers.text import code_points, encoded
 

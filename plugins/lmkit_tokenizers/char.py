@@ -10,7 +10,7 @@ import numpy as np
 from lmkit.contracts import Encoding, Tokenizer, Vocabulary
 from lmkit.errors import ModelError
 from lmkit.residual import new_word_rate
-from lmkit_tokenizers import files
+from lmkit_tokenizers import tokenizer_files as files
 from lmkit_tokenizers.options import CharOptions
 from lmkit_tokenizers.symbols import spelled, unspelled
 from lmkit_tokenizers.text import CHUNK, code_points

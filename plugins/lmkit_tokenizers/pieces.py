@@ -15,7 +15,8 @@ from lmkit.contracts import Encoding, Tokenizer, Vocabulary
 from lmkit.corpus.words import WHITE_SPACE
 from lmkit.errors import ModelError, UsageError
 from lmkit.notes import NOTE
-from lmkit_tokenizers import files, piece_model
+from lmkit_tokenizers import piece_model
+from lmkit_tokenizers import tokenizer_files as files
 from lmkit_tokenizers.options import SentencePieceOptions
 from lmkit_tokenizers.piece_model import BYTE, EOS, SPACE, UNK, PieceModel, byte_of, byte_piece
 from lmkit_tokenizers.piece_trainer import train

@@ -12,7 +12,8 @@ from lmkit.contracts import Encoding, Tokenizer, Vocabulary
 from lmkit.corpus.words import hidden, shown
 from lmkit.errors import UsageError
 from lmkit.residual import WordResidual, gaps
-from lmkit_tokenizers import files, word_counts
+from lmkit_tokenizers import tokenizer_files as files
+from lmkit_tokenizers import word_counts
 from lmkit_tokenizers.options import WordOptions
 from lmkit_tokenizers.text import encoded, word_chunks, word_spans
 

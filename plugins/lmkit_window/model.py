@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from lmkit.contracts import Vocabulary
 from lmkit.errors import UsageError
+from lmkit.neural.output import OutputLayer
+from lmkit.neural.sizes import DEFAULT_HIDDEN_SIZE, hidden_size_for
 from lmkit.recurrence import NeuralLanguageModel
-from lmkit.recurrence.output import OutputLayer
-from lmkit.recurrence.sizes import DEFAULT_HIDDEN_SIZE, hidden_size_for
 from lmkit.states import State
 from lmkit_window.options import WindowOptions
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from lmkit import option
-from lmkit.recurrence.sizes import DEFAULT_HIDDEN_SIZE, LARGEST_HIDDEN_SIZE
+from lmkit.neural.sizes import DEFAULT_HIDDEN_SIZE, LARGEST_HIDDEN_SIZE
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from lmkit import option
 from lmkit.aliases import ALIASES, CANONICAL
 from lmkit.cli import cli
-from lmkit.cli.dynamic import Section, make_options
+from lmkit.cli.option_flags import Section, make_options
 from lmkit.errors import UsageError
 from lmkit.keywords import distribute
 from lmkit.options import fields_of

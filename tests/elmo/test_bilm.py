@@ -19,10 +19,10 @@ from lmkit.corpus.readers import Text
 from lmkit.corpus.store import TokenStore
 from lmkit.corpus.streams import Streams
 from lmkit.errors import ModelError, UsageError
-from lmkit.evaluation.directions import from_the_end
+from lmkit.neural.output import OutputLayer
 from lmkit.options import choose
 from lmkit.plugins import registry
-from lmkit.recurrence.output import OutputLayer
+from lmkit.scoring.directions import from_the_end
 from lmkit.training.run import mean_loss
 
 ELMO = registry().find("model", "elmo")

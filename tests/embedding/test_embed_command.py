@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 
 from lmkit.api import Model
 from lmkit.cli import cli
-from lmkit.embedding import files
-from lmkit.embedding.files import read_vectors
+from lmkit.embedding import vector_files as files
+from lmkit.embedding.vector_files import read_vectors
 from lmkit.errors import DataError, ModelError
 
 SENTENCES = ["the cat sat", "", "a dog, a  tree/house", "the cat sat", ""]

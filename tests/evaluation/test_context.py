@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from lmkit_recurrent.model import RecurrentLanguageModel
 
 import lmkit
 from lmkit.api import Model
@@ -20,7 +21,6 @@ from lmkit.evaluation import context
 from lmkit.evaluation.context import Stream, context_curve, read_stream, shuffled_beyond, shuffled_curve
 from lmkit.notes import NOTE
 from lmkit.options import choose
-from lmkit.recurrence.model import RecurrentLanguageModel
 
 LINES = [
     "the cat sat on the mat",
@@ -102,7 +102,7 @@ def test_long_windows_come_in_parts() -> None:
 @pytest.mark.parametrize("policy", ["line", "document", "never"])
 def test_full_is_the_loss_of_eval(policy: str, tmp_path: Path) -> None:
     """What contexts are compared with is what `lmkit eval` prints of the same text."""
-    from lmkit.evaluation.score import evaluate
+    from lmkit.scoring.score import evaluate
 
     model, tokenizer = recurrent(policy)
     text = two_documents(tmp_path)

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from lmkit_recurrent.model import RecurrentLanguageModel
 from torch import Tensor, nn
 
 from lmkit import states
@@ -17,7 +18,6 @@ from lmkit.evaluation.gradients import GradientCurves, gradient_curves, part_nam
 from lmkit.notes import NOTE
 from lmkit.options import choose
 from lmkit.recurrence import Cell, LinearCell
-from lmkit.recurrence.model import RecurrentLanguageModel
 from lmkit.states import State
 
 LINES = ["the cat sat on the mat and the dog lay by the door", "a bird sang in the tree by the old house"] * 6

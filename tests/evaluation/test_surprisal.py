@@ -8,18 +8,18 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lmkit_recurrent.model import RecurrentLanguageModel
 
 import lmkit
 from lmkit.contracts import Encoding, FitContext, LanguageModel, Tokenizer, Vocabulary
 from lmkit.corpus.readers import Text
 from lmkit.corpus.store import TokenStore
 from lmkit.errors import DataError, ModelError, UsageError
-from lmkit.evaluation.lines import measured_lines
 from lmkit.evaluation.records import Record
-from lmkit.evaluation.score import evaluate
 from lmkit.evaluation.surprisal import surprisals
 from lmkit.options import choose
-from lmkit.recurrence.model import RecurrentLanguageModel
+from lmkit.scoring.measured_lines import measured_lines
+from lmkit.scoring.score import evaluate
 
 TRAIN = ["the cat sat on the mat", "the dog sat and  ran", "a cat and a dog Zyx, in the café"] * 20
 TEST = ["the cat sat", "", " a bird  sat on Xylo the dog ", "   ", "the café\tmat", "天 the 😀 dog"]

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 import lmkit
 from lmkit.corpus.distances import answers
-from lmkit.recurrence.output import OutputLayer
+from lmkit.neural.output import OutputLayer
 
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "distances" / "train.py"
 

@@ -142,7 +142,8 @@ def tokenizer(name: str, **settings: object) -> Callable[[Path], Target]:
 
 def vouch_for_pieces(folder: Path) -> None:
     """Make the header agree with a damaged model, so that it comes as far as the C++ library."""
-    from lmkit_tokenizers import files, piece_model
+    from lmkit_tokenizers import piece_model
+    from lmkit_tokenizers import tokenizer_files as files
 
     try:
         table = json.loads((folder / files.HEADER).read_text(encoding="utf-8"))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lmkit_ngram import count as counting
 from lmkit_ngram.count import count_ngrams
-from lmkit_ngram.files import Allocator
+from lmkit_ngram.model_files import Allocator
 from lmkit_ngram.sorting import quicksort, radix_sort
 from lmkit_ngram.suffix_sort import COUNTED
 from lmkit_ngram.table import NgramTable

@@ -13,9 +13,9 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from lmkit_ngram import files
-from lmkit_ngram.files import Allocator
+from lmkit_ngram import model_files as files
 from lmkit_ngram.model import NgramModel
+from lmkit_ngram.model_files import Allocator
 from lmkit_ngram.table import LAYOUT
 
 from lmkit.contracts import Vocabulary

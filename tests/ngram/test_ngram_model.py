@@ -15,7 +15,7 @@ import lmkit
 from lmkit.api import Model
 from lmkit.contracts import LanguageModel, Vocabulary
 from lmkit.errors import DataError, ModelError, UsageError
-from lmkit.evaluation.stream import Sentence, score_lines
+from lmkit.scoring.stream import Sentence, score_lines
 
 Fit = Callable[..., NgramModel]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from lmkit_ngram.compaction import without
 from lmkit_ngram.count import Counted, count_ngrams
-from lmkit_ngram.files import Allocator
+from lmkit_ngram.model_files import Allocator
 from lmkit_ngram.options import NgramOptions
 from lmkit_ngram.prune import check, thresholds
 from lmkit_ngram.smoothing import counts_needed, estimate

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lmkit_ngram import discounting
+from lmkit_ngram import smoothing_kernels as discounting
 from lmkit_ngram.count import Counted, count_ngrams
 from lmkit_ngram.logarithm import to_log10
 from lmkit_ngram.options import SMOOTHINGS, NgramOptions

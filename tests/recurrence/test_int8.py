@@ -2,14 +2,14 @@
 
 import pytest
 import torch
+from lmkit_recurrent.model import RecurrentLanguageModel
 from torch import nn
 
 from lmkit.contracts import Vocabulary
 from lmkit.errors import UsageError
+from lmkit.neural.linear import USES, linear
 from lmkit.options import choose
-from lmkit.recurrence.int8 import FEW_ROWS, Int8Product
-from lmkit.recurrence.linear import USES, linear
-from lmkit.recurrence.model import RecurrentLanguageModel
+from lmkit.recurrence.int8 import FEW_ROWS, Int8Product, to_int8
 
 VNNI = torch.cpu._is_vnni_supported() and "fbgemm" in torch.backends.quantized.supported_engines
 needs_vnni = pytest.mark.skipif(not VNNI, reason="the processor has no int8 products")
@@ -61,7 +61,7 @@ def test_int8_model_scores_alike(cell, projection):
     model = make(cell=cell, **projection)
     ids = torch.randint(0, 300, (3, 20))
     exact, _ = model.log_probs(ids, model.initial_state(3))
-    model.to_int8()
+    to_int8(model)
     scores, state = model.log_probs(ids, model.initial_state(3))
     assert 0 < float((scores - exact).abs().max()) < 0.05
     stepped = model.initial_state(3)
@@ -77,7 +77,7 @@ def test_what_has_no_int8_products_stays(caplog):
     """A cell that owns its products stays in float32, with a warning; so does the embedding, tied to the output."""
     model = make(cell=choose("cell", "mogrifier-lstm", "cell"))
     embedding = model.embedding.weight.clone()
-    model.to_int8()
+    to_int8(model)
     assert "MogrifierLSTMCell" in caplog.text
     assert torch.equal(model.embedding.weight, embedding)
 
@@ -87,7 +87,7 @@ def test_int8_is_refused_where_it_cannot_be(monkeypatch):
     with torch.device("meta"):
         elsewhere = make()
     with pytest.raises(UsageError, match="give --device cpu"):
-        elsewhere.to_int8()
+        to_int8(elsewhere)
     monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: False)
     with pytest.raises(UsageError, match="AVX-512 VNNI"):
-        make().to_int8()
+        to_int8(make())

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from lmkit import states
 from lmkit.errors import UsageError
+from lmkit.neural import products
 from lmkit.notes import NOTE
-from lmkit.recurrence import Cell, GatedCell, LinearCell, Recurrent, engine, kernels, products, tiers
+from lmkit.recurrence import Cell, GatedCell, LinearCell, Recurrent, engine, kernels, tiers
 from lmkit.recurrence.linear_scan import linear_scan
 from lmkit.recurrence.projection import ProjectedCell
 

@@ -5,12 +5,12 @@ import math
 
 import pytest
 import torch
+from lmkit_recurrent.model import RecurrentLanguageModel
 
 from lmkit.contracts import Vocabulary
 from lmkit.corpus.store import TokenStore
 from lmkit.corpus.streams import Streams
 from lmkit.options import choose
-from lmkit.recurrence.model import RecurrentLanguageModel
 from lmkit.training.loop import DivergedError, Trainer
 from lmkit.training.metrics import Metrics
 from lmkit.training.optimiser import make_optimiser, rate_factor

@@ -1,0 +1,172 @@
+"""Lines with a blank: the score of every candidate in it, by models that see one side or both."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from lmkit import states
+from lmkit.contracts import LanguageModel, Tokenizer
+from lmkit.scoring.directions import BACKWARD, from_the_end
+
+TOKENS = 16384
+"""Tokens scored in one call, padding included."""
+
+TWO_SIDED = "two-sided"
+
+
+@dataclass(frozen=True)
+class Blank:
+    """A line whose candidates stand between two texts."""
+
+    before: str
+    after: str
+
+
+def candidate_scores(
+    models: Mapping[str, LanguageModel],
+    tokenizer: Tokenizer,
+    blanks: Sequence[Blank],
+    candidates: Sequence[str],
+    *,
+    own: bool = False,
+    normalize: str = "none",
+) -> dict[str, np.ndarray]:
+    """(blanks, candidates) float64 scores, natural logarithms, by direction; each line begins a text of its own.
+
+    models: by direction, as `causal_models` gives them. Of a causal model it is the log-probability of the whole
+    line, what stands right of the blank included. Of a bidirectional encoder it is that of the candidate's own
+    tokens, given what its direction has read; "two-sided" is the sum of both. own: that of a causal model too.
+
+    normalize: how candidates of unlike lengths are made comparable, one of `NORMALIZATIONS`. Only the candidate's
+    own tokens are changed: those that have any of its characters. Their log-probability is
+    - "token", "char": divided by how many tokens or characters they are, and multiplied by the mean number of all
+      candidates in this blank, so that those of the mean length keep their score;
+    - "pmi": less the log-probability of the same tokens where nothing is known of what stands before them, so that
+      the score is what the line says for the candidate (Holtzman et al., 2021, arXiv:2104.08315).
+    What else a causal model's line has, left and right of the blank, is added as it is: all candidates have it.
+    """
+    found = {}
+    lengths = np.array([[len(candidate) for candidate in candidates]], np.float64)
+    for direction, model in models.items():
+        whole = len(models) == 1 and not own
+        rows = [_row(tokenizer, blank, candidates, whole, direction) for blank in blanks]
+        own_scores, rest = np.zeros((2, len(blanks), len(candidates)))
+        _fill(model, rows, own_scores, rest)
+        if normalize == "token":
+            tokens = [[max(1, end - first) for first, end in row.own] for row in rows]
+            own_scores *= _weights(np.array(tokens, np.float64))
+        elif normalize == "char":
+            own_scores *= _weights(lengths)
+        elif normalize == "pmi":
+            own_scores = _less(own_scores, _alone(model, rows))
+        found[direction] = rest + own_scores
+    if len(found) > 1:
+        found[TWO_SIDED] = sum(found.values(), np.zeros((len(blanks), len(candidates))))
+    return found
+
+
+def _weights(lengths: np.ndarray) -> np.ndarray:
+    """(blanks, candidates) what makes sums over so many parts comparable: the mean length over one's own."""
+    return lengths.mean(1, keepdims=True) / np.maximum(lengths, 1)
+
+
+def _less(scores: np.ndarray, alone: np.ndarray) -> np.ndarray:
+    """The difference; what is impossible stays so, in its line or alone."""
+    impossible = np.isneginf(scores) | np.isneginf(alone)
+    return np.where(
+        impossible, -np.inf, np.subtract(scores, alone, where=~impossible, out=np.zeros_like(scores))
+    )
+
+
+@torch.no_grad()
+def _alone(model: LanguageModel, rows: Sequence["_Row"]) -> np.ndarray:
+    """(blanks, candidates) log-probabilities of candidates' own tokens where nothing is known of what came before."""
+    pieces = [ids[first:end] for row in rows for ids, (first, end) in zip(row.ids, row.own, strict=True)]
+    known: dict[bytes, float] = {}
+    for ids in pieces:
+        if ids.tobytes() not in known:
+            state = model.initial_state(1, start=False)
+            scores, _ = model.log_probs(torch.from_numpy(ids[None]).to(model.device), state)
+            known[ids.tobytes()] = float(scores.double().sum())
+    return np.array([known[ids.tobytes()] for ids in pieces]).reshape(len(rows), -1)
+
+
+@dataclass(frozen=True)
+class _Row:
+    """The ids of a line with each candidate, as its direction reads them.
+
+    own: the candidate's tokens [first, end) of each. whole: the others count too, `</s>` among them; otherwise what
+    comes after the candidate's tokens is cut off. common: the tokens at the front that all have.
+    """
+
+    ids: list[np.ndarray]
+    own: list[tuple[int, int]]
+    whole: bool
+    common: int
+
+
+def _row(tokenizer: Tokenizer, blank: Blank, candidates: Sequence[str], whole: bool, direction: str) -> _Row:
+    ids, own = [], []
+    eos = tokenizer.vocabulary.eos_id
+    for candidate in candidates:
+        encoding = tokenizer.encode(blank.before + candidate + blank.after)
+        line = np.append(encoding.ids, eos).astype(np.int64)
+        first, end = tokens_of(encoding.spans, len(blank.before), len(blank.before) + len(candidate))
+        if direction == BACKWARD:
+            # The tokens of a line from its end, `</s>` last.
+            line, (first, end) = from_the_end(line), (len(line) - 1 - end, len(line) - 1 - first)
+        ids.append(line if whole else line[:end])
+        own.append((first, end))
+    shortest = min(len(line) for line in ids)
+    same = np.array([line[:shortest] == ids[0][:shortest] for line in ids]).all(0)
+    common = int(same.argmin()) if not same.all() else shortest
+    # What is scored apart has at least a token, since the common part gives one sum to all.
+    return _Row(ids, own, whole, min(common, shortest - 1 if shortest else 0))
+
+
+def tokens_of(spans: np.ndarray, start: int, end: int) -> tuple[int, int]:
+    """The tokens [first, last) that have any of the characters [start, end); spans: (tokens, 2)."""
+    inside = np.flatnonzero((spans[:, 0] < end) & (spans[:, 1] > start))
+    return (int(inside[0]), int(inside[-1]) + 1) if len(inside) else (0, 0)
+
+
+@torch.no_grad()
+def _fill(model: LanguageModel, rows: Sequence[_Row], own: np.ndarray, others: np.ndarray) -> None:
+    """Fill in the scores (blanks, candidates) of candidates' own tokens and of the others that count.
+
+    Common fronts are scored once, then each candidate's rest.
+    """
+    lengths: dict[int, list[int]] = {}
+    for place, row in enumerate(rows):
+        lengths.setdefault(row.common, []).append(place)
+    for common, places in lengths.items():
+        longest = max(len(line) for place in places for line in rows[place].ids) - common
+        size = max(1, TOKENS // (max(1, longest) * own.shape[1]))
+        for start in range(0, len(places), size):
+            batch = places[start : start + size]
+            own[batch], others[batch] = _batch(model, [rows[place] for place in batch], common)
+
+
+def _batch(model: LanguageModel, rows: Sequence[_Row], common: int) -> np.ndarray:
+    """(2, rows, candidates) scores, own and others, of rows with common fronts of one length."""
+    fronts = np.array([row.ids[0][:common] for row in rows]).reshape(len(rows), common)
+    front, state = model.log_probs(torch.from_numpy(fronts).to(model.device), model.initial_state(len(rows)))
+    number = len(rows[0].ids)
+    rests = [line[common:] for row in rows for line in row.ids]
+    ids = np.zeros((len(rests), max(map(len, rests))), np.int64)
+    for padded, rest in zip(ids, rests, strict=True):
+        padded[: len(rest)] = rest
+    each = torch.arange(len(rows), device=model.device).repeat_interleave(number)
+    rest, _ = model.log_probs(torch.from_numpy(ids).to(model.device), states.take(state, each))
+    fronts_found, rests_found = front.cpu().double().numpy(), rest.cpu().double().numpy()
+    scores = np.zeros((2, len(rows), number))
+    for place, row in enumerate(rows):
+        for candidate, (first, end) in enumerate(row.own):
+            length = len(row.ids[candidate]) - common
+            line = np.concatenate([fronts_found[place], rests_found[place * number + candidate, :length]])
+            scores[0, place, candidate] = line[first:end].sum()
+            if row.whole:
+                scores[1, place, candidate] = line[:first].sum() + line[end:].sum()
+    return scores

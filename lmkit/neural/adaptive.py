@@ -1,0 +1,102 @@
+"""The adaptive softmax: frequent words in a small layer, rare ones in clusters of narrower layers behind it."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lmkit.errors import UsageError
+from lmkit.neural.output import OutputLayer
+
+DIVISOR = 4
+"""Each cluster's features are so many times fewer than those of the one before (Grave et al., 2017)."""
+
+DEFAULT_SHARES = (16, 4)
+"""By default clusters begin at these fractions of the vocabulary: 1/16 and 1/4."""
+
+
+class AdaptiveOutputLayer(OutputLayer):
+    """Grave et al. (2017), arXiv:1609.04309, as one distribution that sums to one.
+
+    p(w) = p_head(w) for the words before the first cutoff; p(w) = p_head(cluster) p_cluster(w) for the others.
+    ids must fall in frequency, as those of lmkit's word tokenizer do: with others it is as exact, but slow.
+    cutoffs: the first id of each cluster, rising; None takes DEFAULT_SHARES. UsageError unless all lie inside.
+    """
+
+    def __init__(self, width: int, size: int, cutoffs: Sequence[int] | None = None) -> None:
+        nn.Module.__init__(self)
+        cutoffs = [size // share for share in DEFAULT_SHARES] if cutoffs is None else list(cutoffs)
+        bounds = [0, *cutoffs, size]
+        if any(low >= high for low, high in pairwise(bounds)):
+            raise UsageError(
+                f"--cutoffs {','.join(map(str, cutoffs))} do not rise between 0 and the vocabulary's size, {size}: "
+                "give others, or --output softmax"
+            )
+        self.cutoffs = tuple(cutoffs)
+        self.head = OutputLayer(nn.Parameter(torch.empty(cutoffs[0] + len(cutoffs), width)))
+        widths = [max(1, width // DIVISOR**index) for index in range(1, len(bounds) - 1)]
+        self.projections = nn.ParameterList(torch.empty(narrow, width) for narrow in widths)
+        self.clusters = nn.ModuleList(
+            OutputLayer(nn.Parameter(torch.empty(high - low, narrow)))
+            for narrow, (low, high) in zip(widths, pairwise(bounds[1:]), strict=True)
+        )
+        for projection in self.projections:
+            nn.init.uniform_(projection, -(width**-0.5), width**-0.5)
+        for layer in (self.head, *self._layers()):
+            nn.init.uniform_(layer.weight, -0.1, 0.1)
+
+    @property
+    def bias(self) -> Tensor:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The head's: as good as any to tell device and type."""
+        return self.head.bias
+
+    @property
+    def width(self) -> int:
+        return self.head.width
+
+    def logits(self, features: Tensor) -> Tensor:
+        """(..., vocabulary): here already normalised."""
+        head = self.head(features)
+        pieces = [head[..., : self.cutoffs[0]]]
+        for index, cluster in enumerate(self._layers()):
+            own = head[..., self.cutoffs[0] + index, None]
+            pieces.append(own + cluster(F.linear(features, self.projections[index])))
+        return torch.cat(pieces, -1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.logits(features)
+
+    def loss(self, features: Tensor, targets: Tensor) -> Tensor:
+        total = self.head.loss(features, self._head_targets(targets))
+        for index, rows, within in self._members(targets):
+            narrow = F.linear(features[rows], self.projections[index])
+            total = total + self._layers()[index].loss(narrow, within) * (len(rows) / len(targets))
+        return total
+
+    def target_log_probs(self, features: Tensor, targets: Tensor) -> Tensor:
+        scores = self.head.target_log_probs(features, self._head_targets(targets))
+        for index, rows, within in self._members(targets):
+            narrow = F.linear(features[rows], self.projections[index])
+            scores = scores.index_add(0, rows, self._layers()[index].target_log_probs(narrow, within))
+        return scores
+
+    def _layers(self) -> list[OutputLayer]:
+        return list(self.clusters)  # pyright: ignore[reportReturnType]
+
+    def _head_targets(self, targets: Tensor) -> Tensor:
+        """What the head predicts: the word itself, or the place of its cluster after the head's words."""
+        clusters = torch.bucketize(targets, torch.tensor(self.cutoffs, device=targets.device), right=True)
+        return torch.where(clusters == 0, targets, self.cutoffs[0] + clusters - 1)
+
+    def _members(self, targets: Tensor) -> list[tuple[int, Tensor, Tensor]]:
+        """For each cluster with targets: its number, their rows, and their places within it."""
+        found = []
+        highs = [*self.cutoffs[1:], None]
+        for index, (low, high) in enumerate(zip(self.cutoffs, highs, strict=True)):
+            inside = targets >= low if high is None else (targets >= low) & (targets < high)
+            rows = inside.nonzero()[:, 0]
+            if len(rows):
+                found.append((index, rows, targets[rows] - low))
+        return found

@@ -1,0 +1,111 @@
+"""NeuralLanguageModel: a language model from a network that turns ids into features, one vector a token."""
+
+from abc import abstractmethod
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from lmkit import states
+from lmkit.contracts import LanguageModel
+from lmkit.corpus.streams import Window
+from lmkit.neural.output import ROWS, OutputLayer
+from lmkit.neural.trainable import TrainableModel
+from lmkit.states import State
+
+
+class NeuralLanguageModel(TrainableModel, LanguageModel):
+    """The base of every causal model that gradients train.
+
+    A subclass makes `self.output` (an OutputLayer) and writes `blank_state` and `features`. Besides the ids of
+    the vocabulary, `features` must read `start_id`, which stands for `<s>`.
+
+    The state of the model is (last features, state of the network): with residuals or dropout the features are
+    not a hidden state, and `next_log_probs` needs them.
+    """
+
+    output: OutputLayer
+    int8 = False
+    """Whether weights are in int8, which the signature of a score says."""
+
+    @abstractmethod
+    def features(self, ids: Tensor, state: State, *, reset: Tensor | None = None) -> tuple[Tensor, State]:
+        """(batch, time, width) features after each of `ids` (batch, time), and the state of the network.
+
+        reset: (batch, time) bool; `reset[b, t]` puts row b at `blank_state` before it reads ids[b, t].
+        """
+
+    def layer_features(
+        self, ids: Tensor, state: State, *, reset: Tensor | None = None
+    ) -> tuple[list[Tensor], State]:
+        """What `features` gives after what the layers below give, from the bottom; each (batch, time, its width).
+
+        A model with layers to show overrides it.
+        """
+        features, state = self.features(ids, state, reset=reset)
+        return [features], state
+
+    @property
+    def device(self) -> torch.device:
+        return self.output.bias.device
+
+    def step_loss(self, window: Window, state: State) -> tuple[Tensor, State]:
+        return self.window_loss(window.inputs, window.targets, state, reset=window.reset)
+
+    def window_loss(
+        self, inputs: Tensor, targets: Tensor, state: State, *, reset: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """The mean loss in nats of a training window, and the network's state after it.
+
+        inputs[b, t] is the token before targets[b, t] (`start_id` where a text begins): every target then has a
+        gradient through the recurrence, which `log_probs` from a carried state would deny the first.
+        """
+        features, state = self.features(inputs, state, reset=reset)
+        return self.output.loss(features.flatten(0, 1), targets.flatten()), state
+
+    def initial_state(self, batch_size: int, *, start: bool = True) -> State:
+        blank = self.blank_state(batch_size)
+        if not start:
+            return self.output.bias.new_zeros(batch_size, self.output.width), blank
+        ids = torch.full((batch_size,), self.start_id, device=self.device)
+        return self.advance(ids, (self.output.bias.new_zeros(0), blank))
+
+    def next_log_probs(self, state: State) -> Tensor:
+        return self.output(state[0])
+
+    def advance(self, ids: Tensor, state: State) -> State:
+        features, network = self.features(ids[:, None], state[1])
+        return features[:, -1], network
+
+    def log_probs(self, ids: Tensor, state: State, *, reset: Tensor | None = None) -> tuple[Tensor, State]:
+        features, state = self._predictors(ids, state, reset)
+        scores = self.output.target_log_probs(features.flatten(0, 1), ids.flatten())
+        return scores.view(ids.shape), state
+
+    def scan(
+        self, ids: Tensor, state: State, *, reset: Tensor | None = None
+    ) -> Iterator[tuple[Tensor, State]]:
+        step = max(1, ROWS // max(1, len(ids)))
+        for start in range(0, ids.shape[1], step):
+            chunk = slice(start, start + step)
+            features, state = self._predictors(
+                ids[:, chunk], state, None if reset is None else reset[:, chunk]
+            )
+            yield self.output(features), state
+
+    def _predictors(self, ids: Tensor, state: State, reset: Tensor | None) -> tuple[Tensor, State]:
+        """The features that predict each of `ids`, and the state after the last."""
+        if ids.shape[1] == 0:
+            return state[0][:, None][:, :0], state  # pyright: ignore[reportReturnType, reportCallIssue, reportArgumentType]
+        inputs, after = ids, None
+        if reset is not None:
+            if bool(reset[:, 0].any()):
+                state = states.where(reset[:, 0], self.initial_state(len(ids)), state)
+            # What a reset before token t + 1 forgets is token t, so `<s>` can be read in its place.
+            after = reset.roll(-1, 1)
+            after[:, -1] = False
+            inputs = ids.masked_fill(after, self.start_id)
+        features, network = self.features(inputs, state[1], reset=after)
+        first = state[0]
+        assert isinstance(first, Tensor)
+        return torch.cat([first[:, None], features[:, :-1]], 1), (features[:, -1], network)

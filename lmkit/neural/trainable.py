@@ -1,0 +1,60 @@
+"""TrainableModel: what gradients train, whether it reads text one way or both ways."""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from lmkit.contracts import Vocabulary
+from lmkit.corpus.store import TokenStore
+from lmkit.corpus.streams import Streams, Window
+from lmkit.neural.weights import load_weights, save_weights
+from lmkit.states import State
+
+WEIGHTS = "model.safetensors"
+
+
+class TrainableModel(nn.Module, ABC):
+    """A network, called with its options and a vocabulary, that the trainer trains on windows of parallel streams.
+
+    `options` may be those given with what they leave open filled in; a run stores them.
+    """
+
+    reset_policy: str = "line"
+
+    def __init__(self, options: Any, vocabulary: Vocabulary) -> None:
+        super().__init__()
+        self.options = options
+        self.vocabulary = vocabulary
+        self.start_id = vocabulary.size
+        """The id that stands for `<s>`, beside those of the vocabulary."""
+
+    @abstractmethod
+    def blank_state(self, batch_size: int) -> State:
+        """The state of the network in which nothing has been read."""
+
+    @abstractmethod
+    def step_loss(self, window: Window, state: State) -> tuple[Tensor, State]:
+        """The loss of a training window, in nats a token, and the network's state after it."""
+
+    def streams(self, store: TokenStore, batch_size: int, bptt: int) -> Streams:
+        """The windows that `step_loss` is given."""
+        return Streams(store, batch_size, bptt, self.reset_policy, self.start_id)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    def parameter_count(self) -> int:
+        return sum(p.numel() for p in self.parameters())
+
+    def save(self, directory: Path) -> None:
+        save_weights(self, directory / WEIGHTS)
+
+    @classmethod
+    def load(cls, directory: Path, options: Any, vocabulary: Vocabulary) -> Self:
+        with torch.device("meta"):
+            plan = cls(options, vocabulary)
+        return load_weights(directory / WEIGHTS, plan, lambda: cls(options, vocabulary))

@@ -1,0 +1,117 @@
+"""The code of a raw line under a model: the bits behind bits per byte, token by token."""
+
+import logging
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from lmkit.contracts import Tokenizer
+from lmkit.errors import PluginError
+from lmkit.scoring.claims import claim_of
+from lmkit.scoring.measured_lines import RawLine
+
+ESCAPE_FLAG_BITS = -math.log2(1 - 2**-16)
+"""What a line pays to say that it is not escaped, under a tokenizer that may have to escape one."""
+ESCAPE_BITS = 16
+"""What an escaped line pays to say so, before 8 bits for each of its bytes and its end."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LineBits:
+    """The code of a line: the model's part, token by token, and what restores the raw line from the ids.
+
+    tokens: (tokens + 1,) bits of each token and of `</s>`; all that is paid for the line is in it, once.
+    residual, spelling: how much of it restores the line from its ids, and how much of that spells unknown tokens.
+    """
+
+    tokens: np.ndarray
+    residual: float = 0.0
+    spelling: float = 0.0
+    escaped: bool = False
+
+
+class LineCoder:
+    """The code of lines under one tokenizer (docs/scores.md).
+
+    A token pays -log2((1 - novelty) p), an unknown one -log2(novelty + (1 - novelty) p) and its spelling. `</s>`
+    pays for white space and the like. A line that is not restored is escaped: it pays for its bytes instead.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._claim = claim_of(tokenizer) if tokenizer.exact else None
+        self._novelty = tokenizer.novelty
+        if not 0 <= self._novelty < 1:
+            raise PluginError(
+                f"the tokenizer {type(tokenizer).__name__} has the novelty {self._novelty}, which is no probability; "
+                "ask its author for one from 0 to 1"
+            )
+
+    def code(
+        self, line: RawLine, ids: np.ndarray, scores: np.ndarray, spans: np.ndarray | None = None
+    ) -> LineBits:
+        """The code of a line: its ids without `</s>`, and the log-probabilities of its tokens with `</s>`.
+
+        spans: (tokens, 2) characters of each token, by which the bytes of an escaped line are shared out; without
+        them `</s>` has all of these.
+        """
+        residual = self._residual(line, ids)
+        if residual is None:
+            return LineBits(_escape(line, len(scores), spans), escaped=True)
+        unknown = np.flatnonzero(ids == self._tokenizer.vocabulary.unk_id)
+        bits = self._model_bits(scores, unknown)
+        spelling = 0.0
+        if len(unknown):
+            each = self._tokenizer.spelling_bits(line.text, ids)
+            spelling = float(each.sum())
+            bits[unknown] += each
+        bits[-1] += residual - spelling
+        return LineBits(bits, residual, spelling)
+
+    def _model_bits(self, scores: np.ndarray, unknown: np.ndarray) -> np.ndarray:
+        bits = scores / -math.log(2)
+        if self._novelty:
+            bits -= math.log2(1 - self._novelty)
+            if len(unknown):
+                bits[unknown] = -np.log2(self._novelty + np.exp2(-bits[unknown]))
+        return bits
+
+    def _residual(self, line: RawLine, ids: np.ndarray) -> float | None:
+        """The bits that restore a line from its ids; None if it has to be escaped."""
+        bits = self._tokenizer.residual_bits(line.text, ids)
+        if self._believed(line, ids):
+            return bits if 0 <= bits < math.inf else None
+        if not 0 <= bits < math.inf or self._tokenizer.decode(ids.tolist()) != line.text:
+            return None
+        return bits + ESCAPE_FLAG_BITS
+
+    def _believed(self, line: RawLine, ids: np.ndarray) -> bool:
+        """Whether the line is restored without a look at `decode`."""
+        if self._claim is None:
+            return False
+        if self._claim.violation is None:
+            self._claim.test(self._tokenizer, line.text, ids)
+            if self._claim.violation is not None:
+                log.warning(
+                    "the tokenizer %s claims to restore every line, but %s: lines that its ids do not restore are "
+                    "escaped; use another, or ask its author to pay for what it drops (lmkit.residual)",
+                    type(self._tokenizer).__name__,
+                    self._claim.violation,
+                )
+        return self._claim.violation is None
+
+
+def _escape(line: RawLine, num_tokens: int, spans: np.ndarray | None) -> np.ndarray:
+    """(tokens,) bits: each character's bytes are charged to the last token that begins at or before it."""
+    bits = np.zeros(num_tokens)
+    if spans is not None and len(spans):
+        codes = np.frombuffer(line.text.encode("utf-32-le"), "<u4")
+        sizes = 1 + (codes >= 0x80) + (codes >= 0x800) + (codes >= 0x10000)
+        starts, owners = np.unique(spans[:, 0], return_index=True)
+        places = np.maximum(np.searchsorted(starts, np.arange(len(codes)), side="right") - 1, 0)
+        np.add.at(bits, owners[places], 8.0 * sizes)
+    bits[-1] += ESCAPE_BITS + 8 * (line.num_bytes + 1) - bits.sum()
+    return bits

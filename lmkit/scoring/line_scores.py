@@ -1,0 +1,60 @@
+"""The log-probabilities of whole lines, many at once: no figures of tokens, no records."""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from lmkit.contracts import LanguageModel, Tokenizer
+from lmkit.corpus.lines import BadLines, Line, LineBlock, LineReader, expanded
+from lmkit.scoring.measured_lines import measured_lines
+
+CHUNK = 1 << 22
+"""Bytes of a text that are worked on at once."""
+
+
+def line_scores(
+    model: LanguageModel,
+    tokenizer: Tokenizer,
+    text: bytes,
+    *,
+    batch_size: int = 32,
+    independent: bool = False,
+) -> np.ndarray:
+    """(lines,) float64, the natural log-probability of each line of UTF-8 text, `</s>` included.
+
+    independent: score each line by itself, whatever the model's reset policy.
+    Lines that a model scores by themselves, and faster than in batches (`line_log_probs`), go to it by the
+    million; others as `lmkit eval` scores them. Raises DataError for bytes that are no UTF-8 text.
+    """
+    reader = LineReader(lambda line, byte: f"line {line} of the text", BadLines("error"))
+    blocks = reader.read_blocks(text[first : first + CHUNK] for first in range(0, len(text), CHUNK))
+    none = np.empty(0, np.int32)
+    if model.reset_policy == "line" and model.line_log_probs(none) is not None:
+        scores = [_scores_of(model, ids, ends) for ids, ends in _lines(tokenizer, blocks)]
+        return np.concatenate([np.empty(0), *scores])
+    figures = measured_lines(
+        model, tokenizer, expanded(blocks), batch_size=batch_size, independent=independent
+    )
+    return np.array([table[:, 0].sum() for _, _, table in figures], np.float64)
+
+
+def _lines(
+    tokenizer: Tokenizer, blocks: Iterable[Line | LineBlock]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Ids of whole lines, `</s>` behind each, and where each line ends in them."""
+    pieces: list[np.ndarray] = []
+    for block in blocks:
+        if isinstance(block, LineBlock):
+            yield tokenizer.block_ids(block.raw)
+            continue
+        pieces.append(tokenizer.ids(block.text))
+        if not block.continues:
+            ids = np.append(np.concatenate(pieces), np.int32(tokenizer.vocabulary.eos_id))
+            yield ids, np.array([len(ids)])
+            pieces = []
+
+
+def _scores_of(model: LanguageModel, ids: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    scores = model.line_log_probs(ids)
+    assert scores is not None
+    return np.add.reduceat(scores, np.concatenate([[0], ends[:-1]]))

@@ -1,0 +1,278 @@
+"""`eval`: perplexities and bits per byte that can be compared, with the signature that says when."""
+
+import logging
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from lmkit.contracts import LanguageModel, Tokenizer
+from lmkit.corpus.readers import Line
+from lmkit.corpus.writing_systems import ScriptCounter
+from lmkit.errors import DataError
+from lmkit.perplexity import perplexity
+from lmkit.scoring.directions import FORWARD
+from lmkit.scoring.line_code import LineBits, LineCoder
+from lmkit.scoring.measured_lines import RawLine, measured_lines
+from lmkit.scoring.stimuli import StreamWatch
+from lmkit.scoring.stream import WINDOW, starts_anew
+from lmkit.scoring.unknown import warn_if_mostly_unknown
+
+log = logging.getLogger(__name__)
+
+FARTHER = 2
+"""How many times as far as in training a state may be carried before it is said."""
+ESCAPED_LIMIT = 0.01
+"""Above this share of escaped bytes the figures are of the escape code, not of the model."""
+SPELLING_LIMIT = 0.2
+"""Above this share of the bits the spellings of unknown words are said to matter."""
+
+
+@dataclass
+class Tally:
+    """Sums over a text, from which every figure is made; sums add up over parts of a text."""
+
+    lines: int = 0
+    tokens: int = 0
+    oov_tokens: int = 0
+    num_bytes: int = 0
+    words: int = 0
+    characters: int = 0
+    nats: float = 0.0
+    """-log p over all tokens."""
+    oov_nats: float = 0.0
+    """-log p of the unknown tokens alone."""
+    bits: float = 0.0
+    """The length of the text's code."""
+    residual_bits: float = 0.0
+    """What restores the raw text from the ids, escape flags included; in lines that are not escaped."""
+    spelling_bits: float = 0.0
+    """How much of it spells unknown tokens."""
+    escaped_bytes: int = 0
+    escaped_lines: int = 0
+    scripts: ScriptCounter = field(default_factory=ScriptCounter)
+
+    def add(self, line: RawLine, unknown: np.ndarray, scores: np.ndarray, code: LineBits) -> None:
+        """Count a line: which of its tokens are unknown, their log-probabilities with `</s>`, and its code."""
+        self.lines += 1
+        self.tokens += len(scores)
+        self.num_bytes += line.num_bytes
+        self.words += line.num_words
+        self.characters += len(line.text)
+        self.nats -= float(scores.sum())
+        if unknown.any():
+            self.oov_tokens += int(unknown.sum())
+            self.oov_nats -= float(scores[:-1][unknown].sum())
+        self.scripts.add(line.text)
+        self.bits += float(code.tokens.sum())
+        self.residual_bits += code.residual
+        self.spelling_bits += code.spelling
+        if code.escaped:
+            self.escaped_bytes += line.num_bytes + 1
+            self.escaped_lines += 1
+
+
+@dataclass(frozen=True)
+class Score:
+    """What `lmkit eval` reports. A figure that is None is withheld, and `withheld` says why."""
+
+    perplexity: float | None
+    perplexity_excluding_oov: float | None
+    bits_per_byte: float | None
+    word_perplexity: float | None
+    bits_per_character: float | None
+    log_prob: float
+    """Of the whole text, natural logarithm, residual bits not included; -inf where a probability is zero."""
+    tokens: int
+    oov_tokens: int
+    lines: int
+    words: int
+    num_bytes: int
+    bits: float | None
+    """The length of the code of the raw text, of which bits per byte are the mean."""
+    residual_bits: float
+    """Of these, what restores the text from the ids."""
+    spelling_bits: float
+    """Of these, what spells unknown words."""
+    escaped_lines: int
+    signature: str
+    withheld: dict[str, str]
+
+    @property
+    def spelling_share(self) -> float | None:
+        """The share of the bits that spell unknown words; None where the bits are withheld."""
+        return self.spelling_bits / self.bits if self.bits else None
+
+    @property
+    def notices(self) -> list[str]:
+        """What readers of the figures should know."""
+        share = self.spelling_share
+        if share is None or share <= SPELLING_LIMIT:
+            return []
+        tokens = f"{self.oov_tokens:,} unknown tokens ({self.oov_tokens / self.tokens:.1%})"
+        return [
+            f"{share:.0%} of the bits spell the {tokens}, "
+            "which the model does not predict: bits per byte say as much of the vocabulary as of the model; more "
+            "training text, or a tokenizer such as sentencepiece, leaves fewer unknown"
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        """The figures under the names that scripts rely on."""
+        possible = math.isfinite(self.log_prob)
+        return {
+            "perplexity": self.perplexity,
+            "perplexity_excluding_oov": self.perplexity_excluding_oov,
+            "bits_per_byte": self.bits_per_byte,
+            "word_perplexity": self.word_perplexity,
+            "bits_per_character": self.bits_per_character,
+            "log_prob": self.log_prob if possible else None,  # JSON has no infinity
+            "tokens": self.tokens,
+            "oov_tokens": self.oov_tokens,
+            "lines": self.lines,
+            "words": self.words,
+            "bytes": self.num_bytes,
+            "bits": self.bits,
+            "residual_bits": self.residual_bits,
+            "spelling_bits": self.spelling_bits,
+            "spelling_share": self.spelling_share,
+            "escaped_lines": self.escaped_lines,
+            "signature": self.signature,
+            "withheld": self.withheld
+            if possible
+            else {**self.withheld, "log_prob": self.withheld["perplexity"]},
+        }
+
+    def table(self) -> list[tuple[str, str]]:
+        """Rows of label and value for people."""
+        figures = [
+            ("perplexity", self.perplexity, ".3f"),
+            ("perplexity excluding OOV", self.perplexity_excluding_oov if self.oov_tokens else None, ".3f"),
+            ("bits per byte", self.bits_per_byte, ".4f"),
+            ("word perplexity", self.word_perplexity, ".3f"),
+            ("bits per character", self.bits_per_character, ".4f"),
+        ]
+        rows = [(label, format(value, form)) for label, value, form in figures if value is not None]
+        rows += [(name.replace("_", " "), f"withheld: {why}") for name, why in self.withheld.items()]
+        spelling = self.spelling_share
+        share = f" ({self.oov_tokens / self.tokens:.2%})" if self.oov_tokens else ""
+        rows += [
+            ("tokens", f"{self.tokens:,} in {self.lines:,} lines"),
+            ("out of vocabulary", f"{self.oov_tokens:,}{share}"),
+            *(
+                [("spelling of unknowns", f"{spelling:.1%} of the bits")]
+                if self.oov_tokens and spelling
+                else []
+            ),
+            ("signature", self.signature),
+        ]
+        return rows
+
+
+def evaluate(
+    model: LanguageModel,
+    tokenizer: Tokenizer,
+    text: Iterable[Line],
+    *,
+    signature: str,
+    carried: int | None = None,
+    direction: str = FORWARD,
+    batch_size: int = 32,
+    window: int = WINDOW,
+    independent: bool = False,
+) -> Score:
+    """Score a text as one stream: every token, each line's `</s>` included.
+
+    independent: score each line by itself instead, from the state in which a text begins.
+
+    carried: over how many tokens training carried a state at most; a warning says when the text asks for more.
+    direction: in which the model reads a line; a name of `causal_models`.
+    Raises DataError when the text has no lines.
+    """
+    tally = Tally()
+    coder = LineCoder(tokenizer)
+    stretch = longest = 0
+    policy = "line" if independent else model.reset_policy
+    watch = StreamWatch(policy)
+    figures = measured_lines(
+        model, tokenizer, text,
+        direction=direction, batch_size=batch_size, window=window, independent=independent,
+    )  # fmt: skip
+    for line, encoding, table in figures:
+        scores = table[:, 0]
+        code = coder.code(line, encoding.ids, scores)
+        tally.add(line, encoding.ids == tokenizer.vocabulary.unk_id, scores, code)
+        watch.add(line)
+        stretch = 0 if starts_anew(policy, line.starts_document) else stretch
+        stretch += len(table)
+        longest = max(longest, stretch)
+    if carried is not None and longest > FARTHER * carried:
+        log.warning(
+            "the state was carried over %s tokens of this text, but never over more than %s in training: "
+            "an undertrained model may lose its way there; train longer, or with --reset line",
+            f"{longest:,}", f"{carried:,}",
+        )  # fmt: skip
+    if not tally.lines:
+        raise DataError("the text to score has no lines")
+    watch.report()
+    warn_if_mostly_unknown(tally.oov_tokens, tally.tokens - tally.lines)
+    return summarise(tally, signature, normalized=model.normalized)
+
+
+def summarise(tally: Tally, signature: str, *, normalized: bool = True) -> Score:
+    """The figures that follow from the sums, and which of them are withheld."""
+    withheld: dict[str, str] = {}
+    figures: dict[str, float | None] = {
+        "perplexity": perplexity(tally.nats / tally.tokens),
+        "perplexity_excluding_oov": perplexity(
+            (tally.nats - tally.oov_nats) / max(tally.tokens - tally.oov_tokens, 1)
+        ),
+        "bits_per_byte": tally.bits / (tally.num_bytes + tally.lines),
+        "word_perplexity": perplexity(tally.bits * math.log(2) / (tally.words + tally.lines)),
+        "bits_per_character": tally.bits / (tally.characters + tally.lines),
+    }
+
+    def withhold(names: tuple[str, ...], why: str) -> None:
+        for name in names:
+            figures[name] = None
+            withheld[name] = why
+
+    if not tally.scripts.is_segmented:
+        withhold(
+            ("word_perplexity",),
+            f"{tally.scripts.share:.0%} of the letters belong to scripts written without spaces between words, and "
+            "no spaces set words apart",
+        )
+    bits: float | None = tally.bits
+    escaped = tally.escaped_bytes / max(tally.num_bytes + tally.lines, 1)
+    if escaped > ESCAPED_LIMIT:
+        withhold(
+            ("bits_per_byte", "word_perplexity", "bits_per_character"),
+            f"{escaped:.1%} of the bytes are in lines that the tokenizer cannot restore: "
+            "train it with normalization identity, remove_extra_whitespaces false and byte_fallback true",
+        )
+    if math.isnan(tally.nats):
+        bits = None
+        withhold(tuple(figures), "the model gives something in the text a probability that is no number")
+    elif math.isinf(tally.nats):
+        bits = None
+        withhold(tuple(figures), "the model gives something in the text the probability zero")
+    if not normalized:
+        bits = None
+        withhold(tuple(figures), "the model's scores are not probabilities: they do not sum to one")
+    return Score(
+        **figures,
+        log_prob=-tally.nats,
+        tokens=tally.tokens,
+        oov_tokens=tally.oov_tokens,
+        lines=tally.lines,
+        words=tally.words,
+        num_bytes=tally.num_bytes + tally.lines,
+        bits=bits,
+        residual_bits=tally.residual_bits,
+        spelling_bits=tally.spelling_bits,
+        escaped_lines=tally.escaped_lines,
+        signature=signature,
+        withheld=withheld,
+    )

@@ -1,0 +1,55 @@
+"""The log-probability of sentences that have nothing to do with one another: each begins a text of its own."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+
+from lmkit.contracts import LanguageModel, Tokenizer
+from lmkit.corpus.word_lists import refuse_one_string
+from lmkit.errors import UsageError
+from lmkit.neural.batching import by_length
+from lmkit.scoring.directions import FORWARD, from_the_end
+
+TOKENS = 16384
+"""Tokens scored in one call, padding included; a longer sentence is a call of its own."""
+
+
+def sentence_scores(
+    models: Mapping[str, LanguageModel],
+    tokenizer: Tokenizer,
+    sentences: Sequence[str],
+) -> np.ndarray:
+    """(directions, sentences) float64: natural log-probabilities, `</s>` included.
+
+    models: by direction, as `causal_models` gives them. Unlike in a stream, every sentence starts at
+    `initial_state`, whatever the model does at line ends. The sum over directions is the two-sided score of a
+    bidirectional encoder: no log-probability, but it orders sentences by what stands on either side.
+    Raises UsageError for one string in place of a list, or for what is none.
+    """
+    refuse_one_string(sentences, "sentences")
+    for number, sentence in enumerate(sentences, 1):
+        if not isinstance(sentence, str):
+            raise UsageError(f"sentence {number} is a {type(sentence).__name__}: give strings")
+    eos = tokenizer.vocabulary.eos_id
+    rows = [np.append(tokenizer.ids(sentence), eos).astype(np.int64) for sentence in sentences]
+    scores = np.zeros((len(models), len(rows)))
+    for place, (direction, model) in enumerate(models.items()):
+        read = rows if direction == FORWARD else [from_the_end(row) for row in rows]
+        _score(model, read, scores[place])
+    return scores
+
+
+@torch.no_grad()
+def _score(model: LanguageModel, rows: Sequence[np.ndarray], scores: np.ndarray) -> None:
+    """Fill in scores (sentences,) of rows of ids."""
+    for batch in by_length([len(row) for row in rows], most_tokens=TOKENS):
+        lengths = torch.tensor([len(rows[index]) for index in batch])
+        ids = torch.zeros(len(batch), int(lengths.max()), dtype=torch.int64)
+        for place, index in enumerate(batch):
+            ids[place, : len(rows[index])] = torch.from_numpy(rows[index])
+        found, _ = model.log_probs(ids.to(model.device), model.initial_state(len(batch)))
+        inside = torch.arange(ids.shape[1]) < lengths[:, None]
+        # A choice, since what stands past the end of a row may be anything.
+        kept = torch.where(inside, found.cpu().double(), 0.0)
+        scores[batch] = kept.sum(1).numpy()

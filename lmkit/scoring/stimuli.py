@@ -1,0 +1,61 @@
+"""Tell from its lines whether a text is a set of separate items that a model nevertheless read as one stream."""
+
+import logging
+import re
+
+from lmkit.scoring.measured_lines import RawLine
+from lmkit.scoring.stream import starts_anew
+
+log = logging.getLogger(__name__)
+
+MOST_LINES = 1000
+"""Lines that are looked at: reading a long text must not become slower."""
+SENTENCE_SHARE = 0.9
+"""From this share on of lines that are one sentence each, the lines of a text look like separate sentences."""
+_CLOSING = r"[\"'”’»」』)\]]*"
+_ENDS = re.compile(rf"[.!?…。！？]\s*{_CLOSING}\s*$")
+_ENDS_INSIDE = re.compile(rf"[。！？]{_CLOSING}\s*(?=\w)|\w\s?[.!?…]+{_CLOSING}\s+(?=[A-ZÀ-Þ])")
+
+
+class StreamWatch:
+    """Watches the lines of a text that a model with a reset policy reads, and warns if they look like separate items.
+
+    The lines look like separate items where all of them are rows of a table (each begins a document), or where the
+    text has no blank line and at least nine lines in ten are exactly one sentence, up to its full stop.
+    """
+
+    def __init__(self, policy: str) -> None:
+        self._policy = policy
+        self._lines = self._documents = self._carried = self._blank = self._sentences = 0
+
+    def add(self, line: RawLine) -> None:
+        """Look at the next line."""
+        if self._policy == "line" or self._lines == MOST_LINES:
+            return
+        self._carried += self._lines > 0 and not starts_anew(self._policy, line.starts_document)
+        self._lines += 1
+        self._documents += line.starts_document
+        self._blank += line.num_words == 0
+        self._sentences += is_one_sentence(line.text)
+
+    def report(self) -> None:
+        """Warn if the state was carried from item to item."""
+        if not self._carried:
+            return
+        if self._documents == self._lines:
+            what = "the rows of this table"
+        elif not self._blank and self._sentences >= SENTENCE_SHARE * self._lines:
+            what = "the lines of this text look like separate sentences, but they"
+        else:
+            return
+        log.warning(
+            "%s were scored as one stream: the model carries its state from each to the next; to score each by "
+            "itself, give --independent (in Python, independent=True)",
+            what,
+        )
+
+
+def is_one_sentence(text: str) -> bool:
+    """Whether a line ends with a sentence's mark, "." or "。" or the like, and no other sentence ends within it."""
+    end = _ENDS.search(text)
+    return end is not None and _ENDS_INSIDE.search(text, 0, end.start()) is None

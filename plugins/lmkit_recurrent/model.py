@@ -1,0 +1,142 @@
+"""The recurrent language model: an embedding, a stack of any registered cells, and a softmax."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from lmkit.contracts import Vocabulary
+from lmkit.errors import UsageError
+from lmkit.neural.adaptive import AdaptiveOutputLayer
+from lmkit.neural.output import OutputLayer
+from lmkit.neural.sizes import DEFAULT_HIDDEN_SIZE, hidden_size_for, per_layer
+from lmkit.options import Chosen
+from lmkit.recurrence import NeuralLanguageModel, Recurrent
+from lmkit.recurrence.dropout import drop, drop_words
+from lmkit.states import State
+from lmkit_recurrent.model_options import RecurrentOptions
+
+
+class RecurrentLanguageModel(NeuralLanguageModel):
+    """p(token | tokens before) from the output of the last layer (Mikolov et al., 2010).
+
+    Its `options` are those given with the sizes that they leave open filled in.
+    """
+
+    def __init__(self, options: RecurrentOptions, vocabulary: Vocabulary) -> None:
+        options = with_sizes(options, vocabulary)
+        super().__init__(options, vocabulary)
+        self.options: RecurrentOptions = options
+        self.reset_policy = options.reset
+        width = options.embedding_size or options.projection_size or _last(options.hidden_size)
+        self.embedding = nn.Embedding(vocabulary.size, width)
+        # `<s>` has a vector of its own, outside the vocabulary, so that the embedding can be tied to the output.
+        self.start = nn.Parameter(torch.empty(width))
+        self.stack = make_stack(options, width)
+        self.output = self._output_layer()
+        for weight in (self.embedding.weight, self.start):
+            nn.init.uniform_(weight, -0.1, 0.1)
+        if not options.tied and options.output == "softmax":
+            nn.init.uniform_(self.output.weight, -0.1, 0.1)
+
+    def _output_layer(self) -> OutputLayer:
+        options, width, size = self.options, self.stack.output_size, self.vocabulary.size
+        if options.output == "adaptive":
+            if options.tied:
+                raise UsageError(
+                    "an adaptive output layer shares no weights with the embedding: give --no-tied"
+                )
+            cutoffs = (options.cutoffs,) if isinstance(options.cutoffs, int) else options.cutoffs
+            return AdaptiveOutputLayer(width, size, cutoffs)
+        if options.cutoffs is not None:
+            raise UsageError("--cutoffs are those of an adaptive output layer: give --output adaptive too")
+        if not options.tied:
+            return OutputLayer(nn.Parameter(torch.empty(size, width)))
+        if self.embedding.embedding_dim != width:
+            raise UsageError(
+                f"tied weights need an embedding as wide as the output: --embedding-size {width}, "
+                f"not {self.embedding.embedding_dim}; or give --no-tied"
+            )
+        return OutputLayer(cast(nn.Parameter, self.embedding.weight))
+
+    def blank_state(self, batch_size: int) -> State:
+        return self.stack.initial_state(batch_size)
+
+    def features(self, ids: Tensor, state: State, *, reset: Tensor | None = None) -> tuple[Tensor, State]:
+        layers, state = self.layer_features(ids, state, reset=reset)
+        return layers[-1], state
+
+    def layer_features(
+        self, ids: Tensor, state: State, *, reset: Tensor | None = None
+    ) -> tuple[list[Tensor], State]:
+        """The embedding and the outputs of every layer, from the bottom."""
+        starts = ids == self.start_id
+        vectors = self.embedding(ids.masked_fill(starts, 0))
+        vectors = torch.where(starts[..., None], self.start, vectors)
+        if self.training:
+            vectors = self._drop_inputs(vectors, ids)
+        outputs, state = self.stack.layer_outputs(vectors, state, reset=reset)
+        if self.training:
+            rate = share(self.options.output_dropout, self.options)
+            outputs[-1] = drop(outputs[-1], rate, locked_dim=1 if self.options.locked else None)
+        return [vectors, *outputs], state
+
+    def _drop_inputs(self, vectors: Tensor, ids: Tensor) -> Tensor:
+        options = self.options
+        # `<s>` is a word like others here: the one after the last.
+        vectors = drop_words(vectors, ids, self.vocabulary.size + 1, options.word_dropout)
+        rate = share(options.input_dropout, options)
+        return drop(vectors, rate, locked_dim=1 if options.locked else None)
+
+
+def make_stack(options: RecurrentOptions, input_size: int) -> Recurrent:
+    """The layers that options with sizes describe."""
+    assert options.hidden_size is not None
+    return Recurrent(
+        input_size,
+        options.hidden_size,
+        options.num_layers,
+        options.cell,
+        dropout=share(options.layer_dropout, options),
+        locked=options.locked,
+        weight_drop=options.weight_drop,
+        residual=options.residual,
+        norm=options.norm,
+        projection_size=options.projection_size,
+        projection_clip=options.projection_clip,
+        cell_clip=options.cell_clip,
+        tier=options.tier,
+    )
+
+
+def share(own: float | None, options: RecurrentOptions) -> float:
+    """The rate of dropout at one place: its own, or the common one."""
+    return options.dropout if own is None else own
+
+
+def with_sizes(options: RecurrentOptions, vocabulary: Vocabulary) -> RecurrentOptions:
+    """The options with every size known: the number of layers, and the hidden size that `params` leads to."""
+    if options.params is not None:
+        options = _solved(options, options.params, vocabulary)
+    hidden_size = DEFAULT_HIDDEN_SIZE if options.hidden_size is None else options.hidden_size
+    cells = (options.cell,) if isinstance(options.cell, Chosen) else options.cell
+    sizes, _ = per_layer(options.num_layers, hidden_size, cells)
+    return replace(options, hidden_size=hidden_size, num_layers=len(sizes))
+
+
+def _solved(options: RecurrentOptions, params: str, vocabulary: Vocabulary) -> RecurrentOptions:
+    def sized(hidden_size: int) -> RecurrentOptions:
+        return replace(options, hidden_size=hidden_size, params=None)
+
+    return sized(
+        hidden_size_for(
+            params, options.hidden_size, lambda size: RecurrentLanguageModel(sized(size), vocabulary)
+        )
+    )
+
+
+def _last(sizes: int | Sequence[int] | None) -> int:
+    assert sizes is not None
+    return sizes if isinstance(sizes, int) else sizes[-1]
