@@ -18,12 +18,12 @@ def lmkit_tokenizers() -> Iterable[TokenizerSpec]:  # pyright: ignore[reportRetu
 
 @hookspec
 def lmkit_cells() -> Iterable[CellSpec]:  # pyright: ignore[reportReturnType]
-    """Recurrent cells: each becomes a choice for `--cell` and a model of its own name."""
+    """Recurrent cells: each becomes a choice for `--cell` and a name for `--model`."""
 
 
 @hookspec
 def lmkit_models() -> Iterable[ModelSpec]:  # pyright: ignore[reportReturnType]
-    """Models: targets are `lmkit.contracts.LanguageModel` classes."""
+    """Models: targets are `lmkit.contracts.LanguageModel` or `lmkit.contracts.Encoder` classes."""
 
 
 @hookspec
