@@ -46,6 +46,8 @@ API: dict[str, tuple[str, ...]] = {
         "lmkit.recurrence:GatedCell",
         "lmkit.recurrence:LinearCell",
         "lmkit.recurrence:Recurrent",
+        "lmkit.recurrence:StackOptions",
+        "lmkit.recurrence:LayerOptions",
         "lmkit.recurrence.projection:ProjectedCell",
     ),
     "Models that gradients train": (

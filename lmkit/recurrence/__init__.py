@@ -8,12 +8,24 @@ if TYPE_CHECKING:
     from lmkit.neural.trainable import TrainableModel
     from lmkit.recurrence.cells import Cell, GatedCell, LinearCell
     from lmkit.recurrence.stack import Recurrent
+    from lmkit.recurrence.stack_options import LayerOptions, StackOptions
 
-__all__ = ["Cell", "GatedCell", "LinearCell", "NeuralLanguageModel", "Recurrent", "TrainableModel"]
+__all__ = [
+    "Cell",
+    "GatedCell",
+    "LayerOptions",
+    "LinearCell",
+    "NeuralLanguageModel",
+    "Recurrent",
+    "StackOptions",
+    "TrainableModel",
+]
 
 _HOME = {
+    "LayerOptions": "lmkit.recurrence.stack_options",
     "NeuralLanguageModel": "lmkit.neural.language_model",
     "Recurrent": "lmkit.recurrence.stack",
+    "StackOptions": "lmkit.recurrence.stack_options",
     "TrainableModel": "lmkit.neural.trainable",
 }
 

@@ -1,8 +1,8 @@
 """`Recurrent`: layers of any cell over any sequence, a drop-in for torch.nn's recurrent layers."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import replace
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,30 +15,11 @@ from lmkit.plugins import Part
 from lmkit.recurrence.cells import Cell
 from lmkit.recurrence.dropout import check_weight_drop, drop, sequence_with_dropped_weight
 from lmkit.recurrence.projection import ProjectedCell
+from lmkit.recurrence.stack_options import StackOptions
 from lmkit.recurrence.stepping import step
 from lmkit.states import State
 
 CellLike = str | Chosen | Callable[[int, int], Cell]
-
-
-@dataclass(frozen=True)
-class StackOptions:
-    """What a stack does around its cells; `RecurrentOptions` says what each means.
-
-    dropout: on the outputs of every layer but the last. locked: its masks hold for a whole window.
-    """
-
-    dropout: float = 0.0
-    locked: bool = False
-    weight_drop: float = 0.0
-    residual: bool = False
-    norm: str = "none"
-    projection_size: int | None = None
-    projection_clip: float | None = None
-    cell_clip: float | None = None
-    tier: str = "auto"
-    first_residual: int = 0
-    """The lowest layer that `residual` is about; the original ELMo's is 1."""
 
 
 class Recurrent(nn.Module):
@@ -47,7 +28,9 @@ class Recurrent(nn.Module):
     hidden_size, cell: one for all layers, or one for each, from the bottom; "lstm,gru" names two cells.
     cell: a registered name ("gru", "my-plugin:cell"), a `Chosen` with options, or a class called as
     `cell(input_size, hidden_size)`. num_layers: None is as many as are listed, else one.
-    options: keywords of `StackOptions`: dropout, locked, weight_drop, residual, norm, projection_size ...
+    options: a model's options, which inherit `StackOptions`; None: its defaults, without dropout. settings: fields of
+    `StackOptions` by name, which override `options`: `Recurrent(5, 4, cell="lstm", norm="layer", dropout=0.2)`.
+    first_residual: the lowest layer, counted from 0, whose input `residual` adds.
     Raises UsageError where the lists differ in length or a cell cannot honour an option.
     """
 
@@ -57,10 +40,14 @@ class Recurrent(nn.Module):
         hidden_size: int | Sequence[int],
         num_layers: int | None = None,
         cell: CellLike | Sequence[CellLike] = "gru",
-        **options: float | bool | str | int | None,
+        *,
+        options: StackOptions | None = None,
+        first_residual: int = 0,
+        **settings: Any,
     ) -> None:
         super().__init__()
-        self.options = StackOptions(**options)  # pyright: ignore[reportArgumentType]
+        self.options = replace(options or StackOptions(dropout=0.0), **settings)
+        self.first_residual = first_residual
         cells = (listed_names(cell) or [cell]) if isinstance(cell, str) else cell
         sizes, cells = per_layer(num_layers, hidden_size, cells if isinstance(cells, Sequence) else [cells])
         makers: dict[int, Callable[[int, int], Cell]] = {id(one): cell_maker(one) for one in cells}
@@ -116,7 +103,7 @@ class Recurrent(nn.Module):
         return all_outputs, tuple(new_state)
 
     def _is_residual(self, index: int) -> bool:
-        return self.options.residual and index >= self.options.first_residual
+        return self.options.residual and index >= self.first_residual
 
     def _run(self, cell: Cell, xs: Tensor, state: State, resets: Tensor | None) -> tuple[Tensor, State]:
         if self.training and self.options.weight_drop:

@@ -4,7 +4,7 @@ Peters et al. (2018), "Deep contextualized word representations", arXiv:1802.053
 """
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -112,15 +112,19 @@ class BiLM(TrainableModel, Encoder):
         ways = (window, window.backward)
         # Together, since most words of a window stand in both.
         ids = torch.stack([self._with_boundaries(way.inputs, back) for back, way in enumerate(ways)])
-        vectors = drop(self.inputs(ids), self.options.dropout)
+        vectors = self._drop(self.inputs(ids))
         outputs, after = [], []
         for back, (before, way) in enumerate(zip(cast(tuple[State, State], state), ways, strict=True)):
             found, new_state = self.stack(bool(back))(vectors[back], before, reset=way.reset)
             outputs.append(found)
             after.append(new_state)
-        features = drop(torch.stack(outputs), self.options.dropout).flatten(0, 2)
+        features = self._drop(torch.stack(outputs)).flatten(0, 2)
         targets = torch.stack([way.targets for way in ways]).flatten()
         return self.scoring_output().loss(features, targets), tuple(after)
+
+    def _drop(self, x: Tensor) -> Tensor:
+        """Dropout of (directions, batch, time, width) in training."""
+        return drop(x, self.options.dropout, locked_dim=2 if self.options.locked else None)
 
     def features(
         self, ids: Tensor, state: State, *, backward: bool, reset: Tensor | None
@@ -171,16 +175,16 @@ class BiLM(TrainableModel, Encoder):
 
 
 def _stack(options: BiLMOptions, width: int) -> Recurrent:
-    settings: dict[str, Any] = {
-        "dropout": options.dropout,
-        "residual": options.residual,
-        # The first layer's input is what the token is, which layer 0 has already.
-        "first_residual": 1,
-        "projection_size": options.projection_size,
-        "projection_clip": options.projection_clip,
-        "tier": options.tier,
-    }
-    return Recurrent(width, options.hidden_size, options.num_layers, options.cell, **settings)
+    """The layers of one direction."""
+    return Recurrent(
+        width,
+        options.hidden_size,
+        options.num_layers,
+        options.cell,
+        options=options,
+        # The first layer's input is the token's vector, which is layer 0 already.
+        first_residual=1,
+    )
 
 
 def _check_filters(options: BiLMOptions, width: int) -> None:

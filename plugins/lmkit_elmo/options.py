@@ -4,33 +4,18 @@ from dataclasses import dataclass
 
 from lmkit import option
 from lmkit.neural.sizes import DEFAULT_HIDDEN_SIZE, LARGEST_HIDDEN_SIZE, MOST_LAYERS
-from lmkit.options import Chosen
+from lmkit.recurrence import LayerOptions, StackOptions
 
 
 @dataclass(frozen=True)
-class BiLMOptions:
+class BiLMOptions(StackOptions, LayerOptions):
     """The table `[model]` when its name is `elmo`."""
 
-    cell: Chosen | tuple[Chosen, ...] = option(
-        "lstm",
-        "the recurrent cell, with options of its own; or one for each layer, from the bottom",
-        kind="cell",
-    )
     hidden_size: int = option(
         DEFAULT_HIDDEN_SIZE, "units of a layer, each way", min=1, max=LARGEST_HIDDEN_SIZE
     )
     num_layers: int = option(2, "layers each way, each reading the one below", min=1, max=MOST_LAYERS)
-    projection_size: int | None = option(
-        None,
-        "project each layer's output to this width inside the recurrence",
-        min=1,
-        max=LARGEST_HIDDEN_SIZE,
-    )
-    projection_clip: float | None = option(None, "bound of the projected output (the original's: 3)", min=0)
     residual: bool = option(True, "add each layer's input to its output, from the second layer on")
-    dropout: float = option(
-        0.1, "share of activations dropped on the input of each layer and on the last output", min=0, max=0.99
-    )
     inputs: str = option(
         "characters",
         "what tokens are read by: their characters, or a vector for each",
@@ -46,17 +31,12 @@ class BiLMOptions:
     tied: bool = option(True, "tokens: the output layer shares the embedding's weights")
     output_words: int = option(
         50_000,
-        "predict the so many most frequent tokens, and all others as one (tokenizer word)",
+        "predict only this many tokens, the most frequent, and all others as one (tokenizer word)",
         min=2,
     )
     samples: int = option(
         8192,
-        "train on so many sampled words where more than twice as many are predicted (0: always on all)",
+        "train on this many sampled words where more than twice as many are predicted (0: always on all)",
         min=0,
     )
     softmax: bool = option(True, "an output layer: an encoder without one cannot be trained or scored")
-    tier: str = option(
-        "auto",
-        "how the layers run: torch's kernel, compiled steps, a loop (docs/cells.md)",
-        choices=("auto", "torch", "compiled", "loop", "plain"),
-    )

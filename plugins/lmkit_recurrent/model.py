@@ -99,15 +99,8 @@ def make_stack(options: RecurrentOptions, input_size: int) -> Recurrent:
         options.hidden_size,
         options.num_layers,
         options.cell,
+        options=options,
         dropout=share(options.layer_dropout, options),
-        locked=options.locked,
-        weight_drop=options.weight_drop,
-        residual=options.residual,
-        norm=options.norm,
-        projection_size=options.projection_size,
-        projection_clip=options.projection_clip,
-        cell_clip=options.cell_clip,
-        tier=options.tier,
     )
 
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from lmkit import states
 from lmkit.errors import UsageError
-from lmkit.recurrence import Cell, GatedCell, Recurrent
+from lmkit.recurrence import Cell, GatedCell, Recurrent, StackOptions
 from lmkit.recurrence.dropout import drop, drop_words
 from lmkit.recurrence.projection import ProjectedCell
 
@@ -217,3 +217,14 @@ def test_what_a_cell_cannot_honour_is_refused(options, message):
     """One line says which option, which cell, and what to do."""
     with pytest.raises(UsageError, match=message):
         make(**options)
+
+
+def test_options_come_as_an_object_or_by_name():
+    """A model's options serve as they are, and names beside them override; without either nothing is dropped."""
+    given = StackOptions(norm="layer", dropout=0.4, residual=True)
+    stack = Recurrent(INPUT, 6, 2, options=given, dropout=0.2, first_residual=1)
+    assert (stack.options.norm, stack.options.dropout, stack.options.residual) == ("layer", 0.2, True)
+    assert [isinstance(shortcut, nn.Identity) for shortcut in stack.shortcuts] == [True, True]
+    assert Recurrent(INPUT, 6).options == StackOptions(dropout=0.0)
+    with pytest.raises(TypeError, match="no_such"):
+        Recurrent(INPUT, 6, no_such=1)
