@@ -10,12 +10,13 @@ import zlib
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import IO
+from typing import IO, BinaryIO
 
 from lmkit import run_paths, runs
 from lmkit.corpus.compression import EXPANSION_FLOOR
 from lmkit.corpus.options import DataOptions
-from lmkit.errors import ModelError, UsageError
+from lmkit.errors import ModelError, UsageError, one_line
+from lmkit.files import new_file
 from lmkit.packed import CarefulFile, Unpacked
 from lmkit.specs import NoOptions
 
@@ -42,28 +43,22 @@ def write_archive(run: runs.LoadedRun, file: Path, *, overwrite: bool = False) -
         raise UsageError(
             f"{file}: an archive's name ends in {', '.join(run_paths.ARCHIVES)}; give it one of these"
         )
-    if file.is_dir() or (file.exists() and not overwrite):
-        raise UsageError(f"{file} exists already: give --overwrite to replace it, or another name")
     runs.check_files(run.directory, run.manifest, hash_all=True)
     top = run.directory.resolve().name or "run"
     names = runs.travelling(run.directory, run.manifest)
     members = [(run.directory / name, f"{top}/{name}") for name in names]
     file.parent.mkdir(parents=True, exist_ok=True)
-    hidden = file.with_name(f".{file.name}.part")
-    try:
-        _write(hidden, file.name, members)
-        hidden.replace(file)
-    finally:
-        hidden.unlink(missing_ok=True)
+    with new_file(file, overwrite=overwrite) as target:
+        _write(target, file.name, members)
 
 
-def _write(hidden: Path, name: str, members: list[tuple[Path, str]]) -> None:
+def _write(target: BinaryIO, name: str, members: list[tuple[Path, str]]) -> None:
     if name.endswith(".zip"):
-        with zipfile.ZipFile(hidden, "w", zipfile.ZIP_DEFLATED) as packed:
+        with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as packed:
             for path, inner in members:
                 packed.write(path, inner)
         return
-    with tarfile.open(hidden, "w:xz" if name.endswith(".xz") else "w:gz") as packed:
+    with tarfile.open(name, "w:xz" if name.endswith(".xz") else "w:gz", target) as packed:
         for path, inner in members:
             packed.add(path, inner, recursive=False, filter=_nameless)
 
@@ -154,8 +149,7 @@ def _sound() -> Iterator[None]:
         ValueError,
         NotImplementedError,
     ) as error:
-        reason = " ".join(str(error).split())
-        raise ModelError(f"is not a sound archive ({reason}); fetch it again") from None
+        raise ModelError(f"is not a sound archive ({one_line(error)}); fetch it again") from None
 
 
 def _checked(name: str, kind: str, kinds: dict[PurePosixPath, str]) -> PurePosixPath:

@@ -2,7 +2,7 @@
 
 import torch
 
-from lmkit.errors import UsageError
+from lmkit.errors import UsageError, first_line
 
 
 def pick_device(name: str) -> torch.device:
@@ -15,6 +15,7 @@ def pick_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise UsageError(f"--device {name} is not to be had here ({reason}); use auto or cpu") from error
+        raise UsageError(
+            f"--device {name} is not available on this machine ({first_line(error)}); use auto or cpu"
+        ) from error
     return device

@@ -1,11 +1,11 @@
 """The errors that a person can act on; each class carries the exit code of its kind."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 
 class LmkitError(Exception):
-    """Something went wrong that the user can mend.
+    """Something went wrong that the user can fix.
 
     The message is one line (or a list of lines when several problems are reported at once) that says
     what is wrong, where, and what to do. The command line prints it without a traceback.
@@ -17,7 +17,7 @@ class LmkitError(Exception):
 
 
 class UsageError(LmkitError):
-    """A command, an option or a recipe asks for something that cannot be."""
+    """A command, an option or a recipe is invalid."""
 
     exit_code = 2
 
@@ -60,3 +60,25 @@ def listed(problems: list[str]) -> str:
         if len(problems) == 1
         else "\n".join([f"{len(problems)} problems:", *("  " + p for p in problems)])
     )
+
+
+def one_line(error: BaseException) -> str:
+    """The text of an exception in one line; its kind where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def reason_of(error: BaseException) -> str:
+    """The same; of the system's errors, what went wrong without its number and the file: "No space left on device"."""
+    return getattr(error, "strerror", None) or one_line(error)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of the text of an exception, where explanations for programmers follow it; else its kind."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def with_kind(error: BaseException, said: Callable[[BaseException], str] = one_line) -> str:
+    """The kind of an exception, then what `one_line` or `first_line` gives: "KeyError: 'loss'"."""
+    kind, text = type(error).__name__, said(error)
+    return kind if text == kind else f"{kind}: {text}"

@@ -1,16 +1,92 @@
-"""Files that outlive a crash: written through to the disk, put in place by a rename, known by their SHA-256."""
+"""Files that appear whole or not at all, their SHA-256, and reading files that nobody vouches for."""
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
+
+from lmkit.errors import UsageError, reason_of
 
 
-def write_atomic(path: Path, text: str) -> None:
-    """Write a file under another name, flush it to the disk, then rename it."""
-    hidden = path.with_name(f".{path.name}.part")
-    hidden.write_text(text, encoding="utf-8")
-    sync_file(hidden)
-    hidden.replace(path)
+def check_new(path: Path, *, overwrite: bool = False) -> None:
+    """Raise UsageError where `new_file` could not begin: call it before long work whose result goes to `path`."""
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path} is not a file; name a file to write to")
+    if path.exists() and not overwrite:
+        raise UsageError(f"{path} exists already: give --overwrite to replace it, or another name")
+    if not path.absolute().parent.is_dir():
+        raise UsageError(
+            f"{path} cannot be written: there is no folder {path.parent}; make it, or name another file"
+        )
+
+
+@contextmanager
+def new_file(path: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
+    """A file to write, which gets its name when the block ends, whole and on the disk; after an error nothing is left.
+
+    overwrite: replace an older file, which stays until then. Of a link, the file that it points to is written.
+    Until the end the file has another name, `file.name`, for libraries that open paths themselves.
+    Raises UsageError as `check_new` does, and where the disk is full or the folder refuses the file.
+    """
+    check_new(path, overwrite=overwrite)
+    try:
+        with replaced(path) as file:
+            yield file
+    except OSError as error:
+        if error.filename is not None and Path(error.filename) != _hidden(path):
+            raise  # of another file, such as the text that is read meanwhile
+        raise UsageError(
+            f"{path} cannot be written ({reason_of(error)}); make room, or name another file"
+        ) from error
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[BinaryIO]:
+    """The same for lmkit's own files: whatever has the name is replaced, and errors are OSError."""
+    hidden = _hidden(path)
+    hidden.unlink(missing_ok=True)  # left by a process that was killed
+    # "x": never an existing file, and no link is followed.
+    file = hidden.open("xb")
+    mine = os.fstat(file.fileno())
+    try:
+        with file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        if not _is(hidden, mine):
+            raise OSError("another process is writing the same file")
+        hidden.replace(path.resolve())
+    finally:
+        if _is(hidden, mine):
+            hidden.unlink()
+
+
+def _is(path: Path, file: os.stat_result) -> bool:
+    """Whether a path is still this file."""
+    try:
+        return os.path.samestat(path.lstat(), file)
+    except FileNotFoundError:
+        return False
+
+
+def _hidden(path: Path) -> Path:
+    path = path.resolve()
+    return path.with_name(f".{path.name}.part")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file in UTF-8, whole or not at all, in place of an older one; OSError where it cannot be written."""
+    with replaced(path) as file:
+        file.write(text.encode())
+
+
+def place_folder(hidden: Path, folder: Path) -> None:
+    """Give a finished folder its name, once the disk holds its entries; its files are synchronised already."""
+    sync_folder(hidden)
+    hidden.rename(folder)
+    sync_folder(folder.parent)
 
 
 def sync_file(path: Path) -> None:
@@ -32,3 +108,16 @@ def sha256(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_bounded(path: Path, largest: int) -> bytes:
+    """The bytes of a file that nobody vouches for.
+
+    Raises OSError where it cannot be read, ValueError where it is no file or has more than `largest` bytes.
+    """
+    if path.exists() and not path.is_file():
+        raise ValueError("it is a directory or a device, not a file")
+    size = path.stat().st_size
+    if size > largest:
+        raise ValueError(f"it has {size:,} bytes, more than {largest:,}")
+    return path.read_bytes()

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lmkit.errors import UsageError
+from lmkit.errors import UsageError, one_line
 from lmkit.plugins import install_hint
 
 if TYPE_CHECKING:
     import h5py
 
-__all__ = ["floats", "library", "one_line", "opened"]
+__all__ = ["floats", "library", "opened"]
 
 
 def library() -> ModuleType:
@@ -81,8 +81,3 @@ def _problem(dataset: "h5py.Dataset") -> str | None:
     if size > min(dataset.id.get_storage_size(), dataset.file.id.get_filesize()):
         return f"has the shape {list(dataset.shape)}, but the file does not hold so many numbers"
     return None
-
-
-def one_line(error: Exception) -> str:
-    """An error of h5py without its line ends."""
-    return " ".join(str(error).split())

@@ -6,12 +6,11 @@ from typing import Any
 
 import lmkit
 from lmkit import run_paths, strict_json
-from lmkit.errors import LmkitError, ModelError
+from lmkit.errors import LmkitError, ModelError, reason_of
 from lmkit.pickles import SUFFIXES, refuse_pickle
 from lmkit.run_paths import ARCHIVES, MANIFEST, is_unfinished, unfinished
 
 FORMAT = 1
-JSON_LIMIT = 1 << 24
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
@@ -36,17 +35,15 @@ def read_manifest(directory: Path) -> dict[str, Any]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file that nobody vouches for; ModelError if it is none."""
+    """The JSON object in a file of a model, which nobody vouches for; ModelError where it holds none."""
     try:
-        if path.exists() and not path.is_file():
-            raise ValueError("it is not a file")
-        if path.stat().st_size > JSON_LIMIT:
-            raise ModelError(f"{path}: over {JSON_LIMIT >> 20} MB, so it is not what it claims to be")
-        value = strict_json.parse(path.read_bytes())
+        value = strict_json.read(path)
     except FileNotFoundError:
         raise ModelError(f"{path}: missing; restore it or train the model again") from None
     except (ValueError, OSError) as error:
-        raise ModelError(f"{path}: not sound JSON ({error}); restore it or train the model again") from error
+        raise ModelError(
+            f"{path}: not sound JSON ({reason_of(error)}); restore it or train the model again"
+        ) from error
     if not isinstance(value, dict):
         raise ModelError(f"{path}: must hold a JSON object, not {type(value).__name__}")
     return value

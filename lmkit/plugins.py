@@ -17,7 +17,7 @@ from typing import Any
 import pluggy
 
 from lmkit import hookspecs
-from lmkit.errors import LmkitError, PluginError, UsageError, suggest
+from lmkit.errors import LmkitError, PluginError, UsageError, suggest, with_kind
 from lmkit.notes import NOTE
 from lmkit.specs import API, KINDS, Spec
 
@@ -82,7 +82,7 @@ class Part:
             target = _imported(self.spec.target)
         except Exception as error:
             raise PluginError(
-                f"{where} cannot be imported from {self.spec.target}: {_say(error)}; "
+                f"{where} cannot be imported from {self.spec.target}: {with_kind(error)}; "
                 f"mend or uninstall {self.plugin.distribution}"
             ) from error
         wanted = tuple(_imported(contract) for contract in self.spec.contracts)
@@ -108,7 +108,7 @@ class Part:
             raise
         except Exception as error:
             raise PluginError(
-                f"{self.describe()} failed when it was tried: {_say(error)}; report it to its author"
+                f"{self.describe()} failed when it was tried: {with_kind(error)}; report it to its author"
             ) from error
 
 
@@ -168,7 +168,7 @@ class Registry:
         try:
             module = plugin.load()
         except (Exception, SystemExit) as error:
-            self._fail(plugin, f"cannot be imported: {_say(error)}")
+            self._fail(plugin, f"cannot be imported: {with_kind(error)}")
             return
         try:
             manager = pluggy.PluginManager("lmkit")
@@ -183,7 +183,7 @@ class Registry:
             try:
                 specs = [spec for specs in hook() for spec in specs]
             except Exception as error:
-                self._fail(plugin, f"its hook lmkit_{kind}s failed: {_say(error)}")
+                self._fail(plugin, f"its hook lmkit_{kind}s failed: {with_kind(error)}")
                 continue
             for spec in specs:
                 problem = check_spec(kind, spec) or self._taken(plugin, spec)
@@ -283,7 +283,7 @@ def check_spec(kind: str, spec: object) -> str | None:
     try:
         fields_of(spec.options)
     except Exception as error:  # an annotation may be a name that does not exist
-        return f"{where}: {_say(error)}"
+        return f"{where}: {with_kind(error)}"
     return None
 
 
@@ -333,11 +333,6 @@ def use_third_party(on: bool) -> None:
 def registry() -> Registry:
     """The registry of this process, made when it is first asked for."""
     return Registry(installed(third_party=_third_party))
-
-
-def _say(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _imported(target: str) -> Any:

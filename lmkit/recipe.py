@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lmkit.corpus.options import STDIN, DataOptions
-from lmkit.errors import UsageError, listed, suggest
+from lmkit.errors import UsageError, listed, reason_of, suggest
+from lmkit.files import write_text
 from lmkit.notes import NOTE
 from lmkit.options import Chosen, OptionField, choose, fields_of, resolve, to_table
 from lmkit.plugins import registry
@@ -52,13 +53,13 @@ def read_recipe(path: str | Path) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: byte {error.start} is not UTF-8; save the recipe as UTF-8") from error
     except OSError as error:
-        raise UsageError(f"the recipe {path} cannot be read: {error.strerror}; check the path") from error
+        raise UsageError(f"the recipe {path} cannot be read: {reason_of(error)}; check the path") from error
     try:
         return tomllib.loads(text)
     except ValueError as error:
-        raise UsageError(f"{path} is not TOML: {error}; mend that line") from error
+        raise UsageError(f"{path} is not TOML: {error}; fix that line") from error
     except RecursionError:
-        raise UsageError(f"{path} is not TOML of a recipe: it is nested too deeply; mend it") from None
+        raise UsageError(f"{path} cannot be parsed: nested too deeply; simplify it") from None
 
 
 def build(tables: Mapping[str, Any], *, source: str | Path | None = None) -> Recipe:
@@ -129,7 +130,7 @@ def write(recipe: Recipe, path: str | Path) -> None:
         document.add("tokenizer", _write_chosen(recipe.tokenizer))
     document.add("train", _write_options(tomlkit.table(), recipe.train))
     document.add("model", _write_chosen(recipe.model))
-    Path(path).write_text(tomlkit.dumps(document), encoding="utf-8", newline="\n")
+    write_text(Path(path), tomlkit.dumps(document))
 
 
 def as_table(value: Any, where: str) -> dict[str, Any]:

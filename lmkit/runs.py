@@ -19,13 +19,14 @@ import lmkit
 from lmkit import strict_json
 from lmkit.contracts import Encoder, LanguageModel, Tokenizer, Vocabulary
 from lmkit.errors import ModelError, PluginError, UsageError
-from lmkit.files import sha256, write_atomic
+from lmkit.files import sha256, write_text
 from lmkit.manifest import FORMAT, read_manifest
 from lmkit.manifest import read_json as read_json
 from lmkit.neural.weights import nonfinite, shortened
 from lmkit.options import Chosen, choose, nested, to_table
 from lmkit.plugins import Part, registry
 from lmkit.run_paths import MANIFEST, RECIPE, TOKENIZER
+from lmkit.specs import MOST_IDS
 
 LOCK = ".lock"
 LONGEST_NAME = 255
@@ -200,7 +201,7 @@ def write_manifest(
             for path, sum_ in zip(parts, sums, strict=True)
         },
     }
-    write_atomic(directory / MANIFEST, strict_json.dumps(manifest, indent=1, ascii_only=False) + "\n")
+    write_text(directory / MANIFEST, strict_json.dumps(manifest, indent=1, ascii_only=False) + "\n")
 
 
 def load_run(directory: Path, *, allow_nonfinite: bool = False) -> LoadedRun:
@@ -294,9 +295,9 @@ def _vocabulary(manifest: dict[str, Any], where: str) -> Vocabulary:
     ids = (vocabulary.eos_id, 0 if vocabulary.unk_id is None else vocabulary.unk_id)
     whole = all(isinstance(n, int) and not isinstance(n, bool) for n in (vocabulary.size, *ids))
     named = isinstance(vocabulary.fingerprint, str) and vocabulary.fingerprint.isprintable()
-    if not (whole and named and 0 < vocabulary.size < 2**31):
+    if not (whole and named and 0 < vocabulary.size <= MOST_IDS):
         raise ModelError(
-            f"{where}: 'vocabulary' is damaged (its sizes must be whole numbers from 0 to 2147483647)"
+            f"{where}: 'vocabulary' is damaged (its sizes must be whole numbers from 0 to {MOST_IDS})"
         )
     if not all(0 <= n < vocabulary.size for n in ids):
         raise ModelError(f"{where}: 'vocabulary' is damaged (an id lies outside it)")

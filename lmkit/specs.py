@@ -5,7 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 API = 1
-"""The version of the door. It changes only when a plugin that was right becomes wrong."""
+"""The version of the plugin API. It changes only when a change breaks correct plugins."""
+
+MOST_IDS = 2**31 - 1
+"""The largest size of a vocabulary, and the most tokens that an array can number: ids are int32."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class Spec:
     target: "module:object", imported only when the part is used.
     summary: one line for `lmkit plugins list`.
     options: a frozen dataclass whose fields are made by `option`.
-    api: the version of the door that the plugin was written for.
+    api: the version of the plugin API that the plugin was written for.
     """
 
     kind: ClassVar[str] = ""

@@ -3,8 +3,13 @@
 import json
 import math
 import reprlib
+from pathlib import Path
 from typing import Any
 
+from lmkit.files import read_bounded
+
+LARGEST_FILE = 1 << 26
+"""Bytes of a file; what lmkit writes is far smaller."""
 DEEPEST = 64
 """Levels of nesting; what lmkit writes has a handful."""
 
@@ -53,6 +58,14 @@ def _reason(value: Any) -> str | None:
     if math.isnan(value):
         return "not a number: there is nothing to compute it from, or NaN in the model"
     return "infinite: a probability is zero, or a number too large"
+
+
+def read(path: Path, largest: int = LARGEST_FILE) -> Any:
+    """The value in a file that nobody vouches for.
+
+    Raises OSError where it cannot be read, ValueError, saying what is wrong, where it is too large or not sound.
+    """
+    return parse(read_bounded(path, largest))
 
 
 def parse(data: bytes) -> Any:

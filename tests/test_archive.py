@@ -147,7 +147,7 @@ def test_a_failed_export_leaves_nothing(run, place, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(zipfile.ZipFile, "write", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(UsageError, match="No space"):
         write_archive(runs.load_run(run), place / "a.zip")
     assert list(place.iterdir()) == []
 

@@ -15,7 +15,7 @@ import click
 
 from lmkit import __version__
 from lmkit.cli import console
-from lmkit.errors import LmkitError, PluginError, UsageError, suggest
+from lmkit.errors import LmkitError, PluginError, UsageError, reason_of, suggest
 
 COMMANDS = {
     "train": ("lmkit.cli.train", "Train a model on text."),
@@ -115,7 +115,7 @@ def _report(error: Exception, debug: bool) -> int:
         console.say(str(error), error.label)
         return error.exit_code
     if isinstance(error, OSError) and error.filename is not None:
-        console.say(f"{error.filename}: {error.strerror}; check the path and its permissions", "error")
+        console.say(f"{error.filename}: {reason_of(error)}; check the path and its permissions", "error")
         return 1
     from lmkit.plugins import at_fault
 

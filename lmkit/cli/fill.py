@@ -74,7 +74,7 @@ def command(
     from lmkit.evaluation import pictures
     from lmkit.evaluation.fill import fill
     from lmkit.evaluation.fill_why import why
-    from lmkit.files import write_atomic
+    from lmkit.files import check_new, new_file
     from lmkit.scoring.segmentation import unknown_words
 
     asked = split_items(items, (), "fill", what="a sentence with a blank")
@@ -83,8 +83,8 @@ def command(
     (text,) = asked.texts
     if plot is not None:
         pictures.check(plot)
-    if page is not None and not page.parent.is_dir():
-        raise UsageError(f"{page}: there is no folder {page.parent}; make it first")
+    if page is not None:
+        check_new(page, overwrite=True)
     given = [] if candidates is None else candidates.replace("，", ",").split(",")
     explain = explain or page is not None or plot is not None
     found: dict[str, Filled] = {}
@@ -105,7 +105,8 @@ def command(
         if explain:
             reasons[label] = why(model.directions, model.tokenizer, filled)
     if page is not None:
-        write_atomic(page, heat.page(reasons))
+        with new_file(page, overwrite=True) as file:
+            file.write(heat.page(reasons).encode())
     if plot is not None:
         heat.picture(plot, reasons)
     if as_json:

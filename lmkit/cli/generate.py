@@ -13,7 +13,7 @@ from lmkit.cli.common import int8_option, loads_model
 from lmkit.cli.completion import PartName, display_name
 from lmkit.cli.option_flags import Section, SpecCommand, collected, part_sections, pick
 from lmkit.corpus.options import STDIN
-from lmkit.errors import DataError, UsageError
+from lmkit.errors import DataError, UsageError, reason_of
 from lmkit.options import choose
 from lmkit.plugins import registry
 
@@ -45,7 +45,7 @@ def read_prompt(file: Path) -> str:
         data = sys.stdin.buffer.read() if stdin else file.read_bytes()
         return data.decode("utf-8-sig").replace("\r\n", "\n").removesuffix("\n")
     except OSError as error:
-        raise DataError(f"the prompt {file} cannot be read: {error.strerror}; check the path") from None
+        raise DataError(f"the prompt {file} cannot be read: {reason_of(error)}; check the path") from None
     except UnicodeDecodeError as error:
         raise DataError(
             f"the prompt {file}: byte {error.start} is not UTF-8; save the prompt as UTF-8"

@@ -95,7 +95,7 @@ def command(
     from lmkit.evaluation.minimal_pairs import COLUMNS, accuracies, rows
     from lmkit.evaluation.pair_files import PairFields, read_pairs
     from lmkit.evaluation.row_files import row_format, write_rows
-    from lmkit.evaluation.writers import opened
+    from lmkit.files import new_file
 
     if form is not None and out is None:
         raise UsageError("--format is the format of a file: add --out FILE, or give --json for the figures")
@@ -104,7 +104,7 @@ def command(
     options = DataOptions(encoding=encoding, input_format=input_format, on_bad_line=on_bad_line)
     pairs = read_pairs(map(Path, asked.texts), PairFields(good, bad, group), options)
     models = load_all(asked.runs, device=device, allow_nonfinite=allow_nonfinite, split_unknown=split_unknown)
-    with nullcontext() if out is None else opened(out) as file:
+    with nullcontext() if out is None else new_file(out, overwrite=True) as file:
         found = {label: _judged(label, model, pairs) for label, model in models.items()}
         if file is not None and written is not None:
             every = (row for label, one in found.items() for row in rows(label, pairs, one))

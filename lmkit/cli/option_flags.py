@@ -17,6 +17,7 @@ from lmkit.errors import LmkitError, PluginError
 from lmkit.options import OptionField, fields_of, listed_names
 from lmkit.plugins import registry
 from lmkit.recipe import as_table, long_form
+from lmkit.specs import MOST_IDS
 
 log = logging.getLogger(__name__)
 
@@ -28,9 +29,6 @@ _SECTIONS = "lmkit.sections"
 _GIVEN = "lmkit.given"
 
 METAVARS = {int: "N", float: "X", str: "TEXT"}
-
-UNBOUNDED = 2**31 - 1
-"""A maximum from here on is what a machine word holds, which help need not say."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +167,7 @@ class SpecOption(click.Option):
         value = self.section.table.get(self.field.name, self.field.default)
         if value not in (None, ""):
             extra["default"] = ",".join(map(written, value)) if isinstance(value, list) else written(value)
-        if self.field.min is not None and (self.field.max or 0) >= UNBOUNDED:
+        if self.field.min is not None and (self.field.max or 0) >= MOST_IDS:  # as good as no limit
             extra["range"] = f"x>={written(self.field.min)}"
         return extra
 

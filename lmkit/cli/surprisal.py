@@ -14,7 +14,8 @@ from lmkit.cli.option_flags import Section, SpecCommand, collected
 from lmkit.corpus.options import DataOptions
 from lmkit.errors import UsageError
 from lmkit.evaluation.records import OOV, OWN_NAMES, UNITS, column_names
-from lmkit.evaluation.writers import FORMATS, opened, write_records
+from lmkit.evaluation.writers import FORMATS, write_records
+from lmkit.files import new_file
 from lmkit.options import resolve
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def command(
     if out is None:
         write_records(records(), names, form, sys.stdout.buffer)
         return
-    with opened(out) as file:
+    with new_file(out, overwrite=True) as file:
         write_records(records(), names, form, file)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from lmkit.corpus.lines import BLOCK
-from lmkit.errors import DataError
+from lmkit.errors import DataError, one_line, reason_of
 
 SUFFIXES = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "zstandard"}
 """The methods of compression by the ends of file names."""
@@ -52,8 +52,9 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
         with path.open("rb") as file:
             yield file
     except OSError as error:
-        reason = error.strerror or error
-        raise DataError(f"{path}: cannot be read: {reason}; check the path and its rights") from None
+        raise DataError(
+            f"{path}: cannot be read: {reason_of(error)}; check the path and its permissions"
+        ) from None
 
 
 def _decompressed(path: Path, file: IO[bytes], method: str, max_expansion: float) -> Iterator[bytes]:
@@ -73,7 +74,7 @@ def _decompressed(path: Path, file: IO[bytes], method: str, max_expansion: float
         ) from None
     except (gzip.BadGzipFile, zlib.error, lzma.LZMAError, _Bzip2Error, _ZstdError) as error:
         what = f"damaged after {size} decompressed bytes" if size else f"not a {method} file"
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         if reason == _XZ_MEMORY_ERROR:
             raise DataError(
                 f"{path}: asks for more than {XZ_MEMORY >> 20} MiB of memory to be decompressed; "

@@ -35,7 +35,7 @@ from lmkit.corpus.options import (
 )
 from lmkit.corpus.rows import Row, lines_of_rows
 from lmkit.corpus.text import read_text, utf8_blocks
-from lmkit.errors import DataError
+from lmkit.errors import DataError, reason_of
 from lmkit.notes import NOTE
 from lmkit.run_paths import is_run, is_unfinished, refuse_as_text, run_of_file
 
@@ -192,8 +192,9 @@ def _stdin_source(input_format: str) -> FileSource:
         with path.open("wb") as file:
             shutil.copyfileobj(sys.stdin.buffer, file)
     except OSError as error:
-        reason = error.strerror or error
-        raise DataError(f"{_STDIN_NAME}: cannot be kept in {folder.name}: {reason}; name a file") from None
+        raise DataError(
+            f"{_STDIN_NAME}: cannot be kept in {folder.name}: {reason_of(error)}; name a file"
+        ) from None
     return _file_source(path, _STDIN_NAME, input_format, folder)
 
 
@@ -282,8 +283,7 @@ def find(name: str, input_format: str = BY_NAME) -> tuple[list[Source], str]:
         path = Path(name).expanduser()
         is_folder, exists, is_file = path.is_dir(), path.exists(), path.is_file()
     except (OSError, RuntimeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise DataError(f"{name[:100]}: no path that can be used ({reason}); check it") from None
+        raise DataError(f"{name[:100]}: not a usable path ({reason_of(error)}); check it") from None
     refuse_as_text(path)
     if is_folder:
         files = _files_below(path)

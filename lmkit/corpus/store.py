@@ -18,8 +18,8 @@ from lmkit import strict_json
 from lmkit.corpus.prefetch import read_ahead
 from lmkit.corpus.readers import Line, LineBlock, TextLike
 from lmkit.corpus.words import WHITE_SPACE
-from lmkit.errors import DataError, PluginError
-from lmkit.files import sync_folder
+from lmkit.errors import DataError, PluginError, reason_of
+from lmkit.files import place_folder, write_text
 from lmkit.notes import NOTE
 
 if TYPE_CHECKING:
@@ -122,8 +122,9 @@ class TokenStore:
                 try:
                     _write(target, text, tokenizer, progress)
                 except OSError as error:
-                    reason = error.strerror or error
-                    raise DataError(f"{folder}: cannot write the tokens: {reason}; make room there") from None
+                    raise DataError(
+                        f"{folder}: cannot write the tokens: {reason_of(error)}; make room there"
+                    ) from None
                 store = cls._open(target, vocabulary)
         assert store is not None, "what was written can be read"
         store._folder = temporary
@@ -248,15 +249,10 @@ def _write(target: Path, text: TextLike, tokenizer: "Tokenizer", progress: "Prog
         vocabulary = tokenizer.vocabulary
         arrays = {name: _map(hidden / name, lengths[name], vocabulary) for name in _names()}
         header = {"format": FORMAT, "lengths": lengths, "fingerprint": _content_hash(arrays, vocabulary)}
-        with (hidden / _HEADER).open("w", encoding="utf-8") as file:
-            file.write(strict_json.dumps(header))
-            file.flush()
-            os.fsync(file.fileno())
-        sync_folder(hidden)
+        write_text(hidden / _HEADER, strict_json.dumps(header))
         if target.exists():
             shutil.rmtree(target)  # damaged
-        hidden.rename(target)
-        sync_folder(target.parent)
+        place_folder(hidden, target)
     except BaseException:
         shutil.rmtree(hidden, ignore_errors=True)
         raise
@@ -292,7 +288,7 @@ def _writable(cache: Path | None) -> tuple[Path, "tempfile.TemporaryDirectory[st
         log.warning(
             "%s: cannot be written (%s); the tokens are not cached but made again each time",
             folder,
-            error.strerror or error,
+            reason_of(error),
         )
         temporary = tempfile.TemporaryDirectory(prefix="lmkit-tokens-")
         return Path(temporary.name), temporary

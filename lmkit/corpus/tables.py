@@ -12,7 +12,7 @@ from lmkit.corpus import compression
 from lmkit.corpus.lines import BadLines
 from lmkit.corpus.options import DataOptions
 from lmkit.corpus.rows import Row
-from lmkit.errors import DataError
+from lmkit.errors import DataError, first_line, with_kind
 
 _BATCH = 256
 """Rows of a Parquet file that are turned into Python objects at once."""
@@ -37,7 +37,7 @@ def read_parquet(
                     yield Row(bad.row, f"{name}: row {bad.row - before}", cells)
         except (pa.ArrowException, OSError) as error:
             raise DataError(
-                f"{name}: cannot be read as Parquet: {_say(error)}; fetch it again, or fix its name"
+                f"{name}: cannot be read as Parquet: {with_kind(error, first_line)}; fetch it again, or fix its name"
             ) from None
 
 
@@ -62,7 +62,7 @@ def hub_revision(name: str) -> str:
 
         return HfApi().dataset_info(name).sha or ""
     except Exception as error:
-        raise _no_data_set(name, _say(error)) from None
+        raise _no_data_set(name, with_kind(error, first_line)) from None
 
 
 class _LoadError(Exception):
@@ -102,7 +102,7 @@ def _load(*args: Any, **settings: Any) -> Iterator[Any]:
         yield from datasets.load_dataset(*args, streaming=True, **settings)
     except Exception as error:
         cause = error.__cause__ if type(error).__name__ == "DatasetGenerationError" else None
-        raise _LoadError(_say(cause or error)) from error
+        raise _LoadError(with_kind(cause or error, first_line)) from error
 
 
 def _no_data_set(name: str, reason: str) -> DataError:
@@ -110,8 +110,3 @@ def _no_data_set(name: str, reason: str) -> DataError:
         f"{name}: no such file or folder, and no data set of that name could be reached on the "
         f"Hugging Face hub ({reason}); check the name, or the network"
     )
-
-
-def _say(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

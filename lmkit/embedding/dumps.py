@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from lmkit import hdf5, strict_json
-from lmkit.errors import DataError, UsageError
-from lmkit.files import sync_file
+from lmkit.errors import DataError
+from lmkit.files import new_file
 
 INDEX = "sentence_to_index"
 """AllenNLP's dataset with one string: a JSON table from each sentence to the name of its dataset."""
@@ -25,29 +25,17 @@ def write_dump(
     Raises UsageError when the file exists and is not to be overwritten, cannot be written, or h5py is missing.
     """
     h5py = hdf5.library()
-    if path.exists() and not (overwrite and path.is_file()):
-        raise UsageError(f"{path} exists already: give --overwrite to replace it, or another --out")
-    hidden = path.with_name(f".{path.name}.part")
-    try:
-        with h5py.File(hidden, "w") as file:
-            index: dict[str, str] = {}
-            for number, (layers, sentence) in enumerate(zip(vectors, sentences, strict=True)):
-                rows = layers.detach().to("cpu", torch.float32).numpy()
-                try:
-                    file.create_dataset(str(number), data=rows)
-                except RuntimeError as error:  # h5py's, where the disk is full
-                    raise OSError(str(error)) from error
-                index[sentence] = str(number)
-            table = file.create_dataset(INDEX, (1,), dtype=h5py.string_dtype())
-            table[0] = strict_json.dumps(index)
-        sync_file(hidden)
-        hidden.replace(path)
-    except OSError as error:
-        raise UsageError(
-            f"{path} cannot be written ({hdf5.one_line(error)}); name another file with --out"
-        ) from error
-    finally:
-        hidden.unlink(missing_ok=True)
+    with new_file(path, overwrite=overwrite) as target, h5py.File(target.name, "w") as file:
+        index: dict[str, str] = {}
+        for number, (layers, sentence) in enumerate(zip(vectors, sentences, strict=True)):
+            rows = layers.detach().to("cpu", torch.float32).numpy()
+            try:
+                file.create_dataset(str(number), data=rows)
+            except RuntimeError as error:  # h5py's, where the disk is full
+                raise OSError(str(error)) from error
+            index[sentence] = str(number)
+        table = file.create_dataset(INDEX, (1,), dtype=h5py.string_dtype())
+        table[0] = strict_json.dumps(index)
 
 
 def read_dump(path: str | Path) -> Iterator[Tensor]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from lmkit import strict_json
 from lmkit.embedding.text import EmbeddedLine
 from lmkit.errors import DataError, UsageError
-from lmkit.evaluation.writers import opened
+from lmkit.files import check_new, new_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -58,14 +58,7 @@ def check_target(path: Path, form: Form, *, overwrite: bool) -> None:
         raise UsageError(
             "HDF5 dumps hold a vector a token: leave --pool out, or write .safetensors or .parquet"
         )
-    if path.exists() and not path.is_file():
-        raise UsageError(f"{path} is not a file; name one with --out")
-    if path.exists() and not overwrite:
-        raise UsageError(f"{path} exists already: give --overwrite to replace it, or another --out")
-    if not path.absolute().parent.is_dir():
-        raise UsageError(
-            f"{path}: there is no folder {path.parent}; make it, or name another file with --out"
-        )
+    check_new(path, overwrite=overwrite)
 
 
 def write_vectors(lines: Iterable[EmbeddedLine], path: Path, form: Form) -> None:
@@ -79,7 +72,7 @@ def write_vectors(lines: Iterable[EmbeddedLine], path: Path, form: Form) -> None
         return
     write: Callable[[Iterable[EmbeddedLine], Form, BinaryIO], None]
     write = _write_parquet if path.suffix == ".parquet" else _write_safetensors
-    with opened(path) as file:
+    with new_file(path, overwrite=True) as file:
         write(lines, form, file)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lmkit.errors import UsageError
+from lmkit.files import check_new, new_file
 from lmkit.plugins import install_hint
 
 if TYPE_CHECKING:
@@ -48,8 +49,7 @@ def check(path: Path) -> None:
         raise UsageError(
             f"{path}: a picture is written as {', '.join(SUFFIXES)}; end its name with one of them"
         )
-    if not path.parent.is_dir():
-        raise UsageError(f"{path}: there is no folder {path.parent}; make it first")
+    check_new(path, overwrite=True)
     try:
         import matplotlib  # noqa: F401
     except ModuleNotFoundError:
@@ -81,15 +81,10 @@ def panels(
     with mpl.rc_context(_style()):
         figure = Figure(figsize=(width, height), layout="constrained")
         yield list(figure.subplots(rows, columns, squeeze=False).flat)
-        hidden = path.with_name(f".{path.stem}.part{path.suffix}")
-        try:
-            with warnings.catch_warnings():
-                # `warn_of_missing_font` says it once, not for each character.
-                warnings.filterwarnings("ignore", r"Glyph \d+")
-                figure.savefig(hidden, dpi=DOTS_PER_INCH)
-            hidden.replace(path)
-        finally:
-            hidden.unlink(missing_ok=True)
+        with new_file(path, overwrite=True) as file, warnings.catch_warnings():
+            # `warn_of_missing_font` says it once, not for each character.
+            warnings.filterwarnings("ignore", r"Glyph \d+")
+            figure.savefig(file, format=path.suffix[1:].lower(), dpi=DOTS_PER_INCH)
 
 
 def line_style(place: int) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lmkit.errors import DataError
+from lmkit.errors import DataError, reason_of
 
 Span = tuple[int, int, int]
 """Line from 1, and the characters [start, end) of it."""
@@ -21,7 +21,7 @@ def read_spans(path: Path) -> list[Span]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        problem = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        problem = reason_of(error) if isinstance(error, OSError) else "it is not UTF-8"
         raise DataError(f"{path}: {problem}; give a TSV or JSONL file of spans") from None
     rows = [(number, row) for number, row in enumerate(text.split("\n"), 1) if row.strip()]
     if not rows:

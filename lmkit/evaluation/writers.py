@@ -1,16 +1,13 @@
 """Records of surprisal as TSV, JSONL or Parquet, written as they come."""
 
 import math
-import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from itertools import chain
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from lmkit import strict_json
 from lmkit.corpus.tsv import escaped, needs_escapes
-from lmkit.errors import DataError, UsageError
+from lmkit.errors import DataError
 from lmkit.evaluation.records import OWN_NAMES, LineRecords
 
 if TYPE_CHECKING:
@@ -38,38 +35,6 @@ def write_records(lines: Iterable[LineRecords], names: tuple[str, ...], form: st
     for line in lines:
         sink.write((header + rows(line)).encode())
         header = ""
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[BinaryIO]:
-    """A file that gets its name when all of it is written, and does not appear if writing fails.
-
-    Raises UsageError where no file can be made. An older file of that name is replaced.
-    """
-    path = path.resolve()
-    if path.exists() and not path.is_file():
-        raise UsageError(f"{path} is not a file; name one with --out, or leave it out to write to stdout")
-    hidden = path.with_name(f".{path.name}.part")
-    try:
-        file = hidden.open("wb")
-    except OSError as error:
-        raise UsageError(
-            f"{path} cannot be written ({error.strerror}); name another file with --out"
-        ) from None
-    try:
-        with file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        hidden.replace(path)
-    except OSError as error:
-        if error.filename is not None:
-            raise  # of another file, such as the text that is read meanwhile
-        raise UsageError(
-            f"{path} cannot be written ({error.strerror}); make room, or name another file with --out"
-        ) from error
-    finally:
-        hidden.unlink(missing_ok=True)
 
 
 def _tsv(records: LineRecords) -> str:

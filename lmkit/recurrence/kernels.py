@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from lmkit.errors import first_line, with_kind
+
 if TYPE_CHECKING:
     from lmkit.recurrence.cells import GatedCell
 
@@ -212,7 +214,7 @@ def _traced(function: Callable[..., Any], tensors: Sequence[Tensor], table: Any 
     try:
         return make_fx(torch.func.functionalize(function), table, tracing_mode="fake")(*tensors)
     except Exception as error:  # anything may be raised from inside somebody's gates
-        raise NotCompilableError(f"it cannot be traced ({one_line(error)})") from error
+        raise NotCompilableError(f"it cannot be traced ({with_kind(error, first_line)})") from error
 
 
 def _refuse_what_no_kernel_can(graph: GraphModule, state: Sequence[Tensor]) -> None:
@@ -251,7 +253,7 @@ def compiled(function: Callable[..., Any], tensors: Sequence[Tensor]) -> Kernel:
     except (
         Exception
     ) as error:  # inductor raises what its parts raise: of compilers, of the file system, its own
-        raise NotCompilableError(one_line(error)) from error
+        raise NotCompilableError(with_kind(error, first_line)) from error
     return kernel
 
 
@@ -259,9 +261,3 @@ def uncompiled(function: Callable[..., Any], tensors: Sequence[Tensor]) -> Kerne
     """The same graph, run operation by operation: slower than the loop, but it needs no compiler."""
     graph = _traced(function, tensors)
     return lambda arguments: graph(*arguments)
-
-
-def one_line(error: BaseException) -> str:
-    """The kind of an error and the first line of what it says."""
-    said = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {said[0]}" if said else type(error).__name__

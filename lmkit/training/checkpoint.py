@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from lmkit import strict_json
-from lmkit.errors import CheckpointError, LmkitError
-from lmkit.files import sha256, sync_file, sync_folder
+from lmkit.errors import CheckpointError, LmkitError, reason_of
+from lmkit.files import place_folder, sha256, sync_file, write_text
 from lmkit.manifest import read_json
 from lmkit.run_paths import CHECKPOINTS
 
@@ -25,7 +25,7 @@ DIGESTS = "manifest.json"
 SECONDS = 300.0
 """By default a checkpoint is written when the last is so old."""
 
-CRASH_POINTS = ("begun", "tensors", "state", "manifest", "flushed", "renamed", "pruned")
+CRASH_POINTS = ("begun", "tensors", "state", "manifest", "renamed", "pruned")
 """The moments of a save at which tests kill the process: after each, in this order."""
 
 DAMAGE = (LmkitError, OSError, SafetensorError, KeyError, TypeError, ValueError)
@@ -76,8 +76,7 @@ class Checkpoints:
             self._write(snapshot)
         except (OSError, SafetensorError) as error:  # the second is how save_file says that the disk is full
             shutil.rmtree(self._hidden(snapshot.step), ignore_errors=True)
-            reason = getattr(error, "strerror", None) or error
-            message = f"{self.folder}: the checkpoint of step {snapshot.step} cannot be written ({reason})"
+            message = f"{self.folder}: the checkpoint of step {snapshot.step} cannot be written ({reason_of(error)})"
             if last:
                 raise CheckpointError(
                     f"{message}: make room, then go on from the one before with --resume"
@@ -88,14 +87,16 @@ class Checkpoints:
         """The newest checkpoint that is whole, with a warning for each that is not; CheckpointError if none is."""
         folders = self._all()
         if not folders:
-            raise CheckpointError(f"{self.folder.parent} has no checkpoint to resume from; train it anew")
+            raise CheckpointError(
+                f"{self.folder.parent} has no checkpoint to resume from; train the model again"
+            )
         for folder in reversed(folders):
             try:
                 return read(folder)
             except DAMAGE as error:
                 log.warning("%s is damaged (%s): an older one is looked for", folder, error)
         raise CheckpointError(
-            f"{self.folder}: every checkpoint is damaged; restore one, or train anew with --overwrite"
+            f"{self.folder}: every checkpoint is damaged; restore one, or train again with --overwrite"
         )
 
     def _write(self, snapshot: Snapshot) -> None:
@@ -123,18 +124,13 @@ class Checkpoints:
             **self.facts,
             **snapshot.facts,
         }
-        (hidden / STATE).write_text(strict_json.dumps(facts, indent=1), encoding="utf-8")
-        sync_file(hidden / STATE)
+        write_text(hidden / STATE, strict_json.dumps(facts, indent=1))
         digests[STATE] = sha256(hidden / STATE)
         crash_point("state")
         # The digests come last: a folder without them is no checkpoint.
-        (hidden / DIGESTS).write_text(strict_json.dumps(digests, indent=1), encoding="utf-8")
-        sync_file(hidden / DIGESTS)
+        write_text(hidden / DIGESTS, strict_json.dumps(digests, indent=1))
         crash_point("manifest")
-        sync_folder(hidden)
-        crash_point("flushed")
-        hidden.rename(final)
-        sync_folder(self.folder)
+        place_folder(hidden, final)
         crash_point("renamed")
         # Training goes on from the newest that is whole, so what lies after this step was found damaged.
         kept = [folder for folder in self._all() if folder <= final][-self.keep :]

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from lmkit import ModelSpec, hookimpl
-from lmkit.specs import FileFormat
+from lmkit.specs import MOST_IDS, FileFormat
 from lmkit_elmo.options import BiLMOptions
 from lmkit_elmo.original_options import OriginalOptions
 
@@ -17,7 +17,7 @@ def lmkit_models() -> Iterable[ModelSpec]:
             "Two stacks of any cell over characters, one each way: vectors in context (Peters et al., 2018)",
             BiLMOptions,
             # Every word is read by its characters; how many are predicted is the model's --output-words.
-            tokenizers={"lmkit:word": {"min_count": 1, "vocab_size": 2**31 - 1}},
+            tokenizers={"lmkit:word": {"min_count": 1, "vocab_size": MOST_IDS}},
             formats=(
                 FileFormat(
                     "elmo",

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lmkit import hdf5, runs
 from lmkit.contracts import Tokenizer
-from lmkit.errors import ModelError, UsageError
+from lmkit.errors import ModelError, UsageError, reason_of
 from lmkit.options import Chosen, choose
 from lmkit.recurrence import GatedCell
 from lmkit.recurrence.projection import ProjectedCell
@@ -79,7 +79,7 @@ def _blamed(path: Path, remedy: str) -> Iterator[None]:
     try:
         yield
     except (ValueError, OSError) as error:
-        raise ModelError(f"{path}: {error}; {remedy}") from error
+        raise ModelError(f"{path}: {reason_of(error)}; {remedy}") from error
 
 
 def _choice(layout: Layout) -> Chosen:

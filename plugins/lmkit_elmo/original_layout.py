@@ -88,14 +88,8 @@ def lstm(direction: int, layer: int) -> str:
 
 
 def read_layout(path: Path) -> Layout:
-    """The network that an options.json describes; ValueError, which says what is wrong."""
-    if not path.is_file():
-        raise ValueError("it is no file" if path.exists() else "there is no such file")
-    with path.open("rb") as file:
-        data = file.read(LARGEST_FILE + 1)
-    if len(data) > LARGEST_FILE:
-        raise ValueError(f"it has more than {LARGEST_FILE:,} bytes")
-    options = _Table(strict_json.parse(data))
+    """The network that an options.json describes; OSError or ValueError, which say what is wrong."""
+    options = _Table(strict_json.read(path, LARGEST_FILE))
     stack, characters = options.table("lstm"), options.table("char_cnn")
     options.one_of("bidirectional", (True,), default=True)
     characters.one_of("max_characters_per_token", (LENGTH,), default=LENGTH)

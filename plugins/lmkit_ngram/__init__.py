@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 
 from lmkit import ModelSpec, hookimpl
-from lmkit.specs import FileFormat
+from lmkit.specs import MOST_IDS, FileFormat
 from lmkit_ngram.arpa_options import ArpaOptions
-from lmkit_ngram.options import MOST_IDS, NgramOptions
+from lmkit_ngram.options import NgramOptions
 
 
 @hookimpl

@@ -11,6 +11,7 @@ from lmkit.contracts import Tokenizer
 from lmkit.errors import ModelError, UsageError
 from lmkit.notes import NOTE
 from lmkit.options import Chosen, choose
+from lmkit.specs import MOST_IDS
 from lmkit_ngram import stupid_backoff
 from lmkit_ngram.arpa_note import WORDS, Note
 from lmkit_ngram.arpa_options import ArpaOptions
@@ -20,7 +21,6 @@ from lmkit_ngram.arpa_table import build_table
 from lmkit_ngram.arpa_words import END, START, UNKNOWN, changed, original
 from lmkit_ngram.model import NgramModel
 from lmkit_ngram.model_files import IMPORTED, StoredModel
-from lmkit_ngram.options import MOST_IDS
 from lmkit_ngram.table import NgramTable
 
 NO_UNKNOWN = -100.0

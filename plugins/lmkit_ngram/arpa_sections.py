@@ -16,10 +16,11 @@ from lmkit.corpus.compression import EXPANSION_FLOOR, SUFFIXES, blocks
 from lmkit.corpus.decoding import is_utf8
 from lmkit.errors import DataError, ModelError
 from lmkit.notes import NOTE
+from lmkit.specs import MOST_IDS
 from lmkit_ngram import arpa_note, arpa_parse
 from lmkit_ngram.arpa_note import Note
 from lmkit_ngram.arpa_words import SPACE
-from lmkit_ngram.options import MOST_IDS, MOST_WORDS
+from lmkit_ngram.options import MOST_WORDS
 
 LONGEST_LINE = 1 << 24
 """Bytes; no n-gram is as long."""

@@ -9,8 +9,8 @@ import numpy as np
 from lmkit.errors import ModelError
 from lmkit.jit import kernel
 from lmkit.notes import NOTE
+from lmkit.specs import MOST_IDS
 from lmkit_ngram.arpa_sections import Section
-from lmkit_ngram.options import MOST_IDS
 from lmkit_ngram.queries import NOTHING, find_child
 from lmkit_ngram.sorting import radix_sort
 from lmkit_ngram.table import NgramTable

@@ -3,11 +3,13 @@
 import re
 from collections.abc import Sequence
 
+from lmkit.corpus.words import WHITE_SPACE
+
 START, END = b"<s>", b"</s>"
 UNKNOWN = (b"<unk>", b"<UNK>")
 """KenLM takes either for the unknown word (lm/vocab.cc); the first is what is written."""
-SPACE = b"\0\t\n\r "
-"""What separates words in KenLM (util/file_piece.hh)."""
+SPACE = WHITE_SPACE.encode()
+"""What separates words in ARPA files."""
 
 _TAKEN = re.compile(rb"<(/?s|unk|UNK)>")
 _RENAMED = re.compile(rb"(@+)(/?s|unk|UNK)(@+)")

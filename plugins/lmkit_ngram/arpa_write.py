@@ -8,11 +8,12 @@ import lzma
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, Self
 
 import numpy as np
 
-from lmkit.errors import ModelError, PluginError, UsageError
+from lmkit.errors import ModelError, PluginError
+from lmkit.files import new_file
 from lmkit.notes import NOTE
 from lmkit_ngram import stupid_backoff
 from lmkit_ngram.arpa_note import WORDS, Note
@@ -59,21 +60,17 @@ def write_arpa(run: "LoadedRun", file: Path, *, overwrite: bool = False) -> None
     The file appears whole or not at all. Raises UsageError when it exists, PluginError when the tokenizer cannot
     spell its ids, ModelError when the model is damaged.
     """
-    if file.is_dir() or (file.exists() and not overwrite):
-        raise UsageError(f"{file} exists already: give --overwrite to replace it, or another name")
     model: Any = run.model
     names = word_names(run.tokenizer.symbols(), run.tokenizer.vocabulary)
     alpha = model.stored.alpha
     table = model.table if alpha is None else stupid_backoff.for_files(model.table, alpha)
     file.parent.mkdir(parents=True, exist_ok=True)
-    hidden = file.with_name(f".{file.name}.part")
-    try:
-        with _opened(hidden, file.suffix.lower()) as target:
-            target.write(note_of(run))
-            write_table(table, names, run.tokenizer.vocabulary, target)
-        hidden.replace(file)
-    finally:
-        hidden.unlink(missing_ok=True)
+    with (
+        new_file(file, overwrite=overwrite) as plain,
+        _compressed(plain, file.suffix.lower()) as target,
+    ):
+        target.write(note_of(run))
+        write_table(table, names, run.tokenizer.vocabulary, target)
 
 
 def note_of(run: "LoadedRun") -> bytes:
@@ -170,18 +167,13 @@ def _made(buffer: np.ndarray, size: int) -> memoryview:
     return buffer[:size].data
 
 
-@contextlib.contextmanager
-def _opened(path: Path, suffix: str) -> Iterator[IO[bytes]]:
+def _compressed(file: BinaryIO, suffix: str) -> contextlib.AbstractContextManager[IO[bytes]]:
+    """What is written into a file whose name has this suffix."""
     if suffix == ".xz":
-        with lzma.open(path, "wb", preset=XZ_PRESET) as target:
-            yield target
-    elif suffix == ".bz2":
-        with bz2.open(path, "wb") as target:
-            yield target
-    elif suffix == ".gz":
+        return lzma.open(file, "wb", preset=XZ_PRESET)
+    if suffix == ".bz2":
+        return bz2.open(file, "wb")
+    if suffix == ".gz":
         # Neither name nor time in it: equal models make equal files.
-        with path.open("wb") as raw, gzip.GzipFile("", "wb", GZIP_LEVEL, raw, mtime=0) as target:
-            yield target  # pyright: ignore[reportReturnType]
-    else:
-        with path.open("wb") as target:
-            yield target
+        return gzip.GzipFile("", "wb", GZIP_LEVEL, file, mtime=0)  # pyright: ignore[reportReturnType]
+    return contextlib.nullcontext(file)

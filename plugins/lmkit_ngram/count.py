@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from lmkit.errors import DataError
+from lmkit.specs import MOST_IDS
 from lmkit_ngram import count_kernels, suffix_sort
 from lmkit_ngram.memory import let_go
 from lmkit_ngram.table import LAYOUT, NgramTable, TextIndex
@@ -16,7 +17,6 @@ from lmkit_ngram.threads import batched, parts, side_by_side
 Allocate = Callable[[str, int, type[np.generic]], np.ndarray]
 """Makes an array by its name, length and type: in memory, or mapped to a file."""
 
-MOST = 2**31 - 1
 """Ids and positions are int32."""
 SEGMENTS = 64
 """The text's first words are worked on in so many parts, each of which lets go of its memory when it is done."""
@@ -61,9 +61,9 @@ def count_ngrams(
     threads: how many parts are worked on at once. Raises DataError when the text is too long for int32.
     """
     assert len(tokens) == 0 or tokens[-1] == eos_id, "the last line has its </s>"
-    if len(tokens) + num_lines > MOST:
+    if len(tokens) + num_lines > MOST_IDS:
         raise DataError(
-            f"the text has {len(tokens):,} tokens, more than {MOST - num_lines:,}: count a part of it"
+            f"the text has {len(tokens):,} tokens, more than {MOST_IDS - num_lines:,}: count a part of it"
         )
     # In memory, as they are read here and there: only what is written in order may be mapped to a file.
     text = np.empty(len(tokens) + num_lines, np.int32)
@@ -172,9 +172,9 @@ def _table(order: int, vocab_size: int, totals: np.ndarray, allocate: Allocate) 
     sizes = [vocab_size + 1, *totals[2:].tolist()]
     offsets = np.cumsum([0, *sizes], dtype=np.int64)
     total, contexts = int(offsets[order]), int(offsets[order - 1])
-    if total > MOST:
+    if total > MOST_IDS:
         raise DataError(
-            f"the text has {total:,} n-grams, more than {MOST:,}: lower --order or count a part of it"
+            f"the text has {total:,} n-grams, more than {MOST_IDS:,}: lower --order or count a part of it"
         )
     lengths = {"children": contexts + 1, "backoffs": contexts}
     arrays = {name: allocate(name, lengths.get(name, total), dtype) for name, dtype in LAYOUT}

@@ -11,18 +11,17 @@ import numpy as np
 
 from lmkit import strict_json
 from lmkit.contracts import Vocabulary
-from lmkit.errors import ModelError
+from lmkit.errors import ModelError, first_line, reason_of
+from lmkit.runs import read_json
+from lmkit.specs import MOST_IDS
 from lmkit_ngram.options import MOST_WORDS, SMOOTHINGS
 from lmkit_ngram.table import LAYOUT, NgramTable, TextIndex
 
 FORMAT = 1
 HEADER = "ngram.json"
 FOLDER = "ngram"
-LARGEST_HEADER = 1 << 20
-"""Bytes; what we write is far smaller."""
 LARGEST_ARRAY_HEADER = 4096
 """Characters of the line before an array that says what it is; what we write is far smaller."""
-MOST_IDS = 2**31 - 1
 TEXT = (("text", np.int32), ("positions", np.int32))
 """The arrays of a TextIndex."""
 IMPORTED = "imported"
@@ -58,7 +57,7 @@ class Allocator:
         if self.folder is None or not length:
             return np.empty(length, dtype)
         before = self._files.get(name)
-        # A name of its own each: a file that is mapped must not be written anew.
+        # Each has another name: a file that is mapped must not be written again.
         path = self.folder / (f"{name}.npy" if before is None else f"{before.stem}-next.npy")
         self._files[name] = path
         mapped = np.lib.format.open_memmap(path, "w+", dtype, (length,))
@@ -81,11 +80,9 @@ def save(directory: Path, model: StoredModel, vocabulary: Vocabulary) -> None:
     if index is not None:
         arrays |= {name: getattr(index, name) for name, _ in TEXT}
     for name, array in arrays.items():
-        hidden = folder / f".{name}.part"
-        hidden.unlink(missing_ok=True)
-        _write(hidden, array)
-        # Put in place by a rename: the file before may be the very one that is mapped.
-        hidden.replace(folder / f"{name}.npy")
+        path = folder / f"{name}.npy"
+        path.unlink(missing_ok=True)  # it may be the very file that is mapped, so it is not written to
+        _write(path, array)
     header = {
         "format": FORMAT,
         "order": table.order,
@@ -171,18 +168,7 @@ def _write(path: Path, array: np.ndarray) -> None:
 
 
 def _read_header(path: Path) -> dict[str, Any]:
-    try:
-        if path.exists() and not path.is_file():
-            _refuse(path, "it is not a file")
-        if path.stat().st_size > LARGEST_HEADER:
-            _refuse(path, f"it has more than {LARGEST_HEADER >> 20} MB")
-        header = strict_json.parse(path.read_bytes())
-    except OSError as error:
-        _refuse(path, f"it cannot be read ({error.strerror or error})")
-    except ValueError as error:
-        _refuse(path, f"it is not sound JSON ({error})")
-    if not isinstance(header, dict):
-        _refuse(path, "it must hold a JSON object")
+    header = read_json(path)
     if header.get("format") != FORMAT:
         raise ModelError(
             f"{path}: it has format {reprlib.repr(header.get('format'))}, this version of lmkit reads {FORMAT}; "
@@ -221,7 +207,7 @@ def _map(path: Path, dtype: type[np.generic], length: int) -> np.ndarray:
                 return np.empty(0, dtype)  # nothing cannot be mapped
             return np.asarray(np.memmap(file, wanted, "r", start, (length,)))
     except OSError as error:
-        _refuse(path, f"it cannot be read ({error.strerror or error})")
+        _refuse(path, f"it cannot be read ({reason_of(error)})")
 
 
 def _check_array(path: Path, file: BinaryIO, dtype: np.dtype, length: int) -> int:
@@ -231,7 +217,7 @@ def _check_array(path: Path, file: BinaryIO, dtype: np.dtype, length: int) -> in
             _refuse(path, "it is of another version of the .npy format")
         shape, fortran, found = np.lib.format.read_array_header_1_0(file, LARGEST_ARRAY_HEADER)
     except ValueError as error:
-        _refuse(path, f"it is no .npy file ({str(error).splitlines()[0]})")
+        _refuse(path, f"it is no .npy file ({first_line(error)})")
     if shape != (length,) or fortran or found != dtype:
         _refuse(path, f"it holds {found} of shape {reprlib.repr(shape)}, not {dtype} of shape ({length},)")
     return file.tell()

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from lmkit import option
 
 SMOOTHINGS = ("modified-kneser-ney", "kneser-ney", "witten-bell", "add-k", "stupid-backoff", "mle")
-MOST_IDS = 2**31 - 1
 """Ids are int32."""
 MOST_WORDS = 120
 """The longest n-gram: its length is kept in a byte."""

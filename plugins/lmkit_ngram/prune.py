@@ -6,13 +6,13 @@ import numpy as np
 
 from lmkit.errors import UsageError
 from lmkit.jit import kernel
+from lmkit.specs import MOST_IDS
 from lmkit_ngram.compaction import without
 from lmkit_ngram.count import Allocate, Counted
 from lmkit_ngram.options import NgramOptions
 
 log = logging.getLogger(__name__)
 
-MOST = 2**31 - 1
 """No count is larger."""
 
 
@@ -40,7 +40,7 @@ def thresholds(options: NgramOptions) -> tuple[int, ...]:
             f"{given}: {len(values)} numbers for --order {options.order}: give one an order at most"
         )
     values += values[-1:] * (options.order - len(values))
-    return tuple(min(value, MOST) for value in values)
+    return tuple(min(value, MOST_IDS) for value in values)
 
 
 def check(options: NgramOptions) -> None:

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from lmkit import option
+from lmkit.specs import MOST_IDS
 
-MOST_IDS = 2**31 - 1
 """Ids are int32."""
 
 

@@ -9,12 +9,11 @@ from typing import Any
 
 from lmkit import strict_json
 from lmkit.contracts import Vocabulary
-from lmkit.errors import ModelError
+from lmkit.errors import ModelError, reason_of
+from lmkit.files import read_bounded
+from lmkit.runs import read_json
 
 FORMAT = 1
-LARGEST_JSON = 1 << 26
-"""Bytes; what we write is far smaller."""
-
 HEADER = "tokenizer.json"
 
 _PARTS_AT_ONCE = 1 << 12
@@ -45,7 +44,7 @@ def read_header(directory: Path, kind: str) -> dict[str, Any]:
     """The header of a tokenizer of this kind; ModelError when it is missing, damaged or of another kind."""
     path = directory / HEADER
     header = read_json(path)
-    if not isinstance(header, dict) or type(header.get("size")) is not int:
+    if type(header.get("size")) is not int:
         raise damaged(path, "it is not the header of a tokenizer")
     if header.get("tokenizer") != kind:
         raise damaged(
@@ -68,23 +67,11 @@ def check_header(directory: Path, header: dict[str, Any], vocabulary: Vocabulary
 def read_bytes(path: Path, largest: int) -> bytes:
     """A whole file; ModelError when it is missing, is no file, or is larger than any that we write."""
     try:
-        if path.exists() and not path.is_file():
-            raise damaged(path, "it is a directory or a device, not a file")
-        size = path.stat().st_size
-        if size > largest:
-            raise damaged(path, f"it has {size:,} bytes, more than {largest:,}")
-        return path.read_bytes()
+        return read_bounded(path, largest)
     except OSError as error:
-        raise damaged(path, f"it cannot be read ({error.strerror or error})") from error
-
-
-def read_json(path: Path) -> Any:
-    """A parsed file; ModelError when it is no JSON, too large or too deep."""
-    data = read_bytes(path, LARGEST_JSON)
-    try:
-        return strict_json.parse(data)
+        raise damaged(path, f"it cannot be read ({reason_of(error)})") from error
     except ValueError as error:
-        raise damaged(path, f"it is not sound JSON ({error})") from error
+        raise damaged(path, str(error)) from error
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -12,6 +12,7 @@ from lmkit.contracts import Encoding, Tokenizer, Vocabulary
 from lmkit.corpus.words import hidden, shown
 from lmkit.errors import UsageError
 from lmkit.residual import WordResidual, gaps
+from lmkit.runs import read_json
 from lmkit_tokenizers import tokenizer_files as files
 from lmkit_tokenizers import word_counts
 from lmkit_tokenizers.options import WordOptions
@@ -138,7 +139,7 @@ class WordTokenizer(Tokenizer):
         words = _read_words(directory / "words.txt", header["size"] - FIRST)
         path = directory / "residual.json"
         try:
-            residual = WordResidual.from_table(files.read_json(path))
+            residual = WordResidual.from_table(read_json(path))
         except ValueError as error:
             raise files.damaged(path, str(error)) from error
         unk_word = header.get("unk_word")

@@ -61,8 +61,8 @@ def test_paths_that_cannot_be_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for name, words in (
         (str(tmp_path / "pipe"), "write it to a file"),
-        ("x" * 5000, "no path"),
-        ("~nobody-/x", "no path"),
+        ("x" * 5000, "not a usable path"),
+        ("~nobody-/x", "not a usable path"),
     ):
         with pytest.raises(DataError, match=words):
             Text([name], DataOptions())

@@ -383,7 +383,7 @@ def test_command_needs_both_files(tmp_path: Path) -> None:
     (tmp_path / "run" / "x").touch()
     with pytest.raises(UsageError, match="overwrite"):
         read(tmp_path / "run", options=OriginalOptions("options.json", "weights.hdf5"))
-    with pytest.raises(ModelError, match="there is no such file"):
+    with pytest.raises(ModelError, match="No such file or directory"):
         read(tmp_path / "new", options=OriginalOptions(str(tmp_path / "no.json"), "weights.hdf5"))
     result = CliRunner().invoke(cli, ["import", "elmo", "--help"])
     assert "FILE" not in result.output

@@ -5,10 +5,11 @@ import math
 
 import pytest
 
-from lmkit.errors import DataError, UsageError
+from lmkit.errors import DataError
 from lmkit.evaluation.records import LineRecords, Record, column_names
 from lmkit.evaluation.spans import read_spans
-from lmkit.evaluation.writers import ROW_GROUP, opened, write_records
+from lmkit.evaluation.writers import ROW_GROUP, write_records
+from lmkit.files import new_file
 
 pandas = pytest.importorskip("pandas")
 
@@ -65,7 +66,7 @@ def read(path, form):
 def test_pandas_reads_back_what_was_written(tmp_path, form):
     """All three formats give the records back: places, texts with anything in them, and every digit."""
     path = tmp_path / "records"
-    with opened(path) as file:
+    with new_file(path, overwrite=True) as file:
         write_records(LINES, NAMES, form, file)
     frame = read(path, form)
     assert tuple(frame.columns) == (*NAMES, *(["withheld"] if form == "jsonl" else []))
@@ -82,7 +83,7 @@ def test_pandas_reads_back_what_was_written(tmp_path, form):
 
 def test_a_record_is_a_line(tmp_path):
     """TSV has as many lines as records, and a header, whatever stands in the texts."""
-    with opened(tmp_path / "a") as file:
+    with new_file(tmp_path / "a") as file:
         write_records(LINES, NAMES, "tsv", file)
     rows = (tmp_path / "a").read_bytes().decode().split("\n")
     assert rows[0] == "line\tstart\tend\ttext\tsurprisal\toov\tentropy\trank\trow"
@@ -112,7 +113,7 @@ def test_parquet_is_written_in_row_groups(tmp_path):
     size = ROW_GROUP // 2
     columns = {"start": [0] * size, "end": [1] * size, "text": ["a"] * size, "surprisal": [1.0] * size}
     columns["oov"] = [False] * size
-    with opened(tmp_path / "a.parquet") as file:
+    with new_file(tmp_path / "a.parquet") as file:
         write_records((LineRecords(n, columns) for n in range(5)), names, "parquet", file)
     found = parquet.ParquetFile(tmp_path / "a.parquet")
     assert (found.metadata.num_rows, found.num_row_groups) == (5 * size, 3)
@@ -127,17 +128,10 @@ def test_nothing_is_left_of_a_file_that_fails(tmp_path):
         yield LINES[0]
         raise DataError("bad text")
 
-    with pytest.raises(DataError), opened(path) as file:
+    with pytest.raises(DataError), new_file(path, overwrite=True) as file:
         write_records(broken(), NAMES, "tsv", file)
     assert path.read_text() == "older"
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_file_that_cannot_be_made_is_an_error_of_use(tmp_path):
-    """A directory, or a file in a folder that is not there, is named with the remedy."""
-    for path in (tmp_path, tmp_path / "absent" / "a.tsv"):
-        with pytest.raises(UsageError, match="--out"), opened(path):
-            pass
 
 
 @pytest.mark.parametrize(
