@@ -1,4 +1,4 @@
-"""Count how often each way to compare candidates of different lengths ranks the answer first: python measure.py RUN..."""
+"""Count how often each way to compare candidates ranks the right one first: python measure.py RUN..."""
 
 import argparse
 import json
