@@ -17,6 +17,7 @@ from lmkit.corpus.compression import EXPANSION_FLOOR
 from lmkit.corpus.options import DataOptions
 from lmkit.errors import ModelError, UsageError, one_line
 from lmkit.files import new_file
+from lmkit.manifest import check_files, read_manifest
 from lmkit.packed import CarefulFile, Unpacked
 from lmkit.specs import NoOptions
 
@@ -43,7 +44,7 @@ def write_archive(run: runs.LoadedRun, file: Path, *, overwrite: bool = False) -
         raise UsageError(
             f"{file}: an archive's name ends in {', '.join(run_paths.ARCHIVES)}; give it one of these"
         )
-    runs.check_files(run.directory, run.manifest, hash_all=True)
+    check_files(run.directory, run.manifest, hash_limit=math.inf)
     top = run.directory.resolve().name or "run"
     names = runs.travelling(run.directory, run.manifest)
     members = [(run.directory / name, f"{top}/{name}") for name in names]
@@ -94,7 +95,7 @@ def read_archive(
         try:
             _unpack(file, root, max_expansion)
             run = _run_in(root)
-            runs.check_files(run, runs.read_manifest(run), hash_all=True)
+            check_files(run, read_manifest(run), hash_limit=math.inf)
             _check_no_more(run)
         except ModelError as error:
             # What is said of a file names it as it stands in the archive.
@@ -236,7 +237,7 @@ def _run_in(root: Path) -> Path:
 
 def _check_no_more(run: Path) -> None:
     """ModelError for files that the manifest does not vouch for."""
-    listed = runs.read_manifest(run)["files"].keys() | {
+    listed = read_manifest(run)["files"].keys() | {
         run_paths.MANIFEST,
         run_paths.METRICS,
         run_paths.RECIPE,

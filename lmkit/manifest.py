@@ -7,10 +7,14 @@ from typing import Any
 import lmkit
 from lmkit import run_paths, strict_json
 from lmkit.errors import LmkitError, ModelError, reason_of
+from lmkit.files import sha256
 from lmkit.pickles import SUFFIXES, refuse_pickle
 from lmkit.run_paths import ARCHIVES, MANIFEST, is_unfinished, unfinished
 
 FORMAT = 1
+LONGEST_NAME = 255
+HASHED_LIMIT = 1 << 28
+"""Larger files are compared by size alone: they are mapped, not read, when a model is loaded."""
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
@@ -26,9 +30,11 @@ def read_manifest(directory: Path) -> dict[str, Any]:
             raise unfinished(directory)
         raise run_paths.not_a_run(directory)
     manifest = read_json(path)
-    if manifest.get("format") != FORMAT:
+    if "format" not in manifest:
+        raise ModelError(f"{path}: damaged: it names no format; restore it or train the model again")
+    if manifest["format"] != FORMAT:
         raise ModelError(
-            f"{path}: format {reprlib.repr(manifest.get('format'))}, this lmkit {lmkit.__version__} reads {FORMAT}; "
+            f"{path}: format {reprlib.repr(manifest['format'])}, this lmkit {lmkit.__version__} reads {FORMAT}; "
             f"it was written by lmkit {reprlib.repr(manifest.get('lmkit'))}: install a version that matches"
         )
     return manifest
@@ -47,6 +53,31 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ModelError(f"{path}: must hold a JSON object, not {type(value).__name__}")
     return value
+
+
+def check_files(directory: Path, manifest: dict[str, Any], *, hash_limit: float | None = None) -> None:
+    """ModelError unless the files that a manifest lists are the files that were saved.
+
+    hash_limit: compare the SHA-256 of files of up to this many bytes, which reads them whole; larger ones are
+    compared by size alone. By default HASHED_LIMIT.
+    """
+    limit = HASHED_LIMIT if hash_limit is None else hash_limit
+    files = manifest.get("files")
+    if not isinstance(files, dict):
+        raise ModelError(f"{directory / MANIFEST}: 'files' must be an object")
+    for name, facts in files.items():
+        path = directory / name
+        # Only what is printable has bytes; file systems take names of 255.
+        plain = name.isprintable() and len(name.encode()) <= LONGEST_NAME
+        inside = not Path(name).is_absolute() and ".." not in Path(name).parts
+        if not (plain and inside and isinstance(facts, dict)):
+            raise ModelError(f"{directory / MANIFEST}: 'files' is damaged at {reprlib.repr(name)}")
+        if not path.is_file():
+            raise ModelError(f"{path}: missing; restore it or train the model again")
+        size = path.stat().st_size
+        hashed = size <= limit
+        if size != facts.get("size") or (hashed and sha256(path) != facts.get("sha256")):
+            raise ModelError(f"{path}: not the file that was saved (size or SHA-256 differs); restore it")
 
 
 def _no_directory(path: Path) -> LmkitError:

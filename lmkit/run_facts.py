@@ -8,7 +8,7 @@ from typing import Any
 
 from lmkit import run_paths
 from lmkit.errors import LmkitError, ModelError
-from lmkit.manifest import read_manifest
+from lmkit.manifest import check_files, read_json, read_manifest
 from lmkit.perplexity import perplexity
 from lmkit.recipe import RECURRENT, read_recipe
 
@@ -16,7 +16,8 @@ from lmkit.recipe import RECURRENT, read_recipe
 def describe(run: Path) -> dict[str, Any]:
     """The facts of a run; None for what its files do not say.
 
-    Raises ModelError for what is no run, and for a lmkit.json that is damaged.
+    finished: whether a limit ended the training; None where no checkpoint says.
+    Raises ModelError for a path that is no run, for a damaged lmkit.json and for missing or cut-off files.
     """
     manifest = read_manifest(run)
     try:
@@ -25,16 +26,19 @@ def describe(run: Path) -> dict[str, Any]:
         raise ModelError(
             f"{run / run_paths.MANIFEST}: damaged ({type(error).__name__}: {error}); restore it or train again"
         ) from error
+    check_files(run, manifest, hash_limit=0)
     reports = _reports(run)
+    reached = _checkpoint(run)
     loss = manifest.get("training", {}).get("valid_loss")
     recipe = _recipe(run)
     return {
         **facts,
         "train": recipe.get("data", {}).get("train"),
         "valid": recipe.get("data", {}).get("valid"),
-        "steps": _last(reports, "step"),
-        "epochs": _last(reports, "epoch"),
-        "training_seconds": _largest(reports, "seconds"),
+        "steps": reached.get("step", _last(reports, "step")),
+        "epochs": reached.get("epoch", _last(reports, "epoch")),
+        "training_seconds": reached.get("seconds", _largest(reports, "seconds")),
+        "finished": reached.get("over"),
         "valid_perplexity": perplexity(loss) if isinstance(loss, float) else None,
         "saved": (run / run_paths.MANIFEST).stat().st_mtime,
     }
@@ -83,6 +87,16 @@ def _recipe(run: Path) -> dict[str, Any]:
     """The tables of a run's recipe; none where it has none, as an imported model."""
     with contextlib.suppress(LmkitError):
         return read_recipe(run / run_paths.RECIPE)
+    return {}
+
+
+def _checkpoint(run: Path) -> dict[str, Any]:
+    """How far the newest checkpoint is, by the names `step`, `seconds`, `epoch` and `over`; empty without one."""
+    for folder in sorted((run / run_paths.CHECKPOINTS).glob("step-*"), reverse=True):
+        with contextlib.suppress(LmkitError, KeyError, TypeError):
+            facts = read_json(folder / run_paths.CHECKPOINT_STATE)
+            known = {name: facts[name] for name in ("epoch", "over") if name in facts}
+            return {"step": facts["step"], "seconds": facts["state"]["seconds"], **known}
     return {}
 
 

@@ -11,6 +11,7 @@ MANIFEST = "lmkit.json"
 RECIPE = "recipe.toml"
 METRICS = "metrics.jsonl"
 CHECKPOINTS = "checkpoints"
+CHECKPOINT_STATE = "state.json"
 TOKENIZER = "tokenizer"
 ARCHIVES = (".tar.gz", ".tar.xz", ".zip")
 """How the names of archives of runs end."""

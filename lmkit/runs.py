@@ -20,7 +20,7 @@ from lmkit import strict_json
 from lmkit.contracts import Encoder, LanguageModel, Tokenizer, Vocabulary
 from lmkit.errors import ModelError, PluginError, UsageError
 from lmkit.files import sha256, write_text
-from lmkit.manifest import FORMAT, read_manifest
+from lmkit.manifest import FORMAT, LONGEST_NAME, check_files, read_manifest
 from lmkit.manifest import read_json as read_json
 from lmkit.neural.weights import nonfinite, shortened
 from lmkit.options import Chosen, choose, nested, to_table
@@ -29,9 +29,6 @@ from lmkit.run_paths import MANIFEST, RECIPE, TOKENIZER
 from lmkit.specs import MOST_IDS
 
 LOCK = ".lock"
-LONGEST_NAME = 255
-HASHED_LIMIT = 1 << 28
-"""Larger files are compared by size alone: they are mapped, not read, when a model is loaded."""
 
 
 @dataclass(frozen=True)
@@ -311,29 +308,6 @@ def travelling(directory: Path, manifest: dict[str, Any]) -> list[str]:
     """
     recipe = [RECIPE] if (directory / RECIPE).is_file() else []
     return [*manifest["files"], *recipe, MANIFEST]
-
-
-def check_files(directory: Path, manifest: dict[str, Any], *, hash_all: bool = False) -> None:
-    """ModelError unless the files that a manifest lists are what was saved.
-
-    hash_all: compare large files by SHA-256 too, which reads them whole.
-    """
-    files = manifest.get("files")
-    if not isinstance(files, dict):
-        raise ModelError(f"{directory / MANIFEST}: 'files' must be an object")
-    for name, facts in files.items():
-        path = directory / name
-        # Only what is printable has bytes; file systems take names of 255.
-        plain = name.isprintable() and len(name.encode()) <= LONGEST_NAME
-        inside = not Path(name).is_absolute() and ".." not in Path(name).parts
-        if not (plain and inside and isinstance(facts, dict)):
-            raise ModelError(f"{directory / MANIFEST}: 'files' is damaged at {reprlib.repr(name)}")
-        if not path.is_file():
-            raise ModelError(f"{path}: missing; restore it or train the model again")
-        size = path.stat().st_size
-        hashed = hash_all or size <= HASHED_LIMIT
-        if size != facts.get("size") or (hashed and sha256(path) != facts.get("sha256")):
-            raise ModelError(f"{path}: not the file that was saved (size or SHA-256 differs); restore it")
 
 
 def _origin(chosen: Chosen) -> dict[str, str]:

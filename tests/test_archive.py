@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lmkit
-from lmkit import archive, runs
+from lmkit import archive, manifest, runs
 from lmkit.archive import read_archive, write_archive
 from lmkit.cli import cli
 from lmkit.errors import ModelError, UsageError
@@ -297,7 +297,7 @@ def test_a_file_that_the_manifest_does_not_list(run, place):
 @pytest.mark.parametrize("name", ["gru/model.safetensors", "gru/tokenizer/words.txt"])
 def test_a_file_that_was_changed(run, place, name, monkeypatch):
     """Every file must have its SHA-256, large ones too."""
-    monkeypatch.setattr(runs, "HASHED_LIMIT", 0)
+    monkeypatch.setattr(manifest, "HASHED_LIMIT", 0)
     write_archive(runs.load_run(run), place / "a.zip")
     with zipfile.ZipFile(place / "a.zip") as packed:
         members = [(info.filename, packed.read(info)) for info in packed.infolist()]

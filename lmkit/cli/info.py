@@ -42,7 +42,6 @@ def _rows(facts: dict[str, Any]) -> list[tuple[str, object]]:
     ask = "surprisal" if facts["kind"] == "causal" else "embed"
     then = f'generate {run} --prompt "..."' if facts["kind"] == "causal" else f"eval {run} TEXT"
     file = " --out vectors.safetensors" if ask == "embed" else ""
-    score = facts["valid_perplexity"]
     return [
         ("run", run),
         ("model", facts["model"] + (f", {sizes} units a layer" if size else "") + f" ({_kind(facts)})"),
@@ -50,9 +49,10 @@ def _rows(facts: dict[str, Any]) -> list[tuple[str, object]]:
         ("tokenizer", f"{facts['tokenizer']}, {facts['vocabulary']:,} tokens"),
         ("trained on", facts["text"] or "not recorded"),
         ("training", _training(facts)),
-        ("validation", "none" if score is None else f"perplexity {score:,.2f} a token"),
+        ("validation", _validation(facts)),
         *([("state", _state(reset))] if reset else []),
         ("on disk", f"{facts['bytes_on_disk'] / 1e6:,.1f} MB, saved {_time(facts['saved'])[:16]} UTC"),
+        *([("to finish it", f"lmkit train --resume {run}")] if facts["finished"] is False else []),
         ("use", f"lmkit {ask} {run} TEXT{file}; lmkit {then}"),
     ]
 
@@ -78,7 +78,16 @@ def _training(facts: dict[str, Any]) -> str:
         known.append(f"{facts['epochs']:.2f} epochs")
     if facts["training_seconds"] is not None:
         known.append(f"{facts['training_seconds']:,.1f} seconds")
-    return f"{', '.join(known) or 'not recorded'} (lmkit {facts['lmkit']})"
+    length = ", ".join(known) or "not recorded"
+    unfinished = "; not finished" if facts["finished"] is False else ""
+    return f"{length}{unfinished} (lmkit {facts['lmkit']})"
+
+
+def _validation(facts: dict[str, Any]) -> str:
+    score = facts["valid_perplexity"]
+    if score is None:
+        return "none" if facts["finished"] is not False else "none so far"
+    return f"perplexity {score:,.2f} a token"
 
 
 def _time(seconds: float) -> str:

@@ -1,6 +1,7 @@
 """Adapters that hand lmkit's vectors to other libraries; each is imported by its own name, and none by lmkit."""
 
 import importlib
+import math
 import os
 import shutil
 from functools import lru_cache
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from lmkit import run_paths
 from lmkit.errors import UsageError
+from lmkit.manifest import check_files, read_manifest
 from lmkit.plugins import install_hint
 
 if TYPE_CHECKING:
@@ -79,10 +81,10 @@ def copy_run(run: str | Path, out: Path) -> None:
     from lmkit import runs  # torch comes with it
 
     directory = Path(run)
-    manifest = runs.read_manifest(directory)
+    manifest = read_manifest(directory)
     if out.resolve() == directory.resolve():
         return
-    runs.check_files(directory, manifest, hash_all=True)
+    check_files(directory, manifest, hash_limit=math.inf)
     runs.check_free(out, overwrite=True)
     with runs.staging(out) as folder:
         for name in runs.travelling(directory, manifest):

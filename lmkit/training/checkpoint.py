@@ -17,10 +17,10 @@ from lmkit import strict_json
 from lmkit.errors import CheckpointError, LmkitError, reason_of
 from lmkit.files import place_folder, sha256, sync_file, write_text
 from lmkit.manifest import read_json
+from lmkit.run_paths import CHECKPOINT_STATE as STATE
 from lmkit.run_paths import CHECKPOINTS
 
 FORMAT = 1
-STATE = "state.json"
 DIGESTS = "manifest.json"
 SECONDS = 300.0
 """By default a checkpoint is written when the last is so old."""

@@ -42,6 +42,8 @@ def snapshot(trainer: "Trainer") -> Snapshot:
         },
         {
             "state": state,
+            "over": trainer.over(),
+            "epoch": round(trainer.state.step / trainer.streams.steps_per_epoch, 4),
             "metrics_size": trainer.metrics.size,
             "machine": machine(trainer.model),
             "tiers": tiers.progress(trainer.model),

@@ -1,6 +1,7 @@
 """`lmkit info`: what a run's files say of it."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -50,11 +51,38 @@ def test_ten_lines(trained: Path, run: Path) -> None:
 def test_without_recipe_and_metrics(run: Path) -> None:
     """What the files do not say is not recorded; a line of metrics that is cut off is passed over."""
     (run / "recipe.toml").unlink()
+    shutil.rmtree(run / "checkpoints")
     (run / "metrics.jsonl").write_text('{"seconds": 3.5}\n{"secon')
     facts = json.loads(info(run, "--json").stdout)
     assert (facts["train"], facts["steps"], facts["training_seconds"]) == (None, None, 3.5)
     (run / "metrics.jsonl").unlink()
     assert "not recorded" in info(run).stdout
+
+
+def test_unfinished_training(trained: Path, tmp_path: Path) -> None:
+    """A training that stopped early says how far it came, that it is not finished, and how to finish it."""
+    assert json.loads(info(trained, "--json").stdout)["finished"] is True
+    api.train(
+        trained.parent / "text.txt", model="gru", out=tmp_path / "early", hidden_size=8, max_steps=40, stop_after=3,
+        log_every=2,
+    )  # fmt: skip
+    facts = json.loads(info(tmp_path / "early", "--json").stdout)
+    assert (facts["steps"], facts["finished"], facts["valid_perplexity"]) == (3, False, None)
+    shown = info(tmp_path / "early").stdout
+    assert "3 steps" in shown
+    assert "not finished" in shown
+    assert "none so far" in shown
+    assert f"lmkit train --resume {tmp_path / 'early'}" in shown
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(path.read_bytes()[:-1])])
+def test_missing_or_cut_weights(run: Path, damage) -> None:
+    """A run without its weights, or with a part of them, is not described as if it were sound."""
+    damage(run / "model.safetensors")
+    result = info(run)
+    assert (result.exit_code, result.stdout) == (4, "")
+    assert "model.safetensors" in result.stderr
+    assert result.stderr.count("\n") == 1
 
 
 def test_what_is_no_run(run: Path, tmp_path: Path) -> None:
@@ -71,6 +99,8 @@ def test_what_is_no_run(run: Path, tmp_path: Path) -> None:
     manifest = json.loads((run / "lmkit.json").read_text())
     (run / "lmkit.json").write_text(json.dumps({**manifest, "vocabulary": 3}))
     assert "damaged" in info(run).stderr
+    (run / "lmkit.json").write_text("{}")
+    assert "damaged: it names no format" in info(run).stderr
     (run / "lmkit.json").unlink()
     result = info(run)
     assert result.exit_code == 4
