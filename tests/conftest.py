@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import zipfile
@@ -20,6 +21,9 @@ DEMOS = (
     "lmkit-demo-encoder",
 )
 """The third-party distributions that are as they should be."""
+
+# A shell starts what runs in the background with Ctrl-C ignored, which the programs that tests interrupt would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from lmkit import run_paths
+from lmkit.cli import console
 from lmkit.cli.completion import RunOrText, RunPath
 from lmkit.errors import LmkitError, UsageError
 
@@ -133,7 +134,11 @@ def load_all(runs: Mapping[str, Path], **options: Any) -> dict[str, "Model"]:
     """The models of runs, by the runs' labels; options: those of `lmkit.api.load`."""
     from lmkit import api
 
-    return {label: api.load(run, **options) for label, run in runs.items()}
+    models = {}
+    for label, run in runs.items():
+        with console.about(label if len(runs) > 1 else ""):
+            models[label] = api.load(run, **options)
+    return models
 
 
 def labels(runs: Iterable[Path]) -> dict[str, Path]:

@@ -78,7 +78,8 @@ def command(
             },
             "independent": independent,
         }
-        rows += _measured(label, order, known[label], flags)
+        with console.about(label if len(named) > 1 else ""):
+            rows += _measured(label, order, known[label], flags)
     found = ranked(rows)
     if plot is not None:
         from lmkit.evaluation.compare_pictures import draw
@@ -145,7 +146,7 @@ def _relay(lines: Iterable[str]) -> None:
     for line in lines:
         label, colon, rest = line.strip().partition(": ")
         if colon and label in console.LABELS:
-            console.say(rest, label)
+            console.say(console.about_run(rest) if label != "error" else rest, label)
         elif line.strip():
             console.say(line.rstrip())
 

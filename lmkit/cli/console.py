@@ -1,8 +1,10 @@
 """What people see of a command: messages and progress on stderr, rows of figures on stdout."""
 
+import contextlib
 import logging
 import math
 import os
+import re
 import shutil
 import sys
 import time
@@ -40,8 +42,11 @@ T = TypeVar("T")
 def say(text: str, label: str = "") -> None:
     """Print a message for people on stderr; each line follows a label such as "error".
 
-    What is not printable is escaped. While bars are shown, the message goes above them.
+    What is not printable is escaped. While bars are shown, the message goes above them. What was printed on stdout
+    before comes out first, so that both keep their order in one file.
     """
+    with contextlib.suppress(OSError, ValueError):  # whose error belongs to who writes there
+        sys.stdout.flush()
     start = f"{label}: " if label else ""
     if label in COLOURS and "NO_COLOR" not in os.environ and sys.stderr.isatty():
         start = f"\033[{COLOURS[label]}m{label}:\033[0m "
@@ -74,6 +79,34 @@ def shown(text: str) -> str:
     return printable(text, "\n\t\u200c\u200d") if sys.stdout.isatty() else text
 
 
+@contextlib.contextmanager
+def about(run: str) -> Iterator[None]:
+    """Inside, messages begin with the label of the run that they are about; "" for none."""
+    global _run
+    before, _run = _run, run
+    try:
+        yield
+    finally:
+        _run = before
+
+
+_run = ""
+"""The run that messages are about."""
+_explained: set[str] = set()
+"""The messages about runs, without their numbers, whose explanation was given for an earlier run."""
+
+
+def about_run(text: str) -> str:
+    """A message with the label of its run; what follows the fact is left out if an earlier run's message had it."""
+    if not _run:
+        return text
+    pattern = re.sub(r"\d[\d.,]*", "", text)
+    if pattern in _explained:
+        text = re.split("[:;] ", text, maxsplit=1)[0]
+    _explained.add(pattern)
+    return f"{_run}: {text}"
+
+
 class MessageHandler(logging.Handler):
     """Log records of lmkit as messages; one that was said before is not said again."""
 
@@ -88,7 +121,10 @@ class MessageHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         text = " ".join(record.getMessage().splitlines())
-        if record.name in self._silent or text in self._said:
+        if record.name in self._silent:
+            return
+        text = about_run(text)
+        if text in self._said:
             return
         self._said.add(text)
         say(text, "" if record.levelno < NOTE else record.levelname.lower())

@@ -57,18 +57,21 @@ def command(
     text = Text(asked.texts, options)
     scores: Scores = {}
     for label, run in asked.runs.items():
-        model = api.load(
-            run, device=device, allow_nonfinite=allow_nonfinite, split_unknown=split_unknown, int8=int8
-        )
-        for direction in model.directions:
-            names = [label] * (len(asked.runs) > 1) + [direction] * (len(model.directions) > 1)
-            lines = console.progress(text, total=None, label=" ".join(["scoring", *names]))
-            scores[label, direction] = model.score_text(
-                lines, batch_size=batch_size, direction=direction, independent=independent
+        several = "" if asked.run else label
+        with console.about(several):
+            model = api.load(
+                run, device=device, allow_nonfinite=allow_nonfinite, split_unknown=split_unknown, int8=int8
             )
-    for (label, direction), score in scores.items():
-        for notice in score.notices:
-            console.say(notice if len(scores) == 1 else f"{label} {direction}: {notice}", "note")
+        for direction in model.directions:
+            name = f"{several} {direction}".strip() if len(model.directions) > 1 else several
+            with console.about(name):
+                lines = console.progress(text, total=None, label=f"scoring {name}".strip())
+                score = model.score_text(
+                    lines, batch_size=batch_size, direction=direction, independent=independent
+                )
+                for notice in score.notices:
+                    console.say(console.about_run(notice), "note")
+            scores[label, direction] = score
     if as_json:
         click.echo(strict_json.report(_json(scores, asked.run is not None)))
     elif len(scores) == 1:

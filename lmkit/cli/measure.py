@@ -32,11 +32,11 @@ def measured(order: dict[str, Any]) -> dict[str, Any]:
     text = Text(order["texts"], DataOptions(**order["options"]))
     model = api.load(Path(order["run"]), **order["load"])
     # Kernels are loaded with the first line; what would be said of that line is not about the text.
-    evaluation = logging.getLogger("lmkit.evaluation")
-    evaluation.setLevel(logging.CRITICAL)
+    scoring = logging.getLogger("lmkit.scoring")
+    scoring.setLevel(logging.CRITICAL)
     for name in model.directions:
         model.score_text(Text.from_lines(["a"]), direction=name)
-    evaluation.setLevel(logging.NOTSET)
+    scoring.setLevel(logging.NOTSET)
     begun = time.perf_counter()
     independent = order["independent"]
     scores = {

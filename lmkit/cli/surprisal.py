@@ -119,13 +119,16 @@ def command(
 
     def records() -> Iterator["LineRecords"]:
         for label, run in asked.runs.items():
-            model = api.load(run, device=device, allow_nonfinite=allow_nonfinite, split_unknown=split_unknown)
-            lines = console.progress(text, total=None, label=f"scoring with {label}") if alone else text
-            found = model.surprisal_text(
-                lines, by, spans=wanted, entropy=entropy, rank=rank, oov=oov,
-                batch_size=batch_size, independent=independent, keep=columns,
-            )  # fmt: skip
-            yield from found if asked.run else (replace(line, facts={"run": label}) for line in found)
+            with console.about("" if asked.run else label):
+                model = api.load(
+                    run, device=device, allow_nonfinite=allow_nonfinite, split_unknown=split_unknown
+                )
+                lines = console.progress(text, total=None, label=f"scoring with {label}") if alone else text
+                found = model.surprisal_text(
+                    lines, by, spans=wanted, entropy=entropy, rank=rank, oov=oov,
+                    batch_size=batch_size, independent=independent, keep=columns,
+                )  # fmt: skip
+                yield from found if asked.run else (replace(line, facts={"run": label}) for line in found)
 
     names = (*(() if asked.run else ("run",)), *column_names(entropy=entropy, rank=rank), *columns)
     if out is None:

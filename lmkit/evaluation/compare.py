@@ -1,6 +1,6 @@
 """One table for any set of runs on one text: what each is, and their scores, ranked where that is fair."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ def ranked(rows: Sequence[dict[str, Any]]) -> Comparison:
     for row in rest:
         why = row["withheld"].get("bits_per_byte", "no bits per byte")
         notes.append(f"{row['run']} is not ranked: {why}")
-    notes += [f"{row['run']}: {notice}" for row in rows for notice in row["notices"]]
+    notes += _notices(rows)
     compares = len({row["fingerprint"] for row in rows}) == 1
     if not compares:
         notes.append("perplexity a token is left out: the vocabularies differ, so that it does not compare")
@@ -47,3 +47,13 @@ def ranked(rows: Sequence[dict[str, Any]]) -> Comparison:
         names = ", ".join(row["run"] for row in rows if row["signature"] == signature)
         notes.append(f"{names}: {signature}")
     return Comparison([*fair, *rest], notes, compares)
+
+
+def _notices(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """What readers of each row should know; an explanation that several rows share stands after the first."""
+    explained = set()
+    for row in rows:
+        for notice in row["notices"]:
+            fact, comma, explanation = notice.partition(", ")
+            yield f"{row['run']}: {fact if explanation in explained else fact + comma + explanation}"
+            explained.add(explanation)

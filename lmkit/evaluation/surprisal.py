@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 
@@ -20,7 +20,7 @@ from lmkit.scoring.line_code import LineCoder
 from lmkit.scoring.measured_lines import RawLine, measured_lines
 from lmkit.scoring.stimuli import StreamWatch
 from lmkit.scoring.stream import LOG_PROB, Measure
-from lmkit.scoring.unknown import warn_if_mostly_unknown
+from lmkit.scoring.unknown import warn_of_unknown
 
 log = logging.getLogger(__name__)
 
@@ -122,9 +122,9 @@ def surprisals(
     scripts = _Scripts(tokenizer) if by == "word" else None
     names = column_names(entropy=entropy, rank=rank)
     watch = StreamWatch("line" if independent else model.reset_policy)
+    unknown = _UnknownTokens()
 
     def records() -> Iterator[tuple[RawLine, LineRecords]]:
-        unknown = _UnknownTokens()
         lines = text if scripts is None else scripts.watch(text)
         for line, encoding, table in measured_lines(
             model,
@@ -153,8 +153,8 @@ def surprisals(
                 if code.escaped and units.corrected is not None:
                     units = replace(units, corrected=None)
             yield line, _records(unknown.lines, line, units, found, names, keep)
-        if not unknown.lines:
-            raise DataError("the text to score has no lines")
+
+    def report() -> None:
         unknown.report(spelled=coder is not None)
         watch.report()
         if scripts is not None:
@@ -162,7 +162,17 @@ def surprisals(
         if isinstance(cut, SpanCut):
             cut.check_all_used(unknown.lines)
 
-    return _by_row(records()) if by == "line" else (found for _, found in records())
+    return _then(_by_row(records()) if by == "line" else (found for _, found in records()), report)
+
+
+def _then(records: Iterator[LineRecords], report: Callable[[], None]) -> Iterator[LineRecords]:
+    """The records, then `report` once the last one is taken; DataError where there is none."""
+    first = next(records, None)
+    if first is None:
+        raise DataError("the text to score has no lines")
+    yield first
+    yield from records
+    report()
 
 
 def _records(
@@ -231,14 +241,10 @@ class _UnknownTokens:
 
     def report(self, *, spelled: bool) -> None:
         """Warn of unknown tokens; spelled: whether their spelling was charged for."""
-        if self.unknown and not spelled:
-            log.warning(
-                "%s of %s tokens are unknown to the model (oov): each has the surprisal of the unknown token, "
-                "whatever its spelling (--oov spelled adds that)",
-                f"{self.unknown:,}",
-                f"{self.tokens + self.lines:,}",
-            )
-        warn_if_mostly_unknown(self.unknown, self.tokens)
+        effect = (
+            "each has the surprisal of the unknown token, whatever its spelling (--oov spelled adds that)"
+        )
+        warn_of_unknown(self.unknown, self.tokens + self.lines, self.lines, effect="" if spelled else effect)
 
 
 class _Scripts:

@@ -18,7 +18,7 @@ from lmkit.scoring.line_code import LineBits, LineCoder
 from lmkit.scoring.measured_lines import RawLine, measured_lines
 from lmkit.scoring.stimuli import StreamWatch
 from lmkit.scoring.stream import WINDOW, starts_anew
-from lmkit.scoring.unknown import warn_if_mostly_unknown
+from lmkit.scoring.unknown import warn_of_unknown
 
 log = logging.getLogger(__name__)
 
@@ -216,7 +216,7 @@ def evaluate(
     if not tally.lines:
         raise DataError("the text to score has no lines")
     watch.report()
-    warn_if_mostly_unknown(tally.oov_tokens, tally.tokens - tally.lines)
+    warn_of_unknown(tally.oov_tokens, tally.tokens, tally.lines)
     return summarise(tally, signature, normalized=model.normalized)
 
 

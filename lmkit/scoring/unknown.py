@@ -1,18 +1,26 @@
-"""A warning for a text that a model can hardly read."""
+"""A warning of the tokens of a text that a model does not know."""
 
 import logging
 
 MOSTLY = 0.5
-"""From this share of unknown tokens on, figures are about the unknown token, not about the text."""
+"""From this share of unknown tokens on, a score is about the unknown token, not about the text."""
 
 log = logging.getLogger(__name__)
 
 
-def warn_if_mostly_unknown(unknown: int, tokens: int) -> None:
-    """Say that half of a text's tokens or more are unknown. tokens: without those that end lines."""
-    if unknown and unknown >= MOSTLY * tokens:
-        log.warning(
-            "%s of the text's %s tokens are unknown to the model: it was trained on other text, or on text that was "
-            "cut into other tokens (lmkit import arpa has --tokenizer)",
-            f"{unknown:,}", f"{tokens:,}",
-        )  # fmt: skip
+def warn_of_unknown(unknown: int, tokens: int, lines: int, *, effect: str = "") -> None:
+    """Warn of unknown tokens once: of any if they have an `effect` to tell, or else where they are half of the text.
+
+    tokens: all that were scored, the `</s>` of each of the lines included. effect: "each ...".
+    """
+    mostly = unknown > 0 and unknown >= MOSTLY * (tokens - lines)
+    if not mostly and not (unknown and effect):
+        return
+    reasons = [effect] if effect else []
+    if mostly:
+        reasons.append(
+            "the model was trained on other text, or on text that was cut into other tokens (lmkit import arpa has "
+            "--tokenizer)"
+        )
+    count = f"{unknown:,} of {tokens:,} tokens, line ends included,"
+    log.warning("%s are unknown to the model: %s", count, "; ".join(reasons))
