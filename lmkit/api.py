@@ -214,9 +214,9 @@ class Model:
     ) -> np.ndarray:
         """(lines,) float64: the natural log-probability of each line, its `</s>` included.
 
-        text: a text, its UTF-8, or lines, counted as in `score`: "" has none. independent: as in `score`. The fast
+        text: a text, its UTF-8, or lines, counted as in `score`. independent: as in `score`. The fast
         way to score many lines; `score` has the figures that compare.
-        Raises DataError for bytes that are no text.
+        Raises DataError for bytes that are not UTF-8 text, and for a text without lines.
         """
         raw = text if isinstance(text, bytes) else b""
         if not isinstance(text, bytes):

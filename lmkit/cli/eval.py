@@ -120,9 +120,9 @@ def _table(scores: "Scores") -> str:
     ]
     table = console.table(["run", *(title for title, _, _ in figures)], rows)
     notes = [
-        f"{name}: {figure.replace('_', ' ')} is withheld: {why}"
+        f"{name}: withheld: {', '.join(figures)}: {why}"
         for name, score in zip(names, scores.values(), strict=True)
-        for figure, why in score.withheld.items()
+        for why, figures in score.withheld_by_reason().items()
     ]
     notes += [f"{name}: {score.signature}" for name, score in zip(names, scores.values(), strict=True)]
     return "\n\n".join([table, *map(console.folded, notes)])

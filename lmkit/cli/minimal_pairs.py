@@ -136,10 +136,14 @@ def _table(results: "Mapping[str, Paradigms]") -> str:
     from lmkit.evaluation.minimal_pairs import mean_accuracy
 
     first = next(iter(results.values()))
-    columns = {"paradigm": [*first, MEAN], "pairs": [f"{one.pairs:,}" for one in first.values()]}
-    columns["pairs"].append(f"{sum(one.pairs for one in first.values()):,}")
+    columns = {"paradigm": list(first), "pairs": [f"{one.pairs:,}" for one in first.values()]}
+    if len(first) > 1:
+        columns["paradigm"].append(MEAN)
+        columns["pairs"].append(f"{sum(one.pairs for one in first.values()):,}")
     for label, paradigms in results.items():
-        found = [*paradigms.values(), mean_accuracy(list(paradigms.values()))]
+        found = list(paradigms.values())
+        if len(found) > 1:
+            found.append(mean_accuracy(found))
         columns[label if len(results) > 1 else "accuracy"] = list(map(_percent, found))
         prefix = f"{label}: " if len(results) > 1 else ""
         for title, name in (("ties", "ties"), ("identical", "identical"), ("unknown words", "unknown_words")):

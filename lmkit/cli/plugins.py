@@ -58,9 +58,9 @@ def list_parts(as_json: bool) -> None:
         return
     click.echo(console.table(["kind", "name", "distribution", "summary"], list(map(_cells, rows)), left=4))
     for failure in found.failures:
-        click.echo(f"not loaded: {failure}")
+        click.echo(console.folded(f"not loaded: {failure}"))
     for line in collisions(found):
-        click.echo(f"one name twice: {line}")
+        click.echo(console.folded(f"one name twice: {line}"))
 
 
 @command.command("show")

@@ -132,6 +132,10 @@ class Text:
 
 def given_lines(lines: Iterable[str]) -> tuple[str, ...]:
     """Lines that Python code gave: strings, or one that is a whole text; UsageError for what is no string."""
+    if isinstance(lines, bytes) or not isinstance(lines, Iterable):
+        raise UsageError(
+            f"the text is of the type {type(lines).__name__}: give a string, or a list of strings"
+        )
     given = (lines,) * bool(lines) if isinstance(lines, str) else tuple(lines)
     for number, line in enumerate(given, 1):
         if not isinstance(line, str):

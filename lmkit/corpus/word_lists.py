@@ -61,7 +61,9 @@ class Words(Sequence[str]):
 
 
 def refuse_one_string(strings: object, what: str) -> None:
-    """UsageError for a string where a list of them is wanted, which would be taken for a list of characters."""
+    """UsageError for a string where a list of them is wanted, whose characters would be taken, and for no list."""
+    if not isinstance(strings, Iterable):
+        raise UsageError(f"the {what} are of the type {type(strings).__name__}; give a list of strings")
     if isinstance(strings, (str, bytes)):
         raise UsageError(f"one string is not a list of {what}; give a list, such as [text]")
 

@@ -17,7 +17,7 @@ from lmkit.errors import DataError, ModelError, UsageError, suggest
 from lmkit.evaluation.records import OOV, LineRecords, column_names
 from lmkit.evaluation.units import SpanCut, Units, is_characterwise, make_cut
 from lmkit.scoring.line_code import LineCoder
-from lmkit.scoring.measured_lines import RawLine, measured_lines
+from lmkit.scoring.measured_lines import NO_LINES, RawLine, measured_lines
 from lmkit.scoring.stimuli import StreamWatch
 from lmkit.scoring.stream import LOG_PROB, Measure
 from lmkit.scoring.unknown import warn_of_unknown
@@ -169,7 +169,7 @@ def _then(records: Iterator[LineRecords], report: Callable[[], None]) -> Iterato
     """The records, then `report` once the last one is taken; DataError where there is none."""
     first = next(records, None)
     if first is None:
-        raise DataError("the text to score has no lines")
+        raise DataError(NO_LINES)
     yield first
     yield from records
     report()

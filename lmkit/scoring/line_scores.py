@@ -6,7 +6,8 @@ import numpy as np
 
 from lmkit.contracts import LanguageModel, Tokenizer
 from lmkit.corpus.lines import BadLines, Line, LineBlock, LineReader, expanded
-from lmkit.scoring.measured_lines import measured_lines
+from lmkit.errors import DataError
+from lmkit.scoring.measured_lines import NO_LINES, measured_lines
 
 CHUNK = 1 << 22
 """Bytes of a text that are worked on at once."""
@@ -24,14 +25,16 @@ def line_scores(
 
     independent: score each line by itself, whatever the model's reset policy.
     Lines that a model scores by themselves, and faster than in batches (`line_log_probs`), go to it by the
-    million; others as `lmkit eval` scores them. Raises DataError for bytes that are no UTF-8 text.
+    million; others as `lmkit eval` scores them. Raises DataError for bytes that are not UTF-8 text, or for no lines.
     """
+    if not text:
+        raise DataError(NO_LINES)
     reader = LineReader(lambda line, byte: f"line {line} of the text", BadLines("error"))
     blocks = reader.read_blocks(text[first : first + CHUNK] for first in range(0, len(text), CHUNK))
     none = np.empty(0, np.int32)
     if model.reset_policy == "line" and model.line_log_probs(none) is not None:
         scores = [_scores_of(model, ids, ends) for ids, ends in _lines(tokenizer, blocks)]
-        return np.concatenate([np.empty(0), *scores])
+        return np.concatenate(scores)
     figures = measured_lines(
         model, tokenizer, expanded(blocks), batch_size=batch_size, independent=independent
     )

@@ -12,6 +12,7 @@ from lmkit.corpus.readers import Line
 from lmkit.scoring.directions import FORWARD, from_the_end, in_direction
 from lmkit.scoring.stream import LOG_PROB, WINDOW, Measure, Sentence, measure_lines
 
+NO_LINES = "the text to score has no lines"
 _NO_SPANS = np.zeros((0, 2), np.int64)
 
 

@@ -15,7 +15,7 @@ from lmkit.errors import DataError
 from lmkit.perplexity import perplexity
 from lmkit.scoring.directions import FORWARD
 from lmkit.scoring.line_code import LineBits, LineCoder
-from lmkit.scoring.measured_lines import RawLine, measured_lines
+from lmkit.scoring.measured_lines import NO_LINES, RawLine, measured_lines
 from lmkit.scoring.stimuli import StreamWatch
 from lmkit.scoring.stream import WINDOW, starts_anew
 from lmkit.scoring.unknown import warn_of_unknown
@@ -74,6 +74,11 @@ class Tally:
             self.escaped_lines += 1
 
 
+def label(name: str) -> str:
+    """The name of a figure for people: "perplexity excluding OOV"."""
+    return name.replace("_", " ").replace("oov", "OOV")
+
+
 @dataclass(frozen=True)
 class Score:
     """What `lmkit eval` reports. A figure that is None is withheld, and `withheld` says why."""
@@ -111,9 +116,9 @@ class Score:
         share = self.spelling_share
         if share is None or share <= SPELLING_LIMIT:
             return []
-        tokens = f"{self.oov_tokens:,} unknown tokens ({self.oov_tokens / self.tokens:.1%})"
+        tokens = f"unknown token{'s' if self.oov_tokens > 1 else ''} ({self.oov_tokens / self.tokens:.1%})"
         return [
-            f"{share:.0%} of the bits spell the {tokens}, "
+            f"{share:.0%} of the bits spell the {self.oov_tokens:,} {tokens}, "
             "which the model does not predict: bits per byte say as much of the vocabulary as of the model; more "
             "training text, or a tokenizer such as sentencepiece, leaves fewer unknown"
         ]
@@ -144,17 +149,29 @@ class Score:
             else {**self.withheld, "log_prob": self.withheld["perplexity"]},
         }
 
+    def withheld_by_reason(self) -> dict[str, list[str]]:
+        """The labels of the figures that are withheld, by the reason."""
+        found: dict[str, list[str]] = {}
+        for name, why in self.withheld.items():
+            if name != "perplexity_excluding_oov" or self.oov_tokens:
+                found.setdefault(why, []).append(label(name))
+        return found
+
     def table(self) -> list[tuple[str, str]]:
         """Rows of label and value for people."""
         figures = [
             ("perplexity", self.perplexity, ".3f"),
-            ("perplexity excluding OOV", self.perplexity_excluding_oov if self.oov_tokens else None, ".3f"),
+            (
+                label("perplexity_excluding_oov"),
+                self.perplexity_excluding_oov if self.oov_tokens else None,
+                ".3f",
+            ),
             ("bits per byte", self.bits_per_byte, ".4f"),
             ("word perplexity", self.word_perplexity, ".3f"),
             ("bits per character", self.bits_per_character, ".4f"),
         ]
         rows = [(label, format(value, form)) for label, value, form in figures if value is not None]
-        rows += [(name.replace("_", " "), f"withheld: {why}") for name, why in self.withheld.items()]
+        rows += [(", ".join(names), f"withheld: {why}") for why, names in self.withheld_by_reason().items()]
         spelling = self.spelling_share
         share = f" ({self.oov_tokens / self.tokens:.2%})" if self.oov_tokens else ""
         rows += [
@@ -214,7 +231,7 @@ def evaluate(
             f"{longest:,}", f"{carried:,}",
         )  # fmt: skip
     if not tally.lines:
-        raise DataError("the text to score has no lines")
+        raise DataError(NO_LINES)
     watch.report()
     warn_of_unknown(tally.oov_tokens, tally.tokens, tally.lines)
     return summarise(tally, signature, normalized=model.normalized)

@@ -118,7 +118,10 @@ def test_line_scores_of_any_model(neural: Model) -> None:
 
 def test_line_scores_of_odd_texts(trained: Model) -> None:
     """No lines have no scores; very long lines come in pieces; bytes that are no text are a DataError."""
-    assert trained.line_scores([]).shape == trained.line_scores("").shape == (0,)
+    for score in (trained.line_scores, trained.score, trained.surprisal):
+        for nothing in ("", []):
+            with pytest.raises(DataError, match="no lines"):
+                score(nothing)
     long = "the cat " * 200_000
     once = trained.line_scores(["the cat the cat"])[0]
     ids = trained.line_scores([long, "the cat the cat"])
