@@ -18,29 +18,29 @@ HEAD = """# The command line
 Made by `python docs/make_cli.py`: do not edit.
 
 Data goes to stdout, messages go to stderr. Exit codes: 0 done, 1 anything else, 2 usage, 3 data, 4 model, \
-5 checkpoint, 6 plugin, 130 interrupted, 143 terminated. Every error is a line that says what, where and what to \
-do; `lmkit --debug` adds the traceback. `python -m lmkit` is the same as `lmkit`, and `-h` the same as `--help`.
+5 checkpoint, 6 plugin, 130 interrupted, 143 terminated. Every error is one line: what is wrong, where, \
+what to do; `lmkit --debug` adds the traceback. `python -m lmkit` is the same as `lmkit`, and `-h` the same as `--help`.
 
-Commands that ask models take `RUN... TEXT...`, in any order: a directory with `lmkit.json` in it is a run, the rest \
-is text ([more](data.md#runs-and-texts)).
+Commands that use models take `RUN... TEXT...`, in any order: a directory that contains `lmkit.json` is a run, the \
+rest is text ([more](data.md#runs-and-texts)).
 
 ## On a terminal
 
-Tables fit the width of the terminal (or `COLUMNS`): titles are folded first, then names and other text; a table that \
-is still too wide continues below with the names repeated, and no number is cut. In a pipe or a file, tables are \
+Tables fit the width of the terminal (or `COLUMNS`): titles are wrapped first, then names and other text; a table \
+that is still too wide continues below with the names repeated; numbers are never cut. In a pipe or a file, tables are \
 Markdown; `--json` prints every figure in full.
 
-A line that begins with `warning:` needs attention; `note:` says what you may want to know, such as a cache that is \
-made again. `--verbose` adds details. Progress bars appear for work of more than two seconds, with messages above \
-them, and nothing of a bar is left on the screen. `NO_COLOR` turns off colours and bold type.
+A line that begins with `warning:` needs attention; `note:` needs no action, for example that a cache is rebuilt. \
+`--verbose` adds details. Progress bars appear for work of more than two seconds, with messages above \
+them, and disappear at the end. `NO_COLOR` turns off colours and bold type.
 
-`lmkit generate` shows a text while it is made. Characters with which a text could control the terminal are shown as \
-escapes (`\\x1b`); a pipe or a file gets the text unchanged. After Ctrl-C the line is ended and the exit code is 130.
+`lmkit generate` prints a text while it is generated. Characters that could control the terminal appear as escapes \
+(`\\x1b`); a pipe or a file gets the text unchanged. Ctrl-C ends the line; the exit code is then 130.
 
 ## Shell completion
 
 The tab key completes commands, options, the names of models, cells, tokenizers and decoders (`lmkit train --model \
-g`), those of third-party plugins too, and the directories of runs. Add the line of your shell to its start-up file:
+g`), including those of third-party plugins, and run directories. Add the line for your shell to its start-up file:
 
 | shell | file | line |
 |---|---|---|
@@ -48,13 +48,13 @@ g`), those of third-party plugins too, and the directories of runs. Add the line
 | zsh | `~/.zshrc`, after `compinit` | `eval "$(_LMKIT_COMPLETE=zsh_source lmkit)"` |
 | fish | `~/.config/fish/completions/lmkit.fish` | `_LMKIT_COMPLETE=fish_source lmkit \\| source` |
 
-An option of a part is completed once the line names the part: `lmkit train --model lstm --num-l`. Runs are looked for \
-in the folder that is typed and in the folders right below it.
+Options of a part are completed once the command line names the part: `lmkit train --model lstm --num-l`. Runs are \
+searched in the typed folder and its direct subfolders.
 """
 PARTS_HEAD = """## The options of the built-in parts
 
 The options of a model, its cell and a tokenizer are flags of `lmkit train`, those of a decoder of \
-`lmkit generate`; all of them are keys of a [recipe](recipes.md).
+`lmkit generate`; all are keys of a [recipe](recipes.md).
 """
 
 

@@ -20,18 +20,21 @@ from lmkit.errors import LmkitError, PluginError, UsageError, reason_of, suggest
 COMMANDS = {
     "train": ("lmkit.cli.train", "Train a model on text."),
     "eval": ("lmkit.cli.eval", "Score text: perplexity, bits per byte and more."),
-    "surprisal": ("lmkit.cli.surprisal", "Surprisal of each word, token, character, line or span."),
-    "info": ("lmkit.cli.info", "What runs are: model, training text, size, scores."),
+    "surprisal": (
+        "lmkit.cli.surprisal",
+        "Compute the surprisal of each word, token, character, line or span.",
+    ),
+    "info": ("lmkit.cli.info", "Describe runs: model, training text, size, scores."),
     "generate": ("lmkit.cli.generate", "Continue a prompt."),
-    "embed": ("lmkit.cli.embed", "Vectors for tokens, words or sentences, in a file."),
+    "embed": ("lmkit.cli.embed", "Write vectors of tokens, words or sentences to a file."),
     "fill": ("lmkit.cli.fill", "Fill in the blank of a line, and show why."),
-    "minimal-pairs": ("lmkit.cli.minimal_pairs", "Accuracy on pairs of good and bad sentences."),
+    "minimal-pairs": ("lmkit.cli.minimal_pairs", "Measure accuracy on pairs of good and bad sentences."),
     "compare": ("lmkit.cli.compare", "Score any set of models on one text, in one table."),
-    "context": ("lmkit.cli.context", "How much of the past models use."),
-    "distances": ("lmkit.cli.distances", "From how far back models know the cause of a sentence's end."),
+    "context": ("lmkit.cli.context", "Measure how much context models use."),
+    "distances": ("lmkit.cli.distances", "Measure how far back models remember a cause."),
     "interpolate": ("lmkit.cli.interpolate", "Mix models into one."),
     "export": ("lmkit.cli.export", "Write a model in another format."),
-    "import": ("lmkit.cli.import_", "Make a run of a model in another format."),
+    "import": ("lmkit.cli.import_", "Create a run from a model in another format."),
     "plugins": ("lmkit.cli.plugins", "List and describe the installed parts."),
 }
 """The module of each command (its `command`) and its line of help: `lmkit --help` imports none."""
@@ -144,12 +147,12 @@ def _click_message(error: click.ClickException) -> str:
     },
 )
 @click.version_option(__version__, prog_name="lmkit", message="%(prog)s %(version)s")
-@click.option("--no-plugins", is_flag=True, help="Leave third-party plugins out.")
-@click.option("--verbose", is_flag=True, help="Say more on stderr.")
+@click.option("--no-plugins", is_flag=True, help="Disable third-party plugins.")
+@click.option("--verbose", is_flag=True, help="Print details to stderr.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.pass_context
 def cli(ctx: click.Context, no_plugins: bool, verbose: bool, debug: bool) -> None:
-    """Train, score and query language models whose every part is a plugin.
+    """Train, score and query language models; every part is a plugin.
 
     A first model: lmkit train --model gru TEXT
     """

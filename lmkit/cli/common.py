@@ -35,7 +35,7 @@ data_option = click.option(
     metavar="TEXT",
     multiple=True,
     type=click.Path(),
-    help="A text, as TEXT is; may be repeated.",
+    help="Another TEXT; may be repeated.",
 )
 
 device_option = click.option(
@@ -43,7 +43,7 @@ device_option = click.option(
 )
 
 nonfinite_option = click.option(
-    "--allow-nonfinite", is_flag=True, help="Load a model although NaN or infinite weights are in it."
+    "--allow-nonfinite", is_flag=True, help="Load a model even if it contains NaN or infinite weights."
 )
 
 
@@ -52,18 +52,18 @@ split_option = click.option(
     type=click.Choice(["auto", "always", "never"]),
     default="auto",
     show_default=True,
-    help="Split words that the vocabulary lacks, as in 'good.' (auto: in lines as people type them).",
+    help="Split words that the vocabulary lacks, such as 'good.' (auto: only in ordinary running text).",
 )
 
 int8_option = click.option(
-    "--int8", is_flag=True, help="Weights in int8: faster on a CPU, a little less exact (docs/models.md)."
+    "--int8", is_flag=True, help="Use int8 weights: faster on a CPU, slightly less exact (docs/models.md)."
 )
 
 
 independent_option = click.option(
     "--independent",
     is_flag=True,
-    help="Score each line by itself, whatever the model's reset policy: for lists of separate sentences.",
+    help="Score each line by itself, for lists of separate sentences, whatever the model's reset policy.",
 )
 
 

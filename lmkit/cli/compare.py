@@ -27,10 +27,12 @@ LMKIT = (sys.executable, "-P", "-c", "from lmkit.cli import main; main()")
 Rows = Sequence[Mapping[str, Any]]
 
 
-@click.command(cls=SpecCommand, grow=lambda _: [Section("Options of the data", ("data",), DataOptions, {})])
+@click.command(cls=SpecCommand, grow=lambda _: [Section("Data options", ("data",), DataOptions, {})])
 @asks_models
 @independent_option
-@click.option("--plot", type=click.Path(path_type=Path), help="Draw it: .png, .svg or .pdf.")
+@click.option(
+    "--plot", type=click.Path(path_type=Path), help="Draw the result: .png, .svg or .pdf (needs matplotlib)."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print a list of rows, best first, as JSON.")
 @click.pass_context
 def command(
@@ -46,8 +48,8 @@ def command(
 ) -> None:
     """Score the models in the directories RUN on TEXT, and rank them by bits per byte.
 
-    Each run is scored in a process of its own, one after another, so that speed and peak memory are its own. A
-    bidirectional encoder is scored as the two causal models that it is made of.
+    Runs are scored one after another, each in a separate process, which measures its speed and peak memory. A
+    bidirectional encoder is scored as its two causal models.
     """
     options = resolve(DataOptions, collected(ctx)["data"], "data")
     asked = split_items(items, texts, "compare")

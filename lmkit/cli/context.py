@@ -27,29 +27,34 @@ LAG_GRID = (1, 2, 3, 5, 10, 20, 50)
 """The steps back of the table."""
 
 
-@click.command(cls=SpecCommand, grow=lambda _: [Section("Options of the data", ("data",), DataOptions, {})])
+@click.command(cls=SpecCommand, grow=lambda _: [Section("Data options", ("data",), DataOptions, {})])
 @asks_models
-@click.option("--plot", metavar="FILE", type=click.Path(path_type=Path), help="Draw it: .png, .svg or .pdf.")
+@click.option(
+    "--plot",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Draw the result: .png, .svg or .pdf (needs matplotlib).",
+)
 @click.option(
     "--longest",
     metavar="N",
     type=click.IntRange(min=1),
     default=1000,
     show_default=True,
-    help="The most tokens of context.",
+    help="Largest number of tokens of context.",
 )
 @click.option(
     "--windows",
     metavar="N",
     type=click.IntRange(min=1),
-    help="Places of the text where it is measured (default: as many as take minutes).",
+    help="Number of places in the text to measure at (default: as many as take minutes).",
 )
-@click.option("--shuffle", is_flag=True, help="Also shuffle what lies farther back than k tokens.")
+@click.option("--shuffle", is_flag=True, help="Also shuffle the text farther back than k tokens.")
 @click.option(
     "--gradients/--no-gradients",
     default=True,
     show_default=True,
-    help="Of neural models, how far back the gradient of a loss reaches, before and after training.",
+    help="For neural models, measure how far back the gradient of a loss reaches, before and after training.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print all figures as JSON.")
 @click.pass_context
@@ -67,11 +72,11 @@ def command(
     gradients: bool,
     as_json: bool,
 ) -> None:
-    """Measure on TEXT how far back the models in the directories RUN read.
+    """Measure on TEXT how much context the models in the directories RUN use.
 
-    The perplexity with exactly the last k tokens, for k from 1 on; an n-gram's is flat from N - 1. A model whose
-    state starts anew at lines never reads past one's beginning. A bidirectional encoder is measured as the two
-    causal models that it is made of.
+    Prints the perplexity with exactly the last k tokens of context, for k from 1; for an n-gram it is constant from
+    k = N - 1. A model that resets its state at each line never reads past the beginning of a line. A bidirectional
+    encoder is measured as its two causal models.
     """
     options = resolve(DataOptions, collected(ctx)["data"], "data")
     asked = split_items(items, texts, "context")

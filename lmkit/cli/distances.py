@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     type=click.Choice(list(LANGUAGES)),
     default="zh",
     show_default=True,
-    help="That of the sentences.",
+    help="Language of the sentences.",
 )
 @click.option(
     "--farthest",
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     type=click.IntRange(0, 1000),
     default=20,
     show_default=True,
-    help="Sentences with 0 to N clauses between the cause and the conclusion.",
+    help="Use sentences with 0 to N clauses between the cause and the conclusion.",
 )
 @click.option(
     "--count",
@@ -40,36 +40,42 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     default=100,
     show_default=True,
-    help="Sentences of each distance.",
+    help="Number of sentences per distance.",
 )
 @click.option(
     "--cause",
     type=click.Choice(CAUSES[:2]),
     default="left",
     show_default=True,
-    help="The side of the blank that the cause is on.",
+    help="Side of the blank on which the cause is.",
 )
 @click.option(
     "--control",
     type=click.Choice(CONTROLS),
-    help="Leave the cause out, or swap it for another, which is then what the answer should follow.",
+    help="Leave the cause out, or swap it for another one, which the answer should then follow.",
 )
 @click.option(
     "--normalize",
     type=click.Choice(list(NORMALIZATIONS)),
     default="none",
     show_default=True,
-    help="How consequences of unlike lengths are compared, as in fill.",
+    help="How to compare consequences of different lengths, as in fill.",
 )
-@click.option("--seed", metavar="N", type=click.IntRange(min=0), default=0, help="Of the sentences.")
+@click.option(
+    "--seed", metavar="N", type=click.IntRange(min=0), default=0, help="Random seed for the sentences."
+)
 @click.option(
     "--by",
     type=click.Choice(["clauses", "words"]),
     default="clauses",
     show_default=True,
-    help="The distance: clauses in between, or words from the object to the blank.",
+    help="Unit of distance: clauses in between, or words from the object to the blank.",
 )
-@click.option("--plot", type=click.Path(path_type=Path), help="Draw the accuracies: .png, .svg or .pdf.")
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path),
+    help="Draw the accuracies: .png, .svg or .pdf (needs matplotlib).",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def command(
     runs: tuple[Path, ...],
@@ -86,10 +92,10 @@ def command(
     plot: Path | None,
     as_json: bool,
 ) -> None:
-    """Rank the consequences of causes that lie ever farther away, with the models in the directories RUN.
+    """Measure how far back the models in the directories RUN remember the cause of a sentence's end.
 
-    The sentences are those of the data set distances:LANGUAGE, in which no clause between cause and conclusion is
-    one of training. A bidirectional encoder is ranked by each of its directions and by both (two-sided).
+    The sentences are the test part of the data set distances:LANGUAGE; its clauses between cause and conclusion are
+    in no training sentence. A bidirectional encoder is scored by each direction and by both (two-sided).
     """
     from lmkit.corpus.distances import items
     from lmkit.evaluation import pictures

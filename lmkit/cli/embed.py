@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 POOLS = ("none", "mean", "max", "first", "last")
 
 
-@click.command(cls=SpecCommand, grow=lambda _: [Section("Options of the data", ("data",), DataOptions, {})])
+@click.command(cls=SpecCommand, grow=lambda _: [Section("Data options", ("data",), DataOptions, {})])
 @asks_models
 @click.option(
     "-o",
@@ -32,24 +32,24 @@ POOLS = ("none", "mean", "max", "first", "last")
     metavar="FILE",
     type=click.Path(path_type=Path),
     required=True,
-    help="Where to write: a name ending in .safetensors, .parquet or .hdf5.",
+    help="Output file: a name ending in .safetensors, .parquet or .hdf5.",
 )
 @click.option(
     "--layer",
     metavar="LAYER",
     default="mix",
     show_default=True,
-    help="mix (the mean, unless the encoder has learned another), top, all, or a number from 0.",
+    help="Layer: mix (the mean, unless the encoder has a trained mix), top, all, or a number from 0.",
 )
 @click.option(
     "--pool",
     type=click.Choice(POOLS),
     default="none",
     show_default=True,
-    help="One vector a line: of its tokens the mean, the maximum, the first or the last.",
+    help="Reduce each line to one vector: the mean, maximum, first or last of its tokens.",
 )
 @click.option(
-    "--words", is_flag=True, help="A vector a word between white space, not a token of the tokenizer."
+    "--words", is_flag=True, help="Write one vector per word between white space instead of per token."
 )
 @click.option(
     "--batch-size",
@@ -57,9 +57,9 @@ POOLS = ("none", "mean", "max", "first", "last")
     type=click.IntRange(min=1),
     default=128,
     show_default=True,
-    help="Lines of like lengths read at once.",
+    help="Lines of similar length per batch.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace a file of that name.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 @click.pass_context
 def command(
@@ -77,11 +77,10 @@ def command(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Write the vectors that the model in RUN has for each line of TEXT (-: standard input).
+    """Write the vectors of each line of TEXT (-: standard input) by the models in the directories RUN.
 
-    With several runs each has a file, whose name has the run's name in it: vectors.gru.parquet.
-    A line, or a row of a table, is a sentence, and a blank one keeps its place.
-    Any encoder will do, and any neural language model.
+    Each line, or row of a table, is a sentence; blank ones keep their place. With several runs, each gets a file
+    named after it: vectors.gru.parquet. RUN may be any encoder or neural language model.
     """
     options = resolve(DataOptions, collected(ctx)["data"], "data")
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     """By the label of the run and the direction."""
 
 
-@click.command(cls=SpecCommand, grow=lambda _: [Section("Options of the data", ("data",), DataOptions, {})])
+@click.command(cls=SpecCommand, grow=lambda _: [Section("Data options", ("data",), DataOptions, {})])
 @asks_models
 @independent_option
 @int8_option
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     default=32,
     show_default=True,
-    help="Segments between resets scored at once.",
+    help="Segments between resets per batch.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 @click.pass_context
@@ -46,7 +46,7 @@ def command(
 ) -> None:
     """Score TEXT (-: standard input) with the models in the directories RUN.
 
-    A bidirectional encoder is scored as the two causal models that it is made of.
+    A bidirectional encoder is scored as its two causal models.
     """
     options = resolve(DataOptions, collected(ctx)["data"], "data")
     asked = split_items(items, texts, "eval")

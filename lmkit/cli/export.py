@@ -26,8 +26,8 @@ def note() -> str:
 @click.command(cls=SpecCommand, grow=no_sections, note=note)
 @run_argument
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--to", "to", metavar="FORMAT", required=True, help="What FILE will be.")
-@click.option("--overwrite", is_flag=True, help="Replace a FILE that exists.")
+@click.option("--to", "to", metavar="FORMAT", required=True, help="Format of FILE.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing FILE.")
 @nonfinite_option
 def command(run: Path, file: Path, to: str, overwrite: bool, allow_nonfinite: bool) -> None:
     """Write the model in the directory RUN to FILE in another format."""

@@ -23,14 +23,16 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("items", metavar="RUN... TEXT", nargs=-1, required=True, type=RunOrText())
 @loading_options
-@click.option("--candidates", metavar="A,B,...", help="Rank these, instead of what the model proposes.")
+@click.option(
+    "--candidates", metavar="A,B,...", help="Rank these candidates instead of the model's proposals."
+)
 @click.option(
     "--top",
     metavar="N",
     type=click.IntRange(min=1),
     default=10,
     show_default=True,
-    help="How many are shown.",
+    help="Number of candidates to show.",
 )
 @click.option(
     "--max-tokens",
@@ -38,17 +40,19 @@ if TYPE_CHECKING:
     type=click.IntRange(1, 100),
     default=3,
     show_default=True,
-    help="The most tokens of a proposal.",
+    help="Maximum number of tokens in a proposal.",
 )
 @click.option(
     "--normalize",
     type=click.Choice(list(NORMALIZATIONS)),
-    help="How candidates of unlike lengths are compared: by their log-probability as it is, a token, a character, or "
-    f"less that of the candidate without its context (pmi). [default: {GIVEN}; of proposals {PROPOSED}]",
+    help="How to compare candidates of different lengths: by log-probability unchanged, per token, per character, or "
+    f"minus that without context (pmi). [default: {GIVEN}; for proposals {PROPOSED}]",
 )
-@click.option("--why", "explain", is_flag=True, help="Show which words carry the best answer.")
-@click.option("--html", "page", type=click.Path(path_type=Path), help="Write what --why shows as HTML.")
-@click.option("--plot", type=click.Path(path_type=Path), help="Draw it: .png, .svg or .pdf.")
+@click.option("--why", "explain", is_flag=True, help="Show which words the best answer depends on.")
+@click.option("--html", "page", type=click.Path(path_type=Path), help="Write the result of --why as HTML.")
+@click.option(
+    "--plot", type=click.Path(path_type=Path), help="Draw the result: .png, .svg or .pdf (needs matplotlib)."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print a list of candidates, best first, as JSON.")
 def command(
     items: tuple[str, ...],
@@ -66,9 +70,9 @@ def command(
 ) -> None:
     """Fill in the blank of TEXT, "... so i will ____ .", with the models in the directories RUN.
 
-    A causal model ranks candidates by the log-probability of the whole line, a bidirectional encoder by what both
-    of its directions give them (two-sided), with the candidates' own part made comparable (--normalize). Chinese may
-    be written without spaces, whatever the model reads.
+    A causal model ranks candidates by the log-probability of the whole line, a bidirectional encoder by the scores
+    of both directions (two-sided). --normalize makes candidates of different lengths comparable. Chinese may be
+    written without spaces for any model.
     """
     from lmkit.evaluation import fill_report as heat
     from lmkit.evaluation import pictures

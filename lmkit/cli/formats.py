@@ -11,13 +11,13 @@ from lmkit.specs import FileFormat
 
 ARCHIVE = FileFormat(
     "archive",
-    "a run's own files, in a .tar.gz, .tar.xz or .zip",
+    "the files of a run, in a .tar.gz, .tar.xz or .zip",
     "lmkit.archive:write_archive",
     "lmkit.archive:read_archive",
 )
 TRANSFORMERS = FileFormat(
     "transformers",
-    "a folder for transformers' AutoModel, AutoTokenizer and pipeline, of a model that has vectors",
+    "a folder for transformers' AutoModel, AutoTokenizer and pipeline, for models with vectors",
     "lmkit.pipelines.transformers:write_folder",
 )
 

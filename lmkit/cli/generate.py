@@ -107,7 +107,7 @@ class Screen:
 @click.command(cls=SpecCommand, grow=sections, note=note)
 @loads_model
 @int8_option
-@click.option("--prompt", metavar="TEXT", default="", help="What the text begins with.")
+@click.option("--prompt", metavar="TEXT", default="", help="Beginning of the text.")
 @click.option(
     "--prompt-file",
     metavar="FILE",
@@ -132,28 +132,28 @@ class Screen:
 @click.option(
     "--stop",
     type=click.Choice(["line"]),
-    help="End each text with its line (default: only where the model's state starts again with each line).",
+    help="End each text with its line (default: only if the model resets its state at each line).",
 )
 @click.option(
     "--no-repeat-ngram",
     metavar="N",
     type=click.IntRange(min=1),
-    help="Let no N tokens occur twice in a row of prompt and text.",
+    help="Never repeat a sequence of N tokens in prompt and text.",
 )
 @click.option(
     "--decoder",
     metavar="NAME",
     type=PartName("decoder"),
-    help=f"How tokens are chosen (default {DEFAULT_DECODER}).",
+    help=f"How to choose tokens (default {DEFAULT_DECODER}).",
 )
 @click.option(
-    "--num", metavar="N", type=click.IntRange(min=1), default=1, show_default=True, help="How many texts."
+    "--num", metavar="N", type=click.IntRange(min=1), default=1, show_default=True, help="Number of texts."
 )
 @click.option(
     "--seed",
     metavar="N",
     type=click.IntRange(0, 2**63 - 1),
-    help="Seed of chance, to repeat a text; every line of --prompts has it.",
+    help="Random seed, for reproducible output; every line of --prompts uses it.",
 )
 @click.option(
     "--json", "as_json", is_flag=True, help="Print the texts as JSON, with their log-probabilities."
@@ -178,7 +178,7 @@ def command(
 ) -> None:
     """Continue a prompt with the model in the directory RUN.
 
-    The text is shown as it is made: of several, the first; with --json or --prompts, none.
+    The text is printed as it is generated. Of several texts, only the first is; with --json or --prompts, none is.
     """
     chosen = choose("decoder", collected(ctx)["decoder"], "decoder")
     if sum([bool(prompt), prompt_file is not None, prompts is not None]) > 1:

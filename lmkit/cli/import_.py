@@ -26,7 +26,7 @@ class FormatGroup(click.Group):
 
 @click.group(cls=FormatGroup, no_args_is_help=True)
 def command() -> None:
-    """Make a run of a model in another format."""
+    """Create a run from a model in another format."""
 
 
 def reader_command(known: KnownFormat) -> click.Command:
@@ -46,16 +46,16 @@ def reader_command(known: KnownFormat) -> click.Command:
             metavar="DIR",
             type=click.Path(path_type=Path),
             required=True,
-            help="Where the run goes.",
+            help="Directory of the run.",
         ),
-        click.Option(["--overwrite"], is_flag=True, help="Replace a run that --out already holds."),
+        click.Option(["--overwrite"], is_flag=True, help="Replace an existing run in --out."),
     ]
     return SpecCommand(
         item.name,
         grow=sections,
         callback=click.pass_context(partial(_read, known=known)),
         params=[_file(), *destination, _max_expansion()] if item.takes_file else destination,
-        help=f"Make a run of {'FILE: ' if item.takes_file else ''}{item.summary}.",
+        help=f"Create a run from {'FILE: ' if item.takes_file else ''}{item.summary}.",
         short_help=f"{item.summary[:1].upper()}{item.summary[1:]}.",
     )
 

@@ -17,9 +17,9 @@ KINDS = {"causal": "language model", "encoder": "bidirectional encoder"}
 @runs_argument
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: an object, or a list for several runs.")
 def command(runs: tuple[Path, ...], as_json: bool) -> None:
-    """Show what the runs RUN are: model, training text, size, scores, and how to use them.
+    """Describe the runs RUN: model, training text, size, scores, and commands to use them.
 
-    It reads the files beside the weights and loads no model.
+    The weights are not loaded.
     """
     from lmkit.run_facts import describe
 

@@ -13,14 +13,14 @@ from lmkit.errors import UsageError
 from lmkit.options import resolve
 
 
-@click.command(cls=SpecCommand, grow=lambda _: [Section("Options of the data", ("data",), DataOptions, {})])
+@click.command(cls=SpecCommand, grow=lambda _: [Section("Data options", ("data",), DataOptions, {})])
 @items_argument
 @data_option
 @device_option
 @click.option(
-    "-o", "--out", "--output", type=click.Path(path_type=Path), required=True, help="Where the run goes."
+    "-o", "--out", "--output", type=click.Path(path_type=Path), required=True, help="Directory of the run."
 )
-@click.option("--overwrite", is_flag=True, help="Replace a run that --out already holds.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing run in --out.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 @click.pass_context
 def command(
@@ -32,10 +32,10 @@ def command(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Mix the causal models in the directories RUN, over one vocabulary, with the weights that suit TEXT best.
+    """Mix the causal models in the directories RUN, with the weights that fit TEXT best.
 
-    TEXT is held-out text: text that no model was trained on.
-    The result is a run like any other, and holds copies of its parts.
+    The models must have the same vocabulary. TEXT is held-out text, on which none of them was trained.
+    The result is a run like any other, and contains copies of its parts.
     """
     options = resolve(DataOptions, collected(ctx)["data"], "data")
     asked = split_items(items, texts, "interpolate")

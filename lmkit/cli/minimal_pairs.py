@@ -39,14 +39,14 @@ MEAN = "mean of the paradigms"
 @click.option(
     "--group",
     metavar="FIELD",
-    help="Column of the paradigm (default: UID where there is one, else the file's name).",
+    help="Column of the paradigm (default: UID if there is one, else the file's name).",
 )
 @click.option(
     "--input-format",
     type=click.Choice(["auto", *INPUT_FORMATS[1:]]),
     default="auto",
     show_default=True,
-    help="Format of the files; auto goes by their names.",
+    help="Format of the files; auto uses their endings.",
 )
 @click.option("--encoding", default="utf-8", show_default=True, help="Encoding of the files.")
 @click.option(
@@ -60,13 +60,13 @@ MEAN = "mean of the paradigms"
     "--out",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Write a row a pair: .tsv, .csv, .jsonl, .parquet.",
+    help="Write one row per pair: .tsv, .csv, .jsonl, .parquet.",
 )
 @click.option(
     "--format",
     "form",
     type=click.Choice(["tsv", "csv", "jsonl", "parquet"]),
-    help="Format of --out, if not by name.",
+    help="Format of --out (default: by its ending).",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def command(
@@ -87,9 +87,9 @@ def command(
 ) -> None:
     """Score the pairs in TEXT with the models in RUN: BLiMP's JSON Lines, other tables of pairs, folders of them.
 
-    The sentence of a pair that has the higher log-probability is the model's choice; of a bidirectional encoder,
-    the higher sum of both directions. A tie counts one half, as does a pair whose sentences differ only in words
-    that the model does not know.
+    The model chooses the sentence with the higher log-probability, a bidirectional encoder the one with the higher
+    sum of both directions. A tie counts as one half, as does a pair whose sentences differ only in words that the
+    model does not know.
     """
     from lmkit.errors import UsageError
     from lmkit.evaluation.minimal_pairs import COLUMNS, accuracies, rows

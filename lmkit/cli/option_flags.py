@@ -110,7 +110,7 @@ class SpecCommand(click.Command):
             # textwrap would break a flag with a hyphen in it over two lines.
             flag = min((option.dotted for option in options), key=lambda dotted: dotted.count("-"))
             formatter.write_text(
-                f"Each option of a section can also be written with its owner, as in {flag}."
+                f"Options in the sections above can also be written with their owner, such as {flag}."
             )
         if self.note:
             formatter.write_paragraph()

@@ -22,12 +22,10 @@ if TYPE_CHECKING:
     from lmkit.evaluation.records import LineRecords
 
 
-@click.command(cls=SpecCommand, grow=lambda _: [Section("Options of the data", ("data",), DataOptions, {})])
+@click.command(cls=SpecCommand, grow=lambda _: [Section("Data options", ("data",), DataOptions, {})])
 @asks_models
 @independent_option
-@click.option(
-    "--by", type=click.Choice(UNITS), default="word", show_default=True, help="What a record is of."
-)
+@click.option("--by", type=click.Choice(UNITS), default="word", show_default=True, help="Unit of a record.")
 @click.option(
     "--spans",
     metavar="FILE",
@@ -38,7 +36,7 @@ if TYPE_CHECKING:
     "--format",
     "form",
     type=click.Choice(FORMATS),
-    help="How records are written (default tsv); parquet needs --out.",
+    help="Output format (default tsv); parquet needs --out.",
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as --format jsonl.")
 @click.option(
@@ -47,7 +45,7 @@ if TYPE_CHECKING:
     "--output",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Write to this file, not to stdout.",
+    help="Write to this file instead of stdout.",
 )
 @click.option(
     "--keep",
@@ -55,14 +53,14 @@ if TYPE_CHECKING:
     multiple=True,
     help="Columns of the table to copy into the records (not for plain text).",
 )
-@click.option("--entropy", is_flag=True, help="Add the entropy where each unit begins, in bits.")
+@click.option("--entropy", is_flag=True, help="Add the entropy at the beginning of each unit, in bits.")
 @click.option("--rank", is_flag=True, help="Add the rank of each unit's first token, from 1.")
 @click.option(
     "--oov",
     type=click.Choice(OOV),
     default="model",
     show_default=True,
-    help="What unknown tokens cost: the model's bits, or those of the spelling too (adds up to bits per byte).",
+    help="Cost of unknown tokens: the model's bits, or also those of the spelling (adds up to bits per byte).",
 )
 @click.option(
     "--batch-size",
@@ -70,7 +68,7 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     default=32,
     show_default=True,
-    help="Segments between resets scored at once.",
+    help="Segments between resets per batch.",
 )
 @click.pass_context
 def command(
@@ -94,9 +92,9 @@ def command(
 ) -> None:
     """Write the surprisal, in bits, of each word of TEXT (-: standard input) under the models in RUN.
 
-    With several runs, the records of each have its name in the column `run`.
-    It is the probability of the text as the model's tokenizer cuts it. Each line's end is a record too, with
-    an empty text, so that the records of a line add up to its score.
+    With several runs, the column `run` names the run of each record. The probability is that of the tokenizer's
+    segmentation of the text. The end of each line is a record too, with an empty text, so that the records of a line
+    add up to its score.
     """
     options = resolve(DataOptions, collected(ctx)["data"], "data")
     if as_json and form not in (None, "jsonl"):

@@ -34,8 +34,8 @@ def sections(given: Mapping[str, str]) -> list[Section]:
     path = recipe_path(given.get("recipe"), given.get("resume"))
     tables = {} if path is None else read_recipe(path)
     found = [
-        Section("Options of training", ("train",), TrainOptions, as_table(tables.get("train", {}), "train")),
-        Section("Options of the data", ("data",), DataOptions, as_table(tables.get("data", {}), "data")),
+        Section("Training options", ("train",), TrainOptions, as_table(tables.get("train", {}), "train")),
+        Section("Data options", ("data",), DataOptions, as_table(tables.get("data", {}), "data")),
     ]
     named = "model" in given or "model" in tables
     model: dict[str, Any] | None = None
@@ -73,7 +73,7 @@ def note() -> str:
     models = ", ".join(display_name(part) for kind in ("model", "cell") for part in registry().parts(kind))
     tokenizers = ", ".join(display_name(part) for part in registry().parts("tokenizer"))
     return (
-        f"The options of a model are listed by: lmkit train --model NAME --help. Models: {models or 'none'}. "
+        f"To list the options of a model: lmkit train --model NAME --help. Models: {models or 'none'}. "
         f"Tokenizers: {tokenizers or 'none'}."
     )
 
@@ -98,13 +98,13 @@ def _check_cell(given: Mapping[str, str]) -> None:
     "--recipe",
     metavar="FILE",
     type=click.Path(),
-    help="Start from the settings of this TOML file; flags beat it.",
+    help="Start from the settings in this TOML file; flags override it.",
 )
 @click.option(
     "--resume",
     metavar="RUN",
     type=RunPath(unfinished=True),
-    help="Go on with the run in this directory from its newest checkpoint.",
+    help="Continue the run in this directory from its newest checkpoint.",
 )
 @click.option(
     "-m",
@@ -117,7 +117,7 @@ def _check_cell(given: Mapping[str, str]) -> None:
     "--tokenizer",
     metavar="NAME",
     type=PartName("tokenizer"),
-    help="How text becomes tokens (default: the text decides).",
+    help="Tokenizer (default: chosen from the text: word or char).",
 )
 @data_option
 @click.option(
@@ -126,7 +126,7 @@ def _check_cell(given: Mapping[str, str]) -> None:
     multiple=True,
     metavar="TEXT",
     type=click.Path(),
-    help="Validate on this text; may be given again.",
+    help="Validation text; may be repeated.",
 )
 @click.option(
     "-o",
@@ -134,14 +134,14 @@ def _check_cell(given: Mapping[str, str]) -> None:
     "--output",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Where the run goes (default: runs/ and the model's name, counting up).",
+    help="Directory of the run (default: runs/ and the model's name, numbered).",
 )
-@click.option("--overwrite", is_flag=True, help="Replace a run that --out already holds.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing run in --out.")
 @click.option(
     "--stop-after",
     metavar="N",
     type=click.IntRange(min=1),
-    help="End after N steps; the schedule stays as it is.",
+    help="Stop after N steps, without changing the schedule.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 @click.pass_context
@@ -161,7 +161,7 @@ def command(
 ) -> None:
     """Train a model on TEXT: files, folders, patterns or names of data sets.
 
-    Without TEXT it is the built-in `pydocs`, the English of the Python that runs lmkit.
+    Without TEXT, train on the built-in `pydocs`, the documentation of the Python that runs lmkit.
     """
     path = recipe_path(recipe, resume)
     recipe_tables = read_recipe(path) if path else {}

@@ -10,22 +10,26 @@ class TrainOptions:
     """How a neural model is trained; counting models use only the seed and the device."""
 
     batch_size: int = option(16, "parallel streams of the text", min=1, max=65536)
-    bptt: int = option(64, "tokens in a window, through which gradients flow", min=1, max=65536)
+    bptt: int = option(64, "tokens per window of truncated back-propagation", min=1, max=65536)
     max_epochs: int | None = option(
-        None, "passes over the text (default 10, when no other limit is given)", min=1
+        None, "maximum passes over the text (default 10 if there is no other limit)", min=1
     )
-    max_steps: int | None = option(None, "updates of the weights", min=1)
-    max_time: float | None = option(None, "seconds of training", min=0.1)
-    optimizer: str = option("adamw", "how weights are updated", choices=("adamw", "sgd"))
-    learning_rate: float | None = option(None, "peak rate (default 0.002 for adamw, 20 for sgd)", min=0)
+    max_steps: int | None = option(None, "maximum updates of the weights", min=1)
+    max_time: float | None = option(None, "maximum seconds of training", min=0.1)
+    optimizer: str = option("adamw", "optimizer", choices=("adamw", "sgd"))
+    learning_rate: float | None = option(
+        None, "peak learning rate (default 0.002 for adamw, 20 for sgd)", min=0
+    )
     weight_decay: float | None = option(
-        None, "decay of weight matrices, times the rate (default 0.01 for adamw, 0 for sgd)", min=0
+        None, "decay of weight matrices, multiplied by the rate (default 0.01 for adamw, 0 for sgd)", min=0
     )
     momentum: float = option(0.0, "momentum of sgd", min=0, max=1)
     schedule: str = option(
-        "cosine", "how the rate falls after the warm-up", choices=("cosine", "linear", "constant", "plateau")
+        "cosine",
+        "learning-rate schedule after the warm-up",
+        choices=("cosine", "linear", "constant", "plateau"),
     )
-    warmup: float = option(0.02, "share of all steps in which the rate rises from zero", min=0, max=1)
+    warmup: float = option(0.02, "share of all steps during which the rate rises from zero", min=0, max=1)
     decay_factor: float = option(
         4.0, "plateau: divide the rate by this when validation stops improving", min=1
     )
@@ -34,21 +38,21 @@ class TrainOptions:
     )
     average: float | None = option(
         None,
-        "validate and keep an average of the weights, of which so much stays at each step: 0.999",
+        "validate and save a moving average of the weights with this decay, e.g. 0.999",
         min=0,
         max=0.999999,
     )
     valid_every: int | None = option(
         None,
-        "steps between validations (default: an epoch, or fewer, from 20, where the validation text is short)",
+        "steps between validations (default: an epoch; fewer, but at least 20, for short validation texts)",
         min=1,
     )
-    patience: int | None = option(None, "stop after so many validations without improvement", min=1)
+    patience: int | None = option(None, "stop after this many validations without improvement", min=1)
     save_every: int | None = option(
         None, "steps between checkpoints (default: about every five minutes)", min=1
     )
-    keep: int = option(2, "checkpoints kept", min=1, max=1000)
-    log_every: int = option(20, "steps between lines of metrics.jsonl", min=1)
-    seed: int = option(0, "seed of everything drawn by chance", min=0, max=2**63 - 1)
-    device: str = option("auto", "cpu, cuda, cuda:1, mps ... (auto: a GPU when there is one)")
-    threads: int | None = option(None, "CPU threads (default: torch's own choice)", min=1, max=1024)
+    keep: int = option(2, "number of checkpoints to keep", min=1, max=1000)
+    log_every: int = option(20, "steps between lines in metrics.jsonl", min=1)
+    seed: int = option(0, "random seed", min=0, max=2**63 - 1)
+    device: str = option("auto", "cpu, cuda, cuda:1, mps ... (auto: a GPU if there is one)")
+    threads: int | None = option(None, "CPU threads (default: torch's choice)", min=1, max=1024)

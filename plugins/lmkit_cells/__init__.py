@@ -12,7 +12,7 @@ def lmkit_cells() -> Iterable[CellSpec]:
         CellSpec(
             "gru-v3",
             "lmkit_cells.gru_v3:GRUv3Cell",
-            "Gated recurrent unit that resets before the recurrent product (Cho et al., 2014)",
+            "Gated recurrent unit with the reset before the recurrent product (Cho et al., 2014)",
         ),
         CellSpec(
             "layer-norm-lstm",
@@ -43,7 +43,7 @@ def lmkit_cells() -> Iterable[CellSpec]:
         CellSpec(
             "xlstm-mlstm",
             "lmkit_cells.mlstm:MLSTMCell",
-            "LSTM with a matrix for a memory (Beck et al., 2024)",
+            "LSTM with a matrix memory (Beck et al., 2024)",
             XLSTMOptions,
         ),
     ]

@@ -9,7 +9,9 @@ from lmkit import option
 class MogrifierOptions:
     """The options of the Mogrifier LSTM."""
 
-    rounds: int = option(5, "how often input and state gate one another; 0 is the LSTM", min=0, max=64)
+    rounds: int = option(
+        5, "number of times that input and state gate one another; 0 gives the LSTM", min=0, max=64
+    )
     rank: int | None = option(None, "rank of the gates' matrices (default: full)", min=1, max=65536)
 
 
@@ -18,8 +20,6 @@ class XLSTMOptions:
     """The options of both cells of the xLSTM."""
 
     num_heads: int | None = option(
-        None, "groups of units (default: 4, or 2 or 1 where 4 do not divide the units)", min=1, max=4096
+        None, "number of heads (default: 4, or 2 or 1 if 4 does not divide the units)", min=1, max=4096
     )
-    forget_gate: str = option(
-        "sigmoid", "what the forget gate goes through", choices=("sigmoid", "exponential")
-    )
+    forget_gate: str = option("sigmoid", "activation of the forget gate", choices=("sigmoid", "exponential"))

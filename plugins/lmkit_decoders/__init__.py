@@ -10,11 +10,13 @@ class SampleOptions:
     """How the distribution is reshaped before a token is drawn, in this order."""
 
     temperature: float = option(
-        1.0, "divides the log-probabilities; 0 takes the most probable token", min=0, max=1000
+        1.0, "divisor of the log-probabilities; 0 takes the most probable token", min=0, max=1000
     )
-    top_k: int | None = option(None, "draw from this many of the most probable tokens", min=1)
-    top_p: float = option(1.0, "draw from the fewest tokens whose probabilities reach this sum", min=0, max=1)
-    min_p: float = option(0.0, "drop tokens under this share of the highest probability", min=0, max=1)
+    top_k: int | None = option(None, "sample from this many of the most probable tokens", min=1)
+    top_p: float = option(
+        1.0, "sample from the fewest tokens whose probabilities reach this sum", min=0, max=1
+    )
+    min_p: float = option(0.0, "drop tokens below this share of the highest probability", min=0, max=1)
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ def lmkit_decoders() -> list[DecoderSpec]:
         DecoderSpec(
             name="sample",
             target="lmkit_decoders.sample:SampleDecoder",
-            summary="Draws by chance: temperature, top-k, top-p, min-p",
+            summary="Random sampling: temperature, top-k, top-p, min-p",
             options=SampleOptions,
         ),
         DecoderSpec(

@@ -14,7 +14,7 @@ def lmkit_models() -> Iterable[ModelSpec]:
         ModelSpec(
             "elmo",
             "lmkit_elmo.model:BiLM",
-            "Two stacks of any cell over characters, one each way: vectors in context (Peters et al., 2018)",
+            "Bidirectional encoder: two stacks of any cell over characters (Peters et al., 2018)",
             BiLMOptions,
             # Every word is read by its characters; how many are predicted is the model's --output-words.
             tokenizers={"lmkit:word": {"min_count": 1, "vocab_size": MOST_IDS}},

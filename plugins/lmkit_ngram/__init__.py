@@ -14,7 +14,7 @@ def lmkit_models() -> Iterable[ModelSpec]:
         ModelSpec(
             "ngram",
             "lmkit_ngram.model:NgramModel",
-            "N-gram counts of any order, smoothed (Kneser and Ney, 1995; Chen and Goodman, 1998)",
+            "Smoothed n-gram counts of any order (Kneser and Ney, 1995; Chen and Goodman, 1998)",
             NgramOptions,
             # As in KenLM every word counts, and the unknown is what the text does not have.
             tokenizers={"lmkit:word": {"min_count": 1, "vocab_size": MOST_IDS}},

@@ -11,8 +11,8 @@ class ArpaOptions:
 
     tokenizer: str | None = option(
         None,
-        "what cuts text into its words: word, char, byte or sentencepiece:FILE with the tokenizer's model "
-        "(default: what the file's own note says, else word)",
+        "tokenizer of the file: word, char, byte or sentencepiece:FILE with the tokenizer's model "
+        "(default: the one that the file names, else word)",
     )
-    encoding: str = option("utf-8", "how its words are encoded, such as latin-1")
+    encoding: str = option("utf-8", "encoding of the file, such as latin-1")
     keep_names: bool = option(False, "keep the names @s@, @/s@ and @unk@ instead of <s>, </s> and <unk>")

@@ -14,16 +14,16 @@ MOST_WORDS = 120
 class NgramOptions:
     """What is counted, how it is smoothed, and what is left out."""
 
-    order: int = option(5, "words of the longest n-gram", min=1, max=MOST_WORDS)
-    smoothing: str = option("modified-kneser-ney", "how probabilities are estimated", choices=SMOOTHINGS)
-    interpolate: bool = option(True, "kneser-ney: mix with shorter contexts also where an n-gram was seen")
-    k: float = option(1.0, "add-k: added to every count", min=1e-12, max=1e12)
-    alpha: float = option(0.4, "stupid-backoff: the factor of each shorter context", min=1e-12, max=1)
+    order: int = option(5, "maximum number of words in an n-gram", min=1, max=MOST_WORDS)
+    smoothing: str = option("modified-kneser-ney", "smoothing method", choices=SMOOTHINGS)
+    interpolate: bool = option(True, "kneser-ney: also mix seen n-grams with shorter contexts")
+    k: float = option(1.0, "add-k: number added to every count", min=1e-12, max=1e12)
+    alpha: float = option(0.4, "stupid-backoff: factor for each shorter context", min=1e-12, max=1)
     prune: str = option(
         "0",
-        "leave out n-grams counted so often at most, an order each: '0 0 1' all trigrams and longer seen once",
+        "drop n-grams seen at most this often, one number per order: '0 0 1' drops trigrams and longer seen once",
     )
     entropy_prune: float = option(
-        0.0, "leave out n-grams that change the model's perplexity by less than this share", min=0, max=1
+        0.0, "drop n-grams that change the model's perplexity by less than this share", min=0, max=1
     )
-    store_text: bool = option(True, "keep the text, for counts of n-grams of any length: 8 bytes a word")
+    store_text: bool = option(True, "store the text, for counts of n-grams of any length: 8 bytes per word")

@@ -10,7 +10,7 @@ class ElmanOptions:
     """The options of the simple recurrent network."""
 
     activation: str = option(
-        "tanh", "what the sum of the two products goes through", choices=("tanh", "relu", "sigmoid")
+        "tanh", "activation of the sum of the two products", choices=("tanh", "relu", "sigmoid")
     )
 
 
@@ -19,9 +19,9 @@ class LSTMOptions:
     """The options of the LSTM."""
 
     clip: float | None = option(
-        None, "bound of the memory c before the output is taken from it; the original ELMo's is 3", min=0
+        None, "clip the memory c to this bound before the output is computed; the original ELMo uses 3", min=0
     )
     forget_bias: float | None = option(
         None,
-        "added to the forget gate's bias at the start, 1 to remember from the start (Jozefowicz et al., 2015)",
+        "added to the initial bias of the forget gate; 1 helps to remember early on (Jozefowicz et al., 2015)",
     )

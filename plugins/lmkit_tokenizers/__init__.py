@@ -23,7 +23,7 @@ def lmkit_tokenizers() -> list[TokenizerSpec]:
         TokenizerSpec(
             name="byte",
             target="lmkit_tokenizers.byte:ByteTokenizer",
-            summary="The 256 bytes of UTF-8: no unknown, nothing to learn",
+            summary="The 256 bytes of UTF-8, without unknown tokens",
         ),
         TokenizerSpec(
             name="sentencepiece",
