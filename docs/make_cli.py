@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from lmkit.cli import cli
 from lmkit.cli.option_flags import written
-from lmkit.options import OptionField, fields_of
+from lmkit.option_fields import OptionField, fields_of
 from lmkit.plugins import Part, registry
 
 WIDTH = 100

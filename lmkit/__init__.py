@@ -6,13 +6,14 @@ from lmkit.hookspecs import hookimpl
 from lmkit.specs import CellSpec, DecoderSpec, ModelSpec, TokenizerSpec, option
 
 if TYPE_CHECKING:
-    from lmkit.api import load, resume, train
+    from lmkit.api import Model, load, resume, train
 
 __version__ = "0.1.0"
 
 __all__ = [
     "CellSpec",
     "DecoderSpec",
+    "Model",
     "ModelSpec",
     "TokenizerSpec",
     "__version__",
@@ -26,7 +27,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # These pull in torch, which a plugin module or `lmkit --help` must not wait for.
-    if name in ("load", "resume", "train"):
+    if name in ("Model", "load", "resume", "train"):
         from lmkit import api
 
         return getattr(api, name)

@@ -6,7 +6,8 @@ from typing import Any
 from lmkit.aliases import CANONICAL
 from lmkit.corpus.options import DataOptions
 from lmkit.errors import UsageError, suggest
-from lmkit.options import fields_of, listed_names
+from lmkit.option_fields import fields_of
+from lmkit.options import listed_names
 from lmkit.plugins import registry
 from lmkit.recipe import WORD, as_table, long_form, note_word_tokenizer
 from lmkit.training.options import TrainOptions

@@ -19,6 +19,7 @@ import pluggy
 from lmkit import hookspecs
 from lmkit.errors import LmkitError, PluginError, UsageError, suggest, with_kind
 from lmkit.notes import NOTE
+from lmkit.option_fields import fields_of
 from lmkit.specs import API, KINDS, Spec
 
 GROUP = "lmkit"
@@ -278,8 +279,6 @@ def check_spec(kind: str, spec: object) -> str | None:
         dataclasses.is_dataclass(spec.options) and isinstance(spec.options, type) and params and params.frozen
     ):
         return f"{where}: its options must be a frozen dataclass"
-    from lmkit.options import fields_of  # which imports this module
-
     try:
         fields_of(spec.options)
     except Exception as error:  # an annotation may be a name that does not exist

@@ -12,7 +12,8 @@ from lmkit.corpus.options import STDIN, DataOptions
 from lmkit.errors import UsageError, listed, reason_of, suggest
 from lmkit.files import write_text
 from lmkit.notes import NOTE
-from lmkit.options import Chosen, OptionField, choose, fields_of, resolve, to_table
+from lmkit.option_fields import OptionField, fields_of
+from lmkit.options import Chosen, choose, resolve, to_table
 from lmkit.plugins import registry
 from lmkit.specs import ModelSpec
 from lmkit.training.options import TrainOptions

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from lmkit import CellSpec, hookimpl, option
 from lmkit.errors import PluginError, UsageError
-from lmkit.options import Chosen, choose, fields_of, nested, resolve, to_table
+from lmkit.option_fields import fields_of
+from lmkit.options import Chosen, choose, nested, resolve, to_table
 from lmkit.plugins import Plugin, Registry
 
 

@@ -199,7 +199,7 @@ def test_no_plugins() -> None:
 def test_registry_imports_no_torch() -> None:
     """Knowing every part's name, summary and options takes no torch, no numpy and no datasets."""
     code = (
-        "import sys; from lmkit.plugins import registry; from lmkit.options import fields_of\n"
+        "import sys; from lmkit.plugins import registry; from lmkit.option_fields import fields_of\n"
         "for part in registry().parts(): fields_of(part.spec.options)\n"
         "print(*{'torch', 'numpy', 'datasets', 'sentencepiece'} & set(sys.modules))"
     )

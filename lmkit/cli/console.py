@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
+from lmkit.cli.values import duration, figure
 from lmkit.notes import NOTE
 
 if TYPE_CHECKING:
@@ -260,31 +261,12 @@ def perplexity(loss: float) -> str:
     return "inf" if loss > MAX_EXPONENT else f"{math.exp(loss):.4g}"
 
 
-def duration(seconds: float) -> str:
-    """Seconds as 59s, 4:05 or 3:04:05."""
-    whole = max(0, round(seconds))
-    hours, minutes = divmod(whole // 60, 60)
-    if hours:
-        return f"{hours}:{minutes:02}:{whole % 60:02}"
-    return f"{minutes}:{whole % 60:02}" if minutes else f"{whole}s"
-
-
 def write_rows(rows: Iterable[tuple[str, object]]) -> None:
     """Labels and values in two columns on stdout; long values are folded on a terminal."""
     pairs = [(label, printable(figure(value))) for label, value in rows]
     width = max((cell_width(label) for label, _ in pairs), default=0)
     for label, value in pairs:
         print(folded(f"{label}{' ' * (width - cell_width(label))}  {value}", indent=width + 2))
-
-
-def figure(value: object) -> str:
-    """A value for people: thousands apart, at most four digits after the point, "none" for None."""
-    if isinstance(value, float):
-        text = f"{value:,.4f}"
-        return text.rstrip("0").rstrip(".") if "." in text else text
-    if value is None:
-        return "none"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> str:

@@ -14,7 +14,8 @@ from click.shell_completion import CompletionItem
 from lmkit.aliases import ALIASES
 from lmkit.cli.completion import PartName, display_name
 from lmkit.errors import LmkitError, PluginError
-from lmkit.options import OptionField, fields_of, listed_names
+from lmkit.option_fields import OptionField, fields_of
+from lmkit.options import listed_names
 from lmkit.plugins import registry
 from lmkit.recipe import as_table, long_form
 from lmkit.specs import MOST_IDS

@@ -8,7 +8,7 @@ from lmkit import strict_json
 from lmkit.cli import console
 from lmkit.cli.completion import PartName, display_name
 from lmkit.cli.option_flags import written
-from lmkit.options import OptionField, fields_of
+from lmkit.option_fields import OptionField, fields_of
 from lmkit.plugins import Part, Registry, registry
 from lmkit.specs import KINDS
 

@@ -7,7 +7,8 @@ import sys
 from functools import cache
 
 from lmkit.errors import PluginError
-from lmkit.options import check_value, fields_of, resolve, to_table
+from lmkit.option_fields import fields_of
+from lmkit.options import check_value, resolve, to_table
 from lmkit.plugins import GROUP, Part, check_spec
 
 HEAVY = ("torch", "numpy", "datasets", "sentencepiece", "transformers")

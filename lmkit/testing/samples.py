@@ -11,7 +11,8 @@ from torch import Tensor
 from lmkit import strict_json
 from lmkit.contracts import LanguageModel, Vocabulary
 from lmkit.errors import ModelError
-from lmkit.options import fields_of, resolve
+from lmkit.option_fields import fields_of
+from lmkit.options import resolve
 from lmkit.plugins import Part
 from lmkit.states import State
 

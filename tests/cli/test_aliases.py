@@ -15,7 +15,7 @@ from lmkit.cli import cli
 from lmkit.cli.option_flags import Section, make_options
 from lmkit.errors import UsageError
 from lmkit.keywords import distribute
-from lmkit.options import fields_of
+from lmkit.option_fields import fields_of
 from lmkit.plugins import registry
 from lmkit.training.options import TrainOptions
 

@@ -5,7 +5,6 @@ import logging
 import sys
 import unicodedata
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -124,22 +123,6 @@ def test_a_terminal_gets_a_live_line(monkeypatch):
 def test_any_loss_has_a_perplexity(loss):
     """A diverged loss must not end the reporter."""
     assert console.perplexity(loss)
-
-
-@given(st.floats(0, 1e7))
-def test_a_duration_is_read_back(seconds):
-    """h:mm:ss, m:ss or a number of seconds, rounded."""
-    parts = console.duration(seconds).removesuffix("s").split(":")
-    assert sum(int(part) * 60**i for i, part in enumerate(reversed(parts))) == round(seconds)
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(6.5, "6.5"), (8.30146, "8.3015"), (1234567, "1,234,567"), (30.0, "30"), (None, "none"), ("gru", "gru")],
-)
-def test_figures_have_no_silly_digits(value, text):
-    """Figures for people: thousands apart, four digits after the point at most, no zeros at the end."""
-    assert console.figure(value) == text
 
 
 def test_warnings_of_plugins_are_labelled(capsys):

@@ -1,0 +1,310 @@
+"""A trained model with its tokenizer: text in, scores, vectors and continuations out."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+
+from lmkit import runs
+from lmkit.contracts import Encoder, LanguageModel, Tokenizer
+from lmkit.corpus.readers import Line, Text, given_lines
+from lmkit.corpus.word_lists import Words
+from lmkit.embedding.alignment import as_text
+from lmkit.embedding.batches import BATCH_SIZE, embed_all
+from lmkit.embedding.causal import CausalEncoder
+from lmkit.embedding.layers import selection
+from lmkit.errors import ModelError, UsageError
+from lmkit.evaluation.records import LineRecords, Record
+from lmkit.evaluation.surprisal import surprisals
+from lmkit.generation import Continuation, Generation, Settings
+from lmkit.options import Chosen, choose
+from lmkit.recurrence import NeuralLanguageModel
+from lmkit.scoring import score as scoring
+from lmkit.scoring.directions import FORWARD, causal_models
+from lmkit.scoring.line_scores import line_scores
+from lmkit.scoring.sentence_scores import sentence_scores
+from lmkit.scoring.signature import signature
+from lmkit.scoring.split_words import read_as_typed
+
+
+class Model:
+    """A trained model with its tokenizer: what `load` gives.
+
+    Attributes that are not named here are the model's own, so that a plugin's extras are within reach.
+    """
+
+    def __init__(self, run: runs.LoadedRun, split_unknown: str = "auto") -> None:
+        self.run = run
+        self.split_unknown = split_unknown
+        if isinstance(run.model, Encoder):
+            run.model.use_tokenizer(self.tokenizer)
+
+    def __repr__(self) -> str:
+        return f"<lmkit model {self.run.model_choice.name} in {self.run.directory}>"
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "run":  # not yet set, as while unpickling
+            raise AttributeError(name)
+        return getattr(self.run.model, name)
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The run's tokenizer, under the rule for words that its vocabulary lacks (`split_words.RULES`)."""
+        return read_as_typed(self.run.tokenizer, self.split_unknown)
+
+    @property
+    def causal(self) -> LanguageModel:
+        """The model as a causal one; ModelError when it is none."""
+        if not isinstance(self.run.model, LanguageModel):
+            raise ModelError(
+                f"{self.run.directory} holds an encoder: it sees both sides and has no causal score; give a causal "
+                "model, or lmkit eval, which scores each of its directions"
+            )
+        return self.run.model
+
+    @cached_property
+    def directions(self) -> dict[str, LanguageModel]:
+        """The causal models that it is scored as: itself as "forward", or an encoder's "forward" and "backward"."""
+        found = causal_models(self.run.model)
+        if not found:
+            raise ModelError(
+                f"{self.run.directory} holds an encoder without causal models in it: it has no score"
+            )
+        return found
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """What gives the vectors: the model itself, or a causal neural one with its states as vectors.
+
+        Raises ModelError for a model without vectors, such as an n-gram.
+        """
+        model = self.run.model
+        if isinstance(model, Encoder):
+            return model
+        if not isinstance(model, NeuralLanguageModel):
+            raise ModelError(
+                f"{self.run.directory} holds a model without vectors ({self.run.model_choice.name}); "
+                "give a run of an encoder or of a neural model"
+            )
+        return CausalEncoder(model, self.tokenizer)
+
+    def embed(
+        self,
+        sentences: Iterable[str] | Iterable[Sequence[str]],
+        layer: str | int = "all",
+        pool: str = "none",
+        *,
+        separator: str | None = None,
+        batch_size: int = BATCH_SIZE,
+    ) -> list[torch.Tensor]:
+        """The vectors of each sentence, float32 on the CPU: (layers, tokens, features), or (tokens, features).
+
+        sentences: strings, split by the run's tokenizer, one vector a token; or lists of words, one vector a word,
+        which may be `lmkit.corpus.word_lists.Words` of a text. separator: what stands between the words of a list in
+        the text that is read; None: a space, or nothing between words of scripts without spaces (Chinese, Thai).
+        layer: "all", "top", "mix" (the mean, unless the encoder has a trained mix) or a number from 0; all but
+        "all" leave the first dimension out. pool: "none", or "mean", "max", "first" or "last" over the tokens,
+        which leave theirs out; zeros for a sentence without tokens.
+        Raises UsageError for a layer or pooling that there is not, ModelError for a model without vectors.
+        """
+        select = selection(self.encoder, layer, pool)
+        return list(
+            embed_all(self.encoder, sentences, select=select, batch_size=batch_size, separator=separator)
+        )
+
+    def tokenize(self, sentence: str) -> list[tuple[int, int]]:
+        """The characters [start, end) of each token of a string: those of the vectors that `embed` gives it."""
+        return [(start, end) for start, end in self.tokenizer.encode(sentence).spans.tolist()]
+
+    @property
+    def splits(self) -> str | None:
+        """The rule by which unknown words are split; None where they are not."""
+        return None if self.tokenizer is self.run.tokenizer else self.split_unknown
+
+    def score(
+        self, text: str | Sequence[str], *, batch_size: int = 32, independent: bool = False
+    ) -> scoring.Score:
+        """The figures of `lmkit eval` for a text, or a sequence of lines, in memory.
+
+        "" and [] have no lines, for which there are no figures (DataError); "\\n" and [""] have a blank one, whose
+        only token is `</s>`.
+        independent: score each line by itself, from the state in which a text begins, whatever the model's reset
+        policy.
+        """
+        return self.score_text(Text.from_lines(text), batch_size=batch_size, independent=independent)
+
+    def score_text(
+        self,
+        text: Iterable[Line],
+        *,
+        batch_size: int = 32,
+        direction: str | None = None,
+        independent: bool = False,
+    ) -> scoring.Score:
+        """The same for text from files: `score_text(Text(["test.txt"], DataOptions()))`.
+
+        direction: of an encoder, a key of `directions`.
+        """
+        return scoring.evaluate(
+            self.causal if direction is None else self.directions[direction],
+            self.tokenizer,
+            text,
+            signature=signature(
+                self.run, direction or FORWARD, split_unknown=self.splits, independent=independent
+            ),
+            carried=self.run.carried,
+            direction=direction or FORWARD,
+            batch_size=batch_size,
+            independent=independent,
+        )
+
+    def surprisal(
+        self,
+        text: str | Sequence[str],
+        by: str = "word",
+        *,
+        spans: Iterable[tuple[int, int, int]] | None = None,
+        entropy: bool = False,
+        rank: bool = False,
+        oov: str = "model",
+        batch_size: int = 32,
+        independent: bool = False,
+    ) -> list[Record]:
+        """The surprisal in bits of each word, token, char, line or span of a text, or of lines, in memory.
+
+        spans: (line from 1, start, end) for by="span". oov: "spelled" adds the bits of unknown words' spellings, so
+        that the records of a text add up to bits per byte. independent: as in `score`. See
+        `lmkit.evaluation.surprisal.surprisals`.
+        """
+        lines = Text.from_lines(text)
+        found = self.surprisal_text(
+            lines, by, spans=spans, entropy=entropy, rank=rank, oov=oov,
+            batch_size=batch_size, independent=independent,
+        )  # fmt: skip
+        return [record for line in found for record in line.records()]
+
+    def surprisal_text(
+        self, text: Iterable[Line], by: str = "word", **settings: Any
+    ) -> Iterator[LineRecords]:
+        """The same for text from files, line by line as it is read: `surprisal_text(Text(["test.txt"], ...))`."""
+        return surprisals(self.causal, self.tokenizer, text, by, **settings)
+
+    def line_scores(
+        self, text: str | bytes | Sequence[str], *, batch_size: int = 32, independent: bool = False
+    ) -> np.ndarray:
+        """(lines,) float64: the natural log-probability of each line, its `</s>` included.
+
+        text: a text, its UTF-8, or lines, counted as in `score`. independent: as in `score`. The fast
+        way to score many lines; `score` has the figures that compare.
+        Raises DataError for bytes that are not UTF-8 text, and for a text without lines.
+        """
+        raw = text if isinstance(text, bytes) else b""
+        if not isinstance(text, bytes):
+            lines = [line.removesuffix("\n").encode("utf-8", "surrogatepass") for line in given_lines(text)]
+            raw = b"\n".join([*lines, b""])
+        return line_scores(self.causal, self.tokenizer, raw, batch_size=batch_size, independent=independent)
+
+    def sentence_scores(self, sentences: Sequence[str]) -> np.ndarray:
+        """(sentences,) float64: the natural log-probability of each, `</s>` included, as if it began a text.
+
+        Of a bidirectional encoder, the sum of both directions (two-sided): it orders sentences, and is no
+        log-probability. Raises UsageError for one string in place of a list.
+        """
+        return sentence_scores(self.directions, self.tokenizer, sentences).sum(0)
+
+    @torch.no_grad()
+    def top_k(
+        self,
+        context: str | Sequence[str] = "",
+        k: int = 10,
+        *,
+        start: bool = False,
+        separator: str | None = None,
+    ) -> list[tuple[str, float]]:
+        """The k likeliest next tokens and their natural log-probabilities, the best first.
+
+        context: a text, or words, with the separator that `embed` has between them; tokens that a model cannot
+        have next are left out. start: a line begins with the context; else nothing is known of what came before it.
+        `</s>` and `<unk>` stand for the line's end and the unknown token.
+        """
+        if k < 1:
+            raise UsageError(f"k is {k}: give 1 or more")
+        model = self.causal
+        ids = torch.tensor([self._ids(context, separator)], dtype=torch.int64, device=model.device)
+        _, state = model.log_probs(ids, model.initial_state(1, start=start))
+        log_probs, found = model.top_k(state, k)
+        pairs = zip(found[0].tolist(), log_probs[0].tolist(), strict=True)
+        return [(self._symbol(token), log_prob) for token, log_prob in pairs if log_prob > -math.inf]
+
+    def count(
+        self,
+        words: str | Sequence[str],
+        *,
+        start: bool = False,
+        end: bool = False,
+        separator: str | None = None,
+    ) -> int:
+        """How often words follow one another in the training text, however many they are; of none, its tokens.
+
+        words: a text, or words, with the separator that `embed` has between them. start, end: only where a line
+        begins with them, or ends. A word outside the vocabulary is counted as any such word. Raises ModelError for a
+        model that keeps no counts.
+        """
+        vocabulary = self.tokenizer.vocabulary
+        before, after = [vocabulary.size] * start, [vocabulary.eos_id] * end
+        return self.causal.count([*before, *self._ids(words, separator), *after])
+
+    def _ids(self, text: str | Sequence[str], separator: str | None) -> list[int]:
+        """The ids of a text, or of words: of the text that they make."""
+        if not isinstance(text, str):
+            words = text if separator is None or isinstance(text, Words) else Words(text, separator)
+            text, _ = as_text(self.tokenizer, words)
+        return self.tokenizer.ids(text).tolist()
+
+    def _symbol(self, token: int) -> str:
+        vocabulary = self.tokenizer.vocabulary
+        special = {vocabulary.eos_id: "</s>", vocabulary.unk_id: "<unk>"}
+        return special.get(token) or self.tokenizer.decode([token])
+
+    def generate(
+        self,
+        prompt: str = "",
+        *,
+        max_tokens: int = 50,
+        decoder: str | Chosen = "sample",
+        num: int = 1,
+        seed: int | None = None,
+        stop: str | None = None,
+        no_repeat_ngram: int | None = None,
+        on_text: Callable[[str], None] | None = None,
+        **options: Any,
+    ) -> list[Continuation]:
+        """`num` continuations of `prompt`; options are the decoder's: `generate("The", temperature=0.8)`.
+
+        stop: "line" ends a continuation with the line. no_repeat_ngram: n, if no n-gram of tokens may occur twice in
+        the prompt and its continuation. on_text: called with each piece of the first continuation's text as it is
+        made, at its end where the decoder finds it only then; the pieces together are the text.
+        """
+        settings = Settings(max_tokens, num, seed, stop, no_repeat_ngram)
+        return self._generation(settings, decoder, options).one(prompt, on_text)
+
+    def generate_each(
+        self, prompts: Iterable[str], *, decoder: str | Chosen = "sample", **options: Any
+    ) -> Iterator[list[Continuation]]:
+        """The continuations of each prompt, in order: what `generate` gives it with these options.
+
+        Several prompts are continued at once. With a seed, every prompt has that seed.
+        """
+        own = {item.name: options.pop(item.name) for item in fields(Settings) if item.name in options}
+        return self._generation(Settings(**own), decoder, options).each(prompts)
+
+    def _generation(
+        self, settings: Settings, decoder: str | Chosen, options: Mapping[str, Any]
+    ) -> Generation:
+        if not isinstance(decoder, Chosen):
+            decoder = choose("decoder", {"name": decoder, **options}, "decoder")
+        return Generation(self.causal, self.tokenizer, decoder.load()(decoder.options), settings)
