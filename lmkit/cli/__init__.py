@@ -37,10 +37,10 @@ COMMANDS = {
     "import": ("lmkit.cli.import_", "Create a run from a model in another format."),
     "plugins": ("lmkit.cli.plugins", "List and describe the installed parts."),
 }
-"""The module of each command (its `command`) and its line of help: `lmkit --help` imports none."""
+"""The module of each command (its `command`) and its line of help; `lmkit --help` imports no command."""
 
 HIDDEN = {"measure": "lmkit.cli.measure"}
-"""Commands that others run in a process of its own."""
+"""Commands that other commands run in a separate process."""
 
 INTERRUPTED = 130
 TERMINATED = 143
@@ -49,7 +49,7 @@ PIPE_CLOSED = 141
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are imported when they are run."""
+    """A group that imports a command when it runs it."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -83,7 +83,7 @@ class LazyGroup(click.Group):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(PIPE_CLOSED)
         finally:
-            # Before anything is said of an error, and before click ends the line that Ctrl-C left.
+            # Before an error is printed, and before click ends the line that Ctrl-C left.
             console.close_bars()
 
     def main(  # pyright: ignore[reportIncompatibleMethodOverride]

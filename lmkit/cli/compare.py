@@ -1,4 +1,4 @@
-"""`lmkit compare`: any set of runs on one text, side by side."""
+"""`lmkit compare`: score any set of runs on one text, side by side."""
 
 import contextlib
 import json
@@ -64,7 +64,7 @@ def command(
         pictures.check(plot)
     text = Text(asked.texts, options)
     named = asked.runs
-    # What is no run is said before hours of scoring.
+    # Report arguments that are not runs before hours of scoring.
     known = {label: facts(run) for label, run in named.items()}
     flags = [f"--{name.replace('_', '-')}" for name, is_on in ctx.find_root().params.items() if is_on is True]
     rows: list[dict[str, Any]] = []

@@ -137,7 +137,7 @@ def start_messages(verbose: bool, packages: Iterable[str] = ()) -> MessageHandle
     packages: whose details are wanted beside lmkit's own, those of plugins.
     """
     handler = MessageHandler()
-    # The root, since each plugin has a logger of its own name.
+    # The root, since each plugin names its own logger.
     root = logging.getLogger()
     for old in [h for h in root.handlers if isinstance(h, MessageHandler)]:
         root.removeHandler(old)

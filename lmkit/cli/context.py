@@ -229,7 +229,7 @@ def _tables(found: Mapping[str, "Findings"]) -> list[str]:
         rows.append(["all" if k is None else str(k), *cells])
     least = min(one.curve.windows for one in found.values())
     errors = [float(one.curve.errors.max()) for one in found.values()]
-    note = f"perplexity with exactly so many tokens of context; {least:,} windows"
+    note = f"perplexity with exactly this many tokens of context; {least:,} windows"
     if known := [error for error in errors if math.isfinite(error)]:
         note += f", standard errors up to {100 * max(known):.1f} %"
     tables = [console.table(["context", *found], rows) + f"\n\n{console.folded(note)}"]
@@ -279,8 +279,8 @@ def _gradient_table(found: Mapping[str, "Findings"]) -> str:
     ]
     windows = max(c.windows for one in found.values() for c in one.gradients.values())
     note = (
-        "norm of the gradient of a token's loss by the state so many steps before, and by the recurrent weights, "
-        f"before and after training; mean of {windows} tokens"
+        "norm of the gradient of a token's loss with respect to the state this many steps before, and to the "
+        f"recurrent weights, before and after training; mean of {windows} tokens"
     )
     if without:
         note += f"; no state that gradients reach: {', '.join(map(console.printable, without))}"

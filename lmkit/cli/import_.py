@@ -1,4 +1,4 @@
-"""`lmkit import`: a run from a file in another format, each of which is a command of its own."""
+"""`lmkit import`: a run from a file in another format; each format is a command."""
 
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,7 @@ def command() -> None:
 
 
 def reader_command(known: KnownFormat) -> click.Command:
-    """The command that reads one format, with the options of its own."""
+    """The command that reads one format, with the options of that format."""
     item = known.format
 
     def sections(_given: Any) -> list[Section]:

@@ -36,7 +36,7 @@ METAVARS = {int: "N", float: "X", str: "TEXT"}
 class Section:
     """The options of one owner.
 
-    path: where its table stands in a recipe, ("model", "cell") for `[model.cell]`.
+    path: of its table in a recipe, ("model", "cell") for `[model.cell]`.
     table: what the recipe says already; it beats the defaults, and flags beat it.
     shown: whether help lists it. implied: its table exists only if one of its flags is given.
     """
@@ -201,7 +201,7 @@ def collected(ctx: click.Context) -> dict[str, Any]:
             continue
         _node(tables, section.path).update(section.table)
     for option in ctx.meta[_OPTIONS]:
-        # The name of a nested part is in the table of its own section already.
+        # The name of a nested part is already in its section's table.
         if option.name in given and option.field.kind is None:
             _node(tables, option.section.path)[option.field.name] = given[option.name]
     return tables
@@ -290,7 +290,7 @@ def make_options(sections: Sequence[Section], taken: set[str]) -> list[SpecOptio
 
 
 def _node(tables: dict[str, Any], path: Sequence[str]) -> dict[str, Any]:
-    """The table at a path, made where there is none or only a name."""
+    """The table at a path; created if it is missing or only a name."""
     for name in path:
         if not isinstance(tables.get(name), dict):
             tables[name] = {}

@@ -158,7 +158,7 @@ def _default(item: dict[str, Any]) -> str:
 
 
 def _named(found: Registry, name: str) -> list[Part]:
-    """Every part of that bare or long name; the error says why when there is none."""
+    """Every part with that bare or long name; an error with the reason if no part has it."""
     parts = [part for part in found.parts() if name in (part.spec.name, part.long_name)]
     # With none of them the registry knows why.
     return parts or [found.find(tuple(KINDS), name)]

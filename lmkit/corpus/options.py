@@ -17,12 +17,12 @@ INPUT_FORMATS = (TEXT, JSONL, JSON, CSV, TSV, TSV_QUOTED, PARQUET)
 BY_NAME = "auto"
 
 STDIN = "-"
-"""What names standard input, where text is only scored: a run has to read its text again to be resumed."""
+"""Standard input, for commands that only score text: a resumed run must read its text again."""
 
 
 @dataclass(frozen=True)
 class DataOptions:
-    """How text is read; each reader uses the options that concern its format."""
+    """Options for reading text; each reader uses those that concern its format."""
 
     encoding: str = option("utf-8", "encoding of text, JSONL and CSV files")
     input_format: str = option(

@@ -7,7 +7,7 @@ from lmkit.specs import option
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """How a neural model is trained; counting models use only the seed and the device."""
+    """The training of a neural model; counting models use only the seed and the device."""
 
     batch_size: int = option(16, "parallel streams of the text", min=1, max=65536)
     bptt: int = option(64, "tokens per window of truncated back-propagation", min=1, max=65536)

@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from lmkit import option
 
 SMOOTHINGS = ("modified-kneser-ney", "kneser-ney", "witten-bell", "add-k", "stupid-backoff", "mle")
-"""Ids are int32."""
 MOST_WORDS = 120
-"""The longest n-gram: its length is kept in a byte."""
+"""The longest n-gram; its length is stored in a byte."""
 
 
 @dataclass(frozen=True)
 class NgramOptions:
-    """What is counted, how it is smoothed, and what is left out."""
+    """Counting, smoothing and pruning."""
 
     order: int = option(5, "maximum number of words in an n-gram", min=1, max=MOST_WORDS)
     smoothing: str = option("modified-kneser-ney", "smoothing method", choices=SMOOTHINGS)

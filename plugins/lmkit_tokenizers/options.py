@@ -5,12 +5,10 @@ from dataclasses import dataclass
 from lmkit import option
 from lmkit.specs import MOST_IDS
 
-"""Ids are int32."""
-
 
 @dataclass(frozen=True)
 class WordOptions:
-    """Which words get an id of their own."""
+    """The vocabulary of words."""
 
     vocab_size: int = option(
         50_000, "maximum number of ids, including </s> and the unknown word", min=3, max=MOST_IDS
@@ -21,7 +19,7 @@ class WordOptions:
 
 @dataclass(frozen=True)
 class CharOptions:
-    """Which characters get an id of their own."""
+    """The vocabulary of characters."""
 
     vocab_size: int | None = option(
         None, "maximum number of ids, including </s> and the unknown character", min=3
@@ -31,7 +29,7 @@ class CharOptions:
 
 @dataclass(frozen=True)
 class SentencePieceOptions:
-    """How sentencepiece is trained; with the defaults every line can be restored."""
+    """The training of sentencepiece; with the defaults every line can be restored."""
 
     vocab_size: int = option(8000, "number of pieces; fewer if the text is too small", min=3, max=MOST_IDS)
     model_type: str = option("unigram", "sentencepiece algorithm", choices=("unigram", "bpe"))
