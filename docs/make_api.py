@@ -13,7 +13,7 @@ from types import ModuleType
 PAGE = Path(__file__).with_name("api.md")
 
 API: dict[str, tuple[str, ...]] = {
-    "What a plugin's module returns": (
+    "Specs and options": (
         "lmkit:hookimpl",
         "lmkit:option",
         "lmkit:TokenizerSpec",
@@ -26,7 +26,7 @@ API: dict[str, tuple[str, ...]] = {
         "lmkit.options:Chosen",
         "lmkit.options:choose",
     ),
-    "What the targets must be": (
+    "Base classes of the targets": (
         "lmkit.contracts:Tokenizer",
         "lmkit.contracts:Vocabulary",
         "lmkit.contracts:Encoding",
@@ -51,7 +51,7 @@ API: dict[str, tuple[str, ...]] = {
         "lmkit.recurrence:LayerOptions",
         "lmkit.recurrence.projection:ProjectedCell",
     ),
-    "Models that gradients train": (
+    "Models trained by gradients": (
         "lmkit.recurrence:NeuralLanguageModel",
         "lmkit.recurrence:TrainableModel",
         "lmkit.neural.output:OutputLayer",
@@ -81,7 +81,7 @@ API: dict[str, tuple[str, ...]] = {
         "lmkit.corpus.words:shown",
         "lmkit.embedding.alignment:read_words",
     ),
-    "What ids drop": (
+    "Residual codes": (
         "lmkit.residual:ResidualCounter",
         "lmkit.residual:WordResidual",
         "lmkit.spelling:SpellingCode",
@@ -131,19 +131,19 @@ HEAD = """# The plugin API
 
 Made by `python docs/make_api.py`: do not edit.
 
-A plugin may use the names on this page and no others of lmkit. The built-in plugins keep to the same list, which a \
+A plugin may use the names on this page and no others of lmkit. The built-in plugins use only the same names, which a \
 test checks. [Writing a plugin](plugins.md) is the tutorial.
 
 **What API 1 promises.** A plugin whose specs have `api=1` (the default) and that uses only these names keeps working \
-in every release whose first version digit is the same. Names stay importable from where they are. Arguments keep \
-their names, order and meaning; new ones have defaults. Methods that a plugin may override are called with arguments \
-that they can take, and new methods of a base class have working defaults. New names may be added. A name that has to \
-go is kept for one minor release at least, and a warning says what replaces it.
+in every release whose first version digit is the same. Names stay importable from the same modules. Arguments keep \
+their names, order and meaning; new ones have defaults. lmkit calls methods that a plugin may override only with \
+arguments that they accept, and new methods of a base class have working defaults. New names may be added. A name \
+that must be removed stays for at least one minor release, and a warning names its replacement.
 
-**How API 2 will accept API 1.** When a change cannot keep that promise, the new interface is API 2, a spec says so \
-with `api=2`, and lmkit reads the specs of both: a part with `api=1` is put behind an adapter that offers the old \
-interface, at least until the next first digit of lmkit's version. A part made for an API that an installed lmkit does \
-not know is left out with a warning that names the plugin (exit code 6 if it is asked for).
+**How API 2 will accept API 1.** A change that cannot keep this promise makes API 2, which a spec requests with \
+`api=2`. lmkit reads the specs of both: an adapter offers the old interface to parts with `api=1`, at least until the \
+next first digit of lmkit's version. lmkit skips a part made for an API that it does not know, with a warning that \
+names the plugin (exit code 6 if the part is requested).
 """
 
 
