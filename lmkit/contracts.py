@@ -94,10 +94,11 @@ class Tokenizer(ABC):
     Where False, a scored line that `decode` does not restore is escaped: it pays for all of its bytes. True is a
     claim, which scoring tests: `lmkit.scoring.claims`.
     """
-    novelty: float = 0.0
+    novelty: float | None = 0.0
     """The probability, frozen by `fit`, with which bits per byte expect a token that no model has learned.
 
-    It is more than 0 where training text has no unknown tokens, or too few: `lmkit.residual.new_word_rate`.
+    It is more than 0 where training text has no unknown tokens, or too few: `lmkit.residual.new_word_rate`. None:
+    not known, since no text was seen (`from_symbols`). It counts as 0, and the signature of scores says so.
     """
 
     @classmethod

@@ -191,7 +191,7 @@ class WordResidual:
     novelty: see `lmkit.contracts.Tokenizer.novelty`.
     """
 
-    def __init__(self, spelling: SpellingCode, spaces: LineCode, novelty: float = 0.0) -> None:
+    def __init__(self, spelling: SpellingCode, spaces: LineCode, novelty: float | None = 0.0) -> None:
         self.spelling = spelling
         self.spaces = spaces
         self.novelty = novelty
@@ -224,7 +224,7 @@ class WordResidual:
         if not isinstance(table, dict):
             raise ValueError("it is no table")
         novelty = table.get("novelty", 0.0)
-        if type(novelty) not in (int, float) or not 0 <= novelty < 1:
+        if novelty is not None and (type(novelty) not in (int, float) or not 0 <= novelty < 1):
             raise ValueError("its novelty is no number from 0 to 1")
         return cls(
             SpellingCode.from_table(table.get("spelling")), LineCode.from_table(table.get("spaces")), novelty

@@ -77,6 +77,7 @@ def _from_manifest(manifest: Mapping[str, Any]) -> dict[str, Any]:
         "fingerprint": vocabulary["fingerprint"],
         "tokenizer": bare(manifest["tokenizer"]["name"]),
         "text": manifest["data"].get("description"),
+        "notice": manifest["data"].get("notice"),
         "best_step": training.get("step"),
         "lmkit": manifest.get("lmkit"),
         "bytes_on_disk": sum(file["size"] for file in manifest["files"].values()),

@@ -10,7 +10,9 @@ from lmkit.cli import console
 from lmkit.cli.formats import KnownFormat, find_format, names_of
 from lmkit.cli.option_flags import Section, SpecCommand, collected
 from lmkit.corpus.options import DataOptions
+from lmkit.errors import UsageError
 from lmkit.options import resolve
+from lmkit.run_paths import is_run
 from lmkit.specs import NoOptions
 
 
@@ -90,6 +92,8 @@ def _read(
     read = partial(known.call, known.format.reader)
     if file is None:
         read(out, overwrite=overwrite, options=options)
+    elif is_run(file):
+        raise UsageError(f"{file} is an lmkit run already; use it as it is: lmkit eval {file} TEXT")
     else:
         limit = resolve(DataOptions, {"max_expansion": max_expansion}, "import").max_expansion
         read(file, out, overwrite=overwrite, max_expansion=limit, options=options)

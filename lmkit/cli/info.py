@@ -51,6 +51,7 @@ def _rows(facts: dict[str, Any]) -> list[tuple[str, object]]:
         ("training", _training(facts)),
         ("validation", _validation(facts)),
         *([("state", _state(reset))] if reset else []),
+        *([("note", facts["notice"])] if facts["notice"] else []),
         ("on disk", f"{facts['bytes_on_disk'] / 1e6:,.1f} MB, saved {_time(facts['saved'])[:16]} UTC"),
         *([("to finish it", f"lmkit train --resume {run}")] if facts["finished"] is False else []),
         ("use", f"lmkit {ask} {run} TEXT{file}; lmkit {then}"),

@@ -43,7 +43,7 @@ class LineCoder:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         self._claim = claim_of(tokenizer) if tokenizer.exact else None
-        self._novelty = tokenizer.novelty
+        self._novelty = tokenizer.novelty or 0.0
         if not 0 <= self._novelty < 1:
             raise PluginError(
                 f"the tokenizer {type(tokenizer).__name__} has the novelty {self._novelty}, which is no probability; "

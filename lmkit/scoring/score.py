@@ -104,6 +104,8 @@ class Score:
     escaped_lines: int
     signature: str
     withheld: dict[str, str]
+    novelty_known: bool = True
+    """Whether the tokenizer knows how often new words occur (`Tokenizer.novelty`)."""
 
     @property
     def spelling_share(self) -> float | None:
@@ -113,15 +115,23 @@ class Score:
     @property
     def notices(self) -> list[str]:
         """What readers of the figures should know."""
+        found = []
         share = self.spelling_share
-        if share is None or share <= SPELLING_LIMIT:
-            return []
-        tokens = f"unknown token{'s' if self.oov_tokens > 1 else ''} ({self.oov_tokens / self.tokens:.1%})"
-        return [
-            f"{share:.0%} of the bits spell the {self.oov_tokens:,} {tokens}, "
-            "which the model does not predict: bits per byte say as much of the vocabulary as of the model; more "
-            "training text, or a tokenizer such as sentencepiece, leaves fewer unknown"
-        ]
+        if share is not None and self.oov_tokens and not self.novelty_known:
+            found.append(
+                "bits per byte are not comparable on this text, which has unknown tokens: the model is from a file "
+                "that does not say how often new words occur"
+            )
+        if share is not None and share > SPELLING_LIMIT:
+            tokens = (
+                f"unknown token{'s' if self.oov_tokens > 1 else ''} ({self.oov_tokens / self.tokens:.1%})"
+            )
+            found.append(
+                f"{share:.0%} of the bits spell the {self.oov_tokens:,} {tokens}, "
+                "which the model does not predict: bits per byte say as much of the vocabulary as of the model; more "
+                "training text, or a tokenizer such as sentencepiece, leaves fewer unknown"
+            )
+        return found
 
     def to_json(self) -> dict[str, Any]:
         """The figures under the names that scripts rely on."""
@@ -234,10 +244,12 @@ def evaluate(
         raise DataError(NO_LINES)
     watch.report()
     warn_of_unknown(tally.oov_tokens, tally.tokens, tally.lines)
-    return summarise(tally, signature, normalized=model.normalized)
+    return summarise(
+        tally, signature, normalized=model.normalized, novelty_known=tokenizer.novelty is not None
+    )
 
 
-def summarise(tally: Tally, signature: str, *, normalized: bool = True) -> Score:
+def summarise(tally: Tally, signature: str, *, normalized: bool = True, novelty_known: bool = True) -> Score:
     """The figures that follow from the sums, and which of them are withheld."""
     withheld: dict[str, str] = {}
     figures: dict[str, float | None] = {
@@ -292,4 +304,5 @@ def summarise(tally: Tally, signature: str, *, normalized: bool = True) -> Score
         escaped_lines=tally.escaped_lines,
         signature=signature,
         withheld=withheld,
+        novelty_known=novelty_known,
     )

@@ -6,6 +6,8 @@ from lmkit.scoring.directions import FORWARD
 
 CODE = 2
 """The version of the code by which residual bits and escapes are counted."""
+NO_NOVELTY = "u"
+"""After it where a tokenizer saw no text, so that unknown words cost what they cost in no other score."""
 
 
 def signature(
@@ -22,7 +24,7 @@ def signature(
     fields = {
         "tokenizer": run.tokenizer_choice.name,
         "vocabulary": f"{vocabulary.size}/{vocabulary.fingerprint[:8]}",
-        "code": str(CODE),
+        "code": f"{CODE}{NO_NOVELTY if run.tokenizer.novelty is None else ''}",
         "state": "independent-lines" if independent else state,
         "eos": "scored",
         "lmkit": lmkit.__version__,

@@ -1,45 +1,82 @@
-"""A line before the n-grams of an ARPA file that says what the format cannot: tokenizer and stupid backoff.
+"""Lines before the n-grams of an ARPA file for what the format lacks: the tokenizer, and stupid backoff.
 
-KenLM takes lines that begin with `#` there for comments, and other programs skip all lines before `\\data\\`.
+The first is a note in JSON, the others are the tokenizer's files (`arpa_tokenizer`). KenLM takes lines that begin
+with `#` there for comments, and other programs skip all lines before `\\data\\`.
 """
 
-from dataclasses import asdict, dataclass
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from lmkit import strict_json
 
 WORDS = "lmkit:word"
 """The tokenizer of files that name none."""
-PREFIX = b"# lmkit: "
+PREFIX, PACKED_PREFIX = b"# lmkit: ", b"# lmkit+ "
+LINE = 1000
+"""Base64 characters in a line: few lines, and none too long for other programs."""
+LARGEST = 1 << 28
+"""Bytes that a tokenizer's files have in all; more are not packed."""
+MOST_FILES = 100
+LONGEST_NAME = 255
+
+_PART = re.compile(r"\w[\w.-]*:\w[\w.-]*")
+_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True)
 class Note:
-    """tokenizer: its long name. fingerprint: of its vocabulary. alpha: of stupid backoff, None for probabilities."""
+    """What lmkit notes of a model.
+
+    tokenizer: its long name. fingerprint: of its vocabulary. alpha: of stupid backoff, None for probabilities.
+    options: of the tokenizer. files: the size of each of its files, empty where they are not packed.
+    packed: these files in base64.
+    """
 
     tokenizer: str
     fingerprint: str
     alpha: float | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, int] = field(default_factory=dict)
+    packed: bytes = b""
 
-    def line(self) -> bytes:
-        facts = {name: value for name, value in asdict(self).items() if value is not None}
+    def lines(self) -> Iterator[bytes]:
+        facts: dict[str, Any] = {"tokenizer": self.tokenizer, "fingerprint": self.fingerprint}
         if self.alpha is not None:
-            facts["smoothing"] = "stupid-backoff"
-        return PREFIX + strict_json.dumps(facts).encode() + b"\n"
+            facts |= {"alpha": self.alpha, "smoothing": "stupid-backoff"}
+        if self.files:
+            facts |= {"options": dict(self.options), "files": dict(self.files)}
+        yield PREFIX + strict_json.dumps(facts).encode() + b"\n"
+        for first in range(0, len(self.packed), LINE):
+            yield PACKED_PREFIX + self.packed[first : first + LINE] + b"\n"
 
 
-def parse(line: bytes) -> Note | None:
-    """The note that a line is; None for other lines, and for notes that this version does not know."""
-    if not line.startswith(PREFIX):
-        return None
-    try:
-        facts = strict_json.parse(line[len(PREFIX) :])
-    except ValueError:
-        return None
+def parse(line: bytes) -> Note:
+    """The note in a line that begins with PREFIX; ValueError, with the reason, for a damaged one."""
+    facts = strict_json.parse(line[len(PREFIX) :])
     if not isinstance(facts, dict):
-        return None
+        raise ValueError("it is not an object")
     tokenizer, fingerprint, alpha = (facts.get(name) for name in ("tokenizer", "fingerprint", "alpha"))
-    if not isinstance(tokenizer, str) or not isinstance(fingerprint, str):
-        return None
+    if not (isinstance(tokenizer, str) and _PART.fullmatch(tokenizer) and len(tokenizer) <= LONGEST_NAME):
+        raise ValueError("it names no tokenizer")
+    if not isinstance(fingerprint, str):
+        raise ValueError("it has no fingerprint")
     if alpha is not None and not (isinstance(alpha, float) and 0 < alpha <= 1):
-        return None
-    return Note(tokenizer, fingerprint, alpha)
+        raise ValueError("its alpha is not a number from 0 to 1")
+    options, files = facts.get("options", {}), facts.get("files", {})
+    if not isinstance(options, dict) or not all(name.isidentifier() for name in options):
+        raise ValueError("its options are not those of a tokenizer")
+    if not isinstance(files, dict) or not can_pack(files):
+        raise ValueError("its files are not those of a tokenizer")
+    return Note(tokenizer, fingerprint, alpha, options, files)
+
+
+def can_pack(files: Mapping[str, Any]) -> bool:
+    """Whether the names and sizes are such that the files can be packed: few, in one folder, not too large."""
+    return (
+        len(files) <= MOST_FILES
+        and all(_FILE.fullmatch(name) for name in files)
+        and all(type(size) is int and size >= 0 for size in files.values())
+        and sum(files.values()) <= LARGEST
+    )

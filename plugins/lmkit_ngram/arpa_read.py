@@ -18,6 +18,7 @@ from lmkit_ngram.arpa_options import ArpaOptions
 from lmkit_ngram.arpa_sections import Arpa, Section, read_sections
 from lmkit_ngram.arpa_sums import Sums, check_sums
 from lmkit_ngram.arpa_table import build_table
+from lmkit_ngram.arpa_tokenizer import kept_tokenizer
 from lmkit_ngram.arpa_words import END, START, UNKNOWN, changed, original
 from lmkit_ngram.model import NgramModel
 from lmkit_ngram.model_files import IMPORTED, StoredModel
@@ -56,10 +57,27 @@ def read_arpa(
         facts |= {"smoothing": "stupid-backoff", "alpha": stored.alpha}
     chosen = choose("model", facts, "import")
     model = NgramModel.from_table(chosen.options, tokenizer.vocabulary, stored)
+    data = {"description": f"imported from {file.name}"}
+    if notice := _notice(stored, tokenizer):
+        data["notice"] = notice
     runs.make_run(
-        out, model, tokenizer, model_choice=chosen, tokenizer_choice=tokenizer_choice,
-        data={"description": f"imported from {file.name}"}, overwrite=overwrite,
+        out, model, tokenizer, model_choice=chosen, tokenizer_choice=tokenizer_choice, data=data,
+        overwrite=overwrite,
     )  # fmt: skip
+
+
+def _notice(stored: StoredModel, tokenizer: Tokenizer) -> str | None:
+    """What readers of the run's scores should know, which `lmkit info` repeats."""
+    if not stored.normalized:
+        return "the probabilities do not sum to one: scores are for ranking, and no perplexity is printed"
+    if tokenizer.novelty is not None:
+        return None
+    notice = (
+        "bits per byte of this run are not comparable on a text with unknown tokens: the file does not say how often "
+        "new words occur"
+    )
+    log.log(NOTE, notice)
+    return notice
 
 
 def _judged(table: NgramTable, lacking: np.ndarray, note: Note | None, tokenizer: Tokenizer) -> StoredModel:
@@ -98,22 +116,28 @@ def _span(sums: Sums) -> str:
 def make_tokenizer(arpa: Arpa, words: list[bytes], options: ArpaOptions) -> tuple[Chosen, Tokenizer]:
     """The tokenizer that is asked for, or that the file's note names, or that of words.
 
+    It comes with its codes if the note has its files.
     Raises UsageError where it cannot be made, ModelError where the words are not of that tokenizer.
     """
     name, file = split_name(options.tokenizer) if options.tokenizer else ("", None)
+    note = arpa.note
     if not name:
-        name = WORDS if arpa.note is None else arpa.note.tokenizer
-        if arpa.note is None:
+        name = WORDS if note is None else note.tokenizer
+        if note is None:
             _warn_of_characters(words)
     table = {"name": name}
     chosen = choose("tokenizer", table, "import")
+    if file is None and note is not None and note.files and note.tokenizer == chosen.name:
+        kept = kept_tokenizer(note)
+        if set(words) <= set(kept[1].symbols()):
+            return kept
+        log.warning("the file has words that its tokenizer lacks: a tokenizer is made from the words instead")
     if chosen.name == WORDS:
         chosen = choose("tokenizer", table | ALL_WORDS, "import")
     kind = chosen.load()
     if file is None:
         return chosen, kind.from_symbols(words, chosen.options)
     tokenizer = kind.from_file(file, chosen.options)
-    note = arpa.note
     if (
         note is not None
         and note.tokenizer == chosen.name

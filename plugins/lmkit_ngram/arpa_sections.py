@@ -5,7 +5,7 @@ import logging
 import math
 import re
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import NoReturn
@@ -162,9 +162,7 @@ class Source:
                 f"{self.path}: line {self.line + 1}: the file ends, {problem}; get it again, whole"
             )
         shown = line[:LONGEST_SHOWN].decode(errors="replace") + ("..." if len(line) > LONGEST_SHOWN else "")
-        raise ModelError(
-            f"{self.path}: line {self.line}: {problem}: {shown!r}; mend the file or get it again"
-        )
+        raise ModelError(f"{self.path}: line {self.line}: {problem}: {shown!r}; fix the file or get it again")
 
 
 def _content(path: Path, max_expansion: float, encoding: str) -> Generator[bytes]:
@@ -197,15 +195,30 @@ def _in_utf8(path: Path, raw: Iterator[bytes], encoding: str) -> Iterator[bytes]
 
 def _read_preface(source: Source) -> Note | None:
     r"""What lmkit noted before the line that says `\data\`, which is read too."""
-    read, note = 0, None
-    while (line := source.next_line()) is not None and line.removeprefix(b"\xef\xbb\xbf") != b"\\data\\":
-        note = note or arpa_note.parse(line)
-        read += len(line) + 1
-        if read > LONGEST_PREFACE:
+    room, packed, note = LONGEST_PREFACE, [], None
+    while (line := source.next_line()) is not None:
+        line = line.removeprefix(b"\xef\xbb\xbf")
+        if line == b"\\data\\":
+            return note and replace(note, packed=b"".join(packed))
+        if note is None and line.startswith(arpa_note.PREFIX):
+            note = _parse_note(source, line)
+            room += 2 * sum(note.files.values())  # base64 takes 4/3
+        elif note is not None and line.startswith(arpa_note.PACKED_PREFIX):
+            packed.append(line[len(arpa_note.PACKED_PREFIX) :])
+        room -= len(line) + 1
+        if room < 0:
             break
-    if line is None or read > LONGEST_PREFACE:
-        raise ModelError(f"{source.path}: no line says \\data\\, so this is no ARPA file; check the path")
-    return note
+    raise ModelError(f"{source.path}: no line says \\data\\, so this is no ARPA file; check the path")
+
+
+def _parse_note(source: Source, line: bytes) -> Note:
+    try:
+        return arpa_note.parse(line)
+    except ValueError as error:
+        raise ModelError(
+            f"{source.path}: line {source.line}: lmkit's note is damaged ({error}); get the file again, or delete the "
+            "lines that begin with '# lmkit' and give --tokenizer"
+        ) from None
 
 
 def _read_counts(source: Source, max_expansion: float) -> list[int]:
@@ -253,18 +266,21 @@ def _read_unigrams(source: Source, counts: list[int]) -> tuple[list[bytes], Sect
 
 
 def _check_names(source: Source, names: list[bytes], lines: np.ndarray) -> None:
-    """ModelError for a word that is no UTF-8, and for one that stands there twice."""
+    """ModelError for a word that is not UTF-8, and for one that stands there twice."""
     seen: set[bytes] = set()
     for number, name in enumerate(names):
-        problem = "a word stands in the unigrams twice" if name in seen else ""
+        if name in seen:
+            source.line = int(lines[number])
+            source.refuse("a word stands in the unigrams twice", name)
         if not name.isascii():
             try:
                 name.decode()
             except UnicodeDecodeError:
-                problem = "a word is not UTF-8; give --encoding, such as latin-1"
-        if problem:
-            source.line = int(lines[number])
-            source.refuse(problem, name)
+                shown = name[:LONGEST_SHOWN].decode(errors="backslashreplace")
+                raise ModelError(
+                    f"{source.path}: line {lines[number]}: the word '{shown}' is not UTF-8; name the file's encoding, "
+                    "such as --encoding latin-1, or convert it: iconv -f LATIN1 -t UTF-8"
+                ) from None
         seen.add(name)
 
 
@@ -340,7 +356,7 @@ def _check_count(source: Source, counts: list[int], order: int, left: int) -> No
 def _refuse_count(source: Source, counts: list[int], order: int, have: str) -> NoReturn:
     raise ModelError(
         f"{source.path}: line {source.line}: the header promises {counts[order - 1]:,} n-grams of order {order}, "
-        f"and there are {have}; mend the file or get it again"
+        f"and there are {have}; fix the file or get it again"
     )
 
 

@@ -113,7 +113,7 @@ class _Builder:
         )  # fmt: skip
         if end < 0:
             words = b" ".join(self._names[i] for i in rows[places[-end]]).decode()
-            raise ModelError(f"the n-gram '{words}' stands in it twice; mend the file or get it again")
+            raise ModelError(f"the n-gram '{words}' stands in it twice; fix the file or get it again")
         self._offsets[order] = end
 
     def _note_missing(self, rows: np.ndarray, lengths: np.ndarray) -> None:

@@ -16,8 +16,8 @@ from lmkit.errors import ModelError, PluginError
 from lmkit.files import new_file
 from lmkit.notes import NOTE
 from lmkit_ngram import stupid_backoff
-from lmkit_ngram.arpa_note import WORDS, Note
 from lmkit_ngram.arpa_text import DAMAGED, ROOM_FOR_NUMBERS, WRONG_NUMBER, write_ngrams, write_unigrams
+from lmkit_ngram.arpa_tokenizer import note_of
 from lmkit_ngram.arpa_words import END, SPACE, START, UNKNOWN, changed, renamed
 from lmkit_ngram.memory import let_go
 from lmkit_ngram.queries import Grams, as_grams
@@ -69,15 +69,9 @@ def write_arpa(run: "LoadedRun", file: Path, *, overwrite: bool = False) -> None
         new_file(file, overwrite=overwrite) as plain,
         _compressed(plain, file.suffix.lower()) as target,
     ):
-        target.write(note_of(run))
+        if note := note_of(run, alpha):
+            target.writelines(note.lines())
         write_table(table, names, run.tokenizer.vocabulary, target)
-
-
-def note_of(run: "LoadedRun") -> bytes:
-    """A line of what readers cannot see from the n-grams; none for probabilities of words, which they expect."""
-    model: Any = run.model
-    note = Note(run.tokenizer_choice.name, run.tokenizer.vocabulary.fingerprint, model.stored.alpha)
-    return b"" if note.tokenizer == WORDS and note.alpha is None else note.line()
 
 
 def word_names(symbols: Sequence[bytes], vocabulary: "Vocabulary") -> list[bytes]:

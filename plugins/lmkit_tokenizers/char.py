@@ -36,7 +36,7 @@ class CharTokenizer(Tokenizer):
 
     exact: ClassVar[bool] = True
 
-    def __init__(self, characters: np.ndarray, novelty: float = 0.0) -> None:
+    def __init__(self, characters: np.ndarray, novelty: float | None = 0.0) -> None:
         """characters: (known,) distinct code points in the order of their ids."""
         self.novelty = novelty
         self._codes = np.concatenate([[REPLACEMENT, REPLACEMENT], characters]).astype("<u4")
@@ -93,7 +93,7 @@ class CharTokenizer(Tokenizer):
         wrong = next((character for character in characters if len(character) != 1), None)
         if wrong is not None:
             raise ModelError(f"its word {wrong!r} is not one character; give --tokenizer word")
-        return cls(code_points("".join(characters)))
+        return cls(code_points("".join(characters)), None)
 
     def save(self, directory: Path) -> None:
         characters = self._codes[FIRST:].tobytes().decode("utf-32-le")
@@ -111,7 +111,7 @@ class CharTokenizer(Tokenizer):
         if len(np.unique(characters)) != len(characters):
             raise files.damaged(path, "a character stands in it twice")
         novelty = header.get("novelty", 0.0)
-        if type(novelty) not in (int, float) or not 0 <= novelty < 1:
+        if novelty is not None and (type(novelty) not in (int, float) or not 0 <= novelty < 1):
             raise files.damaged(directory / files.HEADER, "its novelty is no number from 0 to 1")
         tokenizer = cls(characters, novelty)
         files.check_header(directory, header, tokenizer.vocabulary)

@@ -28,7 +28,7 @@ def fingerprint(kind: str, parts: Iterable[bytes]) -> str:
     return digest.hexdigest()
 
 
-def write_header(directory: Path, kind: str, vocabulary: Vocabulary, **more: str | float) -> None:
+def write_header(directory: Path, kind: str, vocabulary: Vocabulary, **more: str | float | None) -> None:
     """Say what the directory holds, so that `check_header` can tell when it does not."""
     header = {
         "format": FORMAT,

@@ -101,8 +101,8 @@ class WordTokenizer(Tokenizer):
         lines = (b" ".join(part).decode() for part in iter(lambda: list(islice(rest, WORDS_A_LINE)), []))
         counted = word_counts.count_words(lines)
         fitted = counted.residual(np.arange(len(counted.counts)))
-        # A list of words does not show how often a text has new ones: novelty stays 0.
-        return cls(_in_form(hidden, symbols), WordResidual(fitted.spelling, fitted.spaces))
+        # A list of words does not show how often a text has new ones.
+        return cls(_in_form(hidden, symbols), WordResidual(fitted.spelling, fitted.spaces, None))
 
     def encode(self, line: str) -> Encoding:
         return Encoding(self.ids(line), word_spans(line))

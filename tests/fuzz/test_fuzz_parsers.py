@@ -230,11 +230,12 @@ def packed(folder: Path) -> Target:
 
 
 def arpa(folder: Path) -> Target:
-    """A text file and a compressed one, and what a damaged file became is exported again."""
+    """Plain and compressed files, one with its tokenizer, and what a damaged file became is exported again."""
     from lmkit_ngram.arpa_options import ArpaOptions
     from lmkit_ngram.arpa_read import read_arpa
     from lmkit_ngram.arpa_write import write_arpa
 
+    import lmkit
     from lmkit import runs
 
     words = ["<unk>", "<s>", "</s>", "the", "cat", "@s@", "ça", "猫"]
@@ -249,6 +250,12 @@ def arpa(folder: Path) -> Target:
     data = (text + "\n\\end\\\n").encode()
     plain, packed, out = folder / "a.arpa", folder / "b.arpa.gz", folder / "out"
     sound = {plain: data, packed: gzip.compress(data), folder / "c.arpa.xz": lzma.compress(data)}
+    (folder / "text.txt").write_text("the cat\nthe ça\n", encoding="utf-8")
+    trained = lmkit.train(
+        str(folder / "text.txt"), model="ngram", order=2, tokenizer="word", out=folder / "own"
+    )
+    write_arpa(trained.run, folder / "noted.arpa")
+    sound[folder / "noted.arpa"] = (folder / "noted.arpa").read_bytes()
 
     def read() -> None:
         changed = max(sound, key=lambda path: path.stat().st_mtime_ns)

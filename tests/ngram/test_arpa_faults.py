@@ -1,19 +1,25 @@
 """What can be wrong with an ARPA file: a line that names the place, exit code 4, and nothing left behind."""
 
+import base64
 import contextlib
 import gzip
+import json
 import random
 import subprocess
 import sys
+import zlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 from lmkit_ngram.arpa_options import ArpaOptions
 from lmkit_ngram.arpa_read import read_arpa
+from lmkit_ngram.arpa_write import write_arpa
 
+import lmkit
 from lmkit.cli import cli
-from lmkit.errors import LmkitError, ModelError
+from lmkit.errors import LmkitError, ModelError, PluginError
 
 SOUND = r"""\data\
 ngram 1=5
@@ -121,9 +127,71 @@ def test_what_is_no_arpa_file(tmp_path: Path) -> None:
 
 
 def test_words_are_utf8(tmp_path: Path) -> None:
-    """lmkit's text is UTF-8; other bytes are told with their line."""
-    (tmp_path / "a.arpa").write_bytes(SOUND.encode().replace(b"-1.5\tb", b"-1.5\t\xe7"))
-    assert "line 11: a word is not UTF-8" in refusal(tmp_path / "a.arpa")
+    """lmkit's text is UTF-8; other bytes are reported with their line and with two remedies."""
+    (tmp_path / "a.arpa").write_bytes(SOUND.encode().replace(b"-1.5\tb", b"-1.5\t\xe7a"))
+    said = refusal(tmp_path / "a.arpa")
+    assert said.endswith(
+        "line 11: the word '\\xe7a' is not UTF-8; name the file's encoding, such as --encoding latin-1, or convert "
+        "it: iconv -f LATIN1 -t UTF-8"
+    )
+
+
+def noted(content: bytes, note: dict[str, Any], packed: bytes | None = None) -> str:
+    """A sound file of a model of words, with a note of one file as it should be but for some facts."""
+    facts: dict[str, Any] = {
+        "tokenizer": "lmkit:word",
+        "fingerprint": "0",
+        "files": {"words.txt": len(content)},
+    }
+    text = base64.b64encode(zlib.compress(content)) if packed is None else packed
+    return f"# lmkit: {json.dumps(facts | note)}\n# lmkit+ {text.decode()}\n{SOUND}"
+
+
+NOTES = {
+    "no JSON": (f"# lmkit: {{'a'\n{SOUND}", "line 1: lmkit's note is damaged (Expecting property name"),
+    "deep JSON": (f"# lmkit: {'[' * 60_000}\n{SOUND}", "line 1: lmkit's note is damaged (nested too deeply)"),
+    "a long number": (f"# lmkit: {'9' * 60_000}\n{SOUND}", "line 1: lmkit's note is damaged"),
+    "a path": (noted(b"", {"files": {"../a": 0}}), "line 1: lmkit's note is damaged (its files are not"),
+    "no base64": (noted(b"", {}, b"*"), "is damaged ("),
+    "no zlib": (noted(b"", {}, b"AAAA"), "is damaged (Error -3 while decompressing"),
+    "cut off": (noted(b"", {}, base64.b64encode(zlib.compress(b"a" * 999)[:-4])), "is damaged (it does not unpack"),
+    "a larger file": (noted(b"a" * 999, {"files": {"a": 99}}), "is damaged (it does not unpack to 99 bytes)"),
+    "a smaller file": (noted(b"a" * 999, {"files": {"a": 9999}}), "is damaged (it does not unpack to 9,999 bytes)"),
+    "a bomb": (noted(bytes(1 << 20), {"files": {"a": 200 << 20}}), "is damaged (it is too large for what is packed)"),
+    "a file missing": (noted(b"a\n", {}), "is damaged (tokenizer.json: "),
+    "an option": (noted(b"a\n", {"options": {"nothing": 1}}), "is damaged (options: unknown option 'nothing'"),
+    "too much": (noted(b"a", {}, b"A" * 70_000), "no line says \\data\\"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", NOTES)
+def test_damaged_notes(tmp_path: Path, case: str) -> None:
+    """What lmkit wrote before the n-grams is checked like anything else in a file."""
+    text, said = NOTES[case]
+    (tmp_path / "a.arpa").write_text(text)
+    assert said in refusal(tmp_path / "a.arpa")
+    assert len(refusal(tmp_path / "a.arpa")) < 500
+
+
+def test_a_note_of_another_tokenizer(tmp_path: Path) -> None:
+    """Files that are sound, but not of the vocabulary that the note names, are damage too."""
+    (tmp_path / "text.txt").write_text("a b\n")
+    run = lmkit.train(str(tmp_path / "text.txt"), model="ngram", tokenizer="word", out=tmp_path / "own").run
+    write_arpa(run, tmp_path / "a.arpa")
+    text = (tmp_path / "a.arpa").read_text()
+    (tmp_path / "a.arpa").write_text(text.replace(run.tokenizer.vocabulary.fingerprint, "0"))
+    assert "is damaged (its fingerprint is another)" in refusal(tmp_path / "a.arpa")
+    (tmp_path / "a.arpa").write_text(text.replace('"lmkit:word"', '"nobody:word"'))
+    with pytest.raises(PluginError, match="of the distribution nobody"):
+        read_arpa(tmp_path / "a.arpa", tmp_path / "b", max_expansion=200, options=ArpaOptions())
+
+
+def test_a_run_is_no_file(tmp_path: Path) -> None:
+    """A run that is given in place of a file is one already."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/lmkit.json").write_text("{}")
+    done = CliRunner().invoke(cli, ["import", "arpa", str(tmp_path / "run"), "--out", str(tmp_path / "b")])
+    assert (done.exit_code, "is an lmkit run already" in done.stderr) == (2, True)
 
 
 def test_compressed_files_that_are_cut_off_or_grow_too_much(tmp_path: Path) -> None:

@@ -60,6 +60,7 @@ def test_other_sums(tmp_path: Path, backoff: float, unigram: str) -> None:
     score = json.loads(done.stdout)
     assert score["perplexity"] is None
     assert "do not sum to one" in score["withheld"]["perplexity"]
+    assert "do not sum to one" in CliRunner().invoke(cli, ["info", str(tmp_path / "run")]).stdout
 
 
 def test_a_share_of_start_after_words(tmp_path: Path) -> None:

@@ -53,6 +53,12 @@ def scores(run: runs.LoadedRun, line: str) -> tuple[list[int], np.ndarray]:
     return ids, model.log_probs(torch.tensor([ids]), model.initial_state(1))[0][0].numpy()
 
 
+def without_note(file: Path, to: Path) -> None:
+    """Write what another program would have written."""
+    text = file.read_text()
+    to.write_text(text[text.index("\\data\\") :])
+
+
 @pytest.mark.parametrize("tokenizer", ["word", "char", "byte", "sentencepiece"])
 @pytest.mark.parametrize("suffix", ["", ".bz2"])
 def test_round_trips(tmp_path: Path, tokenizer: str, suffix: str) -> None:
@@ -61,8 +67,7 @@ def test_round_trips(tmp_path: Path, tokenizer: str, suffix: str) -> None:
     model = trained(tmp_path, tokenizer, **options)
     file = tmp_path / f"a.arpa{suffix}"
     write_arpa(model.run, file)
-    given = f"sentencepiece:{tmp_path}/run/tokenizer/sentencepiece.model" if options else None
-    again = imported(file, tmp_path / "again", tokenizer=given)
+    again = imported(file, tmp_path / "again")
     assert again.tokenizer.vocabulary == model.tokenizer.vocabulary
     for line in HEARD:
         (ids, wanted), (found_ids, found) = scores(model.run, line), scores(again, line)
@@ -70,11 +75,73 @@ def test_round_trips(tmp_path: Path, tokenizer: str, suffix: str) -> None:
         np.testing.assert_allclose(found, wanted, atol=1e-6)
 
 
-def test_kenlm_reads_a_file_with_a_note(tmp_path: Path) -> None:
-    """The note is a comment for it, and its scores of the tokens are ours."""
+@pytest.mark.parametrize(
+    ("tokenizer", "options"),
+    [
+        ("word", {"min_count": 1}),
+        ("word", {"min_count": 4}),
+        ("char", {"min_count": 1}),
+        ("char", {"min_count": 4}),
+        ("byte", {}),
+        ("sentencepiece", {"vocab_size": 300}),
+    ],
+)
+def test_bits_per_byte_survive(tmp_path: Path, tokenizer: str, options: dict[str, int]) -> None:
+    """The rate of new words and the codes of spellings and white space are in the file."""
+    model = trained(tmp_path, tokenizer, **options)
+    write_arpa(model.run, tmp_path / "a.arpa")
+    imported(tmp_path / "a.arpa", tmp_path / "again")
+    first, second = (lmkit.load(tmp_path / run).score("\n".join(HEARD)) for run in ("run", "again"))
+    assert second.bits_per_byte == pytest.approx(first.bits_per_byte, abs=1e-9)
+    assert second.signature == first.signature
+    assert "|code:2|" in second.signature
+
+
+def test_a_file_without_a_note_is_not_comparable(tmp_path: Path) -> None:
+    """Nothing in it says how often new words occur: the signature, import, info and eval say so."""
+    trained(tmp_path, "word")
+    write_arpa(runs.load_run(tmp_path / "run"), tmp_path / "a.arpa")
+    without_note(tmp_path / "a.arpa", tmp_path / "bare.arpa")
+    line = ["import", "arpa", str(tmp_path / "bare.arpa"), "--out", str(tmp_path / "again")]
+    said = "bits per byte of this run are not comparable on a text with unknown tokens"
+    assert said in CliRunner().invoke(cli, line).stderr
+    assert said in CliRunner().invoke(cli, ["info", str(tmp_path / "again")]).stdout
+    score = lmkit.load(tmp_path / "again").score("the zebra")
+    assert "|code:2u|" in score.signature
+    assert "bits per byte are not comparable" in score.notices[0]
+    assert not lmkit.load(tmp_path / "again").score("the cat").notices
+    # Exported again it is still such a file, with nothing in it that another program did not write.
+    write_arpa(runs.load_run(tmp_path / "again"), tmp_path / "b.arpa")
+    assert (tmp_path / "b.arpa").read_bytes() == (tmp_path / "bare.arpa").read_bytes()
+
+
+def test_words_that_another_program_changed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The tokenizer of a note that lacks words of the file is left out, with a warning."""
+    write_arpa(trained(tmp_path, "word").run, tmp_path / "a.arpa")
+    text = (tmp_path / "a.arpa").read_text().replace("cat", "dog")
+    (tmp_path / "b.arpa").write_text(text)
+    run = imported(tmp_path / "b.arpa", tmp_path / "again")
+    assert "words that its tokenizer lacks" in caplog.text
+    assert run.tokenizer.novelty is None
+    assert run.tokenizer.ids("dog").tolist() != run.tokenizer.ids("cat").tolist() == [1]
+
+
+def test_tokenizers_too_large_to_be_packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The note then has no files, and the file is imported by its words."""
+    monkeypatch.setattr(arpa_note, "LARGEST", 10)
+    write_arpa(trained(tmp_path, "char").run, tmp_path / "a.arpa")
+    assert (tmp_path / "a.arpa").read_text().count("# lmkit") == 1
+    run = imported(tmp_path / "a.arpa", tmp_path / "again")
+    assert (run.tokenizer_choice.name, run.tokenizer.novelty) == ("lmkit:char", None)
+
+
+def test_kenlm_reads_a_file_with_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Note and files are comments for it, however many lines they take, and its scores of the tokens are ours."""
     kenlm = pytest.importorskip("kenlm")
+    monkeypatch.setattr(arpa_note, "LINE", 1)
     model = trained(tmp_path, "char")
     write_arpa(model.run, tmp_path / "a.arpa")
+    assert (tmp_path / "a.arpa").read_text().count("\n# lmkit+ ") > 100
     assert (tmp_path / "a.arpa").read_text().startswith('# lmkit: {"tokenizer": "lmkit:char"')
     other = kenlm.Model(str(tmp_path / "a.arpa"))
     # The text has U+2581 itself, so that a space is spelled with an underscore behind.
@@ -87,8 +154,7 @@ def test_files_without_a_note(tmp_path: Path) -> None:
     """--tokenizer says it where the file does not; else its words are words."""
     model = trained(tmp_path, "char")
     write_arpa(model.run, tmp_path / "a.arpa")
-    text = (tmp_path / "a.arpa").read_text()
-    (tmp_path / "bare.arpa").write_text(text[text.index("\\data\\") :])
+    without_note(tmp_path / "a.arpa", tmp_path / "bare.arpa")
     again = imported(tmp_path / "bare.arpa", tmp_path / "chars", tokenizer="char")
     np.testing.assert_allclose(scores(again, "the cat")[1], scores(model.run, "the cat")[1], atol=1e-6)
     words = imported(tmp_path / "bare.arpa", tmp_path / "words")
@@ -101,8 +167,7 @@ def test_characters_taken_for_words_are_said(tmp_path: Path, caplog: pytest.LogC
     """A file whose words are all characters, without a note, may be one of a model of characters."""
     model = trained(tmp_path, "char")
     write_arpa(model.run, tmp_path / "a.arpa")
-    text = (tmp_path / "a.arpa").read_text()
-    (tmp_path / "bare.arpa").write_text(text[text.index("\\data\\") :])
+    without_note(tmp_path / "a.arpa", tmp_path / "bare.arpa")
     imported(tmp_path / "bare.arpa", tmp_path / "words")
     assert "--tokenizer char" in caplog.text
 
@@ -133,12 +198,25 @@ def test_names() -> None:
 
 
 def test_notes() -> None:
-    """A note is read as it was written; what is no note, or one of another version, is passed over."""
-    note = Note("lmkit:char", "abc", 0.4)
-    assert arpa_note.parse(note.line().strip()) == note
-    for line in (b"", b"\\data\\", b"# lmkit: nonsense", b"# lmkit: []", b'# lmkit: {"tokenizer": 1}'):
-        assert arpa_note.parse(line) is None
-    assert arpa_note.parse(b'# lmkit: {"tokenizer": "a", "fingerprint": "b", "alpha": 7.5}') is None
+    """A note is read as it was written, and a damaged one is an error with the reason."""
+    note = Note("lmkit:char", "abc", 0.4, {"min_count": 2}, {"tokenizer.json": 7})
+    assert arpa_note.parse(next(note.lines()).strip()) == note
+    assert arpa_note.parse(b'# lmkit: {"tokenizer": "a:b", "fingerprint": "c"}') == Note("a:b", "c")
+    for facts, reason in (
+        ("nonsense", "Expecting value"),
+        ("[]", "not an object"),
+        ('{"tokenizer": 1, "fingerprint": "c"}', "names no tokenizer"),
+        ('{"tokenizer": "a;b:c", "fingerprint": "c"}', "names no tokenizer"),
+        ('{"tokenizer": "a:b"}', "no fingerprint"),
+        ('{"tokenizer": "a:b", "fingerprint": "c", "alpha": 7.5}', "alpha"),
+        ('{"tokenizer": "a:b", "fingerprint": "c", "options": {"x y": 1}}', "options"),
+        ('{"tokenizer": "a:b", "fingerprint": "c", "files": {"../x": 1}}', "files"),
+        ('{"tokenizer": "a:b", "fingerprint": "c", "files": {"x": -1}}', "files"),
+        ('{"tokenizer": "a:b", "fingerprint": "c", "files": {"x": 1e99}}', "files"),
+        ('{"tokenizer": "a:b", "fingerprint": "c", "files": {"x": 999999999999}}', "files"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            arpa_note.parse(arpa_note.PREFIX + facts.encode())
 
 
 LATIN = "\\data\\\nngram 1=4\n\n\\1-grams:\n-0.60206 <unk>\n-99 <s>\n-0.30103 </s>\n-0.60206 caf\u00e9\n\n\\end\\\n"
@@ -147,7 +225,7 @@ LATIN = "\\data\\\nngram 1=4\n\n\\1-grams:\n-0.60206 <unk>\n-99 <s>\n-0.30103 </
 def test_encodings(tmp_path: Path) -> None:
     """--encoding reads a file that is not UTF-8; without it, the error names the option."""
     (tmp_path / "a.arpa").write_bytes(LATIN.encode("latin-1"))
-    with pytest.raises(ModelError, match="line 8: a word is not UTF-8; give --encoding"):
+    with pytest.raises(ModelError, match=r"line 8: the word 'caf\\xe9' is not UTF-8; .* --encoding"):
         imported(tmp_path / "a.arpa", tmp_path / "run")
     run = imported(tmp_path / "a.arpa", tmp_path / "run", encoding="latin-1")
     assert scores(run, "caf\u00e9")[1][0] == pytest.approx(-0.60206 * math.log(10))
@@ -183,7 +261,7 @@ def test_a_text_of_other_tokens_is_said(tmp_path: Path) -> None:
     for command in ("eval", "surprisal"):
         done = CliRunner().invoke(cli, [command, str(tmp_path / "words"), str(tmp_path / "text.txt")])
         assert done.exit_code == 0, done.stderr
-        assert "tokens are unknown to the model: it was trained on other text" in done.stderr
+        assert "unknown to the model: the model was trained on other text" in done.stderr
 
 
 def test_the_commands(tmp_path: Path) -> None:
