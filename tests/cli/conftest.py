@@ -43,7 +43,7 @@ class WordOptions:
 
 @dataclass(frozen=True)
 class SampleOptions:
-    temperature: float = option(1.0, "divides the log-probabilities", min=0)
+    temperature: float = option(1.0, "divisor of the log-probabilities", min=0)
 
 
 class Builtins:

@@ -125,9 +125,9 @@ def test_text_without_spaces_is_refused_by_word(trained, tmp_path):
 
 
 def test_help_says_whose_probability_it_is():
-    """The tokenizer's own segmentation is what is scored."""
+    """Help says that the score is that of the tokenizer's segmentation."""
     text = " ".join(run("--help").stdout.split())
-    assert "as the model's tokenizer cuts it" in text
+    assert "that of the tokenizer's segmentation" in text
     assert "--encoding" in text
 
 
