@@ -332,6 +332,13 @@ class Encoder(ABC):
         (layers, 0, features). Gradients are not switched off; callers do.
         """
 
+    def embed_encoded(self, sentences: Sequence[str], encodings: Sequence[Encoding]) -> list[Tensor]:
+        """What `embed` gives strings whose encodings by the run's tokenizer are known already.
+
+        An encoder that overrides this saves encoding each string a second time.
+        """
+        return self.embed(sentences)
+
     @abstractmethod
     def save(self, directory: Path) -> None:
         """Write the model into an existing directory; no pickle."""

@@ -1,12 +1,13 @@
 """Any number of sentences through any encoder: in batches of like lengths, in their order, in bounded memory."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import cast
+from dataclasses import dataclass
+from typing import Self, cast
 
 import torch
 from torch import Tensor
 
-from lmkit.contracts import Encoder
+from lmkit.contracts import Encoder, Encoding, Tokenizer
 from lmkit.corpus.word_lists import Words, refuse_one_string
 from lmkit.embedding.layers import Selection
 from lmkit.errors import UsageError
@@ -19,6 +20,23 @@ BLOCK_TOKENS = 8192
 """Tokens that are read ahead, to find sentences of like lengths, and whose vectors are held."""
 
 Sentence = str | Sequence[str]
+
+
+@dataclass(frozen=True)
+class EncodedSentence:
+    """A sentence to embed; a string has its encoding, so that the tokenizer reads it once."""
+
+    sentence: Sentence
+    encoding: Encoding | None
+
+    @classmethod
+    def of(cls, sentence: Sentence, tokenizer: Tokenizer) -> Self:
+        return cls(sentence, tokenizer.encode(sentence) if isinstance(sentence, str) else None)
+
+    @property
+    def length(self) -> int:
+        """How many vectors it has."""
+        return len(self.sentence if self.encoding is None else self.encoding.ids)
 
 
 def embed_all(
@@ -40,12 +58,32 @@ def embed_all(
     Raises UsageError where strings and lists of words are mixed, or one string is given for a list of them.
     """
     checked = with_separator(_checked(sentences), separator)
-    for block in _blocks(encoder, checked, block_tokens):
+    return embed_encoded(
+        encoder,
+        (EncodedSentence.of(sentence, encoder.tokenizer) for sentence in checked),
+        select=select,
+        batch_size=batch_size,
+        batch_tokens=batch_tokens,
+        block_tokens=block_tokens,
+    )
+
+
+def embed_encoded(
+    encoder: Encoder,
+    sentences: Iterable[EncodedSentence],
+    *,
+    select: Selection | None = None,
+    batch_size: int = BATCH_SIZE,
+    batch_tokens: int = BATCH_TOKENS,
+    block_tokens: int = BLOCK_TOKENS,
+) -> Iterator[Tensor]:
+    """The same for sentences that are encoded already: all strings, or all lists of words."""
+    for block in _blocks(sentences, block_tokens):
         found: list[Tensor | None] = [None] * len(block)
-        lengths = [length for _, length in block]
+        lengths = [sentence.length for sentence in block]
         for batch in by_length(lengths, most_tokens=batch_tokens, most_sequences=batch_size):
             with torch.no_grad():
-                vectors = encoder.embed(cast(Sequence[str], [block[index][0] for index in batch]))
+                vectors = _embed(encoder, [block[index] for index in batch])
                 for index, rows in zip(batch, vectors, strict=True):
                     taken = rows if select is None else select(rows)
                     # A copy: a view would hold the whole batch with its padding.
@@ -82,18 +120,21 @@ def _is_words(sentence: object) -> bool:
     return isinstance(sentence, Collection) and all(isinstance(word, str) for word in sentence)
 
 
-def _blocks(
-    encoder: Encoder, sentences: Iterable[Sentence], block_tokens: int
-) -> Iterator[list[tuple[Sentence, int]]]:
-    """Sentences with their numbers of tokens, gathered until there are `block_tokens` tokens."""
-    block: list[tuple[Sentence, int]] = []
+def _embed(encoder: Encoder, batch: list[EncodedSentence]) -> list[Tensor]:
+    sentences = cast(list[str], [one.sentence for one in batch])
+    encodings = [one.encoding for one in batch if one.encoding is not None]
+    return encoder.embed_encoded(sentences, encodings) if encodings else encoder.embed(sentences)
+
+
+def _blocks(sentences: Iterable[EncodedSentence], block_tokens: int) -> Iterator[list[EncodedSentence]]:
+    """Sentences, gathered until there are `block_tokens` tokens."""
+    block: list[EncodedSentence] = []
     held = 0
     for sentence in sentences:
-        length = len(encoder.tokenizer.ids(sentence)) if isinstance(sentence, str) else len(sentence)
-        if block and held + length > block_tokens:
+        if block and held + sentence.length > block_tokens:
             yield block
             block, held = [], 0
-        block.append((sentence, length))
-        held += max(1, length)
+        block.append(sentence)
+        held += max(1, sentence.length)
     if block:
         yield block

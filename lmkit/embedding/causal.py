@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lmkit.contracts import Encoder, Tokenizer, Vocabulary
+from lmkit.contracts import Encoder, Encoding, Tokenizer, Vocabulary
 from lmkit.corpus.word_lists import refuse_one_string
 from lmkit.embedding.alignment import read_words
 from lmkit.neural.batching import full_rows
@@ -59,6 +59,9 @@ class CausalEncoder(nn.Module, Encoder):
         read = [self._read(sentence) for sentence in sentences]
         states = self._states([ids for ids, _ in read])
         return [rows if at is None else _rows(rows, at) for rows, (_, at) in zip(states, read, strict=True)]
+
+    def embed_encoded(self, sentences: Sequence[str], encodings: Sequence[Encoding]) -> list[Tensor]:
+        return self._states([encoding.ids for encoding in encodings])
 
     def _read(self, sentence: str | Sequence[str]) -> tuple[np.ndarray, np.ndarray | None]:
         """The ids of a sentence and, where words are not the tokens, each one's last token: -1 where it has none."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from lmkit.contracts import Encoder
 from lmkit.corpus.word_lists import Words
 from lmkit.corpus.words import WHITE_SPACE
-from lmkit.embedding.batches import BATCH_SIZE, Sentence, embed_all
+from lmkit.embedding.batches import BATCH_SIZE, EncodedSentence, embed_encoded
 from lmkit.embedding.layers import Selection
 from lmkit.scoring.measured_lines import RawLine
 
@@ -39,22 +39,22 @@ def embedded_lines(
     words: bool = False,
     batch_size: int = BATCH_SIZE,
 ) -> Iterator[EmbeddedLine]:
-    """Lines with their vectors, in order, read as they are needed; see `batches.embed_all`.
+    """Lines with their vectors, in order, read as they are needed; see `batches.embed_encoded`.
 
     words: a vector for each word between white space, instead of each token; the line is read as it is.
     """
-    waiting: deque[tuple[RawLine, list[str]]] = deque()
+    waiting: deque[tuple[RawLine, EncodedSentence]] = deque()
 
-    def sentences() -> Iterator[Sentence]:
+    def sentences() -> Iterator[EncodedSentence]:
         for line in lines:
-            found = split_words(line.text) if words else None
-            tokens = _tokens(encoder, line.text) if found is None else list(found)
-            waiting.append((line, tokens))
-            yield line.text if found is None else found
+            sentence = split_words(line.text) if words else line.text
+            encoded = EncodedSentence.of(sentence, encoder.tokenizer)
+            waiting.append((line, encoded))
+            yield encoded
 
-    for vectors in embed_all(encoder, sentences(), select=select, batch_size=batch_size):
-        line, tokens = waiting.popleft()
-        yield EmbeddedLine(line.text, line.num_words, tokens, vectors, line.row)
+    for vectors in embed_encoded(encoder, sentences(), select=select, batch_size=batch_size):
+        line, encoded = waiting.popleft()
+        yield EmbeddedLine(line.text, line.num_words, _tokens(encoded), vectors, line.row)
 
 
 def split_words(text: str) -> Words:
@@ -62,5 +62,8 @@ def split_words(text: str) -> Words:
     return Words.of(text, [found.span() for found in _WORD.finditer(text)])
 
 
-def _tokens(encoder: Encoder, text: str) -> list[str]:
-    return [text[start:end] for start, end in encoder.tokenizer.encode(text).spans.tolist()]
+def _tokens(encoded: EncodedSentence) -> list[str]:
+    """The texts of a line's tokens, or its words."""
+    if encoded.encoding is None:
+        return list(encoded.sentence)
+    return [str(encoded.sentence[start:end]) for start, end in encoded.encoding.spans.tolist()]

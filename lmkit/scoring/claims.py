@@ -92,7 +92,10 @@ class Claim:
         if self._tested <= VARIED_LINES:
             lines = variants(tokenizer, line, made_up=self._tested == 1)
         else:
-            lines = iter((line, tokenizer.decode(ids.tolist())))
+            restored = tokenizer.decode(ids.tolist())
+            if restored == line:
+                return  # no other line has these ids, as far as can be seen
+            lines = iter((line, restored))
         self.violation = violation(tokenizer, lines)
 
 

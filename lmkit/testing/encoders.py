@@ -120,6 +120,19 @@ def check_repeated(part: Part) -> None:
 
 
 @torch.no_grad()
+def check_encoded(part: Part) -> None:
+    """A string has the same vectors whether or not its encoding is given with it."""
+    lines = [line for line in LINES if isinstance(line, str)]
+    for name in TOKENIZERS:
+        encoder = built(part, name)
+        encodings = [encoder.tokenizer.encode(line) for line in lines]
+        for line, got, wanted in zip(
+            lines, encoder.embed_encoded(lines, encodings), encoder.embed(lines), strict=True
+        ):
+            assert torch.equal(got, wanted), f"{line!r} differs"
+
+
+@torch.no_grad()
 def check_encoder_save(part: Part) -> None:
     """A saved and loaded encoder gives the bits that it gave, and no file is a pickle."""
     encoder = built(part)
@@ -194,6 +207,7 @@ CHECKS = (
     check_empty,
     check_independence,
     check_repeated,
+    check_encoded,
     check_encoder_save,
     check_encoder_seed,
     check_directions,

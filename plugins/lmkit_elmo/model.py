@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lmkit import states
-from lmkit.contracts import Encoder, Tokenizer, Vocabulary
+from lmkit.contracts import Encoder, Encoding, Tokenizer, Vocabulary
 from lmkit.corpus.store import TokenStore
 from lmkit.corpus.streams import Streams, Window
 from lmkit.corpus.word_lists import refuse_one_string
@@ -153,7 +153,13 @@ class BiLM(TrainableModel, Encoder):
         read = Reader(self.inputs, self.tokenizer).read(sentences)
         if stateful:
             return [self._carry_on(row, sentence) for row, sentence in enumerate(read)]
-        return bidirectional(self.forward_stack, self.backward_stack, read, self.inputs.boundaries())
+        return self._vectors(read)
+
+    def embed_encoded(self, sentences: Sequence[str], encodings: Sequence[Encoding]) -> list[Tensor]:
+        return self._vectors(Reader(self.inputs, self.tokenizer).read_encoded(sentences, encodings))
+
+    def _vectors(self, sentences: Sequence[Sentence]) -> list[Tensor]:
+        return bidirectional(self.forward_stack, self.backward_stack, sentences, self.inputs.boundaries())
 
     def forget(self) -> None:
         """Let go of what `embed(stateful=True)` carries."""

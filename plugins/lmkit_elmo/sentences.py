@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lmkit.contracts import Tokenizer
+from lmkit.contracts import Encoding, Tokenizer
 from lmkit.embedding.alignment import read_words
 from lmkit.neural.batching import by_length, full_rows
 from lmkit.recurrence import Recurrent
@@ -18,6 +19,9 @@ BATCH_TOKENS = 2048
 MOST_SENTENCES = 128
 WINDOW = 512
 """Tokens that are read at once: what the layers need besides their outputs does not grow with the sentence."""
+
+Encoded = tuple[str, Encoding, np.ndarray | None]
+"""A text, its encoding and its words, where they are asked for and are not the tokens: as `read_words` gives them."""
 
 
 @dataclass(frozen=True)
@@ -56,28 +60,32 @@ class Reader:
 
     def read(self, sentences: Sequence[str] | Sequence[Sequence[str]]) -> list[Sentence]:
         """The sentences in their order; the vectors of all are computed at once."""
+        return self._sentences([self._encoded(sentence) for sentence in sentences])
+
+    def read_encoded(self, sentences: Sequence[str], encodings: Sequence[Encoding]) -> list[Sentence]:
+        """The same for strings whose encodings are known."""
+        return self._sentences([(*pair, None) for pair in zip(sentences, encodings, strict=True)])
+
+    def _encoded(self, sentence: str | Sequence[str]) -> Encoded:
+        if isinstance(sentence, str):
+            return sentence, self.tokenizer.encode(sentence), None
+        return read_words(self.tokenizer, sentence)
+
+    def _sentences(self, encoded: Sequence[Encoded]) -> list[Sentence]:
         ids: list[int] = []
         spellings: list[str] = []
         words: list[Tensor | None] = []
         ends = []
-        for sentence in sentences:
-            words.append(self._append(sentence, ids, spellings))
+        for text, encoding, ranges in encoded:
+            ids += encoding.ids.tolist()
+            spellings += [text[start:end] for start, end in encoding.spans.tolist()]
+            words.append(None if ranges is None else torch.from_numpy(ranges))
             ends.append(len(spellings))
         vectors = self.inputs.token_vectors(ids, spellings) if ids else self.inputs.boundaries()[:0]
         starts = [0, *ends[:-1]] if ends else []
         return [
             Sentence(vectors[start:end], found) for start, end, found in zip(starts, ends, words, strict=True)
         ]
-
-    def _append(self, sentence: str | Sequence[str], ids: list[int], spellings: list[str]) -> Tensor | None:
-        """Add a sentence's tokens; its words, where they are asked for and are not the tokens."""
-        if isinstance(sentence, str):
-            text, encoding, words = sentence, self.tokenizer.encode(sentence), None
-        else:
-            text, encoding, words = read_words(self.tokenizer, sentence)
-        ids += encoding.ids.tolist()
-        spellings += [text[start:end] for start, end in encoding.spans.tolist()]
-        return None if words is None else torch.from_numpy(words)
 
 
 def bidirectional(
