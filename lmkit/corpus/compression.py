@@ -5,10 +5,11 @@ import gzip
 import io
 import lzma
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 from lmkit.corpus.lines import BLOCK
 from lmkit.errors import DataError, one_line, reason_of
@@ -25,25 +26,59 @@ _ZSTD_BLOCK = 1 << 11
 """A few bytes of zstandard can stand for 128 KiB, and come out all at once: feed it little."""
 
 
-def blocks(path: Path, *, max_expansion: float) -> Iterator[bytes]:
+Watch = Callable[[bytes], None]
+"""Is shown the bytes of a file as they are on disk while they are read, and b"" when all have been."""
+
+
+class Readable(Protocol):
+    """As much of a file as decompression needs."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+    def tell(self) -> int: ...
+
+
+def blocks(path: Path, *, max_expansion: float, watch: Watch | None = None) -> Iterator[bytes]:
     """The content of a file in blocks, decompressed where its name ends in .gz, .bz2, .xz or .zst.
 
     DataError: it cannot be opened, it is cut off or not what its name says, or it grows by more than
     `max_expansion` (0: no limit).
     """
     method = SUFFIXES.get(path.suffix.lower())
-    if method is None:
-        yield from raw_blocks(path)
-        return
     with _opened(path) as file:
-        yield from _decompressed(path, file, method, max_expansion)
+        raw = _Watched(file, watch) if watch else file
+        if method is None:
+            yield from _plain(raw)
+            return
+        yield from _decompressed(path, raw, method, max_expansion)
+        if watch:
+            deque(_plain(raw), maxlen=0)  # what follows the end of a compressed stream
 
 
 def raw_blocks(path: Path) -> Iterator[bytes]:
     """The bytes of a file as they are on disk; DataError when it cannot be read."""
     with _opened(path) as file:
-        while block := file.read(BLOCK):
-            yield block
+        yield from _plain(file)
+
+
+def _plain(file: Readable) -> Iterator[bytes]:
+    while block := file.read(BLOCK):
+        yield block
+
+
+class _Watched:
+    """A file that shows what is read of it."""
+
+    def __init__(self, file: IO[bytes], watch: Watch) -> None:
+        self._file = file
+        self._watch = watch
+        self.tell = file.tell
+
+    def read(self, size: int) -> bytes:
+        block = self._file.read(size)
+        if block or size:
+            self._watch(block)
+        return block
 
 
 @contextmanager
@@ -57,7 +92,7 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
         ) from None
 
 
-def _decompressed(path: Path, file: IO[bytes], method: str, max_expansion: float) -> Iterator[bytes]:
+def _decompressed(path: Path, file: Readable, method: str, max_expansion: float) -> Iterator[bytes]:
     size = 0
     try:
         for block in _READERS[method](file):
@@ -85,8 +120,8 @@ def _decompressed(path: Path, file: IO[bytes], method: str, max_expansion: float
         ) from None
 
 
-def _gzip(file: IO[bytes]) -> Iterator[bytes]:
-    with gzip.GzipFile(fileobj=file) as stream:
+def _gzip(file: Readable) -> Iterator[bytes]:
+    with gzip.GzipFile(fileobj=file) as stream:  # pyright: ignore[reportArgumentType]
         while block := stream.read(BLOCK):
             yield block
 
@@ -95,7 +130,7 @@ class _Bzip2Error(Exception):
     """What is wrong with a bzip2 stream; bz2 itself raises OSError, as a disk does."""
 
 
-def _bzip2(file: IO[bytes]) -> Iterator[bytes]:
+def _bzip2(file: Readable) -> Iterator[bytes]:
     # BZ2File leaves out in silence what is damaged after the first stream.
     stream = bz2.BZ2Decompressor()
     data = b""
@@ -115,7 +150,7 @@ def _bzip2(file: IO[bytes]) -> Iterator[bytes]:
         raise EOFError
 
 
-def _xz(file: IO[bytes]) -> Iterator[bytes]:
+def _xz(file: Readable) -> Iterator[bytes]:
     # LZMAFile takes no limit of memory, and leaves out in silence what is damaged after the first stream.
     stream = lzma.LZMADecompressor(memlimit=XZ_MEMORY)
     data = b""
@@ -139,7 +174,7 @@ class _ZstdError(Exception):
     """zstandard's own error, under a name that needs no import."""
 
 
-def _zstandard(file: IO[bytes]) -> Iterator[bytes]:
+def _zstandard(file: Readable) -> Iterator[bytes]:
     # zstandard's file objects take a stream that is cut off for one that ends, hence its lower interface.
     import zstandard
 
@@ -158,7 +193,7 @@ def _zstandard(file: IO[bytes]) -> Iterator[bytes]:
         raise EOFError
 
 
-_READERS: dict[str, Callable[[IO[bytes]], Iterator[bytes]]] = {
+_READERS: dict[str, Callable[[Readable], Iterator[bytes]]] = {
     "gzip": _gzip,
     "bzip2": _bzip2,
     "xz": _xz,

@@ -4,6 +4,7 @@ import hashlib
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
+from itertools import chain
 from typing import TYPE_CHECKING, Protocol, Self
 
 from lmkit import strict_json
@@ -11,7 +12,7 @@ from lmkit.corpus.decoding import check_encoding
 from lmkit.corpus.lines import BadLines, Line, LineBlock, expanded
 from lmkit.corpus.options import DataOptions
 from lmkit.corpus.prefetch import read_ahead
-from lmkit.corpus.sources import ListSource, Source, TableSource, find
+from lmkit.corpus.sources import FileSource, ListSource, Source, TableSource, find
 from lmkit.errors import DataError, UsageError
 from lmkit.notes import NOTE
 
@@ -42,16 +43,28 @@ class Text:
 
     sources: paths, folders, patterns, "pydocs" or names of data sets of the hub; none at all is "pydocs".
     keep: columns of tables whose values the lines carry.
+    fingerprinted: whether `fingerprint` will be asked for, so that the first reading finds it too, where it can.
     Raises DataError for a path that is not there, UsageError for columns of plain text, and, while iterating,
     DataError for what cannot be read and for text that is all blank.
     """
 
-    def __init__(self, sources: Sequence[str], options: DataOptions, *, keep: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        sources: Sequence[str],
+        options: DataOptions,
+        *,
+        keep: Sequence[str] = (),
+        fingerprinted: bool = False,
+    ) -> None:
         check_encoding(options.encoding)
         found = [find(name, options.input_format) for name in sources or ["pydocs"]]
         self._fill(
             [s for group, _ in found for s in group], [name for _, name in found], options, tuple(keep)
         )
+        if fingerprinted:
+            for source in self._sources:
+                if isinstance(source, FileSource):
+                    source.digests.as_read = True
 
     @classmethod
     def from_lines(cls, lines: Iterable[str]) -> Self:
@@ -143,6 +156,10 @@ def given_lines(lines: Iterable[str]) -> tuple[str, ...]:
     return given
 
 
+HELD = 1 << 24
+"""Bytes of text that `TextLines.beginning` keeps at most."""
+
+
 class TextLines:
     """The lines of a text as strings: what a tokenizer is fitted on.
 
@@ -152,12 +169,28 @@ class TextLines:
     def __init__(self, text: TextLike, progress: "Progress | None" = None) -> None:
         self._text = text
         self._progress = progress
+        self._begun: Iterator[Line | LineBlock] | None = None
+
+    def beginning(self) -> Iterator[Line]:
+        """The first lines, as many as the caller takes; the next iteration begins with them without reading them again.
+
+        Where they are more than memory should hold, it does read them again.
+        """
+        parts, kept, size = read_ahead(self._text.blocks()), [], 0
+        self._begun = chain(kept, parts)
+        for part in parts:
+            kept.append(part)
+            size += part.num_bytes if isinstance(part, Line) else len(part.raw)
+            if size > HELD:
+                self._begun = None
+                kept.clear()
+            yield from expanded([part])
 
     def __iter__(self) -> Iterator[str]:
         return (line.text for line in expanded(self.blocks()))
 
     def blocks(self) -> Iterator[Line | LineBlock]:
-        blocks = read_ahead(self._text.blocks())
+        blocks, self._begun = self._begun or read_ahead(self._text.blocks()), None
         if self._progress is None:
             return blocks
         return iter(self._progress(blocks, total=None, label=f"reading {self._text.describe()}"))

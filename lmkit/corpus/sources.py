@@ -10,7 +10,7 @@ import sys
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,14 @@ class TableSource(Source):
         return lines_of_rows(self.rows(options, bad, (field, *keep)), field, keep, bad)
 
 
+@dataclass
+class Digests:
+    """The digests of a file that were found while it was read, by its stamp. as_read: whether to find them."""
+
+    as_read: bool = False
+    known: dict[object, str] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class FileSource(Source):
     """A file of plain text, one document.
@@ -94,16 +102,34 @@ class FileSource(Source):
     name: str
     format: str = TEXT
     holder: object = None
+    digests: Digests = field(default_factory=Digests, compare=False, repr=False)
 
     def read(self, options: DataOptions, bad: BadLines) -> Iterator[Line | LineBlock]:
-        return read_text(self.path, self.name, options, bad)
+        return read_text(self.path, self.name, options, bad, self._watch())
 
     def digest(self) -> str:
-        sha = hashlib.sha256(self.format.encode())
         # The compressed bytes: unpacking would cost more than building a store again after a new compression.
+        return self.digests.known.get(self.stamp()) or self._digest()
+
+    def _digest(self) -> str:
+        sha = hashlib.sha256(self.format.encode())
         for block in compression.raw_blocks(self.path):
             sha.update(block)
         return sha.hexdigest()
+
+    def _watch(self) -> compression.Watch | None:
+        """What is to be shown the bytes of the file as they are read; None where nobody asks for their digest."""
+        stamp = self.stamp()
+        if not self.digests.as_read or stamp is None or stamp in self.digests.known:
+            return None
+        sha = hashlib.sha256(self.format.encode())
+
+        def watch(block: bytes) -> None:
+            sha.update(block)
+            if not block:
+                self.digests.known[stamp] = sha.hexdigest()
+
+        return watch
 
     def stamp(self) -> object:
         try:
@@ -125,7 +151,7 @@ class TableFile(TableSource, FileSource):
             from lmkit.corpus.tables import read_parquet
 
             return read_parquet(self.path, self.name, options, bad, columns)
-        blocks, offset = utf8_blocks(self.path, self.name, options, bad)
+        blocks, offset = utf8_blocks(self.path, self.name, options, bad, self._watch())
         if self.format == TSV:
             return read_tsv(blocks, self.name, bad, offset=offset)
         if self.format in (CSV, TSV_QUOTED):

@@ -36,7 +36,8 @@ def hold_out(text: TextLike) -> tuple[TextLike, TextLike | None]:
     plan = _Plan(by_documents, size, min(EVERY, units))
     unit = "document" if by_documents else f"block of {size} lines" if size > 1 else "line"
     log.info("%s: every %dth %s is held out for validation", text.describe(), plan.every, unit)
-    return Part(text, plan, held_out=False), Part(text, plan, held_out=True)
+    division = Division(text, plan)
+    return Part(division, held_out=False), Part(division, held_out=True)
 
 
 @dataclass(frozen=True)
@@ -49,36 +50,49 @@ class _Plan:
 
 
 @dataclass(frozen=True)
-class Part:
-    """The lines of a text that are held out, or the others."""
+class Division:
+    """A text in two parts: iterating over it reads both at once, each line with whether it is held out."""
 
     text: TextLike
     plan: _Plan
+
+    def __iter__(self) -> Iterator[tuple[bool, Line]]:
+        last_held = None
+        # A document may begin in the other part: what comes next in this one is not its predecessor's.
+        starts = {False: False, True: False}
+        for line, documents, lines in _numbered(self.text):
+            unit = max(0, (documents - 1 if self.plan.by_documents else (lines - 1) // self.plan.size))
+            if line.starts_document:
+                starts = {False: True, True: True}
+            held_out = unit % self.plan.every == self.plan.every - 1
+            begins = starts[held_out] or (held_out and unit != last_held)
+            yield held_out, line if begins == line.starts_document else replace(line, starts_document=begins)
+            starts[held_out] = False
+            last_held = unit if held_out else last_held
+
+
+@dataclass(frozen=True)
+class Part:
+    """The lines of a text that are held out, or the others."""
+
+    division: Division
     held_out: bool
 
     def __iter__(self) -> Iterator[Line]:
-        last = None
-        starts = False
-        for line, documents, lines in _numbered(self.text):
-            unit = max(0, (documents - 1 if self.plan.by_documents else (lines - 1) // self.plan.size))
-            # A document may begin in the other part: what comes next in this one is not its predecessor's.
-            starts = starts or line.starts_document
-            if (unit % self.plan.every == self.plan.every - 1) != self.held_out:
-                continue
-            begins = starts or (self.held_out and unit != last)
-            yield line if begins == line.starts_document else replace(line, starts_document=begins)
-            last, starts = unit, False
+        return (line for held_out, line in self.division if held_out == self.held_out)
 
     def blocks(self) -> Iterator[Line | LineBlock]:
         """Line by line, since that is how a text is divided."""
         return iter(self)
 
     def fingerprint(self) -> str:
-        return hashlib.sha256(f"{self.text.fingerprint()} {self.plan} {self.held_out}".encode()).hexdigest()
+        text, plan = self.division.text, self.division.plan
+        return hashlib.sha256(f"{text.fingerprint()} {plan} {self.held_out}".encode()).hexdigest()
 
     def describe(self) -> str:
-        share = f"1 in {self.plan.every} " + ("documents" if self.plan.by_documents else "lines")
-        return f"{self.text.describe()} ({share if self.held_out else 'without ' + share})"
+        plan = self.division.plan
+        share = f"1 in {plan.every} " + ("documents" if plan.by_documents else "lines")
+        return f"{self.division.text.describe()} ({share if self.held_out else 'without ' + share})"
 
 
 def _count(text: TextLike) -> tuple[int, int]:

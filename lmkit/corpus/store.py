@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Self
 
@@ -17,6 +17,7 @@ import numpy as np
 from lmkit import strict_json
 from lmkit.corpus.prefetch import read_ahead
 from lmkit.corpus.readers import Line, LineBlock, TextLike
+from lmkit.corpus.split import Part
 from lmkit.corpus.words import WHITE_SPACE
 from lmkit.errors import DataError, PluginError, reason_of
 from lmkit.files import place_folder, write_text
@@ -112,23 +113,58 @@ class TokenStore:
         temporary folder until it is no longer used. Raises DataError for what is wrong with the text, or when
         there is no room on the disk.
         """
+        parts = ((0, part) for part in text.blocks())
+        return cls._build([text], parts, text.describe(), tokenizer, cache, progress)[0]
+
+    @classmethod
+    def build_parts(
+        cls,
+        train: Part,
+        valid: Part,
+        tokenizer: "Tokenizer",
+        *,
+        cache: Path | None = None,
+        progress: "Progress | None" = None,
+    ) -> tuple[Self, Self]:
+        """The stores of both parts of a text, which is read once for the two; otherwise as `build`."""
+        whole = train.division
+        stores = cls._build([train, valid], whole, whole.text.describe(), tokenizer, cache, progress)
+        return stores[0], stores[1]
+
+    @classmethod
+    def _build(
+        cls,
+        texts: Sequence[TextLike],
+        parts: Iterable[tuple[int, Line | LineBlock]],
+        name: str,
+        tokenizer: "Tokenizer",
+        cache: Path | None,
+        progress: "Progress | None",
+    ) -> list[Self]:
+        """The stores of texts. parts: the lines of all, each with the place of its text; name: of them together."""
         vocabulary = tokenizer.vocabulary
-        key = _key(text, vocabulary)
         folder, temporary = _writable(cache)
-        target = folder / key
-        with _locked(folder / f"{key}.lock", text.describe()):
-            store = cls._open(target, vocabulary)
-            if store is None:
+        targets = [folder / _key(text, vocabulary) for text in texts]
+        with contextlib.ExitStack() as stack:
+            for text, target in zip(texts, targets, strict=True):
+                stack.enter_context(_locked(target.with_name(f"{target.name}.lock"), text.describe()))
+            stores = [cls._open(target, vocabulary) for target in targets]
+            missing = {place: targets[place] for place, store in enumerate(stores) if store is None}
+            if missing:
+                ahead = read_ahead(parts)
+                shown = progress(ahead, total=None, label=f"tokenizing {name}") if progress else ahead
                 try:
-                    _write(target, text, tokenizer, progress)
+                    _write(missing, shown, tokenizer)
                 except OSError as error:
                     raise DataError(
                         f"{folder}: cannot write the tokens: {reason_of(error)}; make room there"
                     ) from None
-                store = cls._open(target, vocabulary)
-        assert store is not None, "what was written can be read"
-        store._folder = temporary
-        return store
+                stores = [cls._open(target, vocabulary) for target in targets]
+        found = [store for store in stores if store is not None]
+        assert len(found) == len(texts), "what was written can be read"
+        for store in found:
+            store._folder = temporary
+        return found
 
     @classmethod
     def _open(cls, target: Path, vocabulary: "Vocabulary") -> Self | None:
@@ -160,17 +196,17 @@ class _Writer:
         self._line_bytes = self._line_words = 0
         """Of the pieces of a line that goes on."""
 
-    def write(self, text: TextLike, progress: "Progress | None") -> dict[str, int]:
-        """Write every line; the lengths of the arrays."""
-        label = f"tokenizing {text.describe()}"
-        parts = read_ahead(text.blocks())
-        for part in progress(parts, total=None, label=label) if progress else parts:
-            if part.starts_document:
-                self._columns["document_starts"].append(self._num_lines)
-            if isinstance(part, Line):
-                self._line(part)
-            else:
-                self._block(part)
+    def add(self, part: Line | LineBlock) -> None:
+        """Append a line, or several."""
+        if part.starts_document:
+            self._columns["document_starts"].append(self._num_lines)
+        if isinstance(part, Line):
+            self._line(part)
+        else:
+            self._block(part)
+
+    def finish(self) -> dict[str, int]:
+        """Write what waits to the disk; the lengths of the arrays."""
         self._flush()
         for file in self._files.values():
             file.flush()
@@ -235,15 +271,30 @@ class _Writer:
         self._lengths[name] += len(values)
 
 
-def _write(target: Path, text: TextLike, tokenizer: "Tokenizer", progress: "Progress | None") -> None:
-    """Write a store under its lock: in a hidden folder that is renamed when all of it is on the disk."""
+def _write(
+    targets: dict[int, Path], parts: Iterable[tuple[int, Line | LineBlock]], tokenizer: "Tokenizer"
+) -> None:
+    """Write stores under their locks. targets: by the place of their texts; lines of other texts are passed over."""
+    with contextlib.ExitStack() as stack:
+        writers = {
+            place: stack.enter_context(_new_store(target, tokenizer)) for place, target in targets.items()
+        }
+        for place, part in parts:
+            if place in writers:
+                writers[place].add(part)
+
+
+@contextlib.contextmanager
+def _new_store(target: Path, tokenizer: "Tokenizer") -> Iterator[_Writer]:
+    """A store to write: in a hidden folder that is renamed when all of it is on the disk."""
     hidden = target.with_name(f".{target.name}")
     shutil.rmtree(hidden, ignore_errors=True)  # what a process left that was killed here
     hidden.mkdir()
     try:
         writer = _Writer(hidden, tokenizer)
         try:
-            lengths = writer.write(text, progress)
+            yield writer
+            lengths = writer.finish()
         finally:
             writer.close()
         vocabulary = tokenizer.vocabulary

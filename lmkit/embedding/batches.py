@@ -7,7 +7,7 @@ from typing import Self, cast
 import torch
 from torch import Tensor
 
-from lmkit.contracts import Encoder, Encoding, Tokenizer
+from lmkit.contracts import Encoder, Encoding
 from lmkit.corpus.word_lists import Words, refuse_one_string
 from lmkit.embedding.layers import Selection
 from lmkit.errors import UsageError
@@ -30,8 +30,8 @@ class EncodedSentence:
     encoding: Encoding | None
 
     @classmethod
-    def of(cls, sentence: Sentence, tokenizer: Tokenizer) -> Self:
-        return cls(sentence, tokenizer.encode(sentence) if isinstance(sentence, str) else None)
+    def of(cls, sentence: Sentence, encoder: Encoder) -> Self:
+        return cls(sentence, encoder.tokenizer.encode(sentence) if isinstance(sentence, str) else None)
 
     @property
     def length(self) -> int:
@@ -60,7 +60,7 @@ def embed_all(
     checked = with_separator(_checked(sentences), separator)
     return embed_encoded(
         encoder,
-        (EncodedSentence.of(sentence, encoder.tokenizer) for sentence in checked),
+        (EncodedSentence.of(sentence, encoder) for sentence in checked),
         select=select,
         batch_size=batch_size,
         batch_tokens=batch_tokens,

@@ -48,7 +48,7 @@ def embedded_lines(
     def sentences() -> Iterator[EncodedSentence]:
         for line in lines:
             sentence = split_words(line.text) if words else line.text
-            encoded = EncodedSentence.of(sentence, encoder.tokenizer)
+            encoded = EncodedSentence.of(sentence, encoder)
             waiting.append((line, encoded))
             yield encoded
 

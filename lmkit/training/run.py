@@ -63,8 +63,9 @@ def train_recipe(
     device = prepare(recipe)
     with workplace(out, recipe.model, overwrite=overwrite) as directory:
         text, valid = open_texts(recipe, validates=issubclass(target, TrainableModel))
-        choice = recipe.tokenizer or find_tokenizer(text, recipe.model, reporter)
-        tokenizer: Tokenizer = choice.load().fit(TextLines(text, reporter), choice.options)
+        lines = TextLines(text, reporter)
+        choice = recipe.tokenizer or find_tokenizer(lines.beginning(), recipe.model, reporter)
+        tokenizer: Tokenizer = choice.load().fit(lines, choice.options)
         recipe = replace(recipe, tokenizer=choice)
         corpus = store_corpus(text, valid, tokenizer, choice, reporter)
         torch.manual_seed(recipe.train.seed)

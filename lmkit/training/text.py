@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from lmkit.contracts import Tokenizer
 from lmkit.corpus.readers import Line, Text, TextLike
-from lmkit.corpus.split import hold_out
+from lmkit.corpus.split import Part, hold_out
 from lmkit.corpus.store import TokenStore
 from lmkit.corpus.writing_systems import ScriptCounter
 from lmkit.options import Chosen
@@ -54,7 +54,7 @@ def open_texts(recipe: Recipe, *, validates: bool) -> tuple[TextLike, TextLike |
 
     validates: a part is held out where none is named; a model that is counted in one go needs none.
     """
-    text = Text(recipe.train_paths, recipe.data)
+    text = Text(recipe.train_paths, recipe.data, fingerprinted=True)
     if recipe.valid_paths:
         return text, Text(recipe.valid_paths, recipe.data)
     return hold_out(text) if validates else (text, None)
@@ -64,8 +64,11 @@ def store_corpus(
     text: TextLike, valid: TextLike | None, tokenizer: Tokenizer, choice: Chosen, reporter: Reporter
 ) -> Corpus:
     """Both texts as ids."""
-    train = TokenStore.build(text, tokenizer, progress=reporter)
-    held_out = TokenStore.build(valid, tokenizer, progress=reporter) if valid else None
+    if isinstance(text, Part) and isinstance(valid, Part):
+        train, held_out = TokenStore.build_parts(text, valid, tokenizer, progress=reporter)
+    else:
+        train = TokenStore.build(text, tokenizer, progress=reporter)
+        held_out = TokenStore.build(valid, tokenizer, progress=reporter) if valid else None
     reporter.message(
         f"{text.describe()}: {train.num_tokens:,} tokens of {tokenizer.vocabulary.size:,} kinds "
         f"({choice.name.rpartition(':')[2]})"

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Iterable, Iterator
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from lmkit_tokenizers.byte import ByteTokenizer
 
 from lmkit.corpus import lines as lines_module
+from lmkit.corpus import readers
 from lmkit.corpus.lines import BadLines, Line, LineBlock, LineReader, expanded
 from lmkit.corpus.options import DataOptions
 from lmkit.corpus.readers import Text, TextLines
-from lmkit.corpus.split import hold_out
+from lmkit.corpus.split import Part, hold_out
 from lmkit.corpus.store import TokenStore
 from lmkit.errors import PluginError
 
@@ -153,3 +154,42 @@ def test_strings_to_fit_on(tmp_path: Path) -> None:
     assert list(lines) == list(lines) == ["a b", "", "c"]
     assert list(lines.blocks()) == [LineBlock(b"a b\n", True), LineBlock(b"c", False)]
     assert labels == ["reading text.txt"] * 3
+
+
+@pytest.mark.parametrize(("held", "readings"), [(1 << 24, 1), (0, 2)])
+def test_the_beginning_is_not_read_twice(
+    held: int, readings: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lines that were looked at come again without another reading, unless they are too much to hold."""
+    monkeypatch.setattr(readers, "HELD", held)
+    path = tmp_path / "text.txt"
+    path.write_text("".join(f"some words {i}\n" for i in range(20_000)))
+    text = Text([str(path)], DataOptions())
+    read, blocks = [], text.blocks
+    monkeypatch.setattr(text, "blocks", lambda: read.append(path) or blocks())
+    lines = TextLines(text)
+    assert [line.text for line in islice(lines.beginning(), 3)] == [f"some words {i}" for i in range(3)]
+    assert list(lines) == path.read_text().splitlines()
+    assert len(read) == readings
+    assert list(lines) == path.read_text().splitlines()
+    assert len(read) == readings + 1
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.lists(texts, min_size=1, max_size=90), st.booleans())
+def test_both_parts_in_one_reading(lines: list[str], cached: bool) -> None:
+    """The stores of both parts are what each part alone gives, wherever one of them is in the cache already."""
+    train, valid = hold_out(Text.from_lines(["first", *lines, "last"]))
+    assert isinstance(train, Part)
+    assert isinstance(valid, Part)
+    tokenizer = ByteTokenizer()
+    with tempfile.TemporaryDirectory() as folder:
+        alone = [TokenStore.build(part, tokenizer, cache=Path(folder, "alone")) for part in (train, valid)]
+        if cached:
+            TokenStore.build(valid, tokenizer, cache=Path(folder, "both"))
+        both = TokenStore.build_parts(train, valid, tokenizer, cache=Path(folder, "both"))
+        assert [store.fingerprint for store in both] == [store.fingerprint for store in alone]
+        for got, wanted in zip(both, alone, strict=True):
+            assert np.array_equal(got.tokens, wanted.tokens)
+            assert np.array_equal(got.document_starts, wanted.document_starts)
+        del alone, both, got, wanted

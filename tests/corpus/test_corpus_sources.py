@@ -1,13 +1,16 @@
 """What a name of DATA stands for, and what each format of file gives."""
 
+import bz2
 import gzip
 import json
+import lzma
 import re
 from pathlib import Path
 
 import pytest
+import zstandard
 
-from lmkit.corpus import tables
+from lmkit.corpus import compression, tables
 from lmkit.corpus.options import DataOptions
 from lmkit.corpus.readers import Text
 from lmkit.corpus.sources import FileSource
@@ -207,3 +210,45 @@ def test_shared_text(shared: Path) -> None:
     assert sum(line.num_bytes + 1 for line in found) == path.stat().st_size + (
         not path.read_bytes().endswith(b"\n")
     )
+
+
+FILES = {
+    "a.txt": b"eins zwei\ndrei\n",
+    "b.txt": b"",
+    "c.txt": "größer\n".encode("latin-1"),
+    "d.jsonl": b'{"text": "a"}\n{"text": "b"}\n',
+    "e.json": b'[{"text": "a"}]',
+    "f.csv": b"text\na\n",
+    "g.tsv": b"text\na\n",
+    "h.txt.gz": gzip.compress(b"a\n" * 99) + b"\0" * 600,
+    "i.txt.bz2": bz2.compress(b"a\n") + bz2.compress(b"b\n"),
+    "j.txt.xz": lzma.compress(b"a\n") + b"\0" * 4,
+    "k.txt.zst": zstandard.ZstdCompressor().compress(b"a\n"),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_reading_finds_the_fingerprint(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A text that is to be fingerprinted is hashed as it is read, with the fingerprint that hashing alone gives."""
+    for file in (name, "z.txt"):  # not blank altogether
+        (tmp_path / file).write_bytes(FILES.get(file, b"more\n"))
+    options = DataOptions(encoding="latin-1" if name == "c.txt" else "utf-8")
+    paths = [str(tmp_path / name), str(tmp_path / "z.txt")]
+    wanted = Text(paths, options).fingerprint()
+    text = Text(paths, options, fingerprinted=True)
+    list(text)
+    with monkeypatch.context() as patch:
+        patch.setattr(compression, "raw_blocks", lambda path: pytest.fail("hashed again"))
+        assert text.fingerprint() == wanted
+
+
+def test_a_reading_that_ends_early_finds_no_fingerprint(tmp_path: Path) -> None:
+    """Part of a file, or a file that has changed since, is hashed again."""
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"some words\n" * 100_000)
+    text = Text([str(path)], DataOptions(), fingerprinted=True)
+    next(iter(text))
+    assert text.fingerprint() == Text([str(path)], DataOptions()).fingerprint()
+    list(text)
+    path.write_bytes(b"other words\n")
+    assert text.fingerprint() == Text([str(path)], DataOptions()).fingerprint()
