@@ -1,4 +1,10 @@
-"""x W' + b where no gradient is recorded, by the fastest way for its shape."""
+"""Compute x W' + b where no gradient is recorded, in the fastest way for its shape.
+
+Without this module every such product would be `F.linear`, by torch's default library. On the processor of
+docs/benchmarks.md oneDNN computes wide products 1.6 to 2 times as fast; that is one of three reasons why a training
+step is 1.76 times as fast there as in plain PyTorch. Products with few rows, as in generation, would also read the
+weight in a slower layout. oneDNN is called by private operators of torch; where they are missing, `F.linear` is used.
+"""
 
 from dataclasses import dataclass
 

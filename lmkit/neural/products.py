@@ -1,4 +1,10 @@
-"""Matrix products of a loop over steps, by the library that is the fastest for their size."""
+"""Matrix products in a loop over steps, by the fastest library for their size.
+
+A loop multiplies many small x by one weight. Without this module each step would lay out the weight again or read it
+in a slower layout, and matrices too large for a core's cache would stay in torch's default library: compiled steps of
+the GRU, 1.25 times as fast as nn.GRU at 200 units, reach 1.91 at 650 (docs/benchmarks.md), where these products run
+in oneDNN. That page does not measure the products alone.
+"""
 
 from dataclasses import dataclass
 

@@ -144,19 +144,7 @@ class GatedCell(Cell):
         return (new,) if isinstance(new, Tensor) else tuple(new)
 
     def sequence(self, xs: Tensor, state: State, resets: Tensor | None = None) -> tuple[Tensor, State]:
-        if len(xs) == 0:
-            return xs.new_zeros(0, xs.shape[1], self.output_size), state
-        tier = tiers.pick(self, xs, resets)
-        tiers.announce(self, tier)
-        before = cast(tuple[Tensor, ...], state)
-        if tier == "torch":
-            return engine.torch_window(self, xs, before, resets)
-        inner = before if self.projection() is None else before[1:]
-        if tier == "compiled" and (kernels := tiers.kernels_for(self, xs, inner)):
-            return engine.compiled_window(self, xs, before, resets, kernels)
-        if tier in ("compiled", "loop"):
-            return engine.loop_window(self, xs, before, resets)
-        return super().sequence(xs, state, resets)
+        return engine.run_gated(self, xs, state, resets)
 
 
 class LinearCell(Cell):

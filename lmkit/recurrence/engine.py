@@ -1,9 +1,9 @@
-"""A window of a gated cell, by each of the tiers that lmkit.recurrence.tiers chooses from."""
+"""Run a window of a gated cell by the tier that suits it: torch's kernel, compiled steps or a loop."""
 
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -11,35 +11,54 @@ from torch import Tensor
 
 from lmkit.neural.linear import linear
 from lmkit.neural.products import FixedProduct
+from lmkit.recurrence import tiers
+from lmkit.recurrence.interfaces import AnyCell, Gated
+from lmkit.recurrence.kernels import StepKernels
 from lmkit.recurrence.linear_scan import reset_steps
-from lmkit.recurrence.steps import walk
+from lmkit.recurrence.steps import Weights, Window, run_steps
 from lmkit.states import State
 
-if TYPE_CHECKING:
-    from lmkit.recurrence.cells import Cell, GatedCell
-    from lmkit.recurrence.kernels import StepKernels
-
-UNROLL = 512
-"""Input products are hoisted out of the loop for at most so many steps at once, which bounds their memory."""
+STEPS_AT_ONCE = 512
+"""The products of all inputs are made for at most this many steps at once, which bounds their memory."""
 
 Tensors = tuple[Tensor, ...]
 Product = Callable[[Tensor], Tensor]
 
 
-class GatedStep:
-    """The step of a gated cell from W_ih x + b_ih, with its other products made once.
+def run_gated(cell: Gated, xs: Tensor, state: State, resets: Tensor | None) -> tuple[Tensor, State]:
+    """ys (time, batch, output_size) and the last state, from xs (time, batch, input_size), by the cell's tier.
 
-    make: gives x -> W x + b for a W and a b, in the layout and by the library that suit the caller.
+    resets: (time, batch) bool; `resets[t, b]` puts row b at the initial state before step t.
+    """
+    if len(xs) == 0:
+        return xs.new_zeros(0, xs.shape[1], cell.output_size), state
+    tier = tiers.pick(cell, xs, resets)
+    tiers.announce(cell, tier)
+    before = cast(Tensors, state)
+    if tier == "torch":
+        return torch_window(cell, xs, before, resets)
+    inner = before if cell.projection() is None else before[1:]
+    if tier == "compiled" and (kernels := tiers.kernels_for(cell, xs, inner)):
+        return compiled_window(cell, xs, before, resets, kernels)
+    if tier in ("compiled", "loop"):
+        return loop_window(cell, xs, before, resets)
+    return each_step(cell, cell, xs, state, resets)
+
+
+class GatedStep:
+    """The step of a gated cell from W_ih x + b_ih, with its other weights prepared once.
+
+    make: from W and b the function x -> W x + b, in the layout and by the library that suit the caller.
     """
 
-    def __init__(self, cell: "GatedCell", make: Callable[[Tensor, Tensor | None], Product]) -> None:
+    def __init__(self, cell: Gated, make: Callable[[Tensor, Tensor | None], Product]) -> None:
         self.cell = cell
         self.recurrent = make(cell.weight_hh, cell.bias_hh) if cell.recurrent else None
         self.projection = cell.projection()
         self.project = None if self.projection is None else make(self.projection.weight, None)
 
     def __call__(self, x: Tensor, state: State) -> tuple[Tensor, Tensors]:
-        """The output and the new state; x: (batch, gates)."""
+        """The output and the new state; x: (batch, num_gates * hidden_size)."""
         before = cast(Tensors, state)
         h = None if self.recurrent is None else self.recurrent(before[0])
         if self.projection is None or self.project is None:
@@ -56,7 +75,7 @@ def plain_product(weight: Tensor, bias: Tensor | None) -> Product:
 
 
 def each_step(
-    cell: "Cell",
+    cell: AnyCell,
     step: Callable[[Tensor, State], tuple[Tensor, State]],
     xs: Tensor,
     state: State,
@@ -73,12 +92,10 @@ def each_step(
     return (torch.stack(ys) if ys else xs.new_zeros(0, xs.shape[1], cell.output_size)), state
 
 
-def torch_window(
-    cell: "GatedCell", xs: Tensor, state: Tensors, resets: Tensor | None
-) -> tuple[Tensor, Tensors]:
-    """The same by torch's own kernel (oneDNN, cuDNN) of the cell.
+def torch_window(cell: Gated, xs: Tensor, state: Tensors, resets: Tensor | None) -> tuple[Tensor, Tensors]:
+    """`run_gated` by torch's kernel for the cell (oneDNN, cuDNN).
 
-    It knows no resets, so that it runs from one step with a reset to the next.
+    The kernel has no resets, so it runs from one step with a reset to the next.
     """
     kernel = cell.torch_kernel()
     assert kernel is not None
@@ -102,35 +119,51 @@ def torch_window(
 
 
 def compiled_window(
-    cell: "GatedCell", xs: Tensor, state: Tensors, resets: Tensor | None, kernels: "StepKernels"
+    cell: Gated, xs: Tensor, state: Tensors, resets: Tensor | None, kernels: StepKernels
 ) -> tuple[Tensor, Tensors]:
-    """The same by the kernels of a step."""
+    """`run_gated` by the compiled kernels of a step."""
     named = dict(cell.named_parameters()) | dict(cell.named_buffers())
-    inputs = (cell.weight_ih, cell.bias_ih)
-    recurrent = (cell.weight_hh, cell.bias_hh) if cell.recurrent else ()
-    own = tuple(named[name] for name in kernels.own)
-    initial = () if resets is None else cast(Tensors, cell.initial_state(xs.shape[1]))
-    ys = []
-    for first in range(0, len(xs), UNROLL):
-        part = slice(first, first + UNROLL)
-        some = None if resets is None else resets[part]
-        y, state = walk(kernels, xs[part], inputs, recurrent, cell.projection(), state, own, some, initial)
-        ys.append(y)
-    return (torch.cat(ys) if len(ys) > 1 else ys[0]), state
+    projection = cell.projection()
+    weights = Weights(
+        cell.weight_ih,
+        cell.bias_ih,
+        cell.weight_hh if cell.recurrent else None,
+        cell.bias_hh if cell.recurrent else None,
+        None if projection is None else projection.weight,
+    )
+    clip = None if projection is None else projection.clip
+    own = [named[name] for name in kernels.own]
+    initial = () if resets is None else cell.initial_state(xs.shape[1])
+
+    def run(xs: Tensor, state: Tensors, resets: Tensor | None) -> tuple[Tensor, Tensors]:
+        return run_steps(kernels, Window(xs, weights, state, own, initial), clip, resets)
+
+    return _some_at_once(run, xs, state, resets)
 
 
-def loop_window(
-    cell: "GatedCell", xs: Tensor, state: Tensors, resets: Tensor | None
-) -> tuple[Tensor, Tensors]:
-    """The same by steps of torch's operations, which takes any `gates`."""
+def loop_window(cell: Gated, xs: Tensor, state: Tensors, resets: Tensor | None) -> tuple[Tensor, Tensors]:
+    """`run_gated` by steps of torch's operations, for any `gates`."""
     rows = xs.shape[1]
     step = GatedStep(cell, lambda weight, bias: FixedProduct(weight, bias, rows))
-    ys = []
-    for first in range(0, len(xs), UNROLL):
-        part = slice(first, first + UNROLL)
-        inputs = linear(xs[part], cell.weight_ih, cell.bias_ih, may_copy=False)
-        some = None if resets is None else resets[part]
-        y, after = each_step(cell, step, inputs, state, some)
-        state = cast(Tensors, after)
-        ys.append(y)
-    return (torch.cat(ys) if len(ys) > 1 else ys[0]), state
+
+    def run(xs: Tensor, state: Tensors, resets: Tensor | None) -> tuple[Tensor, Tensors]:
+        inputs = linear(xs, cell.weight_ih, cell.bias_ih, may_copy=False)
+        ys, after = each_step(cell, step, inputs, state, resets)
+        return ys, cast(Tensors, after)
+
+    return _some_at_once(run, xs, state, resets)
+
+
+def _some_at_once(
+    run: Callable[[Tensor, Tensors, Tensor | None], tuple[Tensor, Tensors]],
+    xs: Tensor,
+    state: Tensors,
+    resets: Tensor | None,
+) -> tuple[Tensor, Tensors]:
+    """ys and the last state, by calls of `run` for at most STEPS_AT_ONCE steps each."""
+    parts = []
+    for first in range(0, len(xs), STEPS_AT_ONCE):
+        part = slice(first, first + STEPS_AT_ONCE)
+        ys, state = run(xs[part], state, None if resets is None else resets[part])
+        parts.append(ys)
+    return (torch.cat(parts) if len(parts) > 1 else parts[0]), state

@@ -1,4 +1,10 @@
-"""Matrix products with weights in int8, for generation and scoring on a CPU."""
+"""Matrix products with weights in int8, for generation and scoring on a CPU.
+
+Without this module `--int8` would not exist, and one stream of text would be generated 2.2 to 2.3 times as fast as by
+a loop over nn.LSTM, not 6.1 to 6.5 times; 64 streams 2.7, not 6.3 times (two layers of 650 units, docs/benchmarks.md).
+The perplexity of the LSTM measured there moves from 304.62 to 304.67. It takes two of torch's kernels, because each
+is the faster for some number of rows (FEW_ROWS).
+"""
 
 import logging
 import warnings
@@ -18,7 +24,7 @@ from lmkit.recurrence.stack import Recurrent
 from lmkit.states import State
 
 FEW_ROWS = 8
-"""Up to so many rows FBGEMM is the faster, past them oneDNN; both give the same sums."""
+"""FBGEMM is faster up to this many rows, oneDNN for more; both give the same sums."""
 
 LEVELS, ZERO = 127, 128
 """Activations in [-1, 1] are the whole numbers from ZERO - LEVELS to ZERO + LEVELS, in eight bits."""
@@ -134,7 +140,7 @@ def to_int8(model: NeuralLanguageModel) -> None:
 def _fbgemm_packed(weight: Tensor, scales: Tensor) -> object:
     zeros = torch.zeros(len(weight), dtype=torch.long)
     with warnings.catch_warnings():
-        # Quantised tensors are to leave torch one day; the kernel below has no other door.
+        # torch warns that it will remove quantised tensors; the kernel below takes nothing else.
         warnings.simplefilter("ignore", UserWarning)
         quantised = torch.quantize_per_channel(weight, scales.double(), zeros, 0, torch.qint8)
     engine = torch.backends.quantized.engine

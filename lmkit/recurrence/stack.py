@@ -15,8 +15,8 @@ from lmkit.plugins import Part
 from lmkit.recurrence.cells import Cell
 from lmkit.recurrence.dropout import check_weight_drop, drop, sequence_with_dropped_weight
 from lmkit.recurrence.projection import ProjectedCell
+from lmkit.recurrence.single_step import step
 from lmkit.recurrence.stack_options import StackOptions
-from lmkit.recurrence.stepping import step
 from lmkit.states import State
 
 CellLike = str | Chosen | Callable[[int, int], Cell]

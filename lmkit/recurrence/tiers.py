@@ -1,26 +1,24 @@
-"""Which way a gated cell takes through a window, and what a run must remember to take the same one again.
+"""Choose a gated cell's tier for a window, make its kernels, and save what a resumed run needs to choose alike.
 
-The ways give the same numbers but for their last bits. `auto` takes torch's own kernel where the cell is torch's
+The tiers give the same numbers except for the last bits. `auto` takes torch's own kernel where the cell is torch's
 and that kernel is fast; in training compiled steps, once the cell has worked long enough to pay for compiling;
-else the loop. Nothing in this depends on the clock, so that a resumed run goes as one that never stopped.
+else the loop. Nothing here depends on the clock, so that a resumed run computes the bits of one that never stopped.
 """
 
 import logging
 from collections import Counter
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
 from lmkit.notes import NOTE
+from lmkit.recurrence import compiling
+from lmkit.recurrence.interfaces import AnyCell, Gated
+from lmkit.recurrence.kernels import StepKernels
 from lmkit.recurrence.linear_scan import reset_steps
-
-if TYPE_CHECKING:
-    from lmkit.recurrence.cells import GatedCell
-    from lmkit.recurrence.kernels import StepKernels
 
 TIERS = {
     "auto": "the fastest that fits",
@@ -30,55 +28,55 @@ TIERS = {
     "plain": "a loop over the cell's definition",
     "own": "the cell's own way through a sequence",
 }
-"""The tiers and what they are; "own" is never asked for."""
+"""The tiers and what they do; "own" cannot be asked for."""
 
-PATIENCE = 500_000_000_000
+COMPILE_AFTER = 500_000_000_000
 """Multiplications after which `auto` compiles: about half a minute of one core, a few times what compiling takes."""
-STEP_WORK = 3_000_000
-"""What a step costs besides its products, in multiplications."""
-PIECE = 12
-"""Steps for each step with a reset, from which on torch's kernel pays although every reset ends a call of it."""
+STEP_OVERHEAD = 3_000_000
+"""The cost of a step besides its products, in multiplications."""
+LEAST_STEPS_PER_RESET = 12
+"""Torch's kernel, whose calls end at each reset, pays from this many steps for each step with a reset."""
 MOST_KERNELS = 8
-"""Shapes and settings for which one cell is compiled; more of them say that compiling never pays."""
+"""A cell is compiled for at most this many shapes and settings; with more, compiling would never pay."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
-class _Past:
-    """What is known of a cell besides its weights.
+class _History:
+    """What a cell has done so far, besides its weights.
 
-    work: multiplications done in training, by the batch size. kernels: by all that they depend on.
-    given_up: nothing more is compiled. said: tiers that the log has named.
+    work: multiplications in training, by batch size. kernels: by everything that they depend on.
+    given_up: compile nothing more. announced: tiers that the log has named.
     """
 
     work: Counter[int] = field(default_factory=Counter)
-    kernels: dict[Hashable, "StepKernels"] = field(default_factory=dict)
+    kernels: dict[Hashable, StepKernels] = field(default_factory=dict)
     given_up: bool = False
-    said: set[str] = field(default_factory=set)
+    announced: set[str] = field(default_factory=set)
 
 
 # Beside the cells and not in them, so that a copy or a saved cell has no kernels in it.
-_PASTS: WeakKeyDictionary[nn.Module, _Past] = WeakKeyDictionary()
+_HISTORIES: WeakKeyDictionary[object, _History] = WeakKeyDictionary()
 
 
-def pick(cell: "GatedCell", xs: Tensor, resets: Tensor | None) -> str:
+def pick(cell: Gated, xs: Tensor, resets: Tensor | None) -> str:
     """The tier for a window xs (time, batch, input_size); "compiled" only if kernels can be expected."""
     if cell.tier in ("torch", "loop", "plain"):
         return cell.tier
     if cell.tier == "auto" and _torch_pays(cell, xs, resets):
         return "torch"
-    if _compilable(cell, xs) and (cell.tier == "compiled" or _waited(cell, xs)):
+    if _compilable(cell, xs) and (cell.tier == "compiled" or _worked_enough(cell, xs)):
         return "compiled"
     return "loop"
 
 
-def kernels_for(cell: "GatedCell", xs: Tensor, state: tuple[Tensor, ...]) -> "StepKernels | None":
-    """The kernels for xs (time, batch, input_size), made at the first call; None, said once, if none can be.
+def kernels_for(cell: Gated, xs: Tensor, state: tuple[Tensor, ...]) -> StepKernels | None:
+    """The kernels for xs (time, batch, input_size), made at the first call; None, with one note, if none can be.
 
-    state: what `gates` takes.
+    state: the state that `gates` takes.
     """
-    past = _past(cell)
+    history = _history(cell)
     rows = xs.shape[1]
     key = (
         rows,
@@ -88,89 +86,88 @@ def kernels_for(cell: "GatedCell", xs: Tensor, state: tuple[Tensor, ...]) -> "St
         torch.get_num_threads(),
         _settings(cell),
     )
-    if key in past.kernels:
-        return past.kernels[key]
-    from lmkit.recurrence.kernels import NotCompilableError, compiled, make_kernels
-
+    if key in history.kernels:
+        return history.kernels[key]
     name = type(cell).__name__
     try:
-        if len(past.kernels) >= MOST_KERNELS:
-            raise NotCompilableError("its shapes or settings change again and again")
+        if len(history.kernels) >= MOST_KERNELS:
+            raise compiling.NotCompilableError("its shapes or settings change again and again")
         log.info("%s: compiling its step for a batch of %d (some seconds, less in later runs)", name, rows)
-        past.kernels[key] = make_kernels(cell, xs.new_empty(rows, len(cell.bias_ih)), state, compiled)
-    except NotCompilableError as error:
-        past.given_up = True
+        x = xs.new_empty(rows, len(cell.bias_ih))
+        history.kernels[key] = compiling.make_kernels(cell, x, state, compiling.compiled)
+    except compiling.NotCompilableError as error:
+        history.given_up = True
         log.log(
             NOTE, "%s: its step is not compiled, since %s; the loop is used, which is slower", name, error
         )
         return None
-    return past.kernels[key]
+    return history.kernels[key]
 
 
-def announce(cell: nn.Module, tier: str) -> None:
-    """Say in the log which way a cell takes, when it takes it first."""
-    said = _past(cell).said
-    if tier not in said:
-        said.add(tier)
+def announce(cell: AnyCell, tier: str) -> None:
+    """Name a cell's tier in the log, the first time that it is used."""
+    announced = _history(cell).announced
+    if tier not in announced:
+        announced.add(tier)
         log.info("%s: %s", type(cell).__name__, TIERS[tier])
 
 
 def progress(module: nn.Module) -> dict[str, dict[str, int]]:
-    """What decides when the cells of a module are compiled, for a checkpoint: work by cell and batch size."""
+    """The work of each cell of a module by batch size, for a checkpoint; it decides when the cell is compiled."""
     return {
-        name: {str(rows): work for rows, work in _PASTS[cell].work.items()}
+        name: {str(rows): work for rows, work in _HISTORIES[cell].work.items()}
         for name, cell in module.named_modules()
-        if cell in _PASTS and _PASTS[cell].work
+        if cell in _HISTORIES and _HISTORIES[cell].work
     }
 
 
 def restore_progress(module: nn.Module, saved: Mapping[str, Mapping[str, int]]) -> None:
-    """Put back what `progress` gave of such a module; a cell that it does not name begins anew."""
+    """Restore the work that `progress` gave; a cell that it does not name begins with none."""
     for name, cell in module.named_modules():
         if name in saved:
-            _past(cell).work = Counter({int(rows): work for rows, work in saved[name].items()})
-        elif cell in _PASTS:
-            _past(cell).work.clear()
+            _history(cell).work = Counter({int(rows): work for rows, work in saved[name].items()})
+        elif cell in _HISTORIES:
+            _history(cell).work.clear()
 
 
-def _past(cell: nn.Module) -> _Past:
-    return _PASTS.setdefault(cell, _Past())
+def _history(cell: object) -> _History:
+    return _HISTORIES.setdefault(cell, _History())
 
 
-def _torch_pays(cell: "GatedCell", xs: Tensor, resets: Tensor | None) -> bool:
+def _torch_pays(cell: Gated, xs: Tensor, resets: Tensor | None) -> bool:
     kernel = cell.torch_kernel()
     # On a CPU only the LSTM is in oneDNN; torch's other two are loops, no faster than the one here.
     if kernel is None or not (xs.is_cuda or kernel is torch.lstm):
         return False
-    return len(xs) >= PIECE * len(reset_steps(resets))
+    return len(xs) >= LEAST_STEPS_PER_RESET * len(reset_steps(resets))
 
 
-def _compilable(cell: "GatedCell", xs: Tensor) -> bool:
+def _compilable(cell: Gated, xs: Tensor) -> bool:
     kind = xs.device.type
     # Autocast chooses a type for each operation, which a kernel made beforehand cannot follow.
     return (
         torch.is_grad_enabled()
         and kind in ("cpu", "cuda")
         and not torch.is_autocast_enabled(kind)
-        and not _past(cell).given_up
+        and not _history(cell).given_up
     )
 
 
-def _waited(cell: "GatedCell", xs: Tensor) -> bool:
-    """Whether so much was done with this batch size that compiling pays; this window is then done too."""
+def _worked_enough(cell: Gated, xs: Tensor) -> bool:
+    """Whether the cell has done enough work with this batch size to be compiled; if not, count this window."""
     time, rows, _ = xs.shape
-    work = _past(cell).work
-    enough = work[rows] >= PATIENCE
+    work = _history(cell).work
+    enough = work[rows] >= COMPILE_AFTER
     if not enough:
         projection = cell.projection()
         product = cell.weight_hh.numel() if cell.recurrent else 0
         product += 0 if projection is None else projection.weight.numel()
         # Forward, and twice as much backward.
-        work[rows] += time * (3 * rows * product + STEP_WORK)
+        work[rows] += time * (3 * rows * product + STEP_OVERHEAD)
     return enough
 
 
-def _settings(cell: nn.Module) -> Hashable:
+def _settings(cell: Gated) -> Hashable:
     """The plain values that `gates` may read from the cell: training or not, a temperature, a size."""
     plain = (bool, int, float, str)
     return tuple(

@@ -10,8 +10,8 @@ from lmkit import states
 from lmkit.errors import UsageError
 from lmkit.plugins import Part
 from lmkit.recurrence import Cell, Recurrent
+from lmkit.recurrence.compiling import NotCompilableError, make_kernels, uncompiled
 from lmkit.recurrence.engine import compiled_window
-from lmkit.recurrence.kernels import NotCompilableError, make_kernels, uncompiled
 from lmkit.states import State
 from lmkit.testing.samples import small_options
 

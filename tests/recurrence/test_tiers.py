@@ -13,9 +13,8 @@ from torch import Tensor, nn
 
 from lmkit import states
 from lmkit.errors import UsageError
-from lmkit.neural import products
 from lmkit.notes import NOTE
-from lmkit.recurrence import Cell, GatedCell, LinearCell, Recurrent, engine, kernels, tiers
+from lmkit.recurrence import Cell, GatedCell, LinearCell, Recurrent, compiling, engine, tiers
 from lmkit.recurrence.linear_scan import linear_scan
 from lmkit.recurrence.projection import ProjectedCell
 
@@ -91,7 +90,7 @@ CELLS = {made.__name__: made for made in (EverythingCell, DryCell, GRUCell, LSTM
 @pytest.fixture
 def without_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     """Kernels are the graphs that would be compiled, run operation by operation."""
-    monkeypatch.setattr(kernels, "compiled", kernels.uncompiled)
+    monkeypatch.setattr(compiling, "compiled", compiling.uncompiled)
 
 
 def run(
@@ -158,8 +157,8 @@ def test_torch_kernel_is_interrupted_by_resets():
 
 
 def test_long_windows_are_walked_in_parts(without_compiler, monkeypatch):
-    """A window longer than UNROLL, resets at the seam included, is the same as in one part."""
-    monkeypatch.setattr(engine, "UNROLL", 3)
+    """A window longer than STEPS_AT_ONCE, resets at the seam included, is the same as in one part."""
+    monkeypatch.setattr(engine, "STEPS_AT_ONCE", 3)
     torch.manual_seed(0)
     for made in (EverythingCell, PROJECTED["projected and clipped"]):
         cell = made(INPUT, HIDDEN).double()
@@ -183,8 +182,10 @@ def test_gates_that_cannot_be_compiled_run_by_the_loop(made, caplog):
 def test_gates_that_change_their_arguments_are_not_compiled():
     """A kernel would change what the engine keeps for the gradient."""
     cell = ChangingCell(INPUT, HIDDEN)
-    with pytest.raises(kernels.NotCompilableError, match="in place"):
-        kernels.make_kernels(cell, torch.zeros(BATCH, HIDDEN), cell.initial_state(BATCH), kernels.uncompiled)
+    with pytest.raises(compiling.NotCompilableError, match="in place"):
+        compiling.make_kernels(
+            cell, torch.zeros(BATCH, HIDDEN), cell.initial_state(BATCH), compiling.uncompiled
+        )
 
 
 def test_without_a_cpp_compiler_the_loop_runs(caplog, monkeypatch, tmp_path):
@@ -237,9 +238,9 @@ def test_auto_takes_torchs_lstm_unless_resets_are_many():
 
 
 def test_auto_compiles_after_enough_training(monkeypatch):
-    """Compiling waits for PATIENCE, counted for each batch size, and never happens without gradients."""
+    """Compiling waits for COMPILE_AFTER, counted for each batch size, and never happens without gradients."""
     cell = GRUCell(INPUT, HIDDEN)
-    monkeypatch.setattr(tiers, "PATIENCE", 3 * 36 * tiers.STEP_WORK)
+    monkeypatch.setattr(tiers, "COMPILE_AFTER", 3 * 36 * tiers.STEP_OVERHEAD)
     with torch.no_grad():
         assert {picked(cell) for _ in range(9)} == {"loop"}
     assert [picked(cell) for _ in range(5)] == ["loop"] * 3 + ["compiled"] * 2
@@ -250,7 +251,7 @@ def test_auto_compiles_after_enough_training(monkeypatch):
 
 def test_a_resumed_training_compiles_where_the_whole_one_did(monkeypatch, without_compiler):
     """With `progress` restored, windows after a pause have the bits of those of a run that never stopped."""
-    monkeypatch.setattr(tiers, "PATIENCE", 3 * TIME * tiers.STEP_WORK)
+    monkeypatch.setattr(tiers, "COMPILE_AFTER", 3 * TIME * tiers.STEP_OVERHEAD)
     torch.manual_seed(0)
     whole = Recurrent(INPUT, HIDDEN, 2, GRUCell)
     resumed = Recurrent(INPUT, HIDDEN, 2, GRUCell)
@@ -346,22 +347,3 @@ def test_linear_scan_has_its_gradient():
     h, blank = (torch.rand(BATCH, 2, dtype=torch.float64, requires_grad=True) for _ in range(2))
     assert torch.autograd.gradcheck(linear_scan, (a, b, h))
     assert torch.autograd.gradcheck(linear_scan, (a, b, h, blank, some_resets()))
-
-
-@pytest.mark.parametrize("large", [0, 2**40])
-def test_products_are_products(large, monkeypatch):
-    """By either library, laid out once or not, a product is that of its matrices."""
-    monkeypatch.setattr(products, "LARGE", large)
-    torch.manual_seed(0)
-    weight, bias, x, base = torch.randn(24, 16), torch.randn(24), torch.randn(3, 16), torch.randn(3, 24)
-    wanted = x @ weight.T
-    with torch.no_grad():
-        fixed = products.FixedProduct(weight, None, 3)
-        torch.testing.assert_close(fixed(x), wanted)
-        torch.testing.assert_close(fixed.added_to(base.clone(), x), wanted + base)
-        torch.testing.assert_close(products.FixedProduct(weight, bias, 3)(x), wanted + bias)
-        torch.testing.assert_close(products.FixedProduct(weight.T, None, 3)(base), base @ weight)
-        torch.testing.assert_close(products.weight_gradient(base, x), base.T @ x)
-    x.requires_grad_()
-    products.FixedProduct(weight, bias, 3)(x).sum().backward()
-    torch.testing.assert_close(x.grad, weight.sum(0).expand(3, -1))

@@ -6,7 +6,7 @@ from torch import nn
 
 from lmkit.errors import UsageError
 from lmkit.options import choose
-from lmkit.recurrence import Cell, GatedCell, Recurrent, kernels
+from lmkit.recurrence import Cell, GatedCell, Recurrent, compiling
 
 PEERS = [
     ("lstm", {}, nn.LSTM, {}),
@@ -74,7 +74,7 @@ def test_sigmoid_rnn_is_its_equation():
 @pytest.mark.parametrize("tier", ["auto", "compiled", "plain"])
 def test_a_clipped_lstm_bounds_its_memory_before_the_output(tier, monkeypatch):
     """c is put within the clip and h is taken from what is left of it: by every tier, and never by torch's kernel."""
-    monkeypatch.setattr(kernels, "compiled", kernels.uncompiled)  # the same graphs, without the wait
+    monkeypatch.setattr(compiling, "compiled", compiling.uncompiled)  # the same graphs, without the wait
     torch.manual_seed(0)
     chosen = choose("cell", {"name": "lstm", "clip": 0.3}, "cell")
     stack = Recurrent(INPUT, HIDDEN, 1, chosen, tier=tier).double()

@@ -1,4 +1,4 @@
-"""One step of a cell without gradients, as generation takes it."""
+"""Run one step of a cell without gradients, for generation."""
 
 from functools import partial
 from typing import cast
