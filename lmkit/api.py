@@ -1,17 +1,19 @@
 """The Python side of the commands: train, resume and load."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lmkit import run_paths, runs
+from lmkit import runs
 from lmkit.devices import pick_device
-from lmkit.errors import CheckpointError, UsageError, suggest
-from lmkit.keywords import distribute
+from lmkit.errors import UsageError, suggest
 from lmkit.model import Model
-from lmkit.recipe import DEFAULT_MODEL, as_table, build, long_form, read_recipe
+from lmkit.option_owners import MODEL, TOKENIZER, distribute, training_owners
+from lmkit.recipe import build, read_recipe
 from lmkit.recurrence import NeuralLanguageModel
 from lmkit.recurrence.int8 import to_int8
+from lmkit.run_paths import recipe_to_resume
 from lmkit.scoring.split_words import RULES
 from lmkit.training.report import Reporter, Silent
 from lmkit.training.resume import resume_run
@@ -55,7 +57,7 @@ def train(
     data: str | Path | Sequence[str | Path] = (),
     *,
     valid: str | Path | Sequence[str | Path] = (),
-    model: str | Mapping[str, Any] = DEFAULT_MODEL,
+    model: str | Mapping[str, Any] | None = None,
     tokenizer: str | Mapping[str, Any] | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
@@ -65,29 +67,24 @@ def train(
 ) -> Model:
     """Train a model and load it: `lmkit.train("text.txt", model="gru", hidden_size=200, max_epochs=5)`.
 
-    data, valid: paths, patterns or names of data sets, as on the command line; options are the command's flags
-    with underscores. model and tokenizer may be tables: `{"name": "recurrent", "cell": {"name": "gru"}}`.
-    Raises UsageError, DataError, PluginError; what the command line would print.
+    data, valid: paths, patterns or names of data sets, as on the command line. model: "gru" if it is None.
+    model, tokenizer: names, or tables: `{"name": "recurrent", "cell": {"name": "gru"}}`. options: the command's flags
+    with underscores; each belongs to the owner that has it on the command line (`lmkit.option_owners`).
+    Raises UsageError, DataError and PluginError, with the messages of the command line.
     """
-    model_table = as_table(model, "model")
-    if "cell" in options:
-        model_table["cell"] = options.pop("cell")
-    tables: dict[str, dict[str, Any]] = {
-        "data": {"train": _paths(data), "valid": _paths(valid)},
-        "train": {},
-        "model": long_form("model", model_table, "model"),
-    }
-    if tokenizer is not None:
-        tables["tokenizer"] = long_form("tokenizer", as_table(tokenizer, "tokenizer"), "tokenizer")
-    distribute(options, tables)
+    parts = {MODEL: model, TOKENIZER: tokenizer}
+    named = {path: part for path, part in parts.items() if part is not None}
+    tables = distribute(partial(training_owners, {}), named, options)
+    tables["data"] |= {"train": _paths(data), "valid": _paths(valid)}
+    recipe = build(tables)
     run = train_recipe(
-        build(tables),
+        recipe,
         out=None if out is None else Path(out),
         overwrite=overwrite,
         stop_after=stop_after,
         reporter=reporter or Silent(),
     )
-    return load(run.directory, device=str(options.get("device", "auto")))
+    return load(run.directory, device=recipe.train.device)
 
 
 def resume(
@@ -98,11 +95,7 @@ def resume(
     Raises CheckpointError when there is nothing sound to resume from.
     """
     path = Path(directory)
-    if not (path / run_paths.RECIPE).is_file():
-        raise CheckpointError(
-            f"{path} holds no run to resume (no {run_paths.RECIPE}): give the directory of a run"
-        )
-    recipe = build(read_recipe(path / run_paths.RECIPE))
+    recipe = build(read_recipe(recipe_to_resume(path)))
     resume_run(path, recipe, stop_after=stop_after, reporter=reporter or Silent())
     return load(path)
 

@@ -21,6 +21,7 @@ from lmkit.errors import ModelError, UsageError
 from lmkit.evaluation.records import LineRecords, Record
 from lmkit.evaluation.surprisal import surprisals
 from lmkit.generation import Continuation, Generation, Settings
+from lmkit.option_owners import DECODER, DEFAULT_DECODER, decoder_owners, distribute
 from lmkit.options import Chosen, choose
 from lmkit.recurrence import NeuralLanguageModel
 from lmkit.scoring import score as scoring
@@ -275,7 +276,7 @@ class Model:
         prompt: str = "",
         *,
         max_tokens: int = 50,
-        decoder: str | Chosen = "sample",
+        decoder: str | Chosen = DEFAULT_DECODER,
         num: int = 1,
         seed: int | None = None,
         stop: str | None = None,
@@ -293,7 +294,7 @@ class Model:
         return self._generation(settings, decoder, options).one(prompt, on_text)
 
     def generate_each(
-        self, prompts: Iterable[str], *, decoder: str | Chosen = "sample", **options: Any
+        self, prompts: Iterable[str], *, decoder: str | Chosen = DEFAULT_DECODER, **options: Any
     ) -> Iterator[list[Continuation]]:
         """The continuations of each prompt, in order: what `generate` gives it with these options.
 
@@ -306,5 +307,6 @@ class Model:
         self, settings: Settings, decoder: str | Chosen, options: Mapping[str, Any]
     ) -> Generation:
         if not isinstance(decoder, Chosen):
-            decoder = choose("decoder", {"name": decoder, **options}, "decoder")
+            table = distribute(decoder_owners, {DECODER: decoder}, options)["decoder"]
+            decoder = choose("decoder", table, "decoder")
         return Generation(self.causal, self.tokenizer, decoder.load()(decoder.options), settings)

@@ -76,6 +76,11 @@ class Part:
         """`owner:name`, what recipes and models store."""
         return f"{self.plugin.owner}:{self.spec.name}"
 
+    @property
+    def display_name(self) -> str:
+        """The name that people type: the bare name of a built-in, the long name of anything else."""
+        return self.spec.name if self.plugin.builtin else self.long_name
+
     def load(self) -> Any:
         """Import the target and check that it is what the hook asks for; PluginError if not."""
         where = self.describe()

@@ -1,9 +1,8 @@
 """Recipes: every setting of a run, from TOML tables and back."""
 
-import logging
 import reprlib
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,9 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from lmkit.corpus.options import STDIN, DataOptions
 from lmkit.errors import UsageError, listed, reason_of, suggest
 from lmkit.files import write_text
-from lmkit.notes import NOTE
 from lmkit.option_fields import OptionField, fields_of
-from lmkit.options import Chosen, choose, resolve, to_table
+from lmkit.options import Chosen, choose, listed_names, resolve, to_table
 from lmkit.plugins import registry
 from lmkit.specs import ModelSpec
 from lmkit.training.options import TrainOptions
@@ -25,12 +23,7 @@ DEFAULT_MODEL = "gru"
 RECURRENT = "lmkit:recurrent"
 """The model that a cell's name stands for: `--model gru` is `--model recurrent --cell gru`."""
 
-WORD = "lmkit:word"
-"""The tokenizer whose options may be given while no tokenizer is named; that chooses it."""
-
 TABLES = ("data", "tokenizer", "train", "model")
-
-log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -153,23 +146,16 @@ def long_form(kind: str, table: Mapping[str, Any], where: str) -> dict[str, Any]
     part = registry().find(("model", "cell") if kind == "model" else kind, name)
     if part.kind == kind:
         return {**table, "name": part.long_name}
-    cell = as_table(table.get("cell", {}), f"{where}.cell")
+    cell = table.get("cell", {})
+    if isinstance(cell, (list, tuple)) or listed_names(cell):
+        raise UsageError(f"{where}: the name '{name}' is a cell, but {where}.cell lists cells; leave one out")
+    cell = as_table(cell, f"{where}.cell")
     given = cell.get("name", part.long_name)
     if registry().find("cell", given).long_name != part.long_name:
         raise UsageError(
             f"{where}: the name '{name}' is a cell, but {where}.cell names '{given}'; leave one out"
         )
     return {**table, "name": RECURRENT, "cell": {**cell, "name": part.long_name}}
-
-
-def note_word_tokenizer(options: Iterable[str]) -> None:
-    """Say that options, written as the user did, have chosen the tokenizer WORD."""
-    log.log(
-        NOTE,
-        "%s: for the tokenizer %s, which is taken whatever the text is; name a tokenizer to choose another",
-        ", ".join(options),
-        WORD.rpartition(":")[2],
-    )
 
 
 def _model(value: Any) -> Chosen:

@@ -4,7 +4,7 @@ import json
 from difflib import get_close_matches
 from pathlib import Path
 
-from lmkit.errors import DataError, LmkitError, ModelError, UsageError
+from lmkit.errors import CheckpointError, DataError, LmkitError, ModelError, UsageError
 
 MANIFEST = "lmkit.json"
 """The file that makes a directory a model."""
@@ -23,6 +23,16 @@ def is_run(path: Path) -> bool:
         return (path / MANIFEST).is_file()
     except OSError:
         return False
+
+
+def recipe_to_resume(directory: Path) -> Path:
+    """The recipe of a training that can go on; CheckpointError where there is none."""
+    path = directory / RECIPE
+    if not path.is_file():
+        raise CheckpointError(
+            f"{directory} holds no run to resume (no {RECIPE}): give the directory of a run"
+        )
+    return path
 
 
 def is_unfinished(path: Path) -> bool:

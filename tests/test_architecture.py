@@ -32,7 +32,7 @@ LAYERS = (
     ("corpus", "residual", "spelling"),
     ("neural",),
     ("recurrence",),
-    ("recipe", "keywords", "manifest", "run_facts", "runs", "archive", "packed"),
+    ("recipe", "option_owners", "manifest", "run_facts", "runs", "archive", "packed"),
     ("scoring",),
     ("evaluation", "generation", "embedding"),
     ("training",),

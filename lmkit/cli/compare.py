@@ -16,9 +16,10 @@ import click
 from lmkit import strict_json
 from lmkit.cli import console
 from lmkit.cli.common import asks_models, independent_option, split_items
-from lmkit.cli.option_flags import Section, SpecCommand, collected
+from lmkit.cli.option_flags import SpecCommand, collected
 from lmkit.corpus.options import STDIN, DataOptions
 from lmkit.errors import ModelError, UsageError
+from lmkit.option_owners import DATA
 from lmkit.options import resolve
 
 LMKIT = (sys.executable, "-P", "-c", "from lmkit.cli import main; main()")
@@ -27,7 +28,7 @@ LMKIT = (sys.executable, "-P", "-c", "from lmkit.cli import main; main()")
 Rows = Sequence[Mapping[str, Any]]
 
 
-@click.command(cls=SpecCommand, grow=lambda _: [Section("Data options", ("data",), DataOptions, {})])
+@click.command(cls=SpecCommand, grow=lambda _: [DATA])
 @asks_models
 @independent_option
 @click.option(

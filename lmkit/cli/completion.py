@@ -7,13 +7,8 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from lmkit.plugins import Part, registry
+from lmkit.plugins import registry
 from lmkit.run_paths import is_run, is_unfinished
-
-
-def display_name(part: Part) -> str:
-    """What people type: the bare name of a built-in, the long name of anything else."""
-    return part.spec.name if part.plugin.builtin else part.long_name
 
 
 class PartName(click.ParamType):
@@ -33,7 +28,7 @@ class PartName(click.ParamType):
         return [
             CompletionItem(f"{before}{comma}{name}", help=part.spec.summary)
             for part in parts
-            if (name := display_name(part)).startswith(last)
+            if (name := part.display_name).startswith(last)
         ]
 
 

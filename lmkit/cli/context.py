@@ -10,9 +10,10 @@ import click
 from lmkit import strict_json
 from lmkit.cli import console
 from lmkit.cli.common import asks_models, load_all, split_items, unique
-from lmkit.cli.option_flags import Section, SpecCommand, collected
+from lmkit.cli.option_flags import SpecCommand, collected
 from lmkit.corpus.options import DataOptions
 from lmkit.errors import UsageError
+from lmkit.option_owners import DATA
 from lmkit.options import resolve
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ LAG_GRID = (1, 2, 3, 5, 10, 20, 50)
 """The steps back of the table."""
 
 
-@click.command(cls=SpecCommand, grow=lambda _: [Section("Data options", ("data",), DataOptions, {})])
+@click.command(cls=SpecCommand, grow=lambda _: [DATA])
 @asks_models
 @click.option(
     "--plot",

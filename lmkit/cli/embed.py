@@ -11,8 +11,9 @@ import click
 from lmkit import strict_json
 from lmkit.cli import console
 from lmkit.cli.common import asks_models, split_items
-from lmkit.cli.option_flags import Section, SpecCommand, collected
+from lmkit.cli.option_flags import SpecCommand, collected
 from lmkit.corpus.options import DataOptions
+from lmkit.option_owners import DATA
 from lmkit.options import resolve
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 POOLS = ("none", "mean", "max", "first", "last")
 
 
-@click.command(cls=SpecCommand, grow=lambda _: [Section("Data options", ("data",), DataOptions, {})])
+@click.command(cls=SpecCommand, grow=lambda _: [DATA])
 @asks_models
 @click.option(
     "-o",

@@ -7,8 +7,9 @@ import click
 from lmkit import strict_json
 from lmkit.cli import console
 from lmkit.cli.common import asks_models, independent_option, int8_option, split_items
-from lmkit.cli.option_flags import Section, SpecCommand, collected
+from lmkit.cli.option_flags import SpecCommand, collected
 from lmkit.corpus.options import DataOptions
+from lmkit.option_owners import DATA
 from lmkit.options import resolve
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     """By the label of the run and the direction."""
 
 
-@click.command(cls=SpecCommand, grow=lambda _: [Section("Data options", ("data",), DataOptions, {})])
+@click.command(cls=SpecCommand, grow=lambda _: [DATA])
 @asks_models
 @independent_option
 @int8_option

@@ -1,6 +1,5 @@
 """`lmkit export`: a run in another format."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -8,13 +7,8 @@ import click
 from lmkit.cli import console
 from lmkit.cli.common import nonfinite_option, run_argument
 from lmkit.cli.formats import find_format, known_formats
-from lmkit.cli.option_flags import Section, SpecCommand
+from lmkit.cli.option_flags import SpecCommand
 from lmkit.errors import UsageError
-
-
-def no_sections(given: Mapping[str, str]) -> list[Section]:
-    """Writers have no options."""
-    return []
 
 
 def note() -> str:
@@ -23,7 +17,7 @@ def note() -> str:
     return f"Formats: {'; '.join(f'{item.name}, {item.summary}' for item in formats)}."
 
 
-@click.command(cls=SpecCommand, grow=no_sections, note=note)
+@click.command(cls=SpecCommand, grow=lambda _: [], note=note)
 @run_argument
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--to", "to", metavar="FORMAT", required=True, help="Format of FILE.")

@@ -1,7 +1,7 @@
 """`lmkit generate`: text that a model writes after a prompt."""
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,10 +10,11 @@ import click
 from lmkit import strict_json
 from lmkit.cli import console
 from lmkit.cli.common import int8_option, loads_model
-from lmkit.cli.completion import PartName, display_name
-from lmkit.cli.option_flags import Section, SpecCommand, collected, part_sections, pick
+from lmkit.cli.completion import PartName
+from lmkit.cli.option_flags import SpecCommand, collected
 from lmkit.corpus.options import STDIN
 from lmkit.errors import DataError, UsageError, reason_of
+from lmkit.option_owners import DECODER, DEFAULT_DECODER, Named, Owner, decoder_owners
 from lmkit.options import choose
 from lmkit.plugins import registry
 
@@ -21,21 +22,18 @@ if TYPE_CHECKING:
     from lmkit.contracts import Tokenizer
     from lmkit.generation import Continuation
 
-DEFAULT_DECODER = "sample"
-
 MAX_UNKNOWN = 5
 """Unknown words of a prompt that are named."""
 
 
-def sections(given: Mapping[str, str]) -> list[Section]:
-    """The options of the decoder that the line names."""
-    table = pick("decoder", {}, given.get("decoder", DEFAULT_DECODER), "decoder")
-    return part_sections("decoder", table, given, ("decoder",))
+def owners(given: Named) -> list[Owner]:
+    """The decoder that the line names."""
+    return decoder_owners({DECODER: DEFAULT_DECODER, **given})
 
 
 def note() -> str:
     """The names that --decoder takes."""
-    return f"Decoders: {', '.join(display_name(part) for part in registry().parts('decoder')) or 'none'}."
+    return f"Decoders: {', '.join(part.display_name for part in registry().parts('decoder')) or 'none'}."
 
 
 def read_prompt(file: Path) -> str:
@@ -104,7 +102,7 @@ class Screen:
             click.echo()
 
 
-@click.command(cls=SpecCommand, grow=sections, note=note)
+@click.command(cls=SpecCommand, grow=owners, note=note)
 @loads_model
 @int8_option
 @click.option("--prompt", metavar="TEXT", default="", help="Beginning of the text.")

@@ -8,9 +8,10 @@ import click
 
 from lmkit.cli import console
 from lmkit.cli.formats import KnownFormat, find_format, names_of
-from lmkit.cli.option_flags import Section, SpecCommand, collected
+from lmkit.cli.option_flags import SpecCommand, collected
 from lmkit.corpus.options import DataOptions
 from lmkit.errors import UsageError
+from lmkit.option_owners import Owner
 from lmkit.options import resolve
 from lmkit.run_paths import is_run
 from lmkit.specs import NoOptions
@@ -35,11 +36,11 @@ def reader_command(known: KnownFormat) -> click.Command:
     """The command that reads one format, with the options of that format."""
     item = known.format
 
-    def sections(_given: Any) -> list[Section]:
+    def owners(_given: Any) -> list[Owner]:
         return (
             []
             if item.options is NoOptions
-            else [Section(f"Options of {item.name}", (item.name,), item.options, {})]
+            else [Owner(f"Options of {item.name}", (item.name,), item.options)]
         )
 
     destination: list[click.Parameter] = [
@@ -54,7 +55,7 @@ def reader_command(known: KnownFormat) -> click.Command:
     ]
     return SpecCommand(
         item.name,
-        grow=sections,
+        grow=owners,
         callback=click.pass_context(partial(_read, known=known)),
         params=[_file(), *destination, _max_expansion()] if item.takes_file else destination,
         help=f"Create a run from {'FILE: ' if item.takes_file else ''}{item.summary}.",

@@ -7,13 +7,14 @@ import click
 from lmkit import strict_json
 from lmkit.cli import console
 from lmkit.cli.common import data_option, device_option, items_argument, split_items
-from lmkit.cli.option_flags import Section, SpecCommand, collected
+from lmkit.cli.option_flags import SpecCommand, collected
 from lmkit.corpus.options import DataOptions
 from lmkit.errors import UsageError
+from lmkit.option_owners import DATA
 from lmkit.options import resolve
 
 
-@click.command(cls=SpecCommand, grow=lambda _: [Section("Data options", ("data",), DataOptions, {})])
+@click.command(cls=SpecCommand, grow=lambda _: [DATA])
 @items_argument
 @data_option
 @device_option

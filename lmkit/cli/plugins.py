@@ -6,7 +6,7 @@ import click
 
 from lmkit import strict_json
 from lmkit.cli import console
-from lmkit.cli.completion import PartName, display_name
+from lmkit.cli.completion import PartName
 from lmkit.cli.option_flags import written
 from lmkit.option_fields import OptionField, fields_of
 from lmkit.plugins import Part, Registry, registry
@@ -104,7 +104,7 @@ def describe(part: Part) -> dict[str, Any]:
         "version": part.plugin.version,
         "summary": part.spec.summary,
         "target": part.spec.target,
-        "use": USES[part.kind].format(display_name(part)),
+        "use": USES[part.kind].format(part.display_name),
         "options": [_describe_option(item) for item in fields_of(part.spec.options)],
         **({"tiers": list(part.load().tiers())} if part.kind == "cell" else {}),
     }

@@ -10,19 +10,20 @@ import click
 
 from lmkit.cli import console
 from lmkit.cli.common import asks_models, independent_option, split_items
-from lmkit.cli.option_flags import Section, SpecCommand, collected
+from lmkit.cli.option_flags import SpecCommand, collected
 from lmkit.corpus.options import DataOptions
 from lmkit.errors import UsageError
 from lmkit.evaluation.records import OOV, OWN_NAMES, UNITS, column_names
 from lmkit.evaluation.writers import FORMATS, write_records
 from lmkit.files import new_file
+from lmkit.option_owners import DATA
 from lmkit.options import resolve
 
 if TYPE_CHECKING:
     from lmkit.evaluation.records import LineRecords
 
 
-@click.command(cls=SpecCommand, grow=lambda _: [Section("Data options", ("data",), DataOptions, {})])
+@click.command(cls=SpecCommand, grow=lambda _: [DATA])
 @asks_models
 @independent_option
 @click.option("--by", type=click.Choice(UNITS), default="word", show_default=True, help="Unit of a record.")

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import make_dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,10 @@ from click.testing import CliRunner, Result
 from lmkit import option
 from lmkit.aliases import ALIASES, CANONICAL
 from lmkit.cli import cli
-from lmkit.cli.option_flags import Section, make_options
+from lmkit.cli.option_flags import make_options
 from lmkit.errors import UsageError
-from lmkit.keywords import distribute
 from lmkit.option_fields import fields_of
+from lmkit.option_owners import MODEL, Owner, distribute, training_owners
 from lmkit.plugins import registry
 from lmkit.training.options import TrainOptions
 
@@ -37,13 +38,13 @@ def made(**names: int) -> type:
 
 def test_an_alias_gives_way() -> None:
     """An option called as an alias keeps its flag; the alias of two options belongs to the outermost."""
-    sections = [
-        Section("a", ("train",), made(learning_rate=1), {}),
-        Section("b", ("model",), made(lr=1, hidden_size=2), {}),
-        Section("c", ("model", "cell"), made(hidden_size=3), {}),
+    owners = [
+        Owner("a", ("train",), made(learning_rate=1)),
+        Owner("b", ("model",), made(lr=1, hidden_size=2)),
+        Owner("c", ("model", "cell"), made(hidden_size=3)),
     ]
     found = {
-        (option.section.title, option.field.name): option.opts for option in make_options(sections, set())
+        (option.owned.owner.title, option.field.name): option.opts for option in make_options(owners, set())
     }
     assert "--lr" not in found["a", "learning_rate"]
     assert "--lr" in found["b", "lr"]
@@ -72,14 +73,16 @@ def test_help_shows_aliases() -> None:
 
 def test_aliases_as_keywords() -> None:
     """Python takes the same names; one option under two names is refused, and so is a name that nothing has."""
-    tables = {"train": {}, "data": {}, "model": {"name": "lmkit:recurrent"}}
-    distribute({"lr": 0.5, "epochs": 3, "hidden": 7}, tables)
+    owners, named = partial(training_owners, {}), {MODEL: "recurrent"}
+    tables = distribute(owners, named, {"lr": 0.5, "epochs": 3, "hidden": 7})
     assert tables["train"] == {"learning_rate": 0.5, "max_epochs": 3}
     assert tables["model"]["hidden_size"] == 7
     with pytest.raises(UsageError, match="'lr' is another name of 'learning_rate'"):
-        distribute({"lr": 0.5, "learning_rate": 0.5}, tables)
+        distribute(owners, named, {"lr": 0.5, "learning_rate": 0.5})
+    with pytest.raises(UsageError, match="'hidden' is another name of 'nhid'"):
+        distribute(owners, named, {"hidden": 5, "nhid": 5})
     with pytest.raises(UsageError, match="unknown option 'hiden'"):
-        distribute({"hiden": 7}, tables)
+        distribute(owners, named, {"hiden": 7})
 
 
 def test_unknown_flags_get_a_suggestion() -> None:

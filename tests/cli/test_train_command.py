@@ -68,7 +68,8 @@ def test_a_cells_name_is_a_recurrent_model(lmkit, api):
 def test_two_names_for_the_cell_are_refused(lmkit):
     """`--model rnn --cell gru` has no meaning, so it is an error and not a choice of ours."""
     result = lmkit("train", "--model", "rnn", "--cell", "gru", "a.txt")
-    assert (result.exit_code, "names the cell already" in result.stderr) == (2, True)
+    said = "--model: the name 'rnn' is a cell, but --model.cell names 'gru'; leave one out"
+    assert (result.exit_code, said in result.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("flag", ["--activation", "--cell.activation", "--model.cell.activation"])
@@ -172,13 +173,13 @@ def test_the_tokenizer_is_the_texts_choice_until_named(lmkit, api):
     lmkit("train", "a.txt")
     assert api.last.recipe.tokenizer is None
     said = lmkit("train", "--vocab-size", 100, "a.txt").stderr
-    assert "--vocab-size: for the tokenizer word, which is taken whatever the text is" in said
+    assert "--vocab-size: for the tokenizer word, so that one is used for any text" in said
     assert (api.last.recipe.tokenizer.name, api.last.recipe.tokenizer.options.vocab_size) == (
         "lmkit:word",
         100,
     )
     named = lmkit("train", "--tokenizer", "word", "--vocab-size", 100, "a.txt")
-    assert "which is taken" not in named.stderr
+    assert "so that one is used" not in named.stderr
     lmkit("train", "--tokenizer", "byte", "a.txt")
     assert api.last.recipe.tokenizer.name == "lmkit:byte"
 
