@@ -1,5 +1,6 @@
 """lmkit: language models whose every part is a plugin; this module is the short way in from Python."""
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from lmkit.hookspecs import hookimpl
@@ -7,6 +8,12 @@ from lmkit.specs import CellSpec, DecoderSpec, ModelSpec, TokenizerSpec, option
 
 if TYPE_CHECKING:
     from lmkit.api import Model, load, resume, train
+    from lmkit.studies.compare import compare
+    from lmkit.studies.context import context
+    from lmkit.studies.distances import distances
+    from lmkit.studies.fill import fill
+    from lmkit.studies.interpolate import interpolate
+    from lmkit.studies.minimal_pairs import minimal_pairs
 
 __version__ = "0.1.0"
 
@@ -17,18 +24,27 @@ __all__ = [
     "ModelSpec",
     "TokenizerSpec",
     "__version__",
+    "compare",
+    "context",
+    "distances",
+    "fill",
     "hookimpl",
+    "interpolate",
     "load",
+    "minimal_pairs",
     "option",
     "resume",
     "train",
 ]
 
+_HOMES = dict.fromkeys(("Model", "load", "resume", "train"), "lmkit.api") | {
+    name: f"lmkit.studies.{name}"
+    for name in ("compare", "context", "distances", "fill", "interpolate", "minimal_pairs")
+}
+
 
 def __getattr__(name: str) -> Any:
     # These pull in torch, which a plugin module or `lmkit --help` must not wait for.
-    if name in ("Model", "load", "resume", "train"):
-        from lmkit import api
-
-        return getattr(api, name)
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'lmkit' has no attribute {name!r}")

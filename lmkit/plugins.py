@@ -333,6 +333,11 @@ def use_third_party(on: bool) -> None:
     registry.cache_clear()
 
 
+def third_party_is_used() -> bool:
+    """Whether third-party plugins are taken."""
+    return _third_party
+
+
 @cache
 def registry() -> Registry:
     """The registry of this process, made when it is first asked for."""

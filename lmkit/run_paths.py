@@ -1,6 +1,8 @@
 """Tell runs from texts by their paths, without loading anything."""
 
+import itertools
 import json
+from collections.abc import Container, Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -133,3 +135,28 @@ def _listed(run: Path) -> list[str]:
     except (OSError, ValueError, AttributeError, RecursionError):
         return []
     return list(files) if isinstance(files, dict) else []
+
+
+def labels(runs: Iterable[Path]) -> dict[str, Path]:
+    """What each run is called in tables and pictures: the end of its path, as long as it takes to tell them apart.
+
+    Raises UsageError where the same run is given twice.
+    """
+    paths = list(runs)
+    parts = [path.resolve().parts for path in paths]
+    for place, path in enumerate(paths):
+        if parts[place] in parts[:place]:
+            raise UsageError(f"{path} is given twice; give each run once")
+    found: dict[str, Path] = {}
+    for own, path in zip(parts, paths, strict=True):
+        length = 1
+        while sum(other[-length:] == own[-length:] for other in parts) > 1:
+            length += 1
+        found["/".join(own[-length:])] = path
+    return found
+
+
+def unique(name: str, taken: Container[str]) -> str:
+    """The name, with a number where a run or a direction of another is called so already."""
+    names = (name if number == 1 else f"{name} ({number})" for number in itertools.count(1))
+    return next(one for one in names if one not in taken)

@@ -37,6 +37,7 @@ LAYERS = (
     ("evaluation", "generation", "embedding"),
     ("training",),
     ("model", "api", "pipelines"),
+    ("studies",),
     ("testing", "cli", "__main__"),
 )
 """What a module may import: its own layer and the ones above it in this table."""

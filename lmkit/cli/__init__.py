@@ -158,7 +158,7 @@ def cli(ctx: click.Context, no_plugins: bool, verbose: bool, debug: bool) -> Non
     """
     from lmkit.plugins import packages, use_third_party
 
-    ctx.obj = console.start_messages(verbose, packages() if verbose else ())
+    ctx.obj = console.start_messages(verbose or debug, packages() if verbose else ())
     use_third_party(not no_plugins)
 
 

@@ -1,7 +1,7 @@
 """Arguments and options that several commands share."""
 
 import itertools
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -89,7 +89,7 @@ def loading_options(command: CommandT) -> CommandT:
 
 @dataclass(frozen=True)
 class Items:
-    """What a line asks: these runs, by their labels (see `labels`), of these texts."""
+    """What a line asks: these runs, by their labels (see `run_paths.labels`), of these texts."""
 
     runs: dict[str, Path]
     texts: list[str]
@@ -119,7 +119,7 @@ def split_items(items: Sequence[str], texts: Sequence[str], command: str, *, wha
     wanted = [*rest, *texts]
     if not wanted:
         raise UsageError(f"{command} has runs but no {what}: give {what} after the runs")
-    return Items(labels(found), wanted)
+    return Items(run_paths.labels(found), wanted)
 
 
 def _no_run(items: Sequence[str]) -> LmkitError:
@@ -139,28 +139,3 @@ def load_all(runs: Mapping[str, Path], **options: Any) -> dict[str, "Model"]:
         with console.about(label if len(runs) > 1 else ""):
             models[label] = api.load(run, **options)
     return models
-
-
-def labels(runs: Iterable[Path]) -> dict[str, Path]:
-    """What each run is called in tables and pictures: the end of its path, as long as it takes to tell them apart.
-
-    Raises UsageError where the same run is given twice.
-    """
-    paths = list(runs)
-    parts = [path.resolve().parts for path in paths]
-    for place, path in enumerate(paths):
-        if parts[place] in parts[:place]:
-            raise UsageError(f"{path} is given twice; give each run once")
-    found: dict[str, Path] = {}
-    for own, path in zip(parts, paths, strict=True):
-        length = 1
-        while sum(other[-length:] == own[-length:] for other in parts) > 1:
-            length += 1
-        found["/".join(own[-length:])] = path
-    return found
-
-
-def unique(name: str, taken: Container[str]) -> str:
-    """The name, with a number where a run or a direction of another is called so already."""
-    names = (name if number == 1 else f"{name} ({number})" for number in itertools.count(1))
-    return next(one for one in names if one not in taken)

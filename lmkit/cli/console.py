@@ -97,15 +97,19 @@ _explained: set[str] = set()
 """The messages about runs, without their numbers, whose explanation was given for an earlier run."""
 
 
-def about_run(text: str) -> str:
-    """A message with the label of its run; what follows the fact is left out if an earlier run's message had it."""
-    if not _run:
+def about_run(text: str, run: str | None = None) -> str:
+    """A message with the label of its run; what follows the fact is left out if an earlier run's message had it.
+
+    run: by default the one that `about` says.
+    """
+    run = _run if run is None else run
+    if not run:
         return text
     pattern = re.sub(r"\d[\d.,]*", "", text)
     if pattern in _explained:
         text = re.split("[:;] ", text, maxsplit=1)[0]
     _explained.add(pattern)
-    return f"{_run}: {text}"
+    return f"{run}: {text}"
 
 
 class MessageHandler(logging.Handler):
@@ -124,7 +128,7 @@ class MessageHandler(logging.Handler):
         text = " ".join(record.getMessage().splitlines())
         if record.name in self._silent:
             return
-        text = about_run(text)
+        text = about_run(text, getattr(record, "about", None))
         if text in self._said:
             return
         self._said.add(text)

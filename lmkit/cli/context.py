@@ -9,19 +9,15 @@ import click
 
 from lmkit import strict_json
 from lmkit.cli import console
-from lmkit.cli.common import asks_models, load_all, split_items, unique
+from lmkit.cli.common import asks_models, load_all, split_items
 from lmkit.cli.option_flags import SpecCommand, collected
 from lmkit.corpus.options import DataOptions
-from lmkit.errors import UsageError
 from lmkit.option_owners import DATA
 from lmkit.options import resolve
 
 if TYPE_CHECKING:
-    from lmkit.api import Model
-    from lmkit.contracts import LanguageModel
-    from lmkit.corpus.readers import Text
-    from lmkit.evaluation.context import ShuffledCurve, Stream, Watch
-    from lmkit.evaluation.context_pictures import Findings
+    from lmkit.evaluation.context import ShuffledCurve
+    from lmkit.evaluation.findings import Findings
     from lmkit.evaluation.gradients import GradientCurves
 
 LAG_GRID = (1, 2, 3, 5, 10, 20, 50)
@@ -85,18 +81,15 @@ def command(
     from lmkit.corpus.readers import Text
     from lmkit.evaluation import pictures
     from lmkit.evaluation.context_pictures import draw
+    from lmkit.studies.context import context
 
     if plot is not None:
         pictures.check(plot)
-    if shuffle and longest < 2:
-        raise UsageError(f"--longest {longest}: a single token has no order to shuffle; give 2 or more")
-    text = Text(asked.texts, options)
-    found: dict[str, Findings] = {}
     models = load_all(asked.runs, device=device, allow_nonfinite=allow_nonfinite, split_unknown=split_unknown)
-    for label, model in models.items():
-        for direction in model.directions:
-            name = unique(label if len(model.directions) == 1 else f"{label} {direction}", found)
-            found[name] = _measured(model, direction, text, name, longest, windows, shuffle, gradients)
+    found = context(
+        models, Text(asked.texts, options),
+        longest=longest, windows=windows, shuffle=shuffle, gradients=gradients, progress=console.progress,
+    )  # fmt: skip
     if len({one.vocabulary for one in found.values()}) > 1:
         console.say(
             "the models have different vocabularies: only the shapes of their curves compare", "warning"
@@ -108,57 +101,6 @@ def command(
         click.echo(strict_json.report(facts))
     else:
         click.echo("\n\n".join(_tables(found)))
-
-
-def _measured(
-    model: "Model",
-    direction: str,
-    text: "Text",
-    name: str,
-    longest: int,
-    windows: int | None,
-    shuffle: bool,
-    gradients: bool,
-) -> "Findings":
-    from lmkit.evaluation import context
-    from lmkit.evaluation.context_pictures import Findings
-
-    def watch(what: str) -> "Watch":
-        return lambda items: console.progress(items, total=len(items), label=f"{name}: {what}")
-
-    causal = model.directions[direction]
-    stream = context.read_stream(causal, model.tokenizer, text, direction=direction)
-    curve = context.context_curve(causal, stream, longest=longest, windows=windows, watch=watch("contexts"))
-    found = Findings(causal.vocabulary.fingerprint, causal.normalized, curve)
-    if shuffle:
-        found.shuffled = context.shuffled_curve(
-            causal,
-            stream,
-            longest=min(len(curve.nats), context.SHUFFLED_CONTEXT),
-            windows=windows,
-            watch=watch("shuffled"),
-        )
-    if gradients:
-        found.gradients = _gradients(model, causal, direction, stream, watch)
-    return found
-
-
-def _gradients(
-    model: "Model", causal: "LanguageModel", direction: str, stream: "Stream", watch: Any
-) -> dict[str, "GradientCurves"]:
-    """The curves before and after training; none for a model without states that gradients reach."""
-    from lmkit.evaluation.gradients import gradient_curves, has_states, targets, untrained
-    from lmkit.recurrence import NeuralLanguageModel
-    from lmkit.scoring.directions import causal_models
-
-    if not has_states(causal):
-        return {}
-    places, steps = targets(stream)
-    found = {}
-    for when, one in (("before", causal_models(untrained(model.run))[direction]), ("after", causal)):
-        assert isinstance(one, NeuralLanguageModel)
-        found[when] = gradient_curves(one, stream, places, steps, watch=watch(f"gradients {when} training"))
-    return found
 
 
 def _json(found: "Findings") -> dict[str, Any]:

@@ -2,19 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from lmkit import strict_json
+from lmkit import run_paths, strict_json
 from lmkit.cli import console
-from lmkit.cli.common import labels, load_all, loads_models, unique
+from lmkit.cli.common import load_all, loads_models
 from lmkit.corpus.distances import CAUSES, CONTROLS, LANGUAGES
 from lmkit.evaluation.normalization import NORMALIZATIONS
-
-if TYPE_CHECKING:
-    from lmkit.api import Model
-    from lmkit.evaluation.distance_task import Ranking
 
 
 @click.command()
@@ -97,29 +93,26 @@ def command(
     The sentences are the test part of the data set distances:LANGUAGE; its clauses between cause and conclusion are
     in no training sentence. A bidirectional encoder is scored by each direction and by both (two-sided).
     """
-    from lmkit.corpus.distances import items
+    from lmkit.corpus.distances import answers
     from lmkit.evaluation import pictures
-    from lmkit.evaluation.distance_task import chance, rank
+    from lmkit.evaluation.distance_task import chance
+    from lmkit.studies.distances import distances
 
     if plot is not None:
         pictures.check(plot)
-    models = load_all(labels(runs), device=device, allow_nonfinite=allow_nonfinite)
-    sentences = {
-        clauses: list(items(language, clauses, count, seed=seed, cause=cause, control=control))
-        for clauses in range(farthest + 1)
-    }
-    everything = [item for group in sentences.values() for item in group]
-    found: dict[str, Ranking] = {}
-    for label, model in models.items():
-        _warn_of_unknown(label, model, language)
-        groups = console.progress(sentences.values(), total=len(sentences), label=label)
-        parts = [
-            rank(model.directions, model.tokenizer, language, group, normalize=normalize) for group in groups
-        ]
-        for direction in parts[0]:
-            name = unique(label if len(parts[0]) == 1 else f"{label} {direction}", found)
-            found[name] = _joined([part[direction] for part in parts])
-    rows = {name: ranking.accuracy(by) for name, ranking in found.items()}
+    models = load_all(run_paths.labels(runs), device=device, allow_nonfinite=allow_nonfinite)
+    study = distances(
+        models, language=language, farthest=farthest, count=count, cause=cause, control=control,
+        normalize=normalize, seed=seed, progress=console.progress,
+    )  # fmt: skip
+    for label, unknown in study.unknown.items():
+        if unknown:
+            console.say(
+                f"{label}: {unknown} of the {len(answers(language))} consequences have words outside its vocabulary, "
+                "which share one probability; was it trained on another --language?",
+                "warning",
+            )
+    rows = {name: ranking.accuracy(by) for name, ranking in study.rankings.items()}
     if plot is not None:
         _draw(plot, rows, by, chance(language))
     if as_json:
@@ -130,41 +123,18 @@ def command(
             "normalize": normalize,
             "seed": seed,
             "by": by,
-            "sentences": len(everything),
+            "sentences": study.sentences,
             "chance": chance(language),
             "runs": rows,
         }
         click.echo(strict_json.report(facts))
         return
     click.echo(_table(rows, by))
-    of = f"{count} sentences a distance" if by == "clauses" else f"{len(everything):,} sentences in all"
+    of = f"{count} sentences a distance" if by == "clauses" else f"{study.sentences:,} sentences in all"
     ranked = (
         "" if normalize == "none" else f"; ranked by {NORMALIZATIONS[normalize]} (--normalize {normalize})"
     )
     click.echo("\n" + console.folded(f"percent of {of}; chance is {chance(language):.1f}{ranked}"))
-
-
-def _warn_of_unknown(label: str, model: "Model", language: str) -> None:
-    """Say where consequences have words that the model was not trained on, such as those of another language."""
-    from lmkit.corpus.distances import answers
-    from lmkit.scoring.segmentation import unknown_words
-
-    unknown = sum(bool(unknown_words(model.tokenizer, answer)) for answer in answers(language))
-    if unknown:
-        console.say(
-            f"{label}: {unknown} of the {len(answers(language))} consequences have words outside its vocabulary, which "
-            "share one probability; was it trained on another --language?",
-            "warning",
-        )
-
-
-def _joined(parts: Sequence["Ranking"]) -> "Ranking":
-    import numpy as np
-
-    from lmkit.evaluation.distance_task import Ranking
-
-    names = ("clauses", "words", "answer", "original", "best")
-    return Ranking(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
 
 def _table(rows: Mapping[str, Sequence[Mapping[str, Any]]], by: str) -> str:

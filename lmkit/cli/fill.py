@@ -76,10 +76,8 @@ def command(
     """
     from lmkit.evaluation import fill_report as heat
     from lmkit.evaluation import pictures
-    from lmkit.evaluation.fill import fill
-    from lmkit.evaluation.fill_why import why
     from lmkit.files import check_new, new_file
-    from lmkit.scoring.segmentation import unknown_words
+    from lmkit.studies.fill import fill
 
     asked = split_items(items, (), "fill", what="a sentence with a blank")
     if len(asked.texts) > 1:
@@ -91,23 +89,17 @@ def command(
         check_new(page, overwrite=True)
     given = [] if candidates is None else candidates.replace("，", ",").split(",")
     explain = explain or page is not None or plot is not None
-    found: dict[str, Filled] = {}
-    reasons: dict[str, Why] = {}
     models = load_all(asked.runs, device=device, allow_nonfinite=allow_nonfinite, split_unknown=split_unknown)
-    for label, model in models.items():
-        filled = fill(
-            model.directions, model.tokenizer, text, given, max_tokens=max_tokens, normalize=normalize
-        )
-        found[label] = filled
-        for candidate in filled.candidates:
-            if unknown := unknown_words(model.tokenizer, candidate):
-                words = ", ".join(unknown)
-                console.say(
-                    f"{label}: '{candidate}' has words outside the vocabulary ({words}), which share one probability",
-                    "warning",
-                )
-        if explain:
-            reasons[label] = why(model.directions, model.tokenizer, filled)
+    answers = fill(models, text, given, max_tokens=max_tokens, normalize=normalize, why=explain)
+    for label, answer in answers.items():
+        for candidate, words in answer.unknown.items():
+            console.say(
+                f"{label}: '{candidate}' has words outside the vocabulary ({', '.join(words)}), which share one "
+                "probability",
+                "warning",
+            )
+    found = {label: answer.filled for label, answer in answers.items()}
+    reasons = {label: answer.why for label, answer in answers.items() if answer.why is not None}
     if page is not None:
         with new_file(page, overwrite=True) as file:
             file.write(heat.page(reasons).encode())

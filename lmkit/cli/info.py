@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from lmkit import strict_json
+from lmkit import run_paths, strict_json
 from lmkit.cli import console
-from lmkit.cli.common import labels, runs_argument
+from lmkit.cli.common import runs_argument
 
 KINDS = {"causal": "language model", "encoder": "bidirectional encoder"}
 
@@ -23,7 +23,7 @@ def command(runs: tuple[Path, ...], as_json: bool) -> None:
     """
     from lmkit.run_facts import describe
 
-    found = {label: {"run": str(run), **describe(run)} for label, run in labels(runs).items()}
+    found = {label: {"run": str(run), **describe(run)} for label, run in run_paths.labels(runs).items()}
     if as_json:
         rows = [{**facts, "saved": _time(facts["saved"])} for facts in found.values()]
         click.echo(strict_json.report(rows[0] if len(rows) == 1 else rows))

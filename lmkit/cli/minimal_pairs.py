@@ -1,6 +1,6 @@
 """`lmkit minimal-pairs`: accuracy on pairs of sentences of which one breaks a rule."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,14 +13,10 @@ from lmkit.cli.common import asks_models, load_all, split_items
 from lmkit.corpus.options import INPUT_FORMATS, DataOptions
 
 if TYPE_CHECKING:
-    from lmkit.api import Model
-    from lmkit.evaluation.minimal_pairs import Accuracy, Judgement
-    from lmkit.evaluation.pair_files import Pair
+    from lmkit.evaluation.minimal_pairs import Accuracy
 
     Paradigms = Mapping[str, Accuracy]
 
-BATCH = 512
-"""Pairs scored between two moves of the progress bar."""
 MEAN = "mean of the paradigms"
 
 
@@ -96,6 +92,7 @@ def command(
     from lmkit.evaluation.pair_files import PairFields, read_pairs
     from lmkit.evaluation.row_files import row_format, write_rows
     from lmkit.files import new_file
+    from lmkit.studies.minimal_pairs import minimal_pairs
 
     if form is not None and out is None:
         raise UsageError("--format is the format of a file: add --out FILE, or give --json for the figures")
@@ -105,7 +102,7 @@ def command(
     pairs = read_pairs(map(Path, asked.texts), PairFields(good, bad, group), options)
     models = load_all(asked.runs, device=device, allow_nonfinite=allow_nonfinite, split_unknown=split_unknown)
     with nullcontext() if out is None else new_file(out, overwrite=True) as file:
-        found = {label: _judged(label, model, pairs) for label, model in models.items()}
+        found = minimal_pairs(models, pairs, progress=console.progress)
         if file is not None and written is not None:
             every = (row for label, one in found.items() for row in rows(label, pairs, one))
             write_rows(every, COLUMNS, written, file)
@@ -118,17 +115,6 @@ def command(
         return
     click.echo(_table(results))
     _say_withheld(results)
-
-
-def _judged(label: str, model: "Model", pairs: "Sequence[Pair]") -> "Judgement":
-    from lmkit.evaluation.minimal_pairs import Judgement, judge
-
-    batches = [pairs[start : start + BATCH] for start in range(0, len(pairs), BATCH)]
-    found = [
-        judge(model.directions, model.tokenizer, batch)
-        for batch in console.progress(batches, total=len(batches), label=label)
-    ]
-    return Judgement.joined(found)
 
 
 def _table(results: "Mapping[str, Paradigms]") -> str:

@@ -1,47 +1,21 @@
-"""What `lmkit context` finds of a model, and the picture of it: a panel for each kind of figures, a line a model."""
+"""The picture of what `lmkit context` finds: a panel for each kind of figures, a line a model."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lmkit.evaluation import pictures
-from lmkit.evaluation.context import Curve, ShuffledCurve
+from lmkit.evaluation.findings import Findings
 from lmkit.evaluation.gradients import GradientCurves
-from lmkit.perplexity import perplexity
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MARKED = {1, 2, 3, 5, 10, 20, 30, 40, 50, 60, 100, 200, 500, 1000}
 """Where lines have their markers; at each of a thousand points they would hide one another."""
-
-
-@dataclass
-class Findings:
-    """What was found of a model read in one direction. gradients: by "before" and "after" training."""
-
-    vocabulary: str
-    normalized: bool
-    curve: Curve
-    shuffled: ShuffledCurve | None = None
-    gradients: dict[str, GradientCurves] = field(default_factory=dict)
-
-    def perplexity(self, nats: float) -> float | None:
-        """The perplexity of a loss; None where there is none: infinite losses, scores that do not sum to one."""
-        value = perplexity(nats) if self.normalized and math.isfinite(nats) else math.inf
-        return value if math.isfinite(value) else None
-
-    @property
-    def increase(self) -> list[float | None]:
-        """By how much shuffling raises the perplexity, for each k."""
-        assert self.shuffled is not None
-        full = self.perplexity(self.shuffled.full)
-        values = [self.perplexity(nats) for nats in (self.shuffled.full + self.shuffled.increase).tolist()]
-        return [None if full is None or value is None else value - full for value in values]
 
 
 def draw(path: Path, found: Mapping[str, Findings]) -> None:

@@ -9,9 +9,9 @@ from click.testing import CliRunner, Result
 
 from lmkit import api
 from lmkit.cli import cli, console
-from lmkit.cli.common import labels
 from lmkit.errors import UsageError
 from lmkit.run_facts import model_name
+from lmkit.run_paths import labels
 
 LINES = ["the cat sat on the mat", "the dog sat", "a cat and a dog"]
 

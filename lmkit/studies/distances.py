@@ -1,0 +1,71 @@
+"""From how far back models know the cause of a sentence's last words."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from lmkit.api import Model
+from lmkit.contracts import Progress
+from lmkit.corpus.distances import answers, items
+from lmkit.evaluation.distance_task import Ranking, rank
+from lmkit.run_paths import unique
+from lmkit.scoring.segmentation import unknown_words
+from lmkit.studies.inputs import Models, loaded, without_progress
+
+
+@dataclass(frozen=True)
+class Distances:
+    """The rankings of models, by label, with the direction for each of an encoder.
+
+    unknown: by label, how many of the consequences have words that the vocabulary lacks.
+    """
+
+    rankings: dict[str, Ranking]
+    sentences: int
+    unknown: dict[str, int]
+
+
+def distances(
+    models: Models,
+    *,
+    language: str = "zh",
+    farthest: int = 20,
+    count: int = 100,
+    cause: str = "left",
+    control: str | None = None,
+    normalize: str = "none",
+    seed: int = 0,
+    device: str = "auto",
+    progress: Progress = without_progress,
+) -> Distances:
+    """Rank the consequences of causes with 0 to `farthest` clauses in between, `count` sentences of each.
+
+    The sentences are those of `corpus.distances.items`, which `language`, `cause`, `control` and `seed` choose.
+    normalize: how consequences of unlike lengths are compared, as in `fill`.
+    """
+    groups = [
+        list(items(language, clauses, count, seed=seed, cause=cause, control=control))
+        for clauses in range(farthest + 1)
+    ]
+    rankings: dict[str, Ranking] = {}
+    unknown = {}
+    for label, model in loaded(models, device=device).items():
+        unknown[label] = _unknown(model, language)
+        parts = [
+            rank(model.directions, model.tokenizer, language, group, normalize=normalize)
+            for group in progress(groups, total=len(groups), label=label)
+        ]
+        for direction in parts[0]:
+            name = unique(label if len(parts[0]) == 1 else f"{label} {direction}", rankings)
+            rankings[name] = _joined([part[direction] for part in parts])
+    return Distances(rankings, sum(map(len, groups)), unknown)
+
+
+def _unknown(model: Model, language: str) -> int:
+    return sum(bool(unknown_words(model.tokenizer, answer)) for answer in answers(language))
+
+
+def _joined(parts: Sequence[Ranking]) -> Ranking:
+    names = [item.name for item in fields(Ranking)]
+    return Ranking(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})

@@ -1,0 +1,62 @@
+"""The models and the text of a study, as Python code gives them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any, TypeVar
+
+from lmkit import run_paths
+from lmkit.api import Model, load
+from lmkit.corpus.options import DataOptions
+from lmkit.corpus.readers import Text
+from lmkit.errors import UsageError
+from lmkit.options import resolve
+
+T = TypeVar("T")
+
+PathOrModel = str | PathLike[str] | Model
+Models = PathOrModel | Sequence[PathOrModel] | Mapping[str, PathOrModel]
+"""A model or several: loaded, or as the directories of their runs; a mapping gives each a label."""
+Paths = str | PathLike[str] | Sequence[str | PathLike[str]]
+
+
+def loaded(models: Models, **options: Any) -> dict[str, Model]:
+    """The models by their labels; options: those of `lmkit.load`, for models that are given as directories."""
+    return {
+        label: one if isinstance(one, Model) else load(Path(one), **options)
+        for label, one in labelled(models).items()
+    }
+
+
+def labelled(models: Models) -> dict[str, PathOrModel]:
+    """What is given, by labels, which are the ends of the paths of the runs where nobody chose them.
+
+    Raises UsageError where a run is given twice, or none.
+    """
+    if isinstance(models, Mapping):
+        given = dict(models)
+    else:
+        several = [models] if isinstance(models, (str, PathLike, Model)) else list(models)
+        paths = [one.run.directory if isinstance(one, Model) else Path(one) for one in several]
+        given = dict(zip(run_paths.labels(paths), several, strict=True))
+    if not given:
+        raise UsageError("no model is given; give the directory of a run, or several")
+    return given
+
+
+def as_text(text: Paths | Text, data: Mapping[str, Any]) -> Text:
+    """The text of paths; data: the options of reading it, by the names of `DataOptions`."""
+    if isinstance(text, Text):
+        return text
+    return Text(path_list(text), resolve(DataOptions, data, "data"))
+
+
+def path_list(paths: Paths) -> list[str]:
+    """One path or several, as strings."""
+    several = [paths] if isinstance(paths, (str, PathLike)) else paths
+    return [str(path) for path in several]
+
+
+def without_progress(items: Iterable[T], *, total: int | None, label: str) -> Iterable[T]:
+    """A `contracts.Progress` that shows nothing."""
+    return items
