@@ -32,6 +32,8 @@ API: dict[str, tuple[str, ...]] = {
         "lmkit.contracts:Encoding",
         "lmkit.contracts:LanguageModel",
         "lmkit.contracts:Encoder",
+        "lmkit.contracts:FORWARD",
+        "lmkit.contracts:BACKWARD",
         "lmkit.contracts:Decoder",
         "lmkit.contracts:Hypothesis",
         "lmkit.contracts:FitContext",

@@ -42,10 +42,7 @@ def load(
     if split_unknown not in RULES:
         raise UsageError(f"split_unknown is '{split_unknown}'; {suggest(split_unknown, RULES)}")
     run = runs.load_run(Path(directory), allow_nonfinite=allow_nonfinite)
-    move = getattr(run.model, "to", None)
-    if move is not None:
-        move(pick_device(device))
-        run.model.eval()  # pyright: ignore[reportAttributeAccessIssue]
+    run.model.place(pick_device(device))
     if int8:
         if not isinstance(run.model, NeuralLanguageModel):
             raise UsageError(f"{directory}: --int8 is for neural models, which this is not; leave it out")

@@ -33,6 +33,13 @@ __all__ = [
 
 T = TypeVar("T")
 
+FORWARD = "forward"
+"""The direction of a causal model that reads a line from its beginning."""
+BACKWARD = "backward"
+"""The direction of a causal model that reads a line from its end."""
+UNITS = ("word", "piece", "char", "byte", "token")
+"""What a token may be of a text: `Tokenizer.unit`."""
+
 
 class Progress(Protocol):
     """Shows how far an iteration is; the command line draws a bar, Python code sees nothing."""
@@ -93,6 +100,12 @@ class Tokenizer(ABC):
 
     Where False, a scored line that `decode` does not restore is escaped: it pays for all of its bytes. True is a
     claim, which scoring tests: `lmkit.scoring.claims`.
+    """
+    unit: ClassVar[str] = "token"
+    """One of `UNITS`: a word between white space, a piece of a word, a character or a byte, white space included.
+
+    "token" promises nothing: what words of a text are is then not known, and `surprisal --by word` takes each token
+    for one.
     """
     novelty: float | None = 0.0
     """The probability, frozen by `fit`, with which bits per byte expect a token that no model has learned.
@@ -212,6 +225,15 @@ class LanguageModel(ABC):
     def device(self) -> torch.device:
         return torch.device("cpu")
 
+    @property
+    def directions(self) -> "dict[str, LanguageModel]":
+        """The causal models that this one is scored as, by direction: itself."""
+        return {FORWARD: self}
+
+    def place(self, device: torch.device) -> Self:
+        """Go to a device, to be read there and not trained; a model without torch's weights stays where it is."""
+        return _placed(self, device)
+
     @abstractmethod
     def initial_state(self, batch_size: int, *, start: bool = True) -> State:
         """start: a text begins here. Not start: nothing is known of what came before."""
@@ -297,11 +319,7 @@ class LanguageModel(ABC):
 
 
 class Encoder(ABC):
-    """A model that sees both sides: vectors for tokens, never a causal score.
-
-    One that is trained as two causal models has them as `forward_lm` and `backward_lm`: LanguageModels over the
-    same vocabulary, of which the second reads the ids of a line from its end, then `</s>`.
-    """
+    """A model that sees both sides: vectors for tokens, never a causal score."""
 
     vocabulary: Vocabulary
     tokenizer: Tokenizer
@@ -309,6 +327,19 @@ class Encoder(ABC):
     @property
     def device(self) -> torch.device:
         return torch.device("cpu")
+
+    @property
+    def directions(self) -> dict[str, LanguageModel]:
+        """The causal models that it is trained and scored as, by direction; none by default.
+
+        One that is made of two has them as "forward" and "backward": models over the same vocabulary, of which the
+        second reads the ids of a line from its end, then `</s>`. ModelError where it was trained without scores.
+        """
+        return {}
+
+    def place(self, device: torch.device) -> Self:
+        """Go to a device, to be read there and not trained; a model without torch's weights stays where it is."""
+        return _placed(self, device)
 
     @property
     @abstractmethod
@@ -351,6 +382,16 @@ class Encoder(ABC):
     def parameter_count(self) -> int:
         """How many numbers the model has learned."""
         return 0
+
+
+ModelT = TypeVar("ModelT")
+
+
+def _placed(model: ModelT, device: torch.device) -> ModelT:
+    if isinstance(model, torch.nn.Module):
+        model.to(device)
+        model.eval()
+    return model
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from lmkit import runs
-from lmkit.contracts import Encoder, LanguageModel, Tokenizer
+from lmkit.contracts import Encoder, LanguageModel, Tokenizer, Vocabulary
 from lmkit.corpus.readers import Line, Text, given_lines
 from lmkit.corpus.word_lists import Words
 from lmkit.embedding.alignment import as_text
@@ -25,7 +25,7 @@ from lmkit.option_owners import DECODER, DEFAULT_DECODER, decoder_owners, distri
 from lmkit.options import Chosen, choose
 from lmkit.recurrence import NeuralLanguageModel
 from lmkit.scoring import score as scoring
-from lmkit.scoring.directions import FORWARD, causal_models
+from lmkit.scoring.directions import FORWARD
 from lmkit.scoring.line_scores import line_scores
 from lmkit.scoring.sentence_scores import sentence_scores
 from lmkit.scoring.signature import signature
@@ -35,7 +35,7 @@ from lmkit.scoring.split_words import read_as_typed
 class Model:
     """A trained model with its tokenizer: what `load` gives.
 
-    Attributes that are not named here are the model's own, so that a plugin's extras are within reach.
+    `run.model` is the model itself: a LanguageModel or an Encoder, with what its plugin adds to them.
     """
 
     def __init__(self, run: runs.LoadedRun, split_unknown: str = "auto") -> None:
@@ -47,10 +47,19 @@ class Model:
     def __repr__(self) -> str:
         return f"<lmkit model {self.run.model_choice.name} in {self.run.directory}>"
 
-    def __getattr__(self, name: str) -> Any:
-        if name == "run":  # not yet set, as while unpickling
-            raise AttributeError(name)
-        return getattr(self.run.model, name)
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The vocabulary of the model and of its tokenizer."""
+        return self.run.model.vocabulary
+
+    @property
+    def device(self) -> torch.device:
+        """The device that the model is on."""
+        return self.run.model.device
+
+    def parameter_count(self) -> int:
+        """How many numbers the model has learned."""
+        return self.run.model.parameter_count()
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -70,7 +79,7 @@ class Model:
     @cached_property
     def directions(self) -> dict[str, LanguageModel]:
         """The causal models that it is scored as: itself as "forward", or an encoder's "forward" and "backward"."""
-        found = causal_models(self.run.model)
+        found = self.run.model.directions
         if not found:
             raise ModelError(
                 f"{self.run.directory} holds an encoder without causal models in it: it has no score"

@@ -9,7 +9,6 @@ from torch import Tensor
 from lmkit.contracts import Encoding, Tokenizer
 from lmkit.corpus.word_lists import Words, joined, separators
 from lmkit.errors import UsageError
-from lmkit.scoring.segmentation import reads_words
 
 HOWS = ("first", "last", "mean", "max")
 """What becomes the vector of a word with several tokens."""
@@ -71,7 +70,7 @@ def as_text(tokenizer: Tokenizer, words: Sequence[str]) -> tuple[str, Sequence[t
         separator = words.separator
     read = [word for word in words if word.strip()]
     gaps = separators(read) if separator is None else [separator] * (len(read) - 1)
-    if separator is None and "" in gaps and reads_words(tokenizer):
+    if separator is None and "" in gaps and tokenizer.unit == "word":
         gaps = [" "] * len(gaps)
     text, spans = joined(read, gaps)
     if len(read) == len(words):

@@ -86,7 +86,7 @@ def read_stream(
 ) -> Stream:
     """The text as `model` reads it, at most MOST_TOKENS tokens from its beginning; a notice says where it ends.
 
-    direction: in which the model reads a line; a name of `causal_models`. DataError for a text without lines.
+    direction: in which the model reads a line; a key of the model's `directions`. DataError for a text without lines.
     """
     eos = tokenizer.vocabulary.eos_id
     lines: list[Sentence] = []

@@ -51,7 +51,7 @@ def parse(tokenizer: Tokenizer, text: str) -> Blank:
         raise UsageError(f"the text has {len(parts) - 1} blanks; write one, as a run of underscores: ____")
     if len(text.splitlines()) > 1:
         raise UsageError("the text has more than one line; give the line with the blank alone")
-    if not segmentation.reads_words(tokenizer):
+    if tokenizer.unit != "word":
         return Blank(*parts)
     before, after = parts
     return Blank(
@@ -71,7 +71,7 @@ def fill(
 ) -> Filled:
     """Rank candidates, or what the models propose, of at most `max_tokens` tokens.
 
-    models: by direction, as `causal_models` gives them. text: a line with a blank (`parse`). normalize: how
+    models: by direction, as a model's `directions` gives them. text: a line with a blank (`parse`). normalize: how
     candidates of unlike lengths are compared (`candidate_scores`); None: "char" for candidates, "none" for proposals.
     Raises UsageError where a candidate is empty, has a line end or stands twice, ModelError where a model
     proposes nothing.

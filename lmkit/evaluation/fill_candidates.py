@@ -35,7 +35,7 @@ def candidate_scores(
 ) -> dict[str, np.ndarray]:
     """(blanks, candidates) float64 scores, natural logarithms, by direction; each line begins a text of its own.
 
-    models: by direction, as `causal_models` gives them. Of a causal model it is the log-probability of the whole
+    models: by direction, as a model's `directions` gives them. Of a causal model it is the log-probability of the whole
     line, what stands right of the blank included. Of a bidirectional encoder it is that of the candidate's own
     tokens, given what its direction has read; "two-sided" is the sum of both. own: that of a causal model too.
 

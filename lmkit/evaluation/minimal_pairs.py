@@ -106,7 +106,7 @@ class Accuracy:
 def judge(models: Mapping[str, LanguageModel], tokenizer: Tokenizer, pairs: Sequence[Pair]) -> Judgement:
     """Score both sentences of each pair: whole sentences, without correction for length, as Warstadt et al. (2020).
 
-    models: by direction, as `causal_models` gives them; the scores are those of `sentence_scores`.
+    models: by direction, as a model's `directions` gives them; the scores are those of `sentence_scores`.
     """
     good, bad = [pair.good for pair in pairs], [pair.bad for pair in pairs]
     ids_good, ids_bad = ([tokenizer.ids(sentence) for sentence in side] for side in (good, bad))

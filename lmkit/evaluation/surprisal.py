@@ -15,7 +15,7 @@ from lmkit.corpus.readers import Line
 from lmkit.corpus.writing_systems import ScriptCounter
 from lmkit.errors import DataError, ModelError, UsageError, suggest
 from lmkit.evaluation.records import OOV, LineRecords, column_names
-from lmkit.evaluation.units import SpanCut, Units, is_characterwise, make_cut
+from lmkit.evaluation.units import CHARACTERWISE, SpanCut, Units, make_cut
 from lmkit.scoring.line_code import LineCoder
 from lmkit.scoring.measured_lines import NO_LINES, RawLine, measured_lines
 from lmkit.scoring.stimuli import StreamWatch
@@ -252,7 +252,7 @@ class _Scripts:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._counter = ScriptCounter()
-        self._remedy = "--by char" if is_characterwise(tokenizer) else "--by token"
+        self._remedy = "--by char" if tokenizer.unit in CHARACTERWISE else "--by token"
 
     def watch(self, text: Iterable[Line]) -> Iterator[Line]:
         for line in text:

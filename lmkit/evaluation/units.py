@@ -11,7 +11,8 @@ from lmkit.corpus.words import WHITE_SPACE
 from lmkit.errors import DataError, UsageError
 from lmkit.scoring.split_words import SplitWords
 
-_PROBE = "ab cé d"
+CHARACTERWISE = ("char", "byte")
+"""The units whose tokens are characters or parts of one, white space included."""
 _IS_SPACE = np.zeros(0x110000, bool)
 _IS_SPACE[[ord(c) for c in WHITE_SPACE]] = True
 
@@ -35,16 +36,6 @@ class Units:
 
 Cut = Callable[[int, str, Encoding], Units]
 """From a line's number, text and encoding to its units."""
-
-
-def is_characterwise(tokenizer: Tokenizer) -> bool:
-    """Whether tokens are characters or parts of one, white space included, as those of `char` and `byte`."""
-    if tokenizer.word_starts() is not None:
-        return False
-    spans = tokenizer.encode(_PROBE).spans
-    return bool((spans[:, 1] - spans[:, 0] == 1).all()) and set(spans[:, 0].tolist()) == set(
-        range(len(_PROBE))
-    )
 
 
 def cut_tokens(number: int, text: str, encoding: Encoding) -> Units:
@@ -77,7 +68,7 @@ class WordCut:
     def __init__(self, tokenizer: Tokenizer) -> None:
         starts = tokenizer.word_starts()
         self._marked = None if starts is None else starts.numpy()
-        self._one_each = starts is None and not is_characterwise(tokenizer)
+        self._one_each = starts is None and tokenizer.unit not in CHARACTERWISE
         self._in_pieces = isinstance(tokenizer, SplitWords)
         if self._marked is not None:
             self._blank = self._marked.copy()
@@ -177,7 +168,7 @@ def make_cut(by: str, tokenizer: Tokenizer, spans: Iterable[tuple[int, int, int]
         return SpanCut(spans)
     if by == "word":
         return WordCut(tokenizer)
-    if by == "char" and not is_characterwise(tokenizer):
+    if by == "char" and tokenizer.unit not in CHARACTERWISE:
         raise UsageError(
             "--by char needs a model whose tokens are at most one character (--tokenizer char or byte when it is "
             "trained); this one's are longer: --by token, or --by span --spans FILE"

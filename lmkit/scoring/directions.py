@@ -1,21 +1,13 @@
-"""The causal models that a model is trained and scored as: itself, or the two of a bidirectional encoder."""
+"""Lines as the causal model of each direction reads them."""
 
 from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from lmkit.contracts import LanguageModel
+from lmkit.contracts import BACKWARD, FORWARD
 from lmkit.scoring.stream import Sentence
 
-FORWARD, BACKWARD = "forward", "backward"
-
-
-def causal_models(model: object) -> dict[str, LanguageModel]:
-    """By direction; none for an encoder that is not made of causal models."""
-    if isinstance(model, LanguageModel):
-        return {FORWARD: model}
-    both = {FORWARD: getattr(model, "forward_lm", None), BACKWARD: getattr(model, "backward_lm", None)}
-    return {name: found for name, found in both.items() if found is not None}
+__all__ = ["BACKWARD", "FORWARD", "from_the_end", "in_direction"]
 
 
 def from_the_end(rows: np.ndarray) -> np.ndarray:

@@ -214,7 +214,7 @@ def evaluate(
     independent: score each line by itself instead, from the state in which a text begins.
 
     carried: over how many tokens training carried a state at most; a warning says when the text asks for more.
-    direction: in which the model reads a line; a name of `causal_models`.
+    direction: in which the model reads a line; a key of the model's `directions`.
     Raises DataError when the text has no lines.
     """
     tally = Tally()

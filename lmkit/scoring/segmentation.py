@@ -15,16 +15,8 @@ _JOINERS = "_\u200c\u200d"
 _UNITS = re.compile(rf"[{CJK}]|[^\s{CJK}]+")
 _BETWEEN = re.compile(rf"(?<=[{CJK}])\s+(?=[{CJK}])")
 _CLAUSE = re.compile(r"\S.*?(?:[，；。！？]+|[,;.!?]+(?=\s|$)|$)")
-_PROBE = "ab cé d"
-_PROBE_WORDS = [[0, 2], [3, 5], [6, 7]]
 LONGEST = 32
 """Cuts that a word may reach over: an unspaced page takes time in proportion to its length."""
-
-
-def reads_words(tokenizer: Tokenizer) -> bool:
-    """Whether each token is a word between white space."""
-    # In this order, since a tokenizer of pieces looks at each of them to say which begin words.
-    return tokenizer.encode(_PROBE).spans.tolist() == _PROBE_WORDS and tokenizer.word_starts() is None
 
 
 def unspaced(text: str) -> str:
@@ -44,7 +36,7 @@ def unknown_words(tokenizer: Tokenizer, text: str) -> list[str]:
 
 def units(tokenizer: Tokenizer, text: str) -> list[tuple[int, int]]:
     """The characters [start, end) of the words of a text; a Chinese character is one where no words are read."""
-    if reads_words(tokenizer):
+    if tokenizer.unit == "word":
         return [(start, end) for start, end in tokenizer.encode(text).spans.tolist()]
     return [found.span() for found in _UNITS.finditer(text)]
 

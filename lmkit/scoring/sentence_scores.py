@@ -22,7 +22,7 @@ def sentence_scores(
 ) -> np.ndarray:
     """(directions, sentences) float64: natural log-probabilities, `</s>` included.
 
-    models: by direction, as `causal_models` gives them. Unlike in a stream, every sentence starts at
+    models: by direction, as a model's `directions` gives them. Unlike in a stream, every sentence starts at
     `initial_state`, whatever the model does at line ends. The sum over directions is the two-sided score of a
     bidirectional encoder: no log-probability, but it orders sentences by what stands on either side.
     Raises UsageError for one string in place of a list, or for what is none.

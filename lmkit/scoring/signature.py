@@ -1,6 +1,9 @@
 """The signature of a score: two scores compare only as far as their signatures agree."""
 
 import lmkit
+from lmkit.contracts import LanguageModel
+from lmkit.neural.language_model import NeuralLanguageModel
+from lmkit.neural.trainable import TrainableModel
 from lmkit.runs import LoadedRun
 from lmkit.scoring.directions import FORWARD
 
@@ -19,7 +22,7 @@ def signature(
 ) -> str:
     """Tokenizer, vocabulary, residual code, what the state does at boundaries, version."""
     vocabulary = run.tokenizer.vocabulary
-    policy = getattr(run.model, "reset_policy", "none")
+    policy = run.model.reset_policy if isinstance(run.model, (LanguageModel, TrainableModel)) else "none"
     state = "carried" if policy == "never" else f"reset-by-{policy}"
     fields = {
         "tokenizer": run.tokenizer_choice.name,
@@ -33,6 +36,6 @@ def signature(
         fields["split"] = split_unknown
     if direction != FORWARD:
         fields["direction"] = direction
-    if getattr(run.model, "int8", False):
+    if isinstance(run.model, NeuralLanguageModel) and run.model.int8:
         fields["weights"] = "int8"
     return "|".join(f"{name}:{value}" for name, value in fields.items())

@@ -15,7 +15,7 @@ from lmkit.contracts import Encoding, Tokenizer
 from lmkit.corpus.words import count_words
 from lmkit.corpus.writing_systems import ScriptCounter
 from lmkit.errors import PluginError
-from lmkit.scoring.segmentation import CJK, ids_of, is_known, pieces, reads_words
+from lmkit.scoring.segmentation import CJK, ids_of, is_known, pieces
 
 RULES = ("auto", "always", "never")
 """auto: in lines as people type them; always: in every line; never: a word that is unknown stays one."""
@@ -38,7 +38,7 @@ _CJK = re.compile(f"[{CJK}]")
 
 def read_as_typed(tokenizer: Tokenizer, rule: str = "auto") -> Tokenizer:
     """The tokenizer under a rule of `RULES`; itself where it does not read words, or under "never"."""
-    if rule == "never" or not reads_words(tokenizer):
+    if rule == "never" or tokenizer.unit != "word":
         return tokenizer
     return SplitWords(tokenizer, rule)
 
@@ -58,6 +58,7 @@ class SplitWords(Tokenizer):
         """The tokenizer that splits nothing."""
         self.rule = rule
         self.vocabulary = tokenizer.vocabulary
+        self.unit = tokenizer.unit  # pyright: ignore[reportAttributeAccessIssue]
         self.lossless = tokenizer.lossless  # pyright: ignore[reportAttributeAccessIssue]
         self.exact = tokenizer.exact  # pyright: ignore[reportAttributeAccessIssue]
         self.novelty = tokenizer.novelty

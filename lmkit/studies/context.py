@@ -21,7 +21,6 @@ from lmkit.evaluation.findings import Findings
 from lmkit.evaluation.gradients import GradientCurves, gradient_curves, has_states, targets, untrained
 from lmkit.recurrence import NeuralLanguageModel
 from lmkit.run_paths import unique
-from lmkit.scoring.directions import causal_models
 from lmkit.studies.inputs import Models, Paths, as_text, loaded, without_progress
 
 
@@ -90,7 +89,7 @@ def _gradients(
     """The curves of a model with states that gradients reach, before and after training."""
     places, steps = targets(stream)
     found = {}
-    for when, one in (("before", causal_models(untrained(model.run))[direction]), ("after", causal)):
+    for when, one in (("before", untrained(model.run).directions[direction]), ("after", causal)):
         assert isinstance(one, NeuralLanguageModel)
         found[when] = gradient_curves(one, stream, places, steps, watch=watch(f"gradients {when} training"))
     return found

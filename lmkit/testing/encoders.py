@@ -14,7 +14,6 @@ from lmkit.contracts import Encoder, Tokenizer
 from lmkit.options import choose
 from lmkit.plugins import Part
 from lmkit.recurrence import TrainableModel
-from lmkit.scoring.directions import causal_models
 from lmkit.testing.models import PICKLED
 from lmkit.testing.samples import TEXT, UNSEEN, small_options
 
@@ -159,7 +158,7 @@ def check_encoder_seed(part: Part) -> None:
 def check_directions(part: Part) -> None:
     """The causal models that an encoder is made of, if any, have next-token probabilities that sum to one."""
     encoder = built(part)
-    for direction, model in causal_models(encoder).items():
+    for direction, model in encoder.directions.items():
         assert model.vocabulary == encoder.vocabulary, f"the {direction} one has another vocabulary"
         ids = torch.from_numpy(encoder.tokenizer.ids(TEXT[0]).astype(np.int64))[None]
         _, state = model.log_probs(ids, model.initial_state(1))

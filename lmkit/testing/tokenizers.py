@@ -7,13 +7,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lmkit.contracts import Tokenizer
+from lmkit.contracts import UNITS, Tokenizer
 from lmkit.corpus.words import WHITE_SPACE
 from lmkit.plugins import Part
 from lmkit.scoring.claims import variants, violation
 from lmkit.testing.samples import TEXT, UNSEEN, small_options
 
 LINES = TEXT + UNSEEN
+PROBE = "ab cd e"
+WHOLE = {
+    "word": [[0, 2], [3, 5], [6, 7]],
+    "char": [[place, place + 1] for place in range(len(PROBE))],
+    "byte": [[place, place + 1] for place in range(len(PROBE))],
+}
+"""The characters of each token of PROBE, by unit."""
 
 
 def fitted(part: Part) -> Tokenizer:
@@ -55,6 +62,16 @@ def check_block_ids(part: Part) -> None:
     for line, found in zip(lines, np.split(ids, ends[:-1]), strict=True):
         wanted = [*tokenizer.ids(line).tolist(), tokenizer.vocabulary.eos_id]
         assert found.tolist() == wanted, f"{line!r} gives {found.tolist()} in a block, {wanted} by itself"
+
+
+def check_unit(part: Part) -> None:
+    """`unit` is one of contracts.UNITS, and tokens of words and characters cover these."""
+    tokenizer = fitted(part)
+    unit = tokenizer.unit
+    assert unit in UNITS, f"it is {unit!r}; it must be one of {', '.join(UNITS)}"
+    if unit in WHOLE:
+        spans = tokenizer.encode(PROBE).spans.tolist()
+        assert spans == WHOLE[unit], f"it is {unit!r}, but {PROBE!r} is cut at {spans}"
 
 
 def check_symbols(part: Part) -> None:
@@ -180,6 +197,7 @@ CHECKS = (
     check_vocabulary,
     check_ids,
     check_block_ids,
+    check_unit,
     check_symbols,
     check_spans,
     check_empty_line,

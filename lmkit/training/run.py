@@ -22,7 +22,7 @@ from lmkit.options import Chosen, to_table
 from lmkit.perplexity import perplexity
 from lmkit.recipe import Recipe
 from lmkit.recurrence import TrainableModel
-from lmkit.scoring.directions import causal_models, in_direction
+from lmkit.scoring.directions import in_direction
 from lmkit.scoring.stream import Sentence, score_lines
 from lmkit.training.checkpoint import Checkpoints
 from lmkit.training.loop import Trainer
@@ -187,6 +187,7 @@ def make_trainer(
     model: TrainableModel, recipe: Recipe, corpus: Corpus, saver: Saver, reporter: Reporter
 ) -> Trainer:
     """The trainer of a run, at its beginning."""
+    assert isinstance(model, (LanguageModel, Encoder))
     keep_large_blocks()
     options, valid = recipe.train, corpus.valid
     streams = model.streams(corpus.train, options.batch_size, options.bptt)
@@ -207,7 +208,7 @@ def make_trainer(
         options,
         validation_tokens=valid.num_tokens if valid else 0,
         # An encoder that is not made of causal models has nothing that is comparable.
-        validate=(lambda: mean_loss(model, valid)) if valid and causal_models(model) else None,
+        validate=(lambda: mean_loss(model, valid)) if valid and model.directions else None,
         keep_best=keep,
         metrics=Metrics(saver.directory / run_paths.METRICS),
         reporter=reporter,
@@ -244,10 +245,10 @@ def run_trainer(trainer: Trainer, saver: Saver, stop_after: int | None) -> dict[
     }
 
 
-def mean_loss(model: object, store: TokenStore) -> float:
+def mean_loss(model: LanguageModel | Encoder, store: TokenStore) -> float:
     """-log p in nats per token over a stored text, read as one stream; the mean of the directions of an encoder."""
     starts = set(store.document_starts.tolist())
-    total, models = 0.0, causal_models(model)
+    total, models = 0.0, model.directions
     for direction, causal in models.items():
         lines: Iterator[Sentence] = (
             Sentence(ids, index in starts) for index, ids in enumerate(store.lines())

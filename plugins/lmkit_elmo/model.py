@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lmkit import states
-from lmkit.contracts import Encoder, Encoding, Tokenizer, Vocabulary
+from lmkit.contracts import BACKWARD, FORWARD, Encoder, Encoding, LanguageModel, Tokenizer, Vocabulary
 from lmkit.corpus.store import TokenStore
 from lmkit.corpus.streams import Streams, Window
 from lmkit.corpus.word_lists import refuse_one_string
@@ -70,14 +70,9 @@ class BiLM(TrainableModel, Encoder):
         return 2 * self.forward_stack.output_size
 
     @property
-    def forward_lm(self) -> DirectionLM:
-        """p(token | tokens before); ModelError for an encoder without an output layer."""
-        return DirectionLM(self, backward=False)
-
-    @property
-    def backward_lm(self) -> DirectionLM:
-        """p(token | tokens after): it reads the ids of a line from its end, then `</s>`."""
-        return DirectionLM(self, backward=True)
+    def directions(self) -> dict[str, LanguageModel]:
+        """p(token | tokens before) and p(token | tokens after); ModelError for an encoder without an output layer."""
+        return {FORWARD: DirectionLM(self, backward=False), BACKWARD: DirectionLM(self, backward=True)}
 
     def scoring_output(self) -> ShortlistOutputLayer:
         """The output layer; ModelError where there is none."""

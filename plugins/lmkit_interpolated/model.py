@@ -60,18 +60,10 @@ class InterpolatedModel(LanguageModel):
         """Where the mixing is done, in float64, wherever its parts are: not every accelerator has that type."""
         return torch.device("cpu")
 
-    def to(self, device: torch.device) -> Self:
-        """Move the parts that can be moved."""
+    def place(self, device: torch.device) -> Self:
+        """Move the parts."""
         for model in self.models:
-            move = getattr(model, "to", None)
-            if move is not None:
-                move(device)
-        return self
-
-    def eval(self) -> Self:
-        for model in self.models:
-            if isinstance(model, torch.nn.Module):
-                model.eval()
+            model.place(device)
         return self
 
     def parameter_count(self) -> int:

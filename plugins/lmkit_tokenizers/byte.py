@@ -26,6 +26,7 @@ class ByteTokenizer(Tokenizer):
 
     lossless: ClassVar[bool] = True
     exact: ClassVar[bool] = True
+    unit: ClassVar[str] = "byte"
 
     def __init__(self) -> None:
         self.vocabulary = Vocabulary(EOS + 1, EOS, None, files.fingerprint("byte", []))

@@ -35,6 +35,7 @@ class CharTokenizer(Tokenizer):
     """
 
     exact: ClassVar[bool] = True
+    unit: ClassVar[str] = "char"
 
     def __init__(self, characters: np.ndarray, novelty: float | None = 0.0) -> None:
         """characters: (known,) distinct code points in the order of their ids."""

@@ -4,7 +4,7 @@ import hashlib
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
@@ -43,6 +43,8 @@ class SentencePieceTokenizer(Tokenizer):
     elsewhere: the first token of a line begins a word whatever `word_starts` says of it. The bytes that spell
     one character all have that character's span.
     """
+
+    unit: ClassVar[str] = "piece"
 
     def __init__(self, data: bytes, model: PieceModel) -> None:
         self._data = data

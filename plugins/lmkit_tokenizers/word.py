@@ -42,6 +42,7 @@ class WordTokenizer(Tokenizer):
     """
 
     exact: ClassVar[bool] = True
+    unit: ClassVar[str] = "word"
 
     def __init__(self, words: Sequence[bytes], residual: WordResidual, unk_word: str | None = None) -> None:
         """words: in the order of their ids and the form of `lmkit.corpus.words.hidden`, without unk_word."""

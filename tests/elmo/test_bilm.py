@@ -101,7 +101,7 @@ def test_loss_is_that_of_two_causal_models(cell: str, inputs: str) -> None:
 def test_backward_model_reads_from_the_end() -> None:
     """The backward model's first token is predicted from what stands behind the sentence, its last is `</s>`."""
     model = encoder()
-    backward = model.backward_lm
+    backward = model.directions["backward"]
     ids = torch.tensor(model.tokenizer.ids("the cat sat").tolist())
     scores, _ = backward.log_probs(
         torch.cat([ids.flip(0), ids.new_tensor([backward.vocabulary.eos_id])])[None],
@@ -243,7 +243,7 @@ def test_no_softmax_no_score() -> None:
     """An encoder without an output layer says that it has no scores."""
     model = encoder(softmax=False)
     with pytest.raises(ModelError, match="no output layer"):
-        _ = model.forward_lm
+        _ = model.directions
     assert model.embed(["the cat"])[0].shape[1] == 2
 
 

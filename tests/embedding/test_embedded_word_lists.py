@@ -46,7 +46,7 @@ def by_offsets(model: Model, text: str, spans: list[tuple[int, int]]) -> torch.T
     (vectors,) = model.embed([text])
     tokens = model.tokenize(text)
     last = align(vectors, tokens, spans, "last")
-    if not hasattr(model.run.model, "backward_lm"):
+    if "backward" not in model.directions:
         return last
     half = vectors.shape[-1] // 2
     return torch.cat([last[..., :half], align(vectors, tokens, spans, "first")[..., half:]], -1)

@@ -49,7 +49,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def test_scores_are_the_mixture_of_the_parts(parts: dict[str, Path]) -> None:
     """Token by token p = sum of weight * p_part, each part with its own resets at line ends."""
     text = Text.from_lines(LINES)
-    weights = api.load(parts["both"]).weights
+    weights = api.load(parts["both"]).run.model.weights
     scores = {}
     for name in ("bigram", "gru", "both"):
         model = api.load(parts[name], device="cpu")
@@ -62,8 +62,9 @@ def test_scores_are_the_mixture_of_the_parts(parts: dict[str, Path]) -> None:
 @torch.no_grad()
 def test_next_words_sum_to_one_and_agree_with_scores(parts: dict[str, Path]) -> None:
     """The distribution after any prefix is one, and stepping gives what scoring a line at once gives."""
-    model = api.load(parts["both"], device="cpu")
-    ids = torch.tensor([[*model.tokenizer.ids(LINES[0]).tolist(), model.vocabulary.eos_id, 3, 4]])
+    loaded = api.load(parts["both"], device="cpu")
+    model = loaded.causal
+    ids = torch.tensor([[*loaded.tokenizer.ids(LINES[0]).tolist(), model.vocabulary.eos_id, 3, 4]])
     scores, _ = model.log_probs(ids, model.initial_state(1))
     state = model.initial_state(1)
     for place, token in enumerate(ids[0]):

@@ -240,6 +240,7 @@ class Sloppy(Characters):
     """Honest about the loss, but little else."""
 
     lossless = False
+    unit = "word"
 
     def encode(self, line):
         encoding = super().encode(line)
@@ -268,6 +269,7 @@ def test_tokenizers() -> None:
     faults = {
         "check_ids",
         "check_block_ids",
+        "check_unit",
         "check_spans",
         "check_residual_bits",
         "check_residual_code",

@@ -22,6 +22,7 @@ class LowercaseLetters(Tokenizer):
     """One token a character; it learns nothing from the text."""
 
     exact = True
+    unit = "char"
 
     def __init__(self) -> None:
         self.vocabulary = Vocabulary(FIRST + len(LETTERS), EOS, UNK, "lowercase-letters-1")
