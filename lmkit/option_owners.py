@@ -209,7 +209,8 @@ def distribute(
     used: dict[TablePath, str] = {}
     for name, value in options.items():
         if name not in known:
-            raise UsageError(f"unknown option '{name}'; {suggest(name, known)}")
+            names = dict.fromkeys(option.names[0] for option in known.values())
+            raise UsageError(f"unknown option '{name}'; {suggest(name, names)}")
         option = known[name]
         if option.path in values:
             other, main = sorted((used[option.path], name), key=lambda one: one == option.field.name)

@@ -166,6 +166,14 @@ def test_decoders() -> None:
         distribute(decoder_owners, {DECODER: "sample"}, {"temprature": 0.5})
 
 
+def test_unknown_keywords() -> None:
+    """A near name is suggested; where none is near, each option is listed once, by the name that it is given by."""
+    with pytest.raises(UsageError, match="unknown option 'hiden_size'; did you mean 'hidden_size'"):
+        keywords({MODEL: "lstm"}, {"hiden_size": 3})
+    with pytest.raises(UsageError, match="unknown option 'cell'; there are: batch_size, bptt, "):
+        keywords({MODEL: "ngram"}, {"cell": "gru"})
+
+
 def test_parts_that_were_chosen_already() -> None:
     """A `Chosen` serves where a name or a table does."""
     from lmkit.options import choose
