@@ -27,7 +27,7 @@ def new_file(path: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
     """A file to write, which gets its name when the block ends, whole and on the disk; after an error nothing is left.
 
     overwrite: replace an older file, which stays until then. Of a link, the file that it points to is written.
-    Until the end the file has another name, `file.name`, for libraries that open paths themselves.
+    It can be read too, as some libraries do with what they write.
     Raises UsageError as `check_new` does, and where the disk is full or the folder refuses the file.
     """
     check_new(path, overwrite=overwrite)
@@ -48,7 +48,7 @@ def replaced(path: Path) -> Iterator[BinaryIO]:
     hidden = _hidden(path)
     hidden.unlink(missing_ok=True)  # left by a process that was killed
     # "x": never an existing file, and no link is followed.
-    file = hidden.open("xb")
+    file = hidden.open("x+b")
     mine = os.fstat(file.fileno())
     try:
         with file:

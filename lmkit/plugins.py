@@ -17,7 +17,7 @@ from typing import Any
 import pluggy
 
 from lmkit import hookspecs
-from lmkit.errors import LmkitError, PluginError, UsageError, suggest, with_kind
+from lmkit.errors import LmkitError, PluginError, UsageError, one_line, suggest, with_kind
 from lmkit.notes import NOTE
 from lmkit.option_fields import fields_of
 from lmkit.specs import API, KINDS, Spec
@@ -182,7 +182,7 @@ class Registry:
             manager.register(module, name=plugin.name)
             manager.check_pending()
         except pluggy.PluginValidationError as error:
-            self._fail(plugin, " ".join(str(error).split()))
+            self._fail(plugin, one_line(error))
             return
         for kind in KINDS:
             hook = getattr(manager.hook, f"lmkit_{kind}s")

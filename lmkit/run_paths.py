@@ -1,11 +1,11 @@
 """Tell runs from texts by their paths, without loading anything."""
 
 import itertools
-import json
 from collections.abc import Container, Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
+from lmkit import strict_json
 from lmkit.errors import CheckpointError, DataError, LmkitError, ModelError, UsageError
 
 MANIFEST = "lmkit.json"
@@ -131,8 +131,8 @@ def run_of_file(path: Path) -> Path | None:
 def _listed(run: Path) -> list[str]:
     """The files that a run's lmkit.json names; none where it cannot be read, which loading the run reports."""
     try:
-        files = json.loads((run / MANIFEST).read_bytes()).get("files")
-    except (OSError, ValueError, AttributeError, RecursionError):
+        files = strict_json.read(run / MANIFEST).get("files")
+    except (OSError, ValueError, AttributeError):
         return []
     return list(files) if isinstance(files, dict) else []
 

@@ -15,7 +15,7 @@ import click
 
 from lmkit import __version__
 from lmkit.cli import console
-from lmkit.errors import LmkitError, PluginError, UsageError, reason_of, suggest
+from lmkit.errors import LmkitError, PluginError, UsageError, reason_of, suggest, with_kind
 
 COMMANDS = {
     "train": ("lmkit.cli.train", "Train a model on text."),
@@ -122,7 +122,7 @@ def _report(error: Exception, debug: bool) -> int:
         return 1
     from lmkit.plugins import at_fault
 
-    problem = f"{type(error).__name__}: {' '.join(str(error).split())}; run with lmkit --debug and report it"
+    problem = f"{with_kind(error)}; run with lmkit --debug and report it"
     if plugin := at_fault(error):
         where = f"the plugin '{plugin.name}' of {plugin.distribution} {plugin.version} failed"
         console.say(f"{where}: {problem} to its author", "error")

@@ -1,7 +1,8 @@
 """Vectors in HDF5 as bilm-tf and AllenNLP dumped them, read and written a line at a time."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
@@ -25,17 +26,46 @@ def write_dump(
     Raises UsageError when the file exists and is not to be overwritten, cannot be written, or h5py is missing.
     """
     h5py = hdf5.library()
-    with new_file(path, overwrite=overwrite) as target, h5py.File(target.name, "w") as file:
-        index: dict[str, str] = {}
-        for number, (layers, sentence) in enumerate(zip(vectors, sentences, strict=True)):
-            rows = layers.detach().to("cpu", torch.float32).numpy()
-            try:
+    with new_file(path, overwrite=overwrite) as target:
+        sink = _Sink(target)
+        with h5py.File(sink, "w") as file:
+            index: dict[str, str] = {}
+            for number, (layers, sentence) in enumerate(zip(vectors, sentences, strict=True)):
+                rows = layers.detach().to("cpu", torch.float32).numpy()
                 file.create_dataset(str(number), data=rows)
-            except RuntimeError as error:  # h5py's, where the disk is full
-                raise OSError(str(error)) from error
-            index[sentence] = str(number)
-        table = file.create_dataset(INDEX, (1,), dtype=h5py.string_dtype())
-        table[0] = strict_json.dumps(index)
+                index[sentence] = str(number)
+                sink.check()
+            table = file.create_dataset(INDEX, (1,), dtype=h5py.string_dtype())
+            table[0] = strict_json.dumps(index)
+        sink.check()
+
+
+class _Sink:
+    """A file for HDF5 to write, which keeps the first error for `check`: HDF5 itself crashes where a disk is full."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._error: OSError | None = None
+        self.tell = file.tell
+        # Writing waits in a buffer, so that each of these may find the disk full.
+        self.read, self.write = self._kept(file.read), self._kept(file.write)
+        self.seek, self.truncate = self._kept(file.seek), self._kept(file.truncate)
+        self.flush = self._kept(file.flush)
+
+    def _kept(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def tried(*arguments: Any) -> Any:
+            try:
+                return call(*arguments)
+            except OSError as error:
+                self._error = self._error or error
+                return 0
+
+        return tried
+
+    def check(self) -> None:
+        """Raise the error."""
+        if self._error is not None:
+            raise self._error
 
 
 def read_dump(path: str | Path) -> Iterator[Tensor]:

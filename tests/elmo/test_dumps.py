@@ -1,6 +1,8 @@
 """Dumps in HDF5: lines keep their place whatever they hold, and nothing outside of the file is read."""
 
 import json
+import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -74,6 +76,22 @@ def test_whole_or_not_at_all(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
     with pytest.raises(UsageError, match="cannot be written"):
         write_dump(tmp_path / "no" / "x.hdf5", [], [])
+
+
+def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
+    """HDF5 crashes where it cannot write: the limit of the size of files stands for the disk, in another process."""
+    code = f"""
+import resource, signal, torch
+from pathlib import Path
+from lmkit.embedding.dumps import write_dump
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))
+write_dump(Path({str(tmp_path / "x.hdf5")!r}), (torch.ones(1, 9, 9) for _ in range(999)), map(str, range(999)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.returncode
+    assert "x.hdf5 cannot be written (File too large); make room" in done.stderr.splitlines()[-1]
+    assert list(tmp_path.iterdir()) == []
 
 
 def _external(file: h5py.File) -> None:
