@@ -16,7 +16,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from lmkit.errors import first_line, with_kind
 from lmkit.recurrence.interfaces import Gated
-from lmkit.recurrence.kernels import Kernel, NewStateGradients, StepGradients, StepInputs, StepKernels
+from lmkit.recurrence.kernels import Kernel, StateGradients, StepGradients, StepInputs, StepKernels
 
 Tensors = tuple[Tensor, ...]
 
@@ -36,15 +36,16 @@ def make_kernels(
     named: dict[str, Tensor] = dict(cell.named_parameters()) | dict(cell.named_buffers())
     with torch.no_grad():
         step = _summed_if_possible(_with_used_tensors(cell, named, x, state), x, state, named)
-        inputs, d_new, d_step = step.examples(x, state, named)
+        inputs, d_new, d_loss, d_step = step.examples(x, state, named)
+        read = [*inputs.flat(), *d_new.flat(), d_loss]
         return StepKernels(
             finish(
                 _writing(step.forward, len(inputs.flat())),
                 [*inputs.flat(), *(_blank(s) for s in state)],
             ),
             finish(
-                _writing(step.backward, len(inputs.flat() + d_new.flat()), added=len(d_step.own)),
-                [*inputs.flat(), *d_new.flat(), *d_step.flat()],
+                _writing(step.backward, len(read), added=len(d_step.own)),
+                [*read, *d_step.flat()],
             ),
             step.own,
             step.trained,
@@ -58,7 +59,7 @@ def _with_used_tensors(
 ) -> "_Step":
     """The step with the tensors that its graph uses, x and h apart; NotCompilableError if no kernel can be right."""
     step = _Step(cell, _Gates(cell), tuple(named), (False,) * len(named), len(state), reads_output=True)
-    inputs, _, _ = step.examples(x, state, named)
+    inputs, *_ = step.examples(x, state, named)
     graph = _traced(step.forward, inputs.flat())
     _refuse_what_no_kernel_can(graph, state)
     nodes = graph.graph.find_nodes(op="placeholder")[-len(inputs.flat()) :]
@@ -74,8 +75,8 @@ def _summed_if_possible(
     """The step that takes x + h, if x and h have one and the same gradient, or else this one."""
     if not step.separate:
         return step
-    inputs, d_new, _ = step.examples(x, state, named)
-    graph = _traced(step.backward, [*inputs.flat(), *d_new.flat()])
+    inputs, d_new, d_loss, _ = step.examples(x, state, named)
+    graph = _traced(step.backward, [*inputs.flat(), *d_new.flat(), d_loss])
     d_x, d_h, *_ = cast(Any, graph.graph.output_node().args[0])
     return replace(step, summed=d_x is d_h)
 
@@ -111,25 +112,22 @@ class _Step:
         """Whether `gates` are given h besides x."""
         return self.cell.recurrent and not self.summed
 
-    @property
-    def output_parts(self) -> int:
-        """The parts in which the gradient of the output comes: `NewStateGradients.output`."""
-        return 1 + self.cell.recurrent + self.reads_output
-
     def examples(
         self, x: Tensor, state: Sequence[Tensor], named: Mapping[str, Tensor]
-    ) -> tuple[StepInputs, NewStateGradients, StepGradients]:
-        """Zeros in the shapes that a step reads and writes.
+    ) -> tuple[StepInputs, StateGradients, Tensor, StepGradients]:
+        """Zeros in the shapes that a step reads and writes: the arguments of `StepKernels.backward`.
 
         Each is a tensor of its own, since the tracer knows an argument by its identity.
         """
         own = [named[name] for name in self.own]
         output, *memory = state
         product, bias, d_h = (_blank(x), _blank(x[0]), _blank(x)) if self.separate else (None, None, None)
-        d_output = _blank(output) if self.reads_output else None
+        d_output, d_gates = (_blank(output), _blank(output)) if self.reads_output else (None, None)
+        d_product = _blank(output) if self.cell.recurrent else None
         return (
             StepInputs(_blank(x), product, bias, _blanks(state), _blanks(own)),
-            NewStateGradients(_blanks(memory), _blanks([output] * self.output_parts)),
+            StateGradients(d_gates, d_product, _blanks(memory)),
+            _blank(output),
             StepGradients(_blank(x), d_h, d_output, _blanks(memory), _blanks(self.trained_ones(own))),
         )
 
@@ -149,10 +147,12 @@ class _Step:
         return self._new_state(step.x, self._h(step), step.state, step.own)
 
     def backward(self, *tensors: Tensor) -> Tensors:
-        """StepGradients, from StepInputs and NewStateGradients."""
-        parts = self.output_parts
-        count = len(tensors) - parts - (self.num_states - 1)
-        step, d_memory, d_output = self.grouped(tensors[:count]), tensors[count:-parts], tensors[-parts:]
+        """StepGradients, from StepInputs, StateGradients and the loss's gradient of the first new state."""
+        *known, d_loss = tensors
+        parts = self.cell.recurrent + self.reads_output  # of the gradient of the first new state
+        count = len(known) - parts - (self.num_states - 1)
+        step, d_new = self.grouped(known[:count]), known[count:]
+        d_first = [*d_new[:parts], d_loss]
         h = self._h(step)
         unread = [] if self.reads_output else [step.state[0]]
 
@@ -166,7 +166,7 @@ class _Step:
         hs = (h,) if self.separate and h is not None else ()
         trained = tuple(self.trained_ones(step.own))
         pull = torch.func.vjp(new_state, step.x, hs, tuple(step.state[len(unread) :]), trained)[1]
-        d_x, d_hs, d_state, d_own = pull((sum(d_output[1:], d_output[0]), *d_memory))
+        d_x, d_hs, d_state, d_own = pull((sum(d_first[1:], d_first[0]), *d_new[parts:]))
         return (d_x, *d_hs, *d_state, *d_own)
 
     def _h(self, step: StepInputs) -> Tensor | None:

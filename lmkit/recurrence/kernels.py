@@ -31,24 +31,31 @@ class StepInputs(NamedTuple):
 
     def flat(self) -> list[Tensor]:
         """The tensors in this order, without the None."""
-        product = [] if self.product is None or self.bias is None else [self.product, self.bias]
-        return [self.x, *product, *self.state, *self.own]
+        x, product, bias, state, own = self
+        if product is None or bias is None:
+            return [x, *state, *own]
+        return [x, product, bias, *state, *own]
 
 
-class NewStateGradients(NamedTuple):
-    """The gradients of a step's new state, which the way back through the step reads.
+class StateGradients(NamedTuple):
+    """The gradients of the state between two steps, as far as they come through the later step.
 
-    memory: of each state after the first, as the state, such as c of an LSTM.
-    output: of the first state, each (batch, hidden_size), in parts that the kernel sums: from the `gates` of the
-    next step if they read it, from W_hh of the next step if there is one, from the loss.
+    gates: (batch, hidden_size), of the first state of `gates` through the later `gates`; None unless they read it.
+    product: (batch, P), of the output y through W_hh; None for a cell without W_hh. With a projection the kernel gets
+    that of the first state instead, through W_hh and W_p.
+    memory: of each other state, such as c of an LSTM.
     """
 
+    gates: Tensor | None
+    product: Tensor | None
     memory: Sequence[Tensor]
-    output: Sequence[Tensor]
 
     def flat(self) -> list[Tensor]:
-        """The tensors in this order."""
-        return [*self.memory, *self.output]
+        """The tensors in this order, without the None."""
+        gates, product, memory = self
+        if gates is None:
+            return [*memory] if product is None else [product, *memory]
+        return [gates, *memory] if product is None else [gates, product, *memory]
 
 
 class StepGradients(NamedTuple):
@@ -68,8 +75,9 @@ class StepGradients(NamedTuple):
 
     def flat(self) -> list[Tensor]:
         """The tensors in this order, without the None."""
-        given = [tensor for tensor in (self.x, self.h, self.output) if tensor is not None]
-        return [*given, *self.memory, *self.own]
+        x, h, output, memory, own = self
+        first = [x] if h is None else [x, h]
+        return [*first, *memory, *own] if output is None else [*first, output, *memory, *own]
 
 
 @dataclass(frozen=True)
@@ -77,7 +85,7 @@ class StepKernels:
     """The step of a cell for one shape of its inputs.
 
     forward_kernel: reads StepInputs, writes the new state.
-    backward_kernel: reads StepInputs and NewStateGradients, writes StepGradients.
+    backward_kernel: reads StepInputs, StateGradients and the loss's gradient of the output, writes StepGradients.
     own: names of the cell's parameters and buffers that `gates` uses. trained: for each, whether it has a gradient.
     summed: the step is summed. reads_output: `gates` use the first state.
     """
@@ -93,6 +101,11 @@ class StepKernels:
         """Write the state after the step to new_state."""
         self.forward_kernel([*step.flat(), *new_state])
 
-    def backward(self, step: StepInputs, d_new: NewStateGradients, d_step: StepGradients) -> None:
-        """Write the gradients of the step's inputs to d_step, from those of its new state."""
-        self.backward_kernel([*step.flat(), *d_new.flat(), *d_step.flat()])
+    def backward(
+        self, step: StepInputs, d_new: StateGradients, d_loss: Tensor, d_step: StepGradients
+    ) -> None:
+        """Write the gradients of the step's inputs to d_step.
+
+        d_new: of the new state through the next step. d_loss: (batch, hidden_size), of its first part otherwise.
+        """
+        self.backward_kernel([*step.flat(), *d_new.flat(), d_loss, *d_step.flat()])

@@ -20,7 +20,6 @@ W' is W transposed; G is num_gates * hidden_size, P the width of the output.
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -29,7 +28,7 @@ from torch.autograd.function import once_differentiable
 
 from lmkit.neural.linear import linear
 from lmkit.neural.products import FixedProduct, weight_gradient
-from lmkit.recurrence.kernels import NewStateGradients, StepGradients, StepInputs, StepKernels
+from lmkit.recurrence.kernels import StateGradients, StepGradients, StepInputs, StepKernels
 from lmkit.recurrence.linear_scan import reset_steps
 
 Tensors = tuple[Tensor, ...]
@@ -189,20 +188,6 @@ def _forward(kernels: StepKernels, window: Window, clip: float, resets: Tensor |
     return _Path(inputs, products, states)
 
 
-@dataclass
-class _Carried:
-    """The gradients of the state between two steps, through the later step.
-
-    product: (batch, P), of y through W_hh; None without W_hh.
-    gates: (batch, hidden_size), of the first state of `gates` through them; None unless they read it.
-    memory: of each other state of `gates`.
-    """
-
-    product: Tensor | None
-    gates: Tensor | None
-    memory: Sequence[Tensor]
-
-
 class _Backward:
     """The way back through a window: `start`, `step` for each t from the last, then the gradients.
 
@@ -244,9 +229,10 @@ class _Backward:
             torch.zeros_like(t) if is_trained else None
             for t, is_trained in zip(window.own, kernels.trained, strict=True)
         ]
+        self._d_trained = _given(*self.d_own)
         self.d_initial = [torch.zeros_like(i) for i in window.initial] if needs_initial else []
 
-    def start(self, d_ys: Tensor | None, d_last: Sequence[Tensor | None]) -> _Carried:
+    def start(self, d_ys: Tensor | None, d_last: Sequence[Tensor | None]) -> StateGradients:
         """Take the gradients from the loss: of ys (time, batch, P) and of each part of the last state; None is 0."""
         state = self._window.state
         ends = [
@@ -259,33 +245,34 @@ class _Backward:
         # Of a projected cell the loss may read the last s[0] besides y.
         output, *memory = ends[self._projected :]
         self._d_output = [torch.zeros_like(output)] * (len(ys) - 1) + [output]
-        return _Carried(
-            None if self._multiply is None else torch.zeros_like(state[0]),
+        return StateGradients(
             torch.zeros_like(output) if self._kernels.reads_output else None,
+            None if self._multiply is None else torch.zeros_like(state[0]),
             memory,
         )
 
-    def step(self, t: int, carried: _Carried) -> _Carried:
+    def step(self, t: int, carried: StateGradients) -> StateGradients:
         """The gradients of the state before step t, from those of the state after it."""
         path, state = self._path, self._gates_before[t]
         product = path.products[t] if path.products else None
         step = StepInputs(path.inputs[t], product, self._bias_hh, state, self._window.own)
-        d_output = _given(carried.gates, carried.product, self._d_y[t])
+        d_new, d_loss = carried, self._d_y[t]
         if self._projection is not None and carried.product is not None:
-            d_y = self._d_y[t] + carried.product
-            d_output = [*_given(carried.gates), self._projection.step(t, d_y), self._d_output[t]]
+            # W_hh and the loss read y; W_p reads the first state of `gates`, and the loss only the last of these.
+            d_product = self._projection.step(t, d_loss + carried.product)
+            d_new, d_loss = carried._replace(product=d_product), self._d_output[t]
         d_step = StepGradients(
             self._d_xs[t],
             self._d_hs[t] if path.products else None,
             torch.empty_like(state[0]) if self._kernels.reads_output else None,
             [torch.empty_like(s) for s in state[1:]],
-            _given(*self.d_own),
+            self._d_trained,
         )
-        self._kernels.backward(step, NewStateGradients(carried.memory, d_output), d_step)
+        self._kernels.backward(step, d_new, d_loss, d_step)
         d_product = None if self._multiply is None else self._multiply(self._d_hs[t])
-        return _Carried(d_product, d_step.output, d_step.memory)
+        return StateGradients(d_step.output, d_product, d_step.memory)
 
-    def reset(self, t: int, carried: _Carried) -> None:
+    def reset(self, t: int, carried: StateGradients) -> None:
         """Move the gradients of the rows that are reset before step t from the state to the initial state."""
         assert self._resets is not None
         mask = self._resets[t]
@@ -296,7 +283,7 @@ class _Backward:
         for d in _given(carried.product, carried.gates, *carried.memory):
             d.masked_fill_(_over(mask, d), 0)
 
-    def state_gradients(self, carried: _Carried) -> list[Tensor]:
+    def state_gradients(self, carried: StateGradients) -> list[Tensor]:
         """The gradients of the state before a step, in all."""
         output = self._window.state[self._projected]
         if self._projection is not None:
