@@ -156,7 +156,7 @@ def test_a_run_stores_the_solved_size(tmp_path):
     )  # fmt: skip
     table = tomllib.loads((tmp_path / "run" / "recipe.toml").read_text())["model"]
     assert "params" not in table
-    assert table["hidden_size"] == model.options.hidden_size
+    assert table["hidden_size"] == model.causal.options.hidden_size
     assert math.isclose(model.parameter_count(), 3000, rel_tol=0.1)
 
 
