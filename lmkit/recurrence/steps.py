@@ -229,6 +229,8 @@ class _Backward:
             torch.zeros_like(t) if is_trained else None
             for t, is_trained in zip(window.own, kernels.trained, strict=True)
         ]
+        # Two buffers like the state of `gates`: each step reads gradients from one and writes to the other.
+        self._d_states = [[torch.empty_like(s) for s in self._gates_before[0]] for _ in range(2)]
         self._d_trained = _given(*self.d_own)
         self.d_initial = [torch.zeros_like(i) for i in window.initial] if needs_initial else []
 
@@ -261,11 +263,12 @@ class _Backward:
             # W_hh and the loss read y; W_p reads the first state of `gates`, and the loss only the last of these.
             d_product = self._projection.step(t, d_loss + carried.product)
             d_new, d_loss = carried._replace(product=d_product), self._d_output[t]
+        d_state = self._d_states[t % 2]
         d_step = StepGradients(
             self._d_xs[t],
             self._d_hs[t] if path.products else None,
-            torch.empty_like(state[0]) if self._kernels.reads_output else None,
-            [torch.empty_like(s) for s in state[1:]],
+            d_state[0] if self._kernels.reads_output else None,
+            d_state[1:],
             self._d_trained,
         )
         self._kernels.backward(step, d_new, d_loss, d_step)
