@@ -12,7 +12,7 @@ from lmkit.notes import NOTE
 from lmkit.option_fields import OptionField, fields_of
 from lmkit.options import listed_names
 from lmkit.plugins import registry
-from lmkit.recipe import DEFAULT_MODEL, as_table, long_form, suited
+from lmkit.recipe import BY_TEXT, DEFAULT_MODEL, as_table, long_form, suited
 from lmkit.training.options import TrainOptions
 
 TablePath = tuple[str, ...]
@@ -21,8 +21,8 @@ TablePath = tuple[str, ...]
 MODEL, CELL, TOKENIZER, DECODER = ("model",), ("model", "cell"), ("tokenizer",), ("decoder",)
 
 DEFAULT_DECODER = "sample"
-WORD = "lmkit:word"
-"""The tokenizer whose options may be given while no tokenizer is named; that chooses it."""
+WORD = BY_TEXT[0]
+"""The tokenizer whose options may be given while no tokenizer is named: one that it alone has chooses it."""
 
 Named = Mapping[TablePath, Any]
 """The parts that the command line or a call names, by the path of their table: names, or tables from Python."""
@@ -181,9 +181,13 @@ def tables_of(
         given = [path[-1] for path in values if path[: len(owner.path)] == owner.path]
         if owner.implied and not given:
             continue
-        if owner.implied:
-            _note_implied(owner, map(spell, sorted(given)))
-        _node(tables, owner.path).update(owner.table)
+        if owner.implied and set(given) <= _options_of_each(BY_TEXT):
+            # The text still decides which tokenizer has them.
+            _node(tables, owner.path)
+        else:
+            if owner.implied:
+                _note_implied(owner, map(spell, sorted(given)))
+            _node(tables, owner.path).update(owner.table)
         for item in fields_of(owner.options):
             # The name of a nested part is in the table of its owner already.
             if item.kind is None and (*owner.path, item.name) in values:
@@ -253,6 +257,14 @@ def _claim(name: str, item: OptionField, owner: Owner, claimed: dict[str, TableP
         flag = clash.replace("_", "-")
         raise PluginError(f"{owner.title}: two of them need the flag --{flag}; report it to its author")
     return clash is None
+
+
+def _options_of_each(tokenizers: Sequence[str]) -> set[str]:
+    """The names of the options that all of some tokenizers have."""
+    known = {part.long_name: part.spec.options for part in registry().parts("tokenizer")}
+    if not known.keys() >= set(tokenizers):
+        return set()
+    return set.intersection(*({item.name for item in fields_of(known[name])} for name in tokenizers))
 
 
 def _note_implied(owner: Owner, given: Iterator[str]) -> None:

@@ -3,7 +3,7 @@
 import reprlib
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,6 +23,9 @@ DEFAULT_MODEL = "gru"
 RECURRENT = "lmkit:recurrent"
 """The model that a cell's name stands for: `--model gru` is `--model recurrent --cell gru`."""
 
+BY_TEXT = ("lmkit:word", "lmkit:char")
+"""The tokenizers that the text decides between where none is named: words between spaces, or characters."""
+
 TABLES = ("data", "tokenizer", "train", "model")
 
 T = TypeVar("T")
@@ -30,7 +33,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a run is made from. tokenizer: None when the text is to decide."""
+    """The settings of a run.
+
+    tokenizer: None where the text decides (`BY_TEXT`); tokenizer_options: then the options of whichever it chooses.
+    """
 
     train_paths: tuple[str, ...]
     valid_paths: tuple[str, ...]
@@ -38,6 +44,7 @@ class Recipe:
     tokenizer: Chosen | None
     train: TrainOptions
     model: Chosen
+    tokenizer_options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_recipe(path: str | Path) -> dict[str, Any]:
@@ -75,22 +82,33 @@ def build(tables: Mapping[str, Any], *, source: str | Path | None = None) -> Rec
         problems, lambda: resolve(TrainOptions, as_table(tables.get("train", {}), "train"), "train")
     )
     model = _collect(problems, lambda: _model(tables.get("model", {})))
-    tokenizer = None
+    tokenizer, open_options = None, {}
     if "tokenizer" in tables:
-        tokenizer = _collect(problems, lambda: choose_tokenizer(tables["tokenizer"], model))
+        table = _collect(problems, lambda: as_table(tables["tokenizer"], "tokenizer")) or {}
+        if "name" in table:
+            tokenizer = _collect(problems, lambda: choose_tokenizer(table, model))
+        elif table:
+            open_options = table
+            _collect(problems, lambda: _check_for_each(table, model))
     if problems:
         prefix = f"{source}: " if source else ""
         raise UsageError(listed([prefix + problem for problem in problems]))
     assert data_options is not None
     assert train is not None
     assert model is not None
-    return Recipe(train_paths, valid_paths, data_options, tokenizer, train, model)
+    return Recipe(train_paths, valid_paths, data_options, tokenizer, train, model, open_options)
 
 
 def choose_tokenizer(value: Any, model: Chosen | None) -> Chosen:
     """The tokenizer that a recipe's table or bare name describes; what it leaves out is as suits the model."""
     table = as_table(value, "tokenizer")
     return choose("tokenizer", table if model is None else suited(table, model.name), "tokenizer")
+
+
+def _check_for_each(options: Mapping[str, Any], model: Chosen | None) -> None:
+    """UsageError unless the options are some of every tokenizer that the text may choose."""
+    for name in BY_TEXT:
+        choose_tokenizer({**options, "name": name}, model)
 
 
 def suited(tokenizer: Mapping[str, Any], model: str) -> dict[str, Any]:
@@ -107,6 +125,8 @@ def to_tables(recipe: Recipe) -> dict[str, Any]:
     tables: dict[str, Any] = {"data": {**paths, **to_table(recipe.data)}}
     if recipe.tokenizer is not None:
         tables["tokenizer"] = to_table(recipe.tokenizer)
+    elif recipe.tokenizer_options:
+        tables["tokenizer"] = dict(recipe.tokenizer_options)
     return {**tables, "train": to_table(recipe.train), "model": to_table(recipe.model)}
 
 

@@ -36,11 +36,11 @@ def text(tmp_path: Path) -> Path:
 def test_an_option_of_the_word_tokenizer_chooses_it(
     tmp_path: Path, text: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As on the command line, `vocab_size` without a tokenizer means words, and that is said."""
-    model = lmkit.train(text, out=tmp_path / "x", min_count=1, vocab_size=9, **SMALL)
+    """As on the command line, an option that only words have means words, and that is said."""
+    model = lmkit.train(text, out=tmp_path / "x", unk_word="<unk>", vocab_size=9, **SMALL)
     found = model.run.tokenizer_choice
     assert (found.name, found.options.vocab_size) == ("lmkit:word", 9)
-    assert "min_count, vocab_size: for the tokenizer word" in caplog.text
+    assert "unk_word, vocab_size: for the tokenizer word" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -75,8 +75,18 @@ def test_what_was_chosen_for_the_user_is_said(text: Path) -> None:
         ("two words", "word (words are separated by spaces)"),
         ("今天天气", "char (words are separated by no spaces)"),
     ):
-        find_tokenizer(Text.from_lines([line] * 9), recipe.model, heard)
+        find_tokenizer(Text.from_lines([line] * 9), recipe, heard)
         assert heard.messages.pop() == f"tokenizer: {said}"
+
+
+def test_the_text_chooses_the_tokenizer_of_an_option(tmp_path: Path) -> None:
+    """min_count belongs to whichever tokenizer the text chooses: Chinese stays in characters."""
+    (tmp_path / "zh.txt").write_text("今天天气很好\n今天下雨\n" * 9, encoding="utf-8")
+    model = lmkit.train(tmp_path / "zh.txt", model="ngram", order=2, min_count=10, out=tmp_path / "zh")
+    assert model.run.manifest["tokenizer"] == {"name": "lmkit:char", "min_count": 10}
+    assert model.tokenizer.ids("今雨").tolist()[1] == model.vocabulary.unk_id
+    with pytest.raises(UsageError, match="min_count"):
+        lmkit.train(tmp_path / "zh.txt", model="ngram", min_count=0, out=tmp_path / "no")
 
 
 @pytest.mark.parametrize("reset", ["line", "never"])

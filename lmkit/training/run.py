@@ -64,7 +64,7 @@ def train_recipe(
     with workplace(out, recipe.model, overwrite=overwrite) as directory:
         text, valid = open_texts(recipe, validates=issubclass(target, TrainableModel))
         lines = TextLines(text, reporter)
-        choice = recipe.tokenizer or find_tokenizer(lines.beginning(), recipe.model, reporter)
+        choice = recipe.tokenizer or find_tokenizer(lines.beginning(), recipe, reporter)
         tokenizer: Tokenizer = choice.load().fit(lines, choice.options)
         recipe = replace(recipe, tokenizer=choice)
         corpus = store_corpus(text, valid, tokenizer, choice, reporter)

@@ -9,7 +9,7 @@ from lmkit.corpus.split import Part, hold_out
 from lmkit.corpus.store import TokenStore
 from lmkit.corpus.writing_systems import ScriptCounter
 from lmkit.options import Chosen
-from lmkit.recipe import Recipe, choose_tokenizer
+from lmkit.recipe import BY_TEXT, Recipe, choose_tokenizer
 from lmkit.training.report import Reporter
 
 DEFAULT_DATA = "pydocs"
@@ -77,13 +77,14 @@ def store_corpus(
     return Corpus(tokenizer, choice, train, held_out, text.describe())
 
 
-def find_tokenizer(text: Iterable[Line], model: Chosen, reporter: Reporter) -> Chosen:
-    """Words where the text separates them by spaces, characters where it does not."""
+def find_tokenizer(text: Iterable[Line], recipe: Recipe, reporter: Reporter) -> Chosen:
+    """Words where the text separates them by spaces, characters where it does not; with the options of the recipe."""
     scripts = ScriptCounter()
     for number, line in enumerate(text):
         if number == SCRIPT_SAMPLE:
             break
         scripts.add(line.text)
-    name, spaces = ("word", "by spaces") if scripts.is_segmented else ("char", "by no spaces")
-    reporter.message(f"tokenizer: {name} (words are separated {spaces})")
-    return choose_tokenizer(name, model)
+    words, characters = BY_TEXT
+    name, spaces = (words, "by spaces") if scripts.is_segmented else (characters, "by no spaces")
+    reporter.message(f"tokenizer: {name.rpartition(':')[2]} (words are separated {spaces})")
+    return choose_tokenizer({"name": name, **recipe.tokenizer_options}, recipe.model)

@@ -39,6 +39,12 @@ class ElmanOptions:
 @dataclass(frozen=True)
 class WordOptions:
     vocab_size: int = option(50000, "most words", min=3)
+    unk_word: str | None = option(None, "the word that is unknown")
+
+
+@dataclass(frozen=True)
+class CharOptions:
+    vocab_size: int = option(50000, "most characters", min=3)
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,7 @@ class Builtins:
     def lmkit_tokenizers(self) -> list[TokenizerSpec]:
         return [
             TokenizerSpec("word", "nowhere:Word", "Words", WordOptions),
+            TokenizerSpec("char", "nowhere:Char", "Characters", CharOptions),
             TokenizerSpec("byte", "nowhere:Byte"),
         ]
 

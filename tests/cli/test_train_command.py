@@ -169,11 +169,14 @@ def test_the_value_of_an_option_is_never_taken_for_a_flag(lmkit, api):
 
 
 def test_the_tokenizer_is_the_texts_choice_until_named(lmkit, api):
-    """No tokenizer is None; naming one, or giving an option of the word tokenizer, chooses it."""
+    """No tokenizer is None; naming one, or giving an option that word tokenizers alone have, chooses it."""
     lmkit("train", "a.txt")
     assert api.last.recipe.tokenizer is None
-    said = lmkit("train", "--vocab-size", 100, "a.txt").stderr
-    assert "--vocab-size: for the tokenizer word, so that one is used for any text" in said
+    assert "so that one is used" not in lmkit("train", "--vocab-size", 100, "a.txt").stderr
+    assert api.last.recipe.tokenizer is None
+    assert api.last.recipe.tokenizer_options == {"vocab_size": 100}
+    said = lmkit("train", "--unk-word", "<unk>", "--vocab-size", 100, "a.txt").stderr
+    assert "--unk-word, --vocab-size: for the tokenizer word, so that one is used for any text" in said
     assert (api.last.recipe.tokenizer.name, api.last.recipe.tokenizer.options.vocab_size) == (
         "lmkit:word",
         100,
