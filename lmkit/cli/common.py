@@ -1,5 +1,6 @@
 """Arguments and options that several commands share."""
 
+import functools
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,11 @@ import click
 from lmkit import run_paths
 from lmkit.cli import console
 from lmkit.cli.completion import RunOrText, RunPath
+from lmkit.cli.option_flags import SpecCommand, collected
+from lmkit.corpus.options import DataOptions
 from lmkit.errors import LmkitError, UsageError
+from lmkit.option_owners import DATA
+from lmkit.options import resolve
 
 if TYPE_CHECKING:
     from lmkit.api import Model
@@ -65,6 +70,51 @@ independent_option = click.option(
     is_flag=True,
     help="Score each line by itself, for lists of separate sentences, whatever the model's reset policy.",
 )
+
+
+def json_option(shows: str = "Print the figures as JSON.") -> Callable[[CommandT], CommandT]:
+    """--json, as the argument as_json."""
+    return click.option("--json", "as_json", is_flag=True, help=shows)
+
+
+def overwrite_option(replaces: str) -> Callable[[CommandT], CommandT]:
+    """--overwrite."""
+    return click.option("--overwrite", is_flag=True, help=f"Replace {replaces}.")
+
+
+def out_option(
+    shows: str, *, metavar: str = "FILE", required: bool = False
+) -> Callable[[CommandT], CommandT]:
+    """--out, a path."""
+    path = click.Path(path_type=Path)
+    return click.option("-o", "--out", "--output", metavar=metavar, type=path, required=required, help=shows)
+
+
+def plot_option(draws: str = "Draw the result") -> Callable[[CommandT], CommandT]:
+    """--plot, the path of a picture."""
+    path = click.Path(path_type=Path)
+    return click.option(
+        "--plot", metavar="FILE", type=path, help=f"{draws}: .png, .svg or .pdf (needs matplotlib)."
+    )
+
+
+def batch_size_option(counts: str, default: int) -> Callable[[CommandT], CommandT]:
+    """--batch-size."""
+    count = click.IntRange(min=1)
+    return click.option(
+        "--batch-size", metavar="N", type=count, default=default, show_default=True, help=counts
+    )
+
+
+def data_command(function: Callable[..., None]) -> click.Command:
+    """A command with the options of reading a text, which it gets as `options`, a DataOptions."""
+
+    @click.pass_context
+    @functools.wraps(function)
+    def call(ctx: click.Context, /, **arguments: Any) -> None:
+        function(options=resolve(DataOptions, collected(ctx)["data"], "data"), **arguments)
+
+    return click.command(cls=SpecCommand, grow=lambda _: [DATA])(call)
 
 
 def loads_model(command: CommandT) -> CommandT:

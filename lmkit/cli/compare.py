@@ -9,25 +9,26 @@ import click
 
 from lmkit import strict_json
 from lmkit.cli import console
-from lmkit.cli.common import asks_models, independent_option, split_items
-from lmkit.cli.option_flags import SpecCommand, collected
+from lmkit.cli.common import (
+    asks_models,
+    data_command,
+    independent_option,
+    json_option,
+    plot_option,
+    split_items,
+)
 from lmkit.corpus.options import DataOptions
-from lmkit.option_owners import DATA
-from lmkit.options import resolve
 
 Rows = Sequence[Mapping[str, Any]]
 
 
-@click.command(cls=SpecCommand, grow=lambda _: [DATA])
+@data_command
 @asks_models
 @independent_option
-@click.option(
-    "--plot", type=click.Path(path_type=Path), help="Draw the result: .png, .svg or .pdf (needs matplotlib)."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print a list of rows, best first, as JSON.")
-@click.pass_context
+@plot_option()
+@json_option("Print a list of rows, best first, as JSON.")
 def command(
-    ctx: click.Context,
+    options: DataOptions,
     items: tuple[str, ...],
     texts: tuple[str, ...],
     device: str,
@@ -42,7 +43,6 @@ def command(
     Runs are scored one after another, each in a separate process, which measures its speed and peak memory. A
     bidirectional encoder is scored as its two causal models.
     """
-    options = resolve(DataOptions, collected(ctx)["data"], "data")
     asked = split_items(items, texts, "compare")
 
     from lmkit.evaluation import pictures

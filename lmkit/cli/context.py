@@ -9,11 +9,8 @@ import click
 
 from lmkit import strict_json
 from lmkit.cli import console
-from lmkit.cli.common import asks_models, load_all, split_items
-from lmkit.cli.option_flags import SpecCommand, collected
+from lmkit.cli.common import asks_models, data_command, json_option, load_all, plot_option, split_items
 from lmkit.corpus.options import DataOptions
-from lmkit.option_owners import DATA
-from lmkit.options import resolve
 
 if TYPE_CHECKING:
     from lmkit.evaluation.context import ShuffledCurve
@@ -24,14 +21,9 @@ LAG_GRID = (1, 2, 3, 5, 10, 20, 50)
 """The steps back of the table."""
 
 
-@click.command(cls=SpecCommand, grow=lambda _: [DATA])
+@data_command
 @asks_models
-@click.option(
-    "--plot",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="Draw the result: .png, .svg or .pdf (needs matplotlib).",
-)
+@plot_option()
 @click.option(
     "--longest",
     metavar="N",
@@ -53,10 +45,9 @@ LAG_GRID = (1, 2, 3, 5, 10, 20, 50)
     show_default=True,
     help="For neural models, measure how far back the gradient of a loss reaches, before and after training.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print all figures as JSON.")
-@click.pass_context
+@json_option("Print all figures as JSON.")
 def command(
-    ctx: click.Context,
+    options: DataOptions,
     items: tuple[str, ...],
     texts: tuple[str, ...],
     device: str,
@@ -75,7 +66,6 @@ def command(
     k = N - 1. A model that resets its state at each line never reads past the beginning of a line. A bidirectional
     encoder is measured as its two causal models.
     """
-    options = resolve(DataOptions, collected(ctx)["data"], "data")
     asked = split_items(items, texts, "context")
 
     from lmkit.corpus.readers import Text

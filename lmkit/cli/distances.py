@@ -8,7 +8,7 @@ import click
 
 from lmkit import run_paths, strict_json
 from lmkit.cli import console
-from lmkit.cli.common import load_all, loads_models
+from lmkit.cli.common import json_option, load_all, loads_models, plot_option
 from lmkit.corpus.distances import CAUSES, CONTROLS, LANGUAGES
 from lmkit.evaluation.normalization import NORMALIZATIONS
 
@@ -67,12 +67,8 @@ from lmkit.evaluation.normalization import NORMALIZATIONS
     show_default=True,
     help="Unit of distance: clauses in between, or words from the object to the blank.",
 )
-@click.option(
-    "--plot",
-    type=click.Path(path_type=Path),
-    help="Draw the accuracies: .png, .svg or .pdf (needs matplotlib).",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+@plot_option("Draw the accuracies")
+@json_option()
 def command(
     runs: tuple[Path, ...],
     device: str,

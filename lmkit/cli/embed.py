@@ -10,11 +10,16 @@ import click
 
 from lmkit import strict_json
 from lmkit.cli import console
-from lmkit.cli.common import asks_models, split_items
-from lmkit.cli.option_flags import SpecCommand, collected
+from lmkit.cli.common import (
+    asks_models,
+    batch_size_option,
+    data_command,
+    json_option,
+    out_option,
+    overwrite_option,
+    split_items,
+)
 from lmkit.corpus.options import DataOptions
-from lmkit.option_owners import DATA
-from lmkit.options import resolve
 
 if TYPE_CHECKING:
     from lmkit.corpus.readers import Line
@@ -24,17 +29,9 @@ if TYPE_CHECKING:
 POOLS = ("none", "mean", "max", "first", "last")
 
 
-@click.command(cls=SpecCommand, grow=lambda _: [DATA])
+@data_command
 @asks_models
-@click.option(
-    "-o",
-    "--out",
-    "--output",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="Output file: a name ending in .safetensors, .parquet or .hdf5.",
-)
+@out_option("Output file: a name ending in .safetensors, .parquet or .hdf5.", required=True)
 @click.option(
     "--layer",
     metavar="LAYER",
@@ -52,19 +49,11 @@ POOLS = ("none", "mean", "max", "first", "last")
 @click.option(
     "--words", is_flag=True, help="Write one vector per word between white space instead of per token."
 )
-@click.option(
-    "--batch-size",
-    metavar="N",
-    type=click.IntRange(min=1),
-    default=128,
-    show_default=True,
-    help="Lines of similar length per batch.",
-)
-@click.option("--overwrite", is_flag=True, help="Replace an existing file.")
-@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
-@click.pass_context
+@batch_size_option("Lines of similar length per batch.", 128)
+@overwrite_option("an existing file")
+@json_option()
 def command(
-    ctx: click.Context,
+    options: DataOptions,
     items: tuple[str, ...],
     texts: tuple[str, ...],
     device: str,
@@ -83,7 +72,6 @@ def command(
     Each line, or row of a table, is a sentence; blank ones keep their place. With several runs, each gets a file
     named after it: vectors.gru.parquet. RUN may be any encoder or neural language model.
     """
-    options = resolve(DataOptions, collected(ctx)["data"], "data")
 
     asked = split_items(items, texts, "embed")
 

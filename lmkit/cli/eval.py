@@ -6,11 +6,16 @@ import click
 
 from lmkit import strict_json
 from lmkit.cli import console
-from lmkit.cli.common import asks_models, independent_option, int8_option, split_items
-from lmkit.cli.option_flags import SpecCommand, collected
+from lmkit.cli.common import (
+    asks_models,
+    batch_size_option,
+    data_command,
+    independent_option,
+    int8_option,
+    json_option,
+    split_items,
+)
 from lmkit.corpus.options import DataOptions
-from lmkit.option_owners import DATA
-from lmkit.options import resolve
 
 if TYPE_CHECKING:
     from lmkit.scoring.score import Score
@@ -19,22 +24,14 @@ if TYPE_CHECKING:
     """By the label of the run and the direction."""
 
 
-@click.command(cls=SpecCommand, grow=lambda _: [DATA])
+@data_command
 @asks_models
 @independent_option
 @int8_option
-@click.option(
-    "--batch-size",
-    metavar="N",
-    type=click.IntRange(min=1),
-    default=32,
-    show_default=True,
-    help="Segments between resets per batch.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
-@click.pass_context
+@batch_size_option("Segments between resets per batch.", 32)
+@json_option()
 def command(
-    ctx: click.Context,
+    options: DataOptions,
     items: tuple[str, ...],
     texts: tuple[str, ...],
     device: str,
@@ -49,7 +46,6 @@ def command(
 
     A bidirectional encoder is scored as its two causal models.
     """
-    options = resolve(DataOptions, collected(ctx)["data"], "data")
     asked = split_items(items, texts, "eval")
 
     from lmkit import api

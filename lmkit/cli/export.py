@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from lmkit.cli import console
-from lmkit.cli.common import nonfinite_option, run_argument
+from lmkit.cli.common import nonfinite_option, overwrite_option, run_argument
 from lmkit.cli.formats import find_format, known_formats
 from lmkit.cli.option_flags import SpecCommand
 from lmkit.errors import UsageError
@@ -21,7 +21,7 @@ def note() -> str:
 @run_argument
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--to", "to", metavar="FORMAT", required=True, help="Format of FILE.")
-@click.option("--overwrite", is_flag=True, help="Replace an existing FILE.")
+@overwrite_option("an existing FILE")
 @nonfinite_option
 def command(run: Path, file: Path, to: str, overwrite: bool, allow_nonfinite: bool) -> None:
     """Write the model in the directory RUN to FILE in another format."""

@@ -10,7 +10,7 @@ import click
 
 from lmkit import strict_json
 from lmkit.cli import console
-from lmkit.cli.common import load_all, loading_options, split_items
+from lmkit.cli.common import json_option, load_all, loading_options, plot_option, split_items
 from lmkit.cli.completion import RunOrText
 from lmkit.errors import UsageError
 from lmkit.evaluation.normalization import GIVEN, NORMALIZATIONS, PROPOSED
@@ -50,10 +50,8 @@ if TYPE_CHECKING:
 )
 @click.option("--why", "explain", is_flag=True, help="Show which words the best answer depends on.")
 @click.option("--html", "page", type=click.Path(path_type=Path), help="Write the result of --why as HTML.")
-@click.option(
-    "--plot", type=click.Path(path_type=Path), help="Draw the result: .png, .svg or .pdf (needs matplotlib)."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print a list of candidates, best first, as JSON.")
+@plot_option()
+@json_option("Print a list of candidates, best first, as JSON.")
 def command(
     items: tuple[str, ...],
     device: str,

@@ -9,7 +9,7 @@ import click
 
 from lmkit import strict_json
 from lmkit.cli import console
-from lmkit.cli.common import int8_option, loads_model
+from lmkit.cli.common import int8_option, json_option, loads_model
 from lmkit.cli.completion import PartName
 from lmkit.cli.option_flags import SpecCommand, collected
 from lmkit.corpus.options import STDIN
@@ -153,9 +153,7 @@ class Screen:
     type=click.IntRange(0, 2**63 - 1),
     help="Random seed, for reproducible output; every line of --prompts uses it.",
 )
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print the texts as JSON, with their log-probabilities."
-)
+@json_option("Print the texts as JSON, with their log-probabilities.")
 @click.pass_context
 def command(
     ctx: click.Context,

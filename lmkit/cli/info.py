@@ -8,14 +8,14 @@ import click
 
 from lmkit import run_paths, strict_json
 from lmkit.cli import console
-from lmkit.cli.common import runs_argument
+from lmkit.cli.common import json_option, runs_argument
 
 KINDS = {"causal": "language model", "encoder": "bidirectional encoder"}
 
 
 @click.command()
 @runs_argument
-@click.option("--json", "as_json", is_flag=True, help="Print JSON: an object, or a list for several runs.")
+@json_option("Print JSON: an object, or a list for several runs.")
 def command(runs: tuple[Path, ...], as_json: bool) -> None:
     """Describe the runs RUN: model, training text, size, scores, and commands to use them.
 

@@ -6,25 +6,28 @@ import click
 
 from lmkit import strict_json
 from lmkit.cli import console
-from lmkit.cli.common import data_option, device_option, items_argument, split_items
-from lmkit.cli.option_flags import SpecCommand, collected
+from lmkit.cli.common import (
+    data_command,
+    data_option,
+    device_option,
+    items_argument,
+    json_option,
+    out_option,
+    overwrite_option,
+    split_items,
+)
 from lmkit.corpus.options import DataOptions
-from lmkit.option_owners import DATA
-from lmkit.options import resolve
 
 
-@click.command(cls=SpecCommand, grow=lambda _: [DATA])
+@data_command
 @items_argument
 @data_option
 @device_option
-@click.option(
-    "-o", "--out", "--output", type=click.Path(path_type=Path), required=True, help="Directory of the run."
-)
-@click.option("--overwrite", is_flag=True, help="Replace an existing run in --out.")
-@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
-@click.pass_context
+@out_option("Directory of the run.", metavar="DIR", required=True)
+@overwrite_option("an existing run in --out")
+@json_option()
 def command(
-    ctx: click.Context,
+    options: DataOptions,
     items: tuple[str, ...],
     texts: tuple[str, ...],
     device: str,
@@ -37,7 +40,6 @@ def command(
     The models must have the same vocabulary. TEXT is held-out text, on which none of them was trained.
     The result is a run like any other, and contains copies of its parts.
     """
-    options = resolve(DataOptions, collected(ctx)["data"], "data")
     asked = split_items(items, texts, "interpolate")
 
     from lmkit.corpus.readers import Text

@@ -9,7 +9,7 @@ import click
 
 from lmkit import strict_json
 from lmkit.cli import console
-from lmkit.cli.common import asks_models, load_all, split_items
+from lmkit.cli.common import asks_models, json_option, load_all, split_items
 from lmkit.corpus.options import INPUT_FORMATS, DataOptions
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ MEAN = "mean of the paradigms"
     type=click.Choice(["tsv", "csv", "jsonl", "parquet"]),
     help="Format of --out (default: by its ending).",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+@json_option()
 def command(
     items: tuple[str, ...],
     texts: tuple[str, ...],

@@ -6,6 +6,7 @@ import click
 
 from lmkit import strict_json
 from lmkit.cli import console
+from lmkit.cli.common import json_option
 from lmkit.cli.completion import PartName
 from lmkit.cli.option_flags import written
 from lmkit.option_fields import OptionField, fields_of
@@ -29,7 +30,7 @@ def command(messages: console.MessageHandler) -> None:
 
 
 @command.command("list", short_help="List every part, and what failed to load.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option("Print JSON.")
 def list_parts(as_json: bool) -> None:
     """List every tokenizer, cell, model and decoder, and what failed to load."""
     found = registry()
@@ -65,7 +66,7 @@ def list_parts(as_json: bool) -> None:
 
 @command.command("show")
 @click.argument("name", type=PartName(*KINDS))
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option("Print JSON.")
 def show(name: str, as_json: bool) -> None:
     """Describe the part NAME: its options, and how to use it."""
     parts = _named(registry(), name)

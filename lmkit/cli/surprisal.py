@@ -9,21 +9,26 @@ from typing import TYPE_CHECKING
 import click
 
 from lmkit.cli import console
-from lmkit.cli.common import asks_models, independent_option, split_items
-from lmkit.cli.option_flags import SpecCommand, collected
+from lmkit.cli.common import (
+    asks_models,
+    batch_size_option,
+    data_command,
+    independent_option,
+    json_option,
+    out_option,
+    split_items,
+)
 from lmkit.corpus.options import DataOptions
 from lmkit.errors import UsageError
 from lmkit.evaluation.records import OOV, OWN_NAMES, UNITS, column_names
 from lmkit.evaluation.writers import FORMATS, write_records
 from lmkit.files import new_file
-from lmkit.option_owners import DATA
-from lmkit.options import resolve
 
 if TYPE_CHECKING:
     from lmkit.evaluation.records import LineRecords
 
 
-@click.command(cls=SpecCommand, grow=lambda _: [DATA])
+@data_command
 @asks_models
 @independent_option
 @click.option("--by", type=click.Choice(UNITS), default="word", show_default=True, help="Unit of a record.")
@@ -39,15 +44,8 @@ if TYPE_CHECKING:
     type=click.Choice(FORMATS),
     help="Output format (default tsv); parquet needs --out.",
 )
-@click.option("--json", "as_json", is_flag=True, help="The same as --format jsonl.")
-@click.option(
-    "-o",
-    "--out",
-    "--output",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="Write to this file instead of stdout.",
-)
+@json_option("The same as --format jsonl.")
+@out_option("Write to this file instead of stdout.")
 @click.option(
     "--keep",
     metavar="COLUMN,...",
@@ -63,17 +61,9 @@ if TYPE_CHECKING:
     show_default=True,
     help="Cost of unknown tokens: the model's bits, or also those of the spelling (adds up to bits per byte).",
 )
-@click.option(
-    "--batch-size",
-    metavar="N",
-    type=click.IntRange(min=1),
-    default=32,
-    show_default=True,
-    help="Segments between resets per batch.",
-)
-@click.pass_context
+@batch_size_option("Segments between resets per batch.", 32)
 def command(
-    ctx: click.Context,
+    options: DataOptions,
     items: tuple[str, ...],
     texts: tuple[str, ...],
     device: str,
@@ -97,7 +87,6 @@ def command(
     segmentation of the text. The end of each line is a record too, with an empty text, so that the records of a line
     add up to its score.
     """
-    options = resolve(DataOptions, collected(ctx)["data"], "data")
     if as_json and form not in (None, "jsonl"):
         raise UsageError(f"--json and --format {form} contradict each other; leave one out")
     form = "jsonl" if as_json else form or "tsv"

@@ -7,7 +7,7 @@ import click
 
 from lmkit import strict_json
 from lmkit.cli import console
-from lmkit.cli.common import data_option
+from lmkit.cli.common import data_option, json_option, out_option, overwrite_option
 from lmkit.cli.completion import PartName, RunPath
 from lmkit.cli.option_flags import HELP, SpecCommand, collected, flag
 from lmkit.errors import UsageError
@@ -81,22 +81,15 @@ def note() -> str:
     type=click.Path(),
     help="Validation text; may be repeated.",
 )
-@click.option(
-    "-o",
-    "--out",
-    "--output",
-    metavar="DIR",
-    type=click.Path(path_type=Path),
-    help="Directory of the run (default: runs/ and the model's name, numbered).",
-)
-@click.option("--overwrite", is_flag=True, help="Replace an existing run in --out.")
+@out_option("Directory of the run (default: runs/ and the model's name, numbered).", metavar="DIR")
+@overwrite_option("an existing run in --out")
 @click.option(
     "--stop-after",
     metavar="N",
     type=click.IntRange(min=1),
     help="Stop after N steps, without changing the schedule.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+@json_option()
 @click.pass_context
 def command(
     ctx: click.Context,
