@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 
@@ -16,33 +16,13 @@ from lmkit.recurrence import TrainableModel
 from lmkit.states import State
 from lmkit.training.average import WeightAverage
 from lmkit.training.checkpoint import Checkpoints
+from lmkit.training.early_stopping import TrainState, after_validation, is_over
 from lmkit.training.metrics import Metrics
-from lmkit.training.optimiser import clip_norm, make_optimiser, peak_rate, rate_factor
+from lmkit.training.optimiser import clip_norm, make_optimiser, peak_rate
 from lmkit.training.options import TrainOptions
 from lmkit.training.report import Reporter
+from lmkit.training.schedule import default_valid_every, rate_factor, total_steps, with_limits
 from lmkit.training.snapshot import snapshot
-
-DEFAULT_EPOCHS = 10
-VALIDATION_SHARE = 20
-"""By default validation waits until so many times its own tokens have been trained on, or an epoch is over."""
-
-VALIDATION_STEPS = 20
-"""By default so many steps at least lie between validations."""
-
-
-@dataclass(frozen=True)
-class TrainState:
-    """Where training stands, besides weights, optimiser and the hidden state of the streams."""
-
-    step: int = 0
-    seconds: float = 0.0
-    rate_divisor: float = 1.0
-    best_loss: float = math.inf
-    best_step: int = 0
-    worse: int = 0
-    """Validations since the best one."""
-    validated: int = 0
-    """The step of the last validation."""
 
 
 class DivergedError(LmkitError):
@@ -121,12 +101,7 @@ class Trainer:
 
     def over(self) -> bool:
         """Whether a limit has ended the training."""
-        patience = self.options.patience
-        return (
-            (self.total_steps is not None and self.state.step >= self.total_steps)
-            or (self.options.max_time is not None and self.state.seconds >= self.options.max_time)
-            or (patience is not None and self.state.worse >= patience)
-        )
+        return is_over(self.state, self.options, self.total_steps)
 
     def _step(self) -> tuple[float, float, float, int]:
         """One update; loss, norm of the gradient before clipping, learning rate and tokens read."""
@@ -179,14 +154,9 @@ class Trainer:
         self.model.eval()
         loss = self._finite("validation loss", self.validate())
         best = loss < self.state.best_loss
+        self.state = after_validation(self.state, self.options, loss)
         if best:
-            self.state = replace(self.state, best_loss=loss, best_step=self.state.step, worse=0)
             self.keep_best()
-        else:
-            divisor = self.options.decay_factor if self.options.schedule == "plateau" else 1.0
-            self.state = replace(
-                self.state, worse=self.state.worse + 1, rate_divisor=self.state.rate_divisor * divisor
-            )
         self.state = replace(self.state, seconds=self._clock())
         self.metrics.write(
             step=self.state.step,
@@ -259,25 +229,3 @@ class Speed:
     @property
     def tokens_per_second(self) -> float:
         return self._tokens / max(time.perf_counter() - self._begun, 1e-9)
-
-
-def default_valid_every(streams: Streams, validation_tokens: int) -> int:
-    """Steps between validations: an epoch, or fewer where validation is short beside what is trained on."""
-    wanted = -(-VALIDATION_SHARE * validation_tokens // (streams.batch_size * streams.bptt))
-    # A tiny text has epochs of few steps: not each needs a validation.
-    return max(VALIDATION_STEPS, min(streams.steps_per_epoch, wanted or streams.steps_per_epoch))
-
-
-def with_limits(options: TrainOptions) -> TrainOptions:
-    """The options with the default number of epochs when nothing else ends the training."""
-    if options.max_epochs is None and options.max_steps is None and options.max_time is None:
-        return replace(options, max_epochs=DEFAULT_EPOCHS)
-    return options
-
-
-def total_steps(options: TrainOptions, steps_per_epoch: int) -> int | None:
-    """The steps at which the schedule ends, or None when only the clock ends the training."""
-    limits = [options.max_steps] if options.max_steps else []
-    if options.max_epochs:
-        limits.append(options.max_epochs * steps_per_epoch)
-    return min(limits) if limits else None

@@ -1,4 +1,4 @@
-"""Optimisers and the schedule of the learning rate."""
+"""Optimisers, and the defaults of their rate and clipping."""
 
 import math
 
@@ -37,15 +37,3 @@ def peak_rate(options: TrainOptions) -> float:
 def clip_norm(options: TrainOptions) -> float:
     """The largest norm of the gradient; infinite when it is not clipped."""
     return (DEFAULT_CLIP[options.optimizer] if options.clip_norm is None else options.clip_norm) or math.inf
-
-
-def rate_factor(options: TrainOptions, progress: float) -> float:
-    """The learning rate as a share of its peak, at a share of the training that is done (0 to 1)."""
-    if progress < options.warmup:
-        return progress / options.warmup
-    done = (progress - options.warmup) / (1 - options.warmup) if options.warmup < 1 else 1.0
-    if options.schedule == "cosine":
-        return 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
-    if options.schedule == "linear":
-        return 1 - min(done, 1.0)
-    return 1.0

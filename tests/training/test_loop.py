@@ -13,7 +13,7 @@ from lmkit.corpus.streams import Streams
 from lmkit.options import choose
 from lmkit.training.loop import DivergedError, Trainer
 from lmkit.training.metrics import Metrics
-from lmkit.training.optimiser import make_optimiser, rate_factor
+from lmkit.training.optimiser import make_optimiser
 from lmkit.training.options import TrainOptions
 from lmkit.training.report import Silent
 
@@ -147,17 +147,6 @@ def test_same_seed_same_weights(tmp_path):
     second.run()
     for a, b in zip(first.model.parameters(), second.model.parameters(), strict=True):
         assert torch.equal(a, b)
-
-
-@pytest.mark.parametrize("schedule", ["cosine", "linear", "constant", "plateau"])
-def test_schedules_rise_then_fall(schedule):
-    """Each schedule rises from zero in the warm-up; cosine and linear end at zero, the others stay."""
-    options = TrainOptions(schedule=schedule, warmup=0.1)
-    assert rate_factor(options, 0.0) == 0
-    assert rate_factor(options, 0.05) == pytest.approx(0.5)
-    assert rate_factor(options, 0.1) == pytest.approx(1)
-    assert rate_factor(options, 1.0) == pytest.approx(0.0 if schedule in ("cosine", "linear") else 1.0)
-    assert rate_factor(TrainOptions(schedule=schedule, warmup=0.0), 0.0) == 1
 
 
 def test_weight_decay_falls_on_matrices_alone():

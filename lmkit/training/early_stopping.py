@@ -1,0 +1,38 @@
+"""The state of a training, and what ends it: a limit, or validations that stop improving (early stopping)."""
+
+import math
+from dataclasses import dataclass, replace
+
+from lmkit.training.options import TrainOptions
+
+
+@dataclass(frozen=True)
+class TrainState:
+    """Where training stands, besides weights, optimiser and the hidden state of the streams."""
+
+    step: int = 0
+    seconds: float = 0.0
+    rate_divisor: float = 1.0
+    best_loss: float = math.inf
+    best_step: int = 0
+    worse: int = 0
+    """Validations since the best one."""
+    validated: int = 0
+    """The step of the last validation."""
+
+
+def is_over(state: TrainState, options: TrainOptions, total_steps: int | None) -> bool:
+    """Whether the steps, the time or the patience with bad validations are used up."""
+    return (
+        (total_steps is not None and state.step >= total_steps)
+        or (options.max_time is not None and state.seconds >= options.max_time)
+        or (options.patience is not None and state.worse >= options.patience)
+    )
+
+
+def after_validation(state: TrainState, options: TrainOptions, loss: float) -> TrainState:
+    """The state after a validation gave `loss`; with the schedule "plateau", a worse one lowers the rate."""
+    if loss < state.best_loss:
+        return replace(state, best_loss=loss, best_step=state.step, worse=0)
+    divisor = options.decay_factor if options.schedule == "plateau" else 1.0
+    return replace(state, worse=state.worse + 1, rate_divisor=state.rate_divisor * divisor)
