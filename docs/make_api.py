@@ -126,8 +126,12 @@ API: dict[str, tuple[str, ...]] = {
 }
 """By section, every name that plugins may use, as module:name. What is not here may change in any release."""
 
-HOMES = {"hookimpl": "lmkit.hookspecs"}
-"""Where a constant that lmkit exports is defined."""
+HOMES = {
+    "hookimpl": "lmkit.hookspecs",
+    "FORWARD": "lmkit.contracts.models",
+    "BACKWARD": "lmkit.contracts.models",
+}
+"""Where a constant that a package exports is defined."""
 
 HEAD = """# The plugin API
 
@@ -198,7 +202,7 @@ def _doc(value: object, name: str) -> str:
 def constant_doc(name: str) -> str:
     """The docstring of a constant or a type alias: the string behind its assignment."""
     module, _, attribute = name.partition(":")
-    home = module if module != "lmkit" else HOMES.get(attribute, module)
+    home = HOMES.get(attribute, module)
     doc = _constants(importlib.import_module(home)).get(attribute)
     assert doc, f"{name} has no docstring"
     return doc

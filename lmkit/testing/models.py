@@ -3,17 +3,20 @@
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lmkit import states
-from lmkit.contracts import FitContext, LanguageModel, T
+from lmkit.contracts import FitContext, LanguageModel
 from lmkit.plugins import Part
 from lmkit.recurrence import NeuralLanguageModel
 from lmkit.states import State
 from lmkit.testing.samples import VOCABULARY, random_ids, random_lines, small_options
+
+T = TypeVar("T")
 
 ROWS, TIME = 3, 7
 PICKLED = (".pt", ".pth", ".pkl", ".pickle")

@@ -1,0 +1,22 @@
+"""What a plugin's targets must be (Tokenizer, LanguageModel, Encoder, Decoder), and what they are given."""
+
+from lmkit.contracts.decoder import Decoder, Hypothesis
+from lmkit.contracts.models import BACKWARD, FORWARD, Encoder, FitContext, LanguageModel, Progress
+from lmkit.contracts.tokenizer import UNITS, Encoding, Tokenizer, Vocabulary
+from lmkit.states import State
+
+__all__ = [
+    "BACKWARD",
+    "FORWARD",
+    "UNITS",
+    "Decoder",
+    "Encoder",
+    "Encoding",
+    "FitContext",
+    "Hypothesis",
+    "LanguageModel",
+    "Progress",
+    "State",
+    "Tokenizer",
+    "Vocabulary",
+]
