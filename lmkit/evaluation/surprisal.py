@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lmkit.contracts import LanguageModel, State, Tokenizer
+from lmkit.contracts import Encoding, LanguageModel, State, Tokenizer
 from lmkit.corpus.readers import Line
 from lmkit.corpus.writing_systems import ScriptCounter
 from lmkit.errors import DataError, ModelError, UsageError, suggest
 from lmkit.evaluation.records import OOV, LineRecords, column_names
-from lmkit.evaluation.units import CHARACTERWISE, SpanCut, Units, make_cut
+from lmkit.evaluation.units import CHARACTERWISE, Cut, SpanCut, Units, make_cut
 from lmkit.scoring.line_code import LineCoder
 from lmkit.scoring.measured_lines import NO_LINES, RawLine, measured_lines
 from lmkit.scoring.stimuli import StreamWatch
@@ -111,58 +111,87 @@ def surprisals(
         )
     if oov not in OOV:
         raise UsageError(f"oov is '{oov}'; {suggest(oov, OOV)}")
-    coder = LineCoder(tokenizer) if oov == "spelled" else None
-    cut = make_cut(by, tokenizer, spans)
     starts = tokenizer.word_starts() if by == "word" else None
     eos_id = tokenizer.vocabulary.eos_id
-    # What surprisals come from does not depend on entropy and rank: other ways to a log-probability round otherwise.
+    # Surprisals do not depend on entropy and rank: other ways to a log-probability round differently.
     measure = LOG_PROB if starts is None else WholeRows(starts, eos_id)
     extra = WholeRows(None, eos_id, entropy=entropy, rank=rank) if entropy or rank else None
-    figures = (*measure.names, *(() if extra is None else extra.names))
-    scripts = _Scripts(tokenizer) if by == "word" else None
-    names = column_names(entropy=entropy, rank=rank)
-    watch = StreamWatch("line" if independent else model.reset_policy)
-    unknown = _UnknownTokens()
+    reader = _Reader(
+        tokenizer,
+        make_cut(by, tokenizer, spans),
+        coder=LineCoder(tokenizer) if oov == "spelled" else None,
+        figures=(*measure.names, *(() if extra is None else extra.names)),
+        columns=column_names(entropy=entropy, rank=rank),
+        keep=keep,
+        scripts=_Scripts(tokenizer) if by == "word" else None,
+        watch=StreamWatch("line" if independent else model.reset_policy),
+    )
+    measured = measured_lines(
+        model, tokenizer, reader.watched(text),
+        measure=measure, extra=extra, spans=by != "line", batch_size=batch_size, independent=independent,
+    )  # fmt: skip
+    found = reader.records(measured, has_spans=by != "line")
+    return _then(_by_row(found) if by == "line" else (records for _, records in found), reader.report)
 
-    def records() -> Iterator[tuple[RawLine, LineRecords]]:
-        lines = text if scripts is None else scripts.watch(text)
-        for line, encoding, table in measured_lines(
-            model,
-            tokenizer,
-            lines,
-            measure=measure,
-            extra=extra,
-            spans=by != "line",
-            batch_size=batch_size,
-            independent=independent,
-        ):
-            if scripts is not None and not unknown.lines:
-                scripts.check_first()
-            watch.add(line)
-            found = dict(zip(figures, table.T, strict=True))
-            found["unknown"] = unknown.add(encoding.ids == tokenizer.vocabulary.unk_id)
-            if isinstance(cut, SpanCut):
-                units = cut(unknown.lines, line.text, encoding, line.at)
-            else:
-                units = cut(unknown.lines, line.text, encoding)
-            if coder is not None:
-                code = coder.code(
-                    line, encoding.ids, found["log_prob"], encoding.spans if by != "line" else None
-                )
-                found["log_prob"] = code.tokens * -math.log(2)
-                if code.escaped and units.corrected is not None:
-                    units = replace(units, corrected=None)
-            yield line, _records(unknown.lines, line, units, found, names, keep)
 
-    def report() -> None:
-        unknown.report(spelled=coder is not None)
-        watch.report()
-        if scripts is not None:
-            scripts.check_all()
-        if isinstance(cut, SpanCut):
-            cut.check_all_used(unknown.lines)
+class _Reader:
+    """Makes records of measured lines, and warns in the end of what is odd about them.
 
-    return _then(_by_row(records()) if by == "line" else (found for _, found in records()), report)
+    figures: the names of the measured figures. columns: those of the records.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        cut: Cut | SpanCut,
+        *,
+        coder: LineCoder | None,
+        figures: tuple[str, ...],
+        columns: tuple[str, ...],
+        keep: Sequence[str],
+        scripts: "_Scripts | None",
+        watch: StreamWatch,
+    ) -> None:
+        self._unk_id = tokenizer.vocabulary.unk_id
+        self._cut, self._coder = cut, coder
+        self._names, self._columns, self._keep = figures, columns, keep
+        self._scripts, self._watch, self._unknown = scripts, watch, _UnknownTokens()
+
+    def watched(self, text: Iterable[Line]) -> Iterable[Line]:
+        """The text, whose scripts are counted where words are wanted."""
+        return text if self._scripts is None else self._scripts.watch(text)
+
+    def records(
+        self, measured: Iterable[tuple[RawLine, Encoding, np.ndarray]], *, has_spans: bool
+    ) -> Iterator[tuple[RawLine, LineRecords]]:
+        """Each line and its records."""
+        for line, encoding, table in measured:
+            if self._scripts is not None and not self._unknown.lines:
+                self._scripts.check_first()
+            self._watch.add(line)
+            figures = dict(zip(self._names, table.T, strict=True))
+            figures["unknown"] = self._unknown.add(encoding.ids == self._unk_id)
+            units = self._units(line, encoding)
+            if self._coder is not None:
+                spans = encoding.spans if has_spans else None
+                code = self._coder.code(line, encoding.ids, figures["log_prob"], spans)
+                figures["log_prob"] = code.tokens * -math.log(2)
+                units = replace(units, corrected=None) if code.escaped else units
+            yield line, _records(self._unknown.lines, line, units, figures, self._columns, self._keep)
+
+    def _units(self, line: RawLine, encoding: Encoding) -> Units:
+        if isinstance(self._cut, SpanCut):
+            return self._cut(self._unknown.lines, line.text, encoding, line.at)
+        return self._cut(self._unknown.lines, line.text, encoding)
+
+    def report(self) -> None:
+        """Warn of unknown tokens, separate items and other scripts; DataError for spans of lines that are not there."""
+        self._unknown.report(spelled=self._coder is not None)
+        self._watch.report()
+        if self._scripts is not None:
+            self._scripts.check_all()
+        if isinstance(self._cut, SpanCut):
+            self._cut.check_all_used(self._unknown.lines)
 
 
 def _then(records: Iterator[LineRecords], report: Callable[[], None]) -> Iterator[LineRecords]:
