@@ -1,8 +1,8 @@
-"""Cells of lmkit beside torch.nn's layers, forward and backward, in turn, in one process.
+"""Compare lmkit's cells with torch.nn's layers, forward and backward, alternating in one process.
 
 Every round runs each side once, so that a noisy machine slows all of them; with one CPU thread the clock is that of
-the process. A ratio is the median over rounds of the peer's time by the cell's: above 1 the cell is faster. "many"
-resets are those of lines of 25 words; "few" are those of documents, one in the window.
+the process. A ratio is the median over rounds of the peer's time divided by the cell's: above 1 the cell is faster.
+"many" resets are one per 25 steps, as for lines; "few" are one per window, as for documents.
 
     python benchmarks/cells.py --threads 1 --hidden 200 650
 """
@@ -46,7 +46,7 @@ ROWS = [
 
 
 class MyCell(GatedCell):
-    """A cell that nobody has a kernel for."""
+    """A cell without a special kernel."""
 
     num_gates = 3
     state_names = ("h", "c")
@@ -73,7 +73,7 @@ def main() -> None:
     settings = parser.parse_args()
 
     torch.set_num_threads(settings.threads)
-    # As lmkit's trainer does; it makes both sides faster.
+    # As in lmkit's trainer; it makes both sides faster.
     keep_large_blocks()
     rows = [row for row in ROWS if not settings.cells or row[0] in settings.cells]
     results = {hidden: measure(rows, hidden, settings) for hidden in settings.hidden}
@@ -160,7 +160,7 @@ def step(
 
 
 def machine(settings: argparse.Namespace) -> str:
-    """What the figures depend on."""
+    """The environment of the figures."""
     device = torch.cuda.get_device_name() if settings.device.startswith("cuda") else platform.machine()
     capability = torch.backends.cpu.get_cpu_capability()
     return f"torch {torch.__version__}, {device} ({capability}), {settings.threads} thread(s)"

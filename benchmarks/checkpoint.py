@@ -1,4 +1,4 @@
-"""What checkpoints cost: the time of a save, as a share of the default interval between two.
+"""Measure the time of saving a checkpoint, as a share of the default interval between two.
 
 python benchmarks/checkpoint.py --data train.txt
 """

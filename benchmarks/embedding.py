@@ -1,7 +1,7 @@
-"""Vectors of an elmo run, beside the same network run the plain way, in turn, in one run.
+"""Compare the vectors of an elmo run with a plain implementation of the same network, alternating in one process.
 
-Plain: every word's 50 characters through the convolutions, each time that it stands in the text; batches of 32
-sentences as they come, padded to the longest. Both give the same vectors, which is checked.
+Plain: every occurrence of a word runs its 50 characters through the convolutions; batches of 32 sentences in order,
+padded to the longest. It checks that both give the same vectors.
 
     python benchmarks/embedding.py runs/elmo en_novels/test.txt --lines 2000 --threads 1
 """
@@ -27,7 +27,7 @@ from lmkit.embedding.batches import embed_all
 
 PLAIN_BATCH = 32
 ALIKE = 1e-5
-"""The largest difference between two float32 ways, as a share of the largest number."""
+"""The largest allowed difference between two float32 computations, as a share of the largest number."""
 
 
 def main() -> None:
@@ -81,7 +81,7 @@ def main() -> None:
 
 
 def timed(side: Callable[[], Iterator[Tensor]]) -> float:
-    """Seconds until all vectors are made, each let go at once."""
+    """Seconds to compute all vectors, without keeping them."""
     begun = time.perf_counter()
     for _ in side():
         pass
@@ -89,7 +89,7 @@ def timed(side: Callable[[], Iterator[Tensor]]) -> float:
 
 
 def fresh(model: Model, sentences: list[list[str]]) -> Iterator[Tensor]:
-    """lmkit's vectors with no word remembered from the last round."""
+    """lmkit's vectors, with an empty cache of words."""
     encoder = model.run.model
     assert isinstance(encoder, BiLM)
     encoder.inputs.words = WordVectors(encoder.inputs.encoder)

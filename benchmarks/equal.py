@@ -1,9 +1,9 @@
-"""Models at equal parameters and equal time: kinds of cells, numbers of layers, resets, with and without clipping.
+"""Compare models at equal parameters and equal time: cells, numbers of layers, resets, with and without clipping.
 
 python benchmarks/equal.py cells wikitext-2 --params 6M --seconds 600 --out runs/equal
 
-Each model tries every rate of --rates for a tenth of the time and is trained with the one of the lowest
-validation loss, since no rate suits all cells.
+Each model tries every rate of --rates for a tenth of the time and is trained with the one with the lowest
+validation loss, since no single rate suits all cells.
 """
 
 import argparse
@@ -31,7 +31,7 @@ TABLES: dict[str, dict[str, list[str]]] = {
         for name, clip in (("clipped at 0.25", []), ("not clipped", ["--clip-norm", "0"]))
     },
 }
-"""The rows of each table and what they change."""
+"""The rows of each table and their options."""
 
 
 def main() -> None:
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def row(name: str, options: list[str], settings: argparse.Namespace) -> str:
-    """Train and score one model; a run that is there already is only scored."""
+    """Train and score one model; an existing run is only scored."""
     run = settings.out / "-".join([part.strip("-") for part in options])
     if not (run / "lmkit.json").exists():
         trials = {
@@ -91,7 +91,7 @@ def trained(options: list[str], rate: str, seconds: float, run: Path, settings: 
 
 
 def learning_rate(run: Path) -> str:
-    """The rate that a run was trained with."""
+    """The learning rate of a run."""
     import tomllib
 
     return f"{tomllib.loads((run / 'recipe.toml').read_text())['train']['learning_rate']:g}"

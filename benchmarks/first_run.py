@@ -1,4 +1,4 @@
-"""What the first model says: the share of its words that its training text has, and the longest span copied from it.
+"""Check the text of the first model: the share of its words in the training text, and spans copied from it.
 
 lmkit train --model gru --out runs/first
 python benchmarks/first_run.py runs/first
@@ -12,7 +12,7 @@ from lmkit.recipe import build, read_recipe
 from lmkit.training.text import open_texts
 
 LONGEST = 20
-"""Tokens in a row that must not be a copy."""
+"""Length in tokens of the spans that must not be copies."""
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
-"""Generation by lmkit's LSTM, in float32 and in int8, beside a loop over nn.LSTM, in turn, in one run.
+"""Compare generation by lmkit's LSTM, in float32 and in int8, with a loop over nn.LSTM, alternating in one process.
 
-Plain: nn.Embedding, nn.LSTM, nn.Linear, softmax and torch.multinomial, a token at a time, as most code has it.
-All three have the same weights; a figure is tokens a second, over all streams.
+Plain: nn.Embedding, nn.LSTM, nn.Linear, softmax and torch.multinomial, one token at a time, as in most code.
+All three have the same weights; figures are tokens per second, over all streams.
 
     python benchmarks/generation.py --threads 1 --streams 1 64
 """
@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def make_sides(settings: argparse.Namespace, streams: int) -> dict[str, Callable[[int], object]]:
-    """What writes so many tokens in each stream, by name."""
+    """By name, the functions that generate this many tokens in each stream."""
     vocabulary = Vocabulary(settings.vocabulary, 0, 1, "random")
     table = {
         "name": "recurrent", "cell": "lstm", "hidden_size": settings.hidden, "num_layers": settings.layers,

@@ -1,4 +1,4 @@
-"""N-gram models: what each order costs, a large text, files, and scoring beside KenLM's Python binding.
+"""Measure n-gram models: every order, a large text, files, and scoring compared with KenLM's Python binding.
 
 python benchmarks/ngram.py orders train.txt
 python benchmarks/ngram.py train large.txt --order 5 --threads 1
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def orders(settings: argparse.Namespace) -> list[dict[str, Any]]:
-    """Every order from 2 to 12: n-grams, seconds from text to a model that answers, megabytes of its files."""
+    """Every order from 2 to 12: n-grams, seconds from text to a usable model, megabytes of its files."""
     rows = []
     words = count_words(settings.text)
     for order in range(2, 13):
@@ -88,9 +88,9 @@ def orders(settings: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def from_text(text: Path, order: int, threads: int, folder: str) -> Any:
-    """What `lmkit train --model ngram --tokenizer word` does, from the file to a model that answers.
+    """The work of `lmkit train --model ngram --tokenizer word`, from the file to a usable model.
 
-    Nothing is found in a cache; the arrays are in memory, and the run's own files are not written.
+    Without a cache; the arrays are in memory, and the run's files are not written.
     """
     options = choose("model", {"name": "ngram", "order": order, "store_text": False}, "model")
     source = Text([str(text)], DataOptions())
@@ -106,14 +106,14 @@ def from_text(text: Path, order: int, threads: int, folder: str) -> Any:
 
 
 def train(settings: argparse.Namespace) -> list[dict[str, Any]]:
-    """The whole command, in a process of its own: its wall time, processor time and peak memory, all included."""
+    """The whole command in a separate process: its wall time, processor time and peak memory."""
     with tempfile.TemporaryDirectory() as folder:
         command = [
             sys.executable, "-c", "from lmkit.cli import main; main()", "train", str(settings.text), "--model", "ngram",
             "--order", str(settings.order), "--tokenizer", "word", "--threads", str(settings.threads),
             "--out", f"{folder}/run", "--json",
         ]  # fmt: skip
-        # Kernels are warm where one run came before; the text is read and tokenized anew.
+        # Kernels are cached after a first run; the text is read and tokenized again.
         kernels = str(platformdirs.user_cache_path("lmkit") / "jit")
         environment = {**os.environ, "XDG_CACHE_HOME": folder, "NUMBA_CACHE_DIR": kernels}
         begun, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -136,7 +136,7 @@ def train(settings: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def arpa(settings: argparse.Namespace) -> list[dict[str, Any]]:
-    """An ARPA file, written and read back."""
+    """Write an ARPA file and read it back."""
     with tempfile.TemporaryDirectory() as folder:
         run = trained(settings, folder)
         total = run.causal.table.total
@@ -154,7 +154,7 @@ def arpa(settings: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def scoring(settings: argparse.Namespace) -> list[dict[str, Any]]:
-    """Lines of text to log-probabilities, lmkit and KenLM's binding in turn."""
+    """Score lines of text, alternating between lmkit and KenLM's binding."""
     import kenlm
 
     lines = settings.test.read_text(encoding="utf-8").split("\n")[:-1]
@@ -191,7 +191,7 @@ def trained(settings: argparse.Namespace, folder: str) -> Model:
 
 
 def best(call: Callable[[], Any]) -> float:
-    """The shortest of some runs; one before warms the kernels up."""
+    """The shortest of some runs, after one to load the kernels."""
     call()
     return min(timed(call) for _ in range(REPEATS))
 

@@ -1,4 +1,4 @@
-"""A large text to count: sampled with a seed from an order-3 model, with fresh word types as real text has them.
+"""Generate a large text for counting: sampled from an order-3 model, with new word types as in real text.
 
 python benchmarks/ngram_text.py ../shared/data/en_novels/train.txt large.txt --words 48e6 --growth
 """
@@ -28,9 +28,7 @@ def main() -> None:
     parser.add_argument("source", type=Path, help="the text that the order-3 model is made from")
     parser.add_argument("out", type=Path)
     parser.add_argument("--words", type=float, default=48e6)
-    parser.add_argument(
-        "--fresh", type=float, default=0.005, help="share of words that are types of their own"
-    )
+    parser.add_argument("--fresh", type=float, default=0.005, help="share of words that are new types")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
         "--growth", action="store_true", help="count the n-grams of both texts at equal sizes"
@@ -54,7 +52,7 @@ def main() -> None:
 
 
 def write(model: Model, out: Path, num_words: int, fresh: float, seed: int) -> None:
-    """Sample lines until there are so many words."""
+    """Sample lines until there are this many words."""
     table: NgramTable = model.causal.table  # pyright: ignore[reportAttributeAccessIssue]
     eos, unknown = model.tokenizer.vocabulary.eos_id, model.tokenizer.vocabulary.unk_id
     spelled = model.tokenizer.symbols()
@@ -72,7 +70,7 @@ def write(model: Model, out: Path, num_words: int, fresh: float, seed: int) -> N
             written += int((tokens != eos).sum())
             words = [spelled[token] if token != eos else b"\n" for token in tokens.tolist()]
             for place in np.flatnonzero((rng.random(len(tokens)) < 2 * fresh) & (tokens != eos)).tolist():
-                # A type of its own, or one of those before, the oftener the likelier (Simon, 1955).
+                # A new type, or an earlier one in proportion to its frequency (Simon, 1955).
                 if rng.random() < 0.5 or not coined:
                     coined.append(types)
                     types += 1
@@ -80,12 +78,12 @@ def write(model: Model, out: Path, num_words: int, fresh: float, seed: int) -> N
                     coined.append(coined[int(rng.integers(len(coined)))])
                 words[place] = b"type%d" % coined[-1]
             file.write(b" ".join(words).replace(b" \n ", b"\n").replace(b"\n ", b"\n") + b"\n")
-    print(f"{out}: {written:,} words, {types:,} fresh types among them, seed {seed}")
+    print(f"{out}: {written:,} words, including {types:,} new types, seed {seed}")
 
 
 @numba.njit
 def cumulate(children: np.ndarray, log_probs: np.ndarray, start: int) -> np.ndarray:
-    """(n-grams,) the probabilities of an n-gram and its earlier siblings, summed; `<s>` has none."""
+    """(n-grams,) the sum of the probabilities of an n-gram and its earlier siblings; 0 for `<s>`."""
     sums = np.zeros(len(log_probs))
     total = 0.0
     for word in range(start):
@@ -111,7 +109,7 @@ def sample(
     seed: int,
     tokens: np.ndarray,
 ) -> None:
-    """Draw tokens: from the longest context, else, with what it leaves over, from shorter ones' other words."""
+    """Draw tokens: from the longest context, or with its remaining mass from other words of shorter ones."""
     np.random.seed(seed)
     state = start
     for i in range(len(tokens)):
@@ -128,7 +126,7 @@ def sample(
                 continue
             found = first + np.searchsorted(cumulated[first:last], draw, side="right")
             token = words[found]
-            # A word that a longer context has seen is none of what that one leaves over: it is drawn anew.
+            # A word of a longer context does not belong to its remaining mass: draw again.
             anew = context if token == unknown else -2
             longer = state
             while longer != context:
@@ -164,7 +162,7 @@ def show_growth(model: Model, source: Path, sampled: Path) -> None:
 
 
 def ids_of(path: Path, num_lines: int) -> tuple[np.ndarray, int, int]:
-    """The first lines of a text as ids by first occurrence, 0 for `</s>`; their number; how many ids there are."""
+    """The first lines of a text as ids by first occurrence, 0 for `</s>`; their number; the number of different ids."""
     ids: dict[bytes, int] = {}
     tokens: list[int] = []
     with path.open("rb") as file:

@@ -1,7 +1,7 @@
-"""Output layers, forward and backward: exact in chunks, exact with all logits at once (plain PyTorch), adaptive.
+"""Compare output layers, forward and backward: exact in chunks, exact with all logits (plain PyTorch), adaptive.
 
-Each runs in a process of its own; they take turns, so that a noisy machine slows all. Memory is what the layer
-adds to the peak of its process, beyond features and weights; targets fall in frequency as words do (Zipf).
+Each runs in a separate process; they alternate, so that a noisy machine slows all. Memory is the increase of the
+peak of the process beyond features and weights; targets have the frequencies of words (Zipf).
 
     python benchmarks/output_layer.py --threads 1 --rows 350 --hidden 200 --vocabulary 250000
 """
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def side(name: str, settings: argparse.Namespace, pipe: Connection) -> None:
-    """One layer: a pass forward and backward for every True that comes through the pipe."""
+    """One layer: a forward and backward pass for every True from the pipe."""
     import torch
     import torch.nn.functional as F
     from torch import nn

@@ -1,4 +1,4 @@
-"""What it costs to write surprisals: `lmkit surprisal` beside `lmkit eval` of the same text, in turn, whole processes.
+"""Measure the cost of surprisals: `lmkit surprisal` and `lmkit eval` of the same text, alternating, whole processes.
 
 python benchmarks/surprisal.py runs/wt2 test.txt
 """

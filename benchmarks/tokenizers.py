@@ -1,9 +1,9 @@
-"""One text, four tokenizers, equal training time: bits per byte that compare, each with its signature.
+"""Compare four tokenizers on one text at equal training time, by bits per byte with signatures.
 
     python benchmarks/tokenizers.py --seconds 240 --out runs/tokenizers \\
         NAME=TRAIN,VALID,TEST [NAME=TRAIN,VALID,TEST ...]
 
-Prints a Markdown table; each model is one `lmkit train` and one `lmkit eval`, whose command lines are printed too.
+Prints a Markdown table; each model is one `lmkit train` and one `lmkit eval`, whose command lines are also printed.
 """
 
 import argparse

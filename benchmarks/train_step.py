@@ -1,9 +1,9 @@
-"""A training step of lmkit's LSTM beside the same step in plain PyTorch and its bare matrix products, in turn.
+"""Compare a training step of lmkit's LSTM with the same step in plain PyTorch and with its matrix products only.
 
-Plain: nn.Embedding, nn.LSTM, nn.Linear, F.cross_entropy over all logits, torch.optim, as most code has it. Each
-side is a process of its own, because lmkit changes settings of the C allocator; they take turns step by step, so
-that a noisy machine slows all. Weights and windows are the same, so the losses must be too. Limit: the matrix
-products of the step and nothing else, each by the faster of torch's two libraries.
+Plain: nn.Embedding, nn.LSTM, nn.Linear, F.cross_entropy over all logits, torch.optim, as in most code. Each side is
+a separate process, because lmkit changes settings of the C allocator; they alternate step by step, so that a noisy
+machine slows all. Weights and windows are the same, so the losses must be too. Limit: only the matrix products of
+the step, each by the faster of torch's two libraries.
 
     python benchmarks/train_step.py --threads 1 --data train.txt
 """
@@ -86,7 +86,7 @@ def main() -> None:
 
 
 def side(name: str, settings: argparse.Namespace, pipe: Connection) -> None:
-    """One of the two models: a step for every number that comes through the pipe."""
+    """One of the two models: a step for every number from the pipe."""
     import torch
 
     from lmkit.training.memory import keep_large_blocks
@@ -140,7 +140,7 @@ def lmkit_model(settings):
 
 
 def lmkit_step(settings, model):
-    """What the trainer does in a step."""
+    """A step of the trainer."""
     import torch
 
     from lmkit import states

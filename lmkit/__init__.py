@@ -1,4 +1,4 @@
-"""lmkit: language models whose every part is a plugin; this module is the short way in from Python."""
+"""lmkit: language models made of plugins; this module is the Python interface."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
@@ -44,7 +44,7 @@ _HOMES = dict.fromkeys(("Model", "load", "resume", "train"), "lmkit.api") | {
 
 
 def __getattr__(name: str) -> Any:
-    # These pull in torch, which a plugin module or `lmkit --help` must not wait for.
+    # These import torch, which is too slow for a plugin module or `lmkit --help`.
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'lmkit' has no attribute {name!r}")

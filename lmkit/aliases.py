@@ -18,6 +18,6 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "warmup": ("warmup_ratio",),
     "weight_decay": ("wd",),
 }
-"""By the name of an option, whichever part has it. An alias gives way to an option that is called so itself."""
+"""Aliases by the name of an option, in any part. An option of that very name takes precedence over an alias."""
 
 CANONICAL = {alias: name for name, aliases in ALIASES.items() for alias in aliases}

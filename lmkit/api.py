@@ -33,11 +33,11 @@ def load(
     """The model in a run's directory, ready to score and generate.
 
     split_unknown: whether words that the vocabulary lacks are split at punctuation and, in Chinese, Japanese and
-    Korean, into words: "auto" (in lines as people type them), "always" or "never".
+    Korean, into words: "auto" (in ordinary running text), "always" or "never".
 
-    allow_nonfinite: load it even when NaN or an infinity is among its weights.
-    int8: weights in int8, on a CPU; UsageError for a model that has none or where the processor has no such products.
-    Raises ModelError when the directory is no sound model, PluginError when it needs a plugin that is missing.
+    allow_nonfinite: load it even if weights are NaN or infinite.
+    int8: weights in int8, on a CPU; UsageError if the model or the processor does not support it.
+    Raises ModelError when the directory is not a valid model, PluginError when it needs a missing plugin.
     """
     if split_unknown not in RULES:
         raise UsageError(f"split_unknown is '{split_unknown}'; {suggest(split_unknown, RULES)}")
@@ -45,7 +45,7 @@ def load(
     run.model.place(pick_device(device))
     if int8:
         if not isinstance(run.model, NeuralLanguageModel):
-            raise UsageError(f"{directory}: --int8 is for neural models, which this is not; leave it out")
+            raise UsageError(f"{directory}: --int8 works only for neural models; leave it out")
         to_int8(run.model)
     return Model(run, split_unknown)
 
@@ -87,9 +87,9 @@ def train(
 def resume(
     directory: str | Path, *, stop_after: int | None = None, reporter: Reporter | None = None
 ) -> Model:
-    """Go on with the run in `directory` from its newest checkpoint and load it: `lmkit train --resume`.
+    """Continue the run in `directory` from its newest checkpoint and load it: `lmkit train --resume`.
 
-    Raises CheckpointError when there is nothing sound to resume from.
+    Raises CheckpointError when there is no valid checkpoint.
     """
     path = Path(directory)
     recipe = build(read_recipe(recipe_to_resume(path)))

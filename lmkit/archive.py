@@ -1,4 +1,4 @@
-"""Runs in one file: written as .tar.gz, .tar.xz or .zip, and unpacked without trust."""
+"""Runs in one file: .tar.gz, .tar.xz or .zip; archives are unpacked as untrusted input."""
 
 import errno
 import math
@@ -32,13 +32,13 @@ BLOCK = 1 << 20
 """Bytes copied at once."""
 
 Member = tuple[str, str, Callable[[], IO[bytes]]]
-"""A member's name, what it is ("file", "folder", or anything else, which is refused), and how to open it."""
+"""A member's name, its kind ("file" or "folder"; any other is refused), and a function that opens it."""
 
 
 def write_archive(run: runs.LoadedRun, file: Path, *, overwrite: bool = False) -> None:
-    """Write the files of a model under a folder of the run's name; the end of the file's name says how.
+    """Write the files of a model under a folder of the run's name; the suffix of `file` chooses the format.
 
-    Raises UsageError when the file exists or its name has no such end, ModelError when the run is damaged.
+    Raises UsageError when the file exists or its suffix is unknown, ModelError when the run is damaged.
     """
     if not file.name.endswith(run_paths.ARCHIVES):
         raise UsageError(
@@ -65,7 +65,7 @@ def _write(target: BinaryIO, name: str, members: list[tuple[Path, str]]) -> None
 
 
 def _nameless(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    """The member without its owner, who is nobody's business."""
+    """The member without its owner, which an archive need not reveal."""
     member.uid = member.gid = 0
     member.uname = member.gname = ""
     member.mode = 0o644
@@ -85,8 +85,8 @@ def read_archive(
     overwrite: replace the run that `out` already holds.
     max_expansion: refuse an archive that grows by more than this factor, past 64 MiB (0: no limit).
     Raises UsageError when `out` is taken, ModelError when the archive is damaged, holds anything but the files
-    of one sound run, or would write outside it. Nothing is left behind then. Nothing is imported: whether the
-    plugins of the model are installed is found when it is loaded.
+    of one valid run, or would write outside it; then no files are left behind. No plugin is imported: loading
+    the model checks whether its plugins are installed.
     """
     runs.check_free(out, overwrite=overwrite)
     with runs.staging(out) as folder:
@@ -98,18 +98,16 @@ def read_archive(
             check_files(run, read_manifest(run), hash_limit=math.inf)
             _check_no_more(run)
         except ModelError as error:
-            # What is said of a file names it as it stands in the archive.
+            # Messages name a file by its path inside the archive.
             raise ModelError(f"{file}: {str(error).replace(f'{root}{os.sep}', '')}") from error
         runs.put_in_place(run, out)
 
 
 def _unpack(file: Path, root: Path, max_expansion: float) -> None:
     if not file.is_file():
-        raise ModelError("is no file; check the path")
+        raise ModelError("is not a file; check the path")
     if not file.name.endswith(run_paths.ARCHIVES):
-        raise ModelError(
-            f"the name of an archive of a run ends in {', '.join(run_paths.ARCHIVES)}; rename it"
-        )
+        raise ModelError(f"the name of an archive must end in {', '.join(run_paths.ARCHIVES)}; rename it")
     kinds: dict[PurePosixPath, str] = {}
     room = max(EXPANSION_FLOOR, max_expansion * file.stat().st_size) if max_expansion else math.inf
     is_zip = file.name.endswith(".zip")
@@ -127,21 +125,21 @@ def _unpack(file: Path, root: Path, max_expansion: float) -> None:
                     if room < 0:
                         raise ModelError(
                             f"grows to more than {max_expansion:g} times its size, like a decompression bomb; "
-                            "if it is none, raise --max-expansion (0: no limit)"
+                            "if you trust it, raise --max-expansion (0: no limit)"
                         )
                     target.write(block)
 
 
 @contextmanager
 def _sound() -> Iterator[None]:
-    """Errors of the libraries as ModelErrors."""
+    """Turn errors of the libraries into ModelErrors."""
     try:
         yield
     except OSError as error:
-        # zipfile seeks where headers say; errors of the disk have a number.
+        # zipfile seeks to offsets from headers; only errors of the disk have an errno.
         if error.errno not in (None, errno.EINVAL):
             raise
-        raise ModelError("is not a sound archive; fetch it again") from None
+        raise ModelError("is not a valid archive; fetch it again") from None
     except (
         tarfile.TarError,
         zipfile.BadZipFile,
@@ -150,31 +148,31 @@ def _sound() -> Iterator[None]:
         ValueError,
         NotImplementedError,
     ) as error:
-        raise ModelError(f"is not a sound archive ({one_line(error)}); fetch it again") from None
+        raise ModelError(f"is not a valid archive ({one_line(error)}); fetch it again") from None
 
 
 def _checked(name: str, kind: str, kinds: dict[PurePosixPath, str]) -> PurePosixPath:
-    """The path of a member, when it can be written inside a folder without touching another member."""
+    """The path of a member; ModelError unless it can be written inside a folder without touching another member."""
     path = PurePosixPath(name)
     windows = PureWindowsPath(name)
     plain = name.isprintable() and "\\" not in name and len(path.parts) <= DEEPEST
     if not plain or not (path.parts or kind == "folder"):
-        raise _refused(name, "has no plain name")
+        raise _refused(name, "has an unusual name")
     if path.is_absolute() or windows.drive or ".." in path.parts:
         raise _refused(name, "would be written outside the directory")
     if len(name) > LONGEST_NAME or any(len(part.encode()) > LONGEST_PART for part in path.parts):
-        raise _refused(name, "has too long a name")
+        raise _refused(name, "has a name that is too long")
     if kind not in ("file", "folder"):
         raise _refused(name, f"is {kind}, not a file")
     if len(kinds) >= MOST_MEMBERS:
-        raise ModelError(f"has more than {MOST_MEMBERS:,} members; no run has")
-    # Some file systems take two cases of a letter for one.
+        raise ModelError(f"has more than {MOST_MEMBERS:,} members, more than any run")
+    # Some file systems ignore case.
     folded = PurePosixPath(name.casefold())
     if kinds.get(folded, kind) != kind or (kind == "file" and folded in kinds):
-        raise _refused(name, "stands in it twice")
+        raise _refused(name, "occurs twice")
     for parent in list(folded.parents)[:-1]:
         if kinds.setdefault(parent, "folder") == "file":
-            raise _refused(name, "lies inside a file")
+            raise _refused(name, "is inside a file")
     kinds[folded] = kind
     return path
 
@@ -193,11 +191,11 @@ def _zip_members(file: Path) -> Generator[Member]:
 def _zip_kind(info: zipfile.ZipInfo) -> str:
     if info.flag_bits & 0x1:
         return "encrypted"
-    # Unix modes stand in the upper half; other systems leave it empty.
+    # The upper half holds Unix modes; other systems leave it empty.
     mode = info.external_attr >> 16
     if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
         return "a link or a device"
-    # Other methods may ask for gigabytes of memory.
+    # Other methods may need gigabytes of memory.
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         return "compressed in an unusual way"
     return "folder" if info.is_dir() else "file"
@@ -228,7 +226,7 @@ def _opened(packed: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
 
 
 def _run_in(root: Path) -> Path:
-    """The directory of the run: the only folder, or all that was unpacked."""
+    """The directory of the run: the only folder, or the root."""
     inner = list(root.iterdir())
     if len(inner) == 1 and inner[0].is_dir():
         return inner[0]
@@ -236,7 +234,7 @@ def _run_in(root: Path) -> Path:
 
 
 def _check_no_more(run: Path) -> None:
-    """ModelError for files that the manifest does not vouch for."""
+    """Raise ModelError for files that the manifest does not list."""
     listed = read_manifest(run)["files"].keys() | {
         run_paths.MANIFEST,
         run_paths.METRICS,

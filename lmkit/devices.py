@@ -6,7 +6,7 @@ from lmkit.errors import UsageError, first_line
 
 
 def pick_device(name: str) -> torch.device:
-    """The device called `name`; "auto" is a GPU when there is one. UsageError when it is not there."""
+    """The device called `name`; "auto" is a GPU if there is one. UsageError when the device is not available."""
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")

@@ -1,4 +1,4 @@
-"""The errors that a person can act on; each class carries the exit code of its kind."""
+"""Errors that the user can fix; each class has its exit code."""
 
 import difflib
 from collections.abc import Callable, Iterable
@@ -13,7 +13,7 @@ class LmkitError(Exception):
 
     exit_code = 1
     label = "error"
-    """What the command line puts in front of the message."""
+    """The label that the command line prints before the message."""
 
 
 class UsageError(LmkitError):
@@ -23,7 +23,7 @@ class UsageError(LmkitError):
 
 
 class DataError(LmkitError):
-    """The text that was given cannot be read or is not enough."""
+    """A text cannot be read or is too short."""
 
     exit_code = 3
 
@@ -47,14 +47,14 @@ class PluginError(LmkitError):
 
 
 def suggest(name: object, known: Iterable[str]) -> str:
-    """What to write instead of a name that is not known: the known one most like it, else all that there are."""
+    """Suggest the known name most like an unknown one, or else list them all."""
     names = list(known)
     close = difflib.get_close_matches(str(name), names, n=1)
-    return f"did you mean '{close[0]}'?" if close else f"there are: {', '.join(names) or 'none'}"
+    return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(names) or 'none'}"
 
 
 def listed(problems: list[str]) -> str:
-    """One message for several problems found at once."""
+    """One message for several problems."""
     return (
         problems[0]
         if len(problems) == 1
@@ -63,22 +63,22 @@ def listed(problems: list[str]) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """The text of an exception in one line; its kind where it has none."""
+    """The text of an exception in one line; its class if it has no text."""
     return " ".join(str(error).split()) or type(error).__name__
 
 
 def reason_of(error: BaseException) -> str:
-    """The same; of the system's errors, what went wrong without its number and the file: "No space left on device"."""
+    """The same, but for an OSError only its reason, without number and file: "No space left on device"."""
     return getattr(error, "strerror", None) or one_line(error)
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of the text of an exception, where explanations for programmers follow it; else its kind."""
+    """The first line of the text of an exception, without explanations for programmers; its class if it has no text."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
 
 
 def with_kind(error: BaseException, said: Callable[[BaseException], str] = one_line) -> str:
-    """The kind of an exception, then what `one_line` or `first_line` gives: "KeyError: 'loss'"."""
+    """The class of an exception, then the result of `one_line` or `first_line`: "KeyError: 'loss'"."""
     kind, text = type(error).__name__, said(error)
     return kind if text == kind else f"{kind}: {text}"

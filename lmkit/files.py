@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, their SHA-256, and reading files that nobody vouches for."""
+"""Write files atomically, hash them, and read untrusted files."""
 
 import hashlib
 import os
@@ -11,14 +11,14 @@ from lmkit.errors import UsageError, reason_of
 
 
 def check_new(path: Path, *, overwrite: bool = False) -> None:
-    """Raise UsageError where `new_file` could not begin: call it before long work whose result goes to `path`."""
+    """Raise UsageError if `new_file` could not write `path`; call this before long work."""
     if path.exists() and not path.is_file():
-        raise UsageError(f"{path} is not a file; name a file to write to")
+        raise UsageError(f"{path} is not a file; give the path of a file")
     if path.exists() and not overwrite:
         raise UsageError(f"{path} exists already: give --overwrite to replace it, or another name")
     if not path.absolute().parent.is_dir():
         raise UsageError(
-            f"{path} cannot be written: there is no folder {path.parent}; make it, or name another file"
+            f"{path} cannot be written: there is no folder {path.parent}; create it, or choose another file"
         )
 
 
@@ -36,18 +36,18 @@ def new_file(path: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
             yield file
     except OSError as error:
         if error.filename is not None and Path(error.filename) != _hidden(path):
-            raise  # of another file, such as the text that is read meanwhile
+            raise  # an error of another file, such as the text being read
         raise UsageError(
-            f"{path} cannot be written ({reason_of(error)}); make room, or name another file"
+            f"{path} cannot be written ({reason_of(error)}); free some space, or choose another file"
         ) from error
 
 
 @contextmanager
 def replaced(path: Path) -> Iterator[BinaryIO]:
-    """The same for lmkit's own files: whatever has the name is replaced, and errors are OSError."""
+    """The same for lmkit's own files: an existing file is always replaced, and errors are OSError."""
     hidden = _hidden(path)
-    hidden.unlink(missing_ok=True)  # left by a process that was killed
-    # "x": never an existing file, and no link is followed.
+    hidden.unlink(missing_ok=True)  # left behind by a killed process
+    # "x": fails for an existing file, and follows no link.
     file = hidden.open("x+b")
     mine = os.fstat(file.fileno())
     try:
@@ -64,7 +64,7 @@ def replaced(path: Path) -> Iterator[BinaryIO]:
 
 
 def _is(path: Path, file: os.stat_result) -> bool:
-    """Whether a path is still this file."""
+    """Whether a path still refers to this file."""
     try:
         return os.path.samestat(path.lstat(), file)
     except FileNotFoundError:
@@ -77,13 +77,13 @@ def _hidden(path: Path) -> Path:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file in UTF-8, whole or not at all, in place of an older one; OSError where it cannot be written."""
+    """Write or replace a UTF-8 file atomically; OSError if it cannot be written."""
     with replaced(path) as file:
         file.write(text.encode())
 
 
 def place_folder(hidden: Path, folder: Path) -> None:
-    """Give a finished folder its name, once the disk holds its entries; its files are synchronised already."""
+    """Rename a finished folder once its entries are on disk; its files are synchronised already."""
     sync_folder(hidden)
     hidden.rename(folder)
     sync_folder(folder.parent)
@@ -111,9 +111,9 @@ def sha256(path: Path) -> str:
 
 
 def read_bounded(path: Path, largest: int) -> bytes:
-    """The bytes of a file that nobody vouches for.
+    """The bytes of an untrusted file.
 
-    Raises OSError where it cannot be read, ValueError where it is no file or has more than `largest` bytes.
+    Raises OSError if it cannot be read, ValueError if it is not a file or has more than `largest` bytes.
     """
     if path.exists() and not path.is_file():
         raise ValueError("it is a directory or a device, not a file")

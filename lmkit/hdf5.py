@@ -1,6 +1,6 @@
-"""HDF5 files that nobody vouches for: what is read is in the file itself, plain, and no larger than the file.
+"""Read untrusted HDF5 files: only plain data inside the file itself.
 
-The format can point anywhere: links to other files, datasets stored elsewhere, filters that are loaded as programs
+The format allows links to other files, datasets stored elsewhere, and filters that are loaded as programs
 (https://docs.hdfgroup.org/hdf5/v1_14/_f_m_t3.html).
 """
 
@@ -23,7 +23,7 @@ __all__ = ["floats", "library", "opened"]
 
 
 def library() -> ModuleType:
-    """h5py; UsageError, with the line that installs it, where it is missing."""
+    """h5py; if it is missing, a UsageError with the command that installs it."""
     try:
         import h5py
     except ModuleNotFoundError:
@@ -33,22 +33,22 @@ def library() -> ModuleType:
 
 @contextmanager
 def opened(path: Path) -> Iterator["h5py.File"]:
-    """An HDF5 file to read from; ValueError, here and from what is read, for whatever is wrong with it."""
+    """An HDF5 file to read from; opening and reading raise ValueError if it is damaged."""
     h5py = library()
     if not path.is_file():
-        raise ValueError("it is no file" if path.exists() else "there is no such file")
+        raise ValueError("it is not a file" if path.exists() else "there is no such file")
     try:
         with h5py.File(path, "r") as file:
             yield file
-    # Any of these is how h5py says that a file is damaged.
+    # h5py raises any of these for a damaged file.
     except (OSError, RuntimeError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"not a sound HDF5 file ({one_line(error)})") from error
+        raise ValueError(f"not a valid HDF5 file ({one_line(error)})") from error
 
 
 def floats(group: "h5py.Group", name: str) -> "h5py.Dataset":
-    """The dataset of that path, whose numbers are float32, plain and all in this very file.
+    """The dataset at a path, of plain float32 numbers stored in this file.
 
-    Nothing of it is read yet. Raises ValueError, which says what to do.
+    Its numbers are not read yet. The message of a ValueError says what to do.
     """
     h5py = library()
     found: Any = group
@@ -57,19 +57,17 @@ def floats(group: "h5py.Group", name: str) -> "h5py.Dataset":
         if links is None or not links.exists(part.encode()):
             raise ValueError(f"it has no dataset '{name}'")
         if links.get_info(part.encode()).type != h5py.h5l.TYPE_HARD:
-            raise ValueError(
-                f"'{name}' is behind a link, which is not followed: copy into the file what it names"
-            )
+            raise ValueError(f"'{name}' is a link, which is not followed: copy its target into the file")
         found = found[part]
     if not isinstance(found, h5py.Dataset):
-        raise ValueError(f"'{name}' is no dataset")
+        raise ValueError(f"'{name}' is not a dataset")
     if problem := _problem(found):
         raise ValueError(f"'{name}' {problem}")
     return found
 
 
 def _problem(dataset: "h5py.Dataset") -> str | None:
-    """Why the numbers of a dataset cannot be read, or None."""
+    """The reason why a dataset cannot be read, or None."""
     properties = dataset.id.get_create_plist()
     if dataset.dtype.newbyteorder("=") != np.float32 or dataset.shape is None:
         return f"is of type {dataset.dtype}, wanted float32"
@@ -79,5 +77,5 @@ def _problem(dataset: "h5py.Dataset") -> str | None:
         return "is compressed, which is not read: `h5repack -f NONE` makes it plain"
     size = math.prod(dataset.shape) * dataset.dtype.itemsize
     if size > min(dataset.id.get_storage_size(), dataset.file.id.get_filesize()):
-        return f"has the shape {list(dataset.shape)}, but the file does not hold so many numbers"
+        return f"has the shape {list(dataset.shape)}, but the file holds fewer numbers"
     return None

@@ -1,4 +1,4 @@
-"""What a plugin may add: tokenizers, cells, models and decoders."""
+"""The hooks of a plugin: tokenizers, cells, models and decoders."""
 
 from collections.abc import Iterable
 

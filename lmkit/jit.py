@@ -1,4 +1,4 @@
-"""Kernels compiled by numba: kept where any installation can write, and word of what a first run waits for."""
+"""Compile kernels with numba, cache them in a writable folder, and announce the wait of a first run."""
 
 import hashlib
 import logging
@@ -23,18 +23,18 @@ FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 
 def kernel(function: FunctionT) -> FunctionT:
-    """Compile a function without the interpreter and its lock, when it is first called with arrays of a type.
+    """Compile a function to machine code that releases the GIL, when it is first called with arrays of a type.
 
-    What was compiled is kept under NUMBA_CACHE_DIR, else in the user's cache folder, for this version of lmkit
-    and of the function's package; where neither can be written, each process compiles it anew and says so.
+    Compiled code is cached under NUMBA_CACHE_DIR or else in the user's cache folder, for this version of lmkit
+    and of the function's package. If neither is writable, each process compiles again, with a warning.
     """
     folder = cache_folder(Path(function.__code__.co_filename).parent)
     _announce()
     _OURS.add(function.__module__)
-    settings: Any = config  # its names are made at run time
+    settings: Any = config  # its attributes are created at run time
     before = settings.CACHE_DIR
     try:
-        # numba looks at it only while it decorates; kernels of other packages keep their own place.
+        # numba reads it only while it decorates; kernels of other packages keep their own folder.
         settings.CACHE_DIR = str(folder or "")
         compiled: Any = numba.njit(cache=folder is not None, nogil=True, error_model="numpy")(function)
         return compiled
@@ -44,10 +44,10 @@ def kernel(function: FunctionT) -> FunctionT:
 
 @cache
 def cache_folder(package: Path) -> Path | None:
-    """Where the kernels of a package are kept; None when nothing can be written.
+    """The cache folder for the kernels of a package; None if no folder is writable.
 
-    numba compares a function with its own file only; the name of the folder changes with any file of the
-    package that has kernels, since one is compiled into another.
+    numba checks only a function's own file. The folder's name changes with any file of the package that has
+    kernels, since kernels are inlined into others.
     """
     import platformdirs
 
@@ -72,7 +72,7 @@ _OURS: set[str] = set()
 
 
 class _Announcer(event.Listener):
-    """Says once that a compilation has begun; what is read from the cache begins none."""
+    """Announce the first compilation once; reading from the cache does not count."""
 
     said = False
 
@@ -83,13 +83,13 @@ class _Announcer(event.Listener):
         self.said = True
         folder = cache_folder(Path(function.__code__.co_filename).parent)
         kept = (
-            f"they are kept in {folder}"
+            f"cached in {folder}"
             if folder
-            else "nothing is writable that could keep them, so each run does it again: set NUMBA_CACHE_DIR"
+            else "no cache folder is writable, so every run compiles again: set NUMBA_CACHE_DIR"
         )
         log.log(
             NOTE if folder else logging.WARNING,
-            "compiling kernels for this processor, which takes some seconds (%s)",
+            "compiling kernels for this processor; this takes some seconds (%s)",
             kept,
         )
 

@@ -1,4 +1,4 @@
-"""lmkit.json, which makes a directory a model: read and checked without loading the model."""
+"""Read and check lmkit.json, which makes a directory a model, without loading the model."""
 
 import reprlib
 from pathlib import Path
@@ -14,11 +14,11 @@ from lmkit.run_paths import ARCHIVES, MANIFEST, is_unfinished, unfinished
 FORMAT = 1
 LONGEST_NAME = 255
 HASHED_LIMIT = 1 << 28
-"""Larger files are compared by size alone: they are mapped, not read, when a model is loaded."""
+"""Larger files are compared by size only: loading a model maps them and does not read them."""
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
-    """lmkit.json, checked as far as its form goes."""
+    """The contents of lmkit.json, with their form checked."""
     path = directory / MANIFEST
     if not directory.is_dir():
         raise _no_directory(directory)
@@ -31,7 +31,7 @@ def read_manifest(directory: Path) -> dict[str, Any]:
         raise run_paths.not_a_run(directory)
     manifest = read_json(path)
     if "format" not in manifest:
-        raise ModelError(f"{path}: damaged: it names no format; restore it or train the model again")
+        raise ModelError(f"{path}: damaged: it has no format; restore it or train the model again")
     if manifest["format"] != FORMAT:
         raise ModelError(
             f"{path}: format {reprlib.repr(manifest['format'])}, this lmkit {lmkit.__version__} reads {FORMAT}; "
@@ -41,14 +41,14 @@ def read_manifest(directory: Path) -> dict[str, Any]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file of a model, which nobody vouches for; ModelError where it holds none."""
+    """The JSON object in an untrusted file of a model; ModelError if there is none."""
     try:
         value = strict_json.read(path)
     except FileNotFoundError:
         raise ModelError(f"{path}: missing; restore it or train the model again") from None
     except (ValueError, OSError) as error:
         raise ModelError(
-            f"{path}: not sound JSON ({reason_of(error)}); restore it or train the model again"
+            f"{path}: not valid JSON ({reason_of(error)}); restore it or train the model again"
         ) from error
     if not isinstance(value, dict):
         raise ModelError(f"{path}: must hold a JSON object, not {type(value).__name__}")
@@ -56,10 +56,10 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def check_files(directory: Path, manifest: dict[str, Any], *, hash_limit: float | None = None) -> None:
-    """ModelError unless the files that a manifest lists are the files that were saved.
+    """Raise ModelError unless the files that a manifest lists are the files that were saved.
 
-    hash_limit: compare the SHA-256 of files of up to this many bytes, which reads them whole; larger ones are
-    compared by size alone. By default HASHED_LIMIT.
+    hash_limit: compare the SHA-256 of files of up to this many bytes, which reads them completely; larger files
+    are compared by size only. By default HASHED_LIMIT.
     """
     limit = HASHED_LIMIT if hash_limit is None else hash_limit
     files = manifest.get("files")
@@ -67,7 +67,7 @@ def check_files(directory: Path, manifest: dict[str, Any], *, hash_limit: float 
         raise ModelError(f"{directory / MANIFEST}: 'files' must be an object")
     for name, facts in files.items():
         path = directory / name
-        # Only what is printable has bytes; file systems take names of 255.
+        # Names that are not printable may not encode; file systems allow names of 255 bytes.
         plain = name.isprintable() and len(name.encode()) <= LONGEST_NAME
         inside = not Path(name).is_absolute() and ".." not in Path(name).parts
         if not (plain and inside and isinstance(facts, dict)):
@@ -77,11 +77,11 @@ def check_files(directory: Path, manifest: dict[str, Any], *, hash_limit: float 
         size = path.stat().st_size
         hashed = size <= limit
         if size != facts.get("size") or (hashed and sha256(path) != facts.get("sha256")):
-            raise ModelError(f"{path}: not the file that was saved (size or SHA-256 differs); restore it")
+            raise ModelError(f"{path}: has changed since it was saved (size or SHA-256 differs); restore it")
 
 
 def _no_directory(path: Path) -> LmkitError:
-    """The error for what was given in place of a run's directory."""
+    """The error for a path that is not a run's directory."""
     if path.is_file():
         if path.name.endswith(ARCHIVES):
             return run_paths.is_archive(path)

@@ -33,9 +33,9 @@ from lmkit.scoring.split_words import read_as_typed
 
 
 class Model:
-    """A trained model with its tokenizer: what `load` gives.
+    """A trained model with its tokenizer, the result of `load`.
 
-    `run.model` is the model itself: a LanguageModel or an Encoder, with what its plugin adds to them.
+    `run.model` is the LanguageModel or Encoder, with any additions of its plugin.
     """
 
     def __init__(self, run: runs.LoadedRun, split_unknown: str = "auto") -> None:
@@ -54,11 +54,11 @@ class Model:
 
     @property
     def device(self) -> torch.device:
-        """The device that the model is on."""
+        """The device of the model."""
         return self.run.model.device
 
     def parameter_count(self) -> int:
-        """How many numbers the model has learned."""
+        """The number of parameters."""
         return self.run.model.parameter_count()
 
     @cached_property
@@ -68,27 +68,27 @@ class Model:
 
     @property
     def causal(self) -> LanguageModel:
-        """The model as a causal one; ModelError when it is none."""
+        """The model as a causal one; ModelError if it is an encoder."""
         if not isinstance(self.run.model, LanguageModel):
             raise ModelError(
-                f"{self.run.directory} holds an encoder: it sees both sides and has no causal score; give a causal "
-                "model, or lmkit eval, which scores each of its directions"
+                f"{self.run.directory} holds an encoder, which sees both sides and has no causal score; give a causal "
+                "model, or use lmkit eval, which scores each of its directions"
             )
         return self.run.model
 
     @cached_property
     def directions(self) -> dict[str, LanguageModel]:
-        """The causal models that it is scored as: itself as "forward", or an encoder's "forward" and "backward"."""
+        """The causal models for scores: itself as "forward", or an encoder's "forward" and "backward"."""
         found = self.run.model.directions
         if not found:
             raise ModelError(
-                f"{self.run.directory} holds an encoder without causal models in it: it has no score"
+                f"{self.run.directory} holds an encoder without causal models, so it has no scores; give another run"
             )
         return found
 
     @cached_property
     def encoder(self) -> Encoder:
-        """What gives the vectors: the model itself, or a causal neural one with its states as vectors.
+        """The encoder for vectors: the model itself, or a causal neural one with its states as vectors.
 
         Raises ModelError for a model without vectors, such as an n-gram.
         """
@@ -113,13 +113,13 @@ class Model:
     ) -> list[torch.Tensor]:
         """The vectors of each sentence, float32 on the CPU: (layers, tokens, features), or (tokens, features).
 
-        sentences: strings, split by the run's tokenizer, one vector a token; or lists of words, one vector a word,
-        which may be `lmkit.corpus.word_lists.Words` of a text. separator: what stands between the words of a list in
-        the text that is read; None: a space, or nothing between words of scripts without spaces (Chinese, Thai).
-        layer: "all", "top", "mix" (the mean, unless the encoder has a trained mix) or a number from 0; all but
-        "all" leave the first dimension out. pool: "none", or "mean", "max", "first" or "last" over the tokens,
-        which leave theirs out; zeros for a sentence without tokens.
-        Raises UsageError for a layer or pooling that there is not, ModelError for a model without vectors.
+        sentences: strings, split by the run's tokenizer, with one vector per token; or lists of words, with one per
+        word, which may be `lmkit.corpus.word_lists.Words` of a text. separator: the string between the words of a
+        list; None: a space, or "" between words of scripts without spaces (Chinese, Thai).
+        layer: "all", "top", "mix" (the mean, unless the encoder has a trained mix) or a number from 0; all except
+        "all" remove the first dimension. pool: "none", or "mean", "max", "first" or "last" over the tokens, which
+        remove their dimension; zeros for a sentence without tokens.
+        Raises UsageError for an unknown layer or pooling, ModelError for a model without vectors.
         """
         select = selection(self.encoder, layer, pool)
         return list(
@@ -127,12 +127,12 @@ class Model:
         )
 
     def tokenize(self, sentence: str) -> list[tuple[int, int]]:
-        """The characters [start, end) of each token of a string: those of the vectors that `embed` gives it."""
+        """The characters [start, end) of each token of a string, in the order of its vectors from `embed`."""
         return [(start, end) for start, end in self.tokenizer.encode(sentence).spans.tolist()]
 
     @property
     def splits(self) -> str | None:
-        """The rule by which unknown words are split; None where they are not."""
+        """The rule by which unknown words are split; None if they are not."""
         return None if self.tokenizer is self.run.tokenizer else self.split_unknown
 
     def score(
@@ -140,10 +140,8 @@ class Model:
     ) -> scoring.Score:
         """The figures of `lmkit eval` for a text, or a sequence of lines, in memory.
 
-        "" and [] have no lines, for which there are no figures (DataError); "\\n" and [""] have a blank one, whose
-        only token is `</s>`.
-        independent: score each line by itself, from the state in which a text begins, whatever the model's reset
-        policy.
+        "" and [] have no lines, which is a DataError; "\\n" and [""] have a blank one, whose only token is `</s>`.
+        independent: score each line by itself, from the initial state, whatever the model's reset policy.
         """
         return self.score_text(Text.from_lines(text), batch_size=batch_size, independent=independent)
 
@@ -157,7 +155,7 @@ class Model:
     ) -> scoring.Score:
         """The same for text from files: `score_text(Text(["test.txt"], DataOptions()))`.
 
-        direction: of an encoder, a key of `directions`.
+        direction: for an encoder, a key of `directions`.
         """
         return scoring.evaluate(
             self.causal if direction is None else self.directions[direction],
@@ -187,7 +185,7 @@ class Model:
         """The surprisal in bits of each word, token, char, line or span of a text, or of lines, in memory.
 
         spans: (line from 1, start, end) for by="span". oov: "spelled" adds the bits of unknown words' spellings, so
-        that the records of a text add up to bits per byte. independent: as in `score`. See
+        that the records of a text add up to its bits in bits per byte. independent: as in `score`. See
         `lmkit.evaluation.surprisal.surprisals`.
         """
         lines = Text.from_lines(text)
@@ -206,10 +204,10 @@ class Model:
     def line_scores(
         self, text: str | bytes | Sequence[str], *, batch_size: int = 32, independent: bool = False
     ) -> np.ndarray:
-        """(lines,) float64: the natural log-probability of each line, its `</s>` included.
+        """(lines,) float64: the natural log-probability of each line, including its `</s>`.
 
-        text: a text, its UTF-8, or lines, counted as in `score`. independent: as in `score`. The fast
-        way to score many lines; `score` has the figures that compare.
+        text: a text, its UTF-8, or lines, counted as in `score`. independent: as in `score`. The fastest
+        way to score many lines; `score` gives comparable figures.
         Raises DataError for bytes that are not UTF-8 text, and for a text without lines.
         """
         raw = text if isinstance(text, bytes) else b""
@@ -219,10 +217,10 @@ class Model:
         return line_scores(self.causal, self.tokenizer, raw, batch_size=batch_size, independent=independent)
 
     def sentence_scores(self, sentences: Sequence[str]) -> np.ndarray:
-        """(sentences,) float64: the natural log-probability of each, `</s>` included, as if it began a text.
+        """(sentences,) float64: the natural log-probability of each as a separate text, including `</s>`.
 
-        Of a bidirectional encoder, the sum of both directions (two-sided): it orders sentences, and is no
-        log-probability. Raises UsageError for one string in place of a list.
+        For a bidirectional encoder, the sum of both directions (two-sided): for ranking, not a log-probability.
+        Raises UsageError for a single string.
         """
         return sentence_scores(self.directions, self.tokenizer, sentences).sum(0)
 
@@ -235,14 +233,13 @@ class Model:
         start: bool = False,
         separator: str | None = None,
     ) -> list[tuple[str, float]]:
-        """The k likeliest next tokens and their natural log-probabilities, the best first.
+        """The k most probable next tokens and their natural log-probabilities, the best first.
 
-        context: a text, or words, with the separator that `embed` has between them; tokens that a model cannot
-        have next are left out. start: a line begins with the context; else nothing is known of what came before it.
-        `</s>` and `<unk>` stand for the line's end and the unknown token.
+        context: a text, or words, with separators as in `embed`. Impossible tokens are omitted. start: the context
+        begins a line; else the text before it is unknown. `</s>` and `<unk>` are the line's end and the unknown token.
         """
         if k < 1:
-            raise UsageError(f"k is {k}: give 1 or more")
+            raise UsageError(f"k is {k}: it must be at least 1")
         model = self.causal
         ids = torch.tensor([self._ids(context, separator)], dtype=torch.int64, device=model.device)
         _, state = model.log_probs(ids, model.initial_state(1, start=start))
@@ -258,18 +255,18 @@ class Model:
         end: bool = False,
         separator: str | None = None,
     ) -> int:
-        """How often words follow one another in the training text, however many they are; of none, its tokens.
+        """The count of any number of consecutive words in the training text; without words, its number of tokens.
 
-        words: a text, or words, with the separator that `embed` has between them. start, end: only where a line
-        begins with them, or ends. A word outside the vocabulary is counted as any such word. Raises ModelError for a
-        model that keeps no counts.
+        words: a text, or words, with separators as in `embed`. start, end: only at the beginning, or the end, of a
+        line. A word outside the vocabulary is counted like all such words. Raises ModelError for a model without
+        counts.
         """
         vocabulary = self.tokenizer.vocabulary
         before, after = [vocabulary.size] * start, [vocabulary.eos_id] * end
         return self.causal.count([*before, *self._ids(words, separator), *after])
 
     def _ids(self, text: str | Sequence[str], separator: str | None) -> list[int]:
-        """The ids of a text, or of words: of the text that they make."""
+        """The ids of a text, or of the text of words."""
         if not isinstance(text, str):
             words = text if separator is None or isinstance(text, Words) else Words(text, separator)
             text, _ = as_text(self.tokenizer, words)
@@ -297,7 +294,7 @@ class Model:
 
         stop: "line" ends a continuation with the line. no_repeat_ngram: n, if no n-gram of tokens may occur twice in
         the prompt and its continuation. on_text: called with each piece of the first continuation's text as it is
-        made, at its end where the decoder finds it only then; the pieces together are the text.
+        generated, or at its end if the decoder finds it only then; the pieces together are the text.
         """
         settings = Settings(max_tokens, num, seed, stop, no_repeat_ngram)
         return self._generation(settings, decoder, options).one(prompt, on_text)
@@ -305,7 +302,7 @@ class Model:
     def generate_each(
         self, prompts: Iterable[str], *, decoder: str | Chosen = DEFAULT_DECODER, **options: Any
     ) -> Iterator[list[Continuation]]:
-        """The continuations of each prompt, in order: what `generate` gives it with these options.
+        """The continuations of each prompt, in order, as from `generate` with these options.
 
         Several prompts are continued at once. With a seed, every prompt has that seed.
         """

@@ -1,8 +1,8 @@
-"""The logging level of notes: what users may want to know, but need not act on."""
+"""The logging level of notes: information that needs no action."""
 
 import logging
 
 NOTE = 25
-"""Between INFO, shown with --verbose alone, and WARNING, for what needs attention: `log.log(NOTE, "...")`."""
+"""Between INFO (only shown with --verbose) and WARNING (needs attention): `log.log(NOTE, "...")`."""
 
 logging.addLevelName(NOTE, "NOTE")

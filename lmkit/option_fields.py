@@ -12,7 +12,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class OptionField:
-    """One option as the command line, a recipe and the docs see it."""
+    """One option, for the command line, recipes and the docs."""
 
     name: str
     type: type
@@ -24,7 +24,7 @@ class OptionField:
     choices: tuple[str, ...]
     kind: str | None
     many: bool = False
-    """Whether several values may stand in place of one: "a,b" on the command line, a list in a recipe."""
+    """Whether it accepts several values: "a,b" on the command line, a list in a recipe."""
 
     @property
     def flag(self) -> str:
@@ -33,7 +33,7 @@ class OptionField:
 
 @cache
 def fields_of(options: type) -> tuple[OptionField, ...]:
-    """The options that a dataclass declares, in order; TypeError for an annotation that no option can have."""
+    """The options that a dataclass declares, in order; TypeError for an unsupported annotation."""
     hints = typing.get_type_hints(options)
     found = []
     for item in dataclasses.fields(options):
@@ -74,6 +74,6 @@ def _plain_type(name: str, hint: Any) -> tuple[type, bool]:
     if len(inner) != 1 or inner[0] not in (int, float, str, bool):
         written = hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else hint
         raise TypeError(
-            f"its option '{name}' is annotated {written}, but one is an int, float, str or bool, perhaps | None"
+            f"its option '{name}' is annotated {written}; use int, float, str or bool, optionally with | None"
         )
     return inner[0], len(members) > 1

@@ -22,10 +22,10 @@ MODEL, CELL, TOKENIZER, DECODER = ("model",), ("model", "cell"), ("tokenizer",),
 
 DEFAULT_DECODER = "sample"
 WORD = BY_TEXT[0]
-"""The tokenizer whose options may be given while no tokenizer is named: one that it alone has chooses it."""
+"""A tokenizer that is chosen if one of its own options is given but no tokenizer is named."""
 
 Named = Mapping[TablePath, Any]
-"""The parts that the command line or a call names, by the path of their table: names, or tables from Python."""
+"""The parts given on the command line or in a call, by the path of their table: names, or tables from Python."""
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +34,8 @@ log = logging.getLogger(__name__)
 class Owner:
     """The training, the data or a part: its options and the table of a recipe that they are in.
 
-    title: of a list of the options. table: what a recipe says already, and the names of parts. implied: the table is
-    there only if one of its options is given. shown: whether help lists the options.
+    title: of a list of the options. table: the values of a recipe, and the names of parts. implied: the table exists
+    only if one of its options is given. shown: whether help lists the options.
     """
 
     title: str
@@ -51,9 +51,9 @@ DATA = Owner("Data options", ("data",), DataOptions)
 
 @dataclass(frozen=True)
 class OwnedOption:
-    """An option of an owner, and the names that mean it.
+    """An option of an owner, and its names.
 
-    names: `activation`, `cell.activation`, `model.cell.activation`, as far as no outer owner has them.
+    names: `activation`, `cell.activation`, `model.cell.activation`, except those of outer owners.
     aliases: those of `lmkit.aliases`.
     """
 
@@ -72,8 +72,8 @@ def training_owners(
 ) -> list[Owner]:
     """The owners of a training's options, outermost first: training, data, the model, its parts, the tokenizer.
 
-    tables: of a recipe; what is named takes their place. spell: how people write an option, for messages.
-    default_model: whether a model that nobody named has owners. Raises UsageError for two names of the cell.
+    tables: of a recipe; named parts replace theirs. spell: gives the user's spelling of an option, for messages.
+    default_model: whether the default model has owners. Raises UsageError for two names of the cell.
     """
     named = _with_one_cell(named, spell("model"))
     owners = [
@@ -111,7 +111,7 @@ def part_owners(
     shown: bool = True,
     implied: bool = False,
 ) -> list[Owner]:
-    """The part that a table names, and the parts that its options name."""
+    """The part in a table, and the parts in its options."""
     part = registry().find(kind, table["name"])
     own = {**table, "name": part.long_name}
     owners = [Owner(f"Options of {kind} {part.display_name}", path, part.spec.options, own, implied, shown)]
@@ -122,19 +122,19 @@ def part_owners(
         default = table.get(item.name, item.default)
         value = named.get(below, default)
         if item.many and (isinstance(value, (list, tuple)) or listed_names(value)):
-            # Options of several parts would have one name: they are given in tables.
+            # Options of several parts would have the same names: they are given in tables.
             own[item.name] = listed_names(value) or value
             continue
         where = ".".join(below)
         chosen = pick(item.kind, as_table(default, where), named.get(below), where)
-        # The rest of its table is its owner's.
+        # Its owner adds the rest of its table.
         own[item.name] = chosen["name"]
         owners += part_owners(item.kind, chosen, named, below, shown=shown, implied=implied)
     return owners
 
 
 def pick(kind: str, base: Mapping[str, Any], named: Any, where: str) -> dict[str, Any]:
-    """The table of a part, where something may be named in place of a recipe's: another part has other options."""
+    """The table of a part; if another part replaces the recipe's, its options are dropped."""
     if named is None:
         return long_form(kind, base, where)
     chosen = long_form(kind, as_table(named, where), where)
@@ -143,7 +143,7 @@ def pick(kind: str, base: Mapping[str, Any], named: Any, where: str) -> dict[str
         if base["name"] != chosen["name"]:
             if base.keys() - {"name"}:
                 taken = (kind, chosen["name"], base["name"])
-                log.warning("%s %s takes the place of %s, whose options are left out", *taken)
+                log.warning("%s %s replaces %s, whose options are dropped", *taken)
             return chosen
     if "cell" in chosen and "cell" in base:
         cell = as_table(base["cell"], f"{where}.cell")
@@ -152,10 +152,10 @@ def pick(kind: str, base: Mapping[str, Any], named: Any, where: str) -> dict[str
 
 
 def owned_options(owners: Sequence[Owner], taken: Collection[str] = ()) -> list[OwnedOption]:
-    """The options of all owners; a name that an outer owner has is left to it.
+    """The options of all owners; a name belongs to the outermost owner that has it.
 
-    taken: names that mean something else. An alias means the outermost option that has it, unless an option has that
-    name itself. Raises PluginError if two options of one owner need one flag.
+    taken: names with another meaning. An alias belongs to the outermost option that has it, unless an option has that
+    name. Raises PluginError if two options of one owner need one flag.
     """
     claimed: dict[str, TablePath] = dict.fromkeys(taken, ())
     spoken_for = {item.name for owner in owners for item in fields_of(owner.options)} | set(taken)
@@ -172,9 +172,9 @@ def owned_options(owners: Sequence[Owner], taken: Collection[str] = ()) -> list[
 def tables_of(
     owners: Sequence[Owner], values: Mapping[TablePath, Any], spell: Callable[[str], str] = str
 ) -> dict[str, Any]:
-    """The tables of a recipe that owners and the values of their options give together, for `lmkit.recipe.build`.
+    """The tables of a recipe from owners and the values of their options, for `lmkit.recipe.build`.
 
-    values: by path. spell: how people write an option, for the note on options that choose a tokenizer.
+    values: by path. spell: gives the user's spelling of an option, for the note on options that choose a tokenizer.
     """
     tables: dict[str, Any] = {}
     for owner in owners:
@@ -182,7 +182,7 @@ def tables_of(
         if owner.implied and not given:
             continue
         if owner.implied and set(given) <= _options_of_each(BY_TEXT):
-            # The text still decides which tokenizer has them.
+            # The text decides later which tokenizer has them.
             _node(tables, owner.path)
         else:
             if owner.implied:
@@ -200,11 +200,11 @@ def distribute(
 ) -> dict[str, Any]:
     """The tables of a recipe from keywords: each option goes to the outermost owner that has it.
 
-    find_owners: the owners for the parts that are named, as `training_owners`. Raises UsageError for a name that
-    no owner has, and for an option that is given under two names.
+    find_owners: gives the owners for the named parts, like `training_owners`. Raises UsageError for an unknown name,
+    and for an option given under two names.
     """
     owners = find_owners(named)
-    # An option may name a part, which has options too.
+    # An option may name a part, which also has options.
     while (parts := {**named, **_named_parts(owners, options)}) != named:
         named = parts
         owners = find_owners(named)
@@ -218,7 +218,7 @@ def distribute(
         option = known[name]
         if option.path in values:
             other, main = sorted((used[option.path], name), key=lambda one: one == option.field.name)
-            raise UsageError(f"'{other}' is another name of '{main}', which is given too; leave one out")
+            raise UsageError(f"'{other}' is another name of '{main}', which is also given; leave one out")
         values[option.path], used[option.path] = value, name
     return tables_of(owners, values)
 
@@ -234,7 +234,7 @@ def _by_name(options: Sequence[OwnedOption]) -> dict[str, OwnedOption]:
 
 
 def _with_one_cell(named: Named, where: str) -> Named:
-    """The same names, where the model and its cell agree; UsageError if the model is one cell and the cell another."""
+    """The same names; UsageError if the model is one cell and the cell another."""
     if MODEL not in named or CELL not in named:
         return named
     table = long_form("model", {**as_table(named[MODEL], where), "cell": named[CELL]}, where)
@@ -242,13 +242,13 @@ def _with_one_cell(named: Named, where: str) -> Named:
 
 
 def _names(owner: Owner, item: OptionField) -> Iterator[str]:
-    """The names that an option would like: bare, below its nearest owner, and with its whole path."""
+    """The possible names of an option: bare, with its nearest owner, and with its whole path."""
     prefixes = dict.fromkeys(("", f"{owner.path[-1]}.", ".".join(owner.path) + "."))
     return (f"{prefix}{item.name}" for prefix in prefixes)
 
 
 def _claim(name: str, item: OptionField, owner: Owner, claimed: dict[str, TablePath]) -> bool:
-    """Take a name for an option if it is free, for a switch that with "no" too."""
+    """Reserve a name for an option if it is free; for a switch also the name with "no"."""
     wanted = (name, f"no_{name}") if item.type is bool else (name,)
     clash = next((one for one in wanted if one in claimed), None)
     if clash is None:
@@ -260,7 +260,7 @@ def _claim(name: str, item: OptionField, owner: Owner, claimed: dict[str, TableP
 
 
 def _options_of_each(tokenizers: Sequence[str]) -> set[str]:
-    """The names of the options that all of some tokenizers have."""
+    """The names of the options that several tokenizers share."""
     known = {part.long_name: part.spec.options for part in registry().parts("tokenizer")}
     if not known.keys() >= set(tokenizers):
         return set()
@@ -269,12 +269,12 @@ def _options_of_each(tokenizers: Sequence[str]) -> set[str]:
 
 def _note_implied(owner: Owner, given: Iterator[str]) -> None:
     kind, name = owner.path[-1], owner.table["name"].rpartition(":")[2]
-    text = "%s: for the %s %s, so that one is used for any text; name a %s to choose another"
+    text = "%s: for the %s %s, which is therefore used for any text; give a %s to choose another"
     log.log(NOTE, text, ", ".join(given), kind, name, kind)
 
 
 def _node(tables: dict[str, Any], path: TablePath) -> dict[str, Any]:
-    """The table at a path, made where there is none or only a name."""
+    """The table at a path; created if it is missing or only a name."""
     for name in path:
         if not isinstance(tables.get(name), dict):
             tables[name] = {}

@@ -1,4 +1,4 @@
-"""Values of options: from the tables of a recipe to checked dataclasses, and back."""
+"""Convert tables of a recipe to checked dataclasses of options, and back."""
 
 import dataclasses
 import math
@@ -51,7 +51,7 @@ def choose(
 
 
 def to_table(value: Any) -> dict[str, Any]:
-    """The table that `resolve` (or `choose`, for a Chosen) reads back; options that are None are left out."""
+    """The table from which `resolve` (or `choose`, for a Chosen) gives the same; options that are None are omitted."""
     if isinstance(value, Chosen):
         return {"name": value.name, **to_table(value.options)}
     table = {}
@@ -63,7 +63,7 @@ def to_table(value: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """What a recipe has for the value of an option."""
+    """The value of an option as a recipe stores it."""
     if isinstance(value, tuple):
         return [_plain(one) for one in value]
     return to_table(value) if isinstance(value, Chosen) else value
@@ -99,7 +99,7 @@ def _resolve(
 def _several(
     item: OptionField, entries: Sequence[Any], where: str, parts: Registry, problems: list[str]
 ) -> tuple[Any, ...]:
-    """The values of an option that stands there several times."""
+    """The values of an option that has a list."""
     if not entries:
         problems.append(f"{where}.{item.name} must not be an empty list")
     if item.kind:
@@ -124,7 +124,7 @@ def _choose(
 
 
 def check_value(item: OptionField, value: Any) -> str | None:
-    """What is wrong with a value of an option, or None."""
+    """The problem with a value of an option, or None."""
     if value is None:
         return None if item.optional or item.default is None else "must not be empty"
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
@@ -141,7 +141,7 @@ def check_value(item: OptionField, value: Any) -> str | None:
     if isinstance(value, float) and not math.isfinite(value):
         return f"must be a finite number, not {value}"
     if item.type is float and isinstance(value, int) and abs(value) > sys.float_info.max:
-        return "is too large a number"
+        return "is too large"
     if item.min is not None and value < item.min:
         return f"must be at least {item.min}, not {value}"
     if item.max is not None and value > item.max:

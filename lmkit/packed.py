@@ -1,4 +1,4 @@
-"""Files for tarfile and zipfile that refuse what would cost memory: both read as much as an archive claims."""
+"""Files for tarfile and zipfile that limit their memory: both read as much as an archive claims to hold."""
 
 import io
 from collections.abc import Generator
@@ -20,7 +20,7 @@ class CarefulFile(io.BufferedReader):
         self._size = path.stat().st_size
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """At most `size` bytes; ModelError for more than LARGEST_READ, which would be allocated first."""
+        """At most `size` bytes; ModelError for more than LARGEST_READ, since memory is allocated first."""
         left = max(0, self._size - self.tell())
         return super().read(_bounded(left if size is None or size < 0 else min(size, left)))
 
@@ -32,7 +32,7 @@ class Unpacked:
         self._blocks = _content(path, max_expansion)
         self._block = b""
         self._used = 0
-        """Bytes of the block that were read."""
+        """Bytes of the block that are already consumed."""
         self._at = 0
 
     def __enter__(self) -> Self:
@@ -61,7 +61,7 @@ class Unpacked:
             pass
 
     def _part(self, most: int) -> bytes:
-        """What is left of the current block, or of the next one, up to `most` bytes; empty at the end."""
+        """The rest of the current block, or the next one, up to `most` bytes; empty at the end."""
         if self._used == len(self._block):
             self._block, self._used = next(self._blocks, b""), 0
         part = self._block[self._used : self._used + most]
@@ -71,7 +71,7 @@ class Unpacked:
 
 
 def _content(path: Path, max_expansion: float) -> Generator[bytes]:
-    """What the reader of compressed text gives, whose errors are those of a model here."""
+    """The blocks of the reader of compressed text, with its errors as ModelErrors."""
     try:
         yield from blocks(path, max_expansion=max_expansion)
     except DataError as error:

@@ -1,4 +1,4 @@
-"""Figures that several reports share."""
+"""Perplexity, which several reports share."""
 
 import math
 
@@ -7,5 +7,5 @@ LARGEST_EXPONENT = 700.0
 
 
 def perplexity(nats: float) -> float:
-    """exp of the mean loss in nats a token; infinite where that is too large to say."""
+    """exp of the mean loss in nats a token; infinite if it overflows."""
     return math.exp(nats) if nats < LARGEST_EXPONENT else math.inf

@@ -1,4 +1,4 @@
-"""Discovery: from installed entry points to a registry of names, in which one broken plugin breaks only itself."""
+"""Find plugins by their entry points and register their parts; a broken plugin disables only itself."""
 
 import contextlib
 import dataclasses
@@ -24,10 +24,10 @@ from lmkit.specs import API, KINDS, Spec
 
 GROUP = "lmkit"
 BUILTIN = "lmkit"
-"""The owner written in the long names of the built-ins, whatever the distribution is called."""
+"""The owner in the long names of the built-in parts, whatever the name of the distribution."""
 
 CALLED_WITH = {"cell": ("input_size", "hidden_size", "options"), "decoder": ("options",)}
-"""The arguments that targets are made with, as their specs say."""
+"""The arguments with which targets are created, as in their specs."""
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class Plugin:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a plugin, or one of its parts, is left out."""
+    """The reason why a plugin or one of its parts is skipped."""
 
     plugin: Plugin
     reason: str
@@ -62,7 +62,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Part:
-    """A spec together with the plugin that brought it."""
+    """A spec and the plugin that provides it."""
 
     spec: Spec
     plugin: Plugin
@@ -73,7 +73,7 @@ class Part:
 
     @property
     def long_name(self) -> str:
-        """`owner:name`, what recipes and models store."""
+        """`owner:name`, as recipes and models store it."""
         return f"{self.plugin.owner}:{self.spec.name}"
 
     @property
@@ -82,14 +82,14 @@ class Part:
         return self.spec.name if self.plugin.builtin else self.long_name
 
     def load(self) -> Any:
-        """Import the target and check that it is what the hook asks for; PluginError if not."""
+        """Import the target and check that it fits the hook; PluginError if not."""
         where = self.describe()
         try:
             target = _imported(self.spec.target)
         except Exception as error:
             raise PluginError(
                 f"{where} cannot be imported from {self.spec.target}: {with_kind(error)}; "
-                f"mend or uninstall {self.plugin.distribution}"
+                f"fix or uninstall {self.plugin.distribution}"
             ) from error
         wanted = tuple(_imported(contract) for contract in self.spec.contracts)
         if not (isinstance(target, type) and issubclass(target, wanted)):
@@ -107,19 +107,19 @@ class Part:
 
     @contextlib.contextmanager
     def tried(self) -> Iterator[None]:
-        """What goes wrong within it is a PluginError with the part's name."""
+        """Inside the block, turn errors into a PluginError that names the part."""
         try:
             yield
         except LmkitError:
             raise
         except Exception as error:
             raise PluginError(
-                f"{self.describe()} failed when it was tried: {with_kind(error)}; report it to its author"
+                f"{self.describe()} failed a test call: {with_kind(error)}; report it to its author"
             ) from error
 
 
 class Registry:
-    """Every part by kind and name; loading order never decides what a name means."""
+    """Every part by kind and name; a name never depends on the loading order."""
 
     def __init__(self, plugins: Iterable[Plugin]) -> None:
         self.plugins = sorted(plugins, key=lambda p: (not p.builtin, p.distribution, p.name))
@@ -139,7 +139,7 @@ class Registry:
         """The part called `name` (bare or `owner:name`) among the given kinds.
 
         needed_by, version: for the message when a saved model names a part that is not installed.
-        Raises UsageError for a name that nobody has, PluginError when a plugin is missing, broken or ambiguous.
+        Raises UsageError for an unknown name, PluginError when a plugin is missing, broken or ambiguous.
         """
         kinds = (kind,) if isinstance(kind, str) else kind
         owner, _, bare = name.rpartition(":")
@@ -156,7 +156,7 @@ class Registry:
             hidden = ", ".join(p.long_name for p in same if not p.plugin.builtin)
             log.log(
                 NOTE,
-                "'%s' means the built-in %s; the installed %s needs its long name",
+                "'%s' means the built-in %s; use the long name for the installed %s",
                 bare,
                 own[0].long_name,
                 hidden,
@@ -164,7 +164,7 @@ class Registry:
         matches = own or same
         if len(matches) > 1:
             names = " and ".join(p.long_name for p in matches)
-            raise PluginError(f"two plugins are called '{bare}': {names}; say which one by its long name")
+            raise PluginError(f"two plugins are called '{bare}': {names}; use a long name")
         found = [p for p in matches if p.kind in kinds]
         if found:
             return found[0]
@@ -201,7 +201,7 @@ class Registry:
     def _fail(self, plugin: Plugin, reason: str) -> None:
         failure = Failure(plugin, reason)
         self.failures.append(failure)
-        log.warning("%s is left out; everything else works (lmkit plugins list)", failure)
+        log.warning("%s is skipped; everything else works (lmkit plugins list)", failure)
 
     def _taken(self, plugin: Plugin, spec: Spec) -> str | None:
         space = ("cell", "model") if spec.kind in ("cell", "model") else (spec.kind,)
@@ -216,7 +216,7 @@ class Registry:
         broken = [f for f in self.failures if f.plugin.owner == owner]
         if broken:
             return PluginError(
-                "; ".join(str(f) for f in broken) + f"; '{owner}:{bare}' needs it: mend or reinstall it"
+                "; ".join(str(f) for f in broken) + f"; '{owner}:{bare}' needs it: fix or reinstall it"
             )
         who = needed_by or "this command"
         if any(p.owner == owner for p in self.plugins):
@@ -241,9 +241,9 @@ class Registry:
 
 
 def _cannot_be_made(target: type, arguments: tuple[str, ...]) -> str | None:
-    """Why a class cannot be called with the arguments of its kind, or None."""
+    """The reason why a class cannot be called with the arguments of its kind, or None."""
     if inspect.isabstract(target):
-        return f"leaves out {', '.join(sorted(target.__abstractmethods__))}"
+        return f"does not implement {', '.join(sorted(target.__abstractmethods__))}"
     try:
         if arguments:
             inspect.signature(target).bind(*arguments)
@@ -253,7 +253,7 @@ def _cannot_be_made(target: type, arguments: tuple[str, ...]) -> str | None:
 
 
 def at_fault(error: BaseException) -> Plugin | None:
-    """The third-party plugin through whose code an error came, or None."""
+    """The third-party plugin in whose code an error occurred, or None."""
     packages = {
         part.spec.target.partition(":")[0].partition(".")[0]: part.plugin
         for part in registry().parts()
@@ -267,18 +267,16 @@ def at_fault(error: BaseException) -> Plugin | None:
 
 
 def check_spec(kind: str, spec: object) -> str | None:
-    """What is wrong with a spec that a plugin returned for `kind`, or None."""
+    """The problem with a spec that a plugin returned for `kind`, or None."""
     if not isinstance(spec, KINDS[kind]):
-        return f"lmkit_{kind}s must give {KINDS[kind].__name__} objects, not {type(spec).__name__}"
+        return f"lmkit_{kind}s must return {KINDS[kind].__name__} objects, not {type(spec).__name__}"
     where = f"the {kind} '{spec.name}'"
     if spec.api != API:
-        return (
-            f"{where} was made for plugin API {spec.api}, this lmkit has {API}; install versions that match"
-        )
+        return f"{where} was made for plugin API {spec.api}, this lmkit has {API}; install matching versions"
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", spec.name):
-        return f"{where}: a name is lower-case letters, digits, '-' and '_'"
+        return f"{where}: a name may contain only lower-case letters, digits, '-' and '_'"
     if not re.fullmatch(r"[\w.]+:\w+", spec.target):
-        return f"{where}: its target must read 'module:object', not {spec.target!r}"
+        return f"{where}: its target must be 'module:object', not {spec.target!r}"
     params = getattr(spec.options, "__dataclass_params__", None)
     if not (
         dataclasses.is_dataclass(spec.options) and isinstance(spec.options, type) and params and params.frozen
@@ -286,13 +284,13 @@ def check_spec(kind: str, spec: object) -> str | None:
         return f"{where}: its options must be a frozen dataclass"
     try:
         fields_of(spec.options)
-    except Exception as error:  # an annotation may be a name that does not exist
+    except Exception as error:  # an annotation may be an undefined name
         return f"{where}: {with_kind(error)}"
     return None
 
 
 def installed(*, third_party: bool = True) -> list[Plugin]:
-    """The plugins that pip has installed, the built-ins among them."""
+    """The installed plugins, including the built-in ones."""
     own = own_distribution()
     plugins = []
     for entry in importlib.metadata.entry_points(group=GROUP):
@@ -305,7 +303,7 @@ def installed(*, third_party: bool = True) -> list[Plugin]:
 
 
 def packages() -> set[str]:
-    """The packages in which the installed plugins are; nothing is imported to find them."""
+    """The packages of the installed plugins, found without importing them."""
     return {entry.module.partition(".")[0] for entry in importlib.metadata.entry_points(group=GROUP)}
 
 
@@ -318,7 +316,7 @@ def own_distribution() -> importlib.metadata.Distribution | None:
 
 
 def install_hint(extra: str) -> str:
-    """The line that installs one of lmkit's extras, under the distribution's real name."""
+    """The command that installs one of lmkit's extras, with the distribution's actual name."""
     own = own_distribution()
     return f"pip install '{own.name if own else '.'}[{extra}]'"
 
@@ -327,7 +325,7 @@ _third_party = True
 
 
 def use_third_party(on: bool) -> None:
-    """Leave third-party plugins out from now on (`--no-plugins`), or take them back in."""
+    """Disable third-party plugins from now on (`--no-plugins`), or enable them again."""
     global _third_party
     _third_party = on
     registry.cache_clear()
@@ -340,11 +338,11 @@ def third_party_is_used() -> bool:
 
 @cache
 def registry() -> Registry:
-    """The registry of this process, made when it is first asked for."""
+    """The registry of this process, created on first use."""
     return Registry(installed(third_party=_third_party))
 
 
 def _imported(target: str) -> Any:
-    """The object that "module:object" names."""
+    """Import the object that "module:object" names."""
     module, _, name = target.partition(":")
     return getattr(importlib.import_module(module), name)

@@ -1,4 +1,4 @@
-"""Recipes: every setting of a run, from TOML tables and back."""
+"""Recipes: convert every setting of a run from TOML tables, and back."""
 
 import reprlib
 import tomllib
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "gru"
 RECURRENT = "lmkit:recurrent"
-"""The model that a cell's name stands for: `--model gru` is `--model recurrent --cell gru`."""
+"""The model of a bare cell name: `--model gru` means `--model recurrent --cell gru`."""
 
 BY_TEXT = ("lmkit:word", "lmkit:char")
-"""The tokenizers that the text decides between where none is named: words between spaces, or characters."""
+"""The tokenizers to choose from by the text if none is named: words between spaces, or characters."""
 
 TABLES = ("data", "tokenizer", "train", "model")
 
@@ -35,7 +35,7 @@ T = TypeVar("T")
 class Recipe:
     """The settings of a run.
 
-    tokenizer: None where the text decides (`BY_TEXT`); tokenizer_options: then the options of whichever it chooses.
+    tokenizer: None if the text decides (`BY_TEXT`); tokenizer_options: in that case, the options of the chosen one.
     """
 
     train_paths: tuple[str, ...]
@@ -64,11 +64,11 @@ def read_recipe(path: str | Path) -> dict[str, Any]:
 
 
 def build(tables: Mapping[str, Any], *, source: str | Path | None = None) -> Recipe:
-    """The recipe that tables describe, with every option resolved.
+    """Build the recipe that tables describe, with every option resolved.
 
     tables: {"data": {"train": [...], "valid": [...], ...DataOptions}, "tokenizer": {"name": ...},
-    "train": {...}, "model": {"name": ..., "cell": {"name": ...}}}; each may be left out.
-    source: the file they come from, for the messages. Raises UsageError with all problems at once.
+    "train": {...}, "model": {"name": ..., "cell": {"name": ...}}}; each may be omitted.
+    source: the file with the tables, for messages. Raises UsageError with all problems at once.
     """
     problems: list[str] = []
     for name in tables:
@@ -100,19 +100,19 @@ def build(tables: Mapping[str, Any], *, source: str | Path | None = None) -> Rec
 
 
 def choose_tokenizer(value: Any, model: Chosen | None) -> Chosen:
-    """The tokenizer that a recipe's table or bare name describes; what it leaves out is as suits the model."""
+    """The tokenizer that a recipe's table or bare name describes; other options get the model's defaults for it."""
     table = as_table(value, "tokenizer")
     return choose("tokenizer", table if model is None else suited(table, model.name), "tokenizer")
 
 
 def _check_for_each(options: Mapping[str, Any], model: Chosen | None) -> None:
-    """UsageError unless the options are some of every tokenizer that the text may choose."""
+    """Raise UsageError unless every tokenizer that the text may choose has these options."""
     for name in BY_TEXT:
         choose_tokenizer({**options, "name": name}, model)
 
 
 def suited(tokenizer: Mapping[str, Any], model: str) -> dict[str, Any]:
-    """A tokenizer's table with the defaults that a model has for it (`ModelSpec.tokenizers`)."""
+    """A tokenizer's table with the model's defaults for it (`ModelSpec.tokenizers`)."""
     spec = registry().find(("model", "cell"), model).spec
     if not isinstance(spec, ModelSpec) or not isinstance(tokenizer.get("name"), str):
         return dict(tokenizer)
@@ -120,7 +120,7 @@ def suited(tokenizer: Mapping[str, Any], model: str) -> dict[str, Any]:
 
 
 def to_tables(recipe: Recipe) -> dict[str, Any]:
-    """The tables that `build` reads back to the same recipe, every setting written out."""
+    """The tables from which `build` gives the same recipe, with every setting."""
     paths = {"train": list(recipe.train_paths), "valid": list(recipe.valid_paths)}
     tables: dict[str, Any] = {"data": {**paths, **to_table(recipe.data)}}
     if recipe.tokenizer is not None:
@@ -131,7 +131,7 @@ def to_tables(recipe: Recipe) -> dict[str, Any]:
 
 
 def write(recipe: Recipe, path: str | Path) -> None:
-    """Write a recipe as TOML, the help of each option beside it; what is not set stands as a comment."""
+    """Write a recipe as TOML, with the help of each option; options without a value are comments."""
     import tomlkit
 
     document = tomlkit.document()
@@ -148,7 +148,7 @@ def write(recipe: Recipe, path: str | Path) -> None:
 
 
 def as_table(value: Any, where: str) -> dict[str, Any]:
-    """A table of its own from what a recipe gives for one: a table, a bare name or a Chosen."""
+    """A new table from a recipe's entry: a table, a bare name or a Chosen."""
     if isinstance(value, Chosen):
         return to_table(value)
     if isinstance(value, str):
@@ -159,7 +159,7 @@ def as_table(value: Any, where: str) -> dict[str, Any]:
 
 
 def long_form(kind: str, table: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """The same table with the long name of its part; a cell that stands for a model becomes one."""
+    """The same table with the long name of its part; the name of a cell becomes the recurrent model with it."""
     name = table.get("name")
     if not isinstance(name, str):
         raise UsageError(f'{where}: it needs a name (name = "...")')
@@ -197,7 +197,7 @@ def _paths(data: dict[str, Any], name: str, problems: list[str]) -> tuple[str, .
 
 
 def _collect(problems: list[str], make: Callable[[], T]) -> T | None:
-    """What `make` gives; the problems of its UsageError join the others."""
+    """The result of `make`; problems of its UsageError are added to the others."""
     try:
         return make()
     except UsageError as error:
@@ -217,7 +217,7 @@ def _write_chosen(chosen: Chosen) -> "tomlkit.items.Table":
 def _write_options(table: "tomlkit.items.Table", options: Any) -> "tomlkit.items.Table":
     import tomlkit
 
-    # Nested tables come last: TOML gives every line after a header to that header.
+    # Nested tables come last: in TOML, every line after a header belongs to it.
     for item in sorted(fields_of(type(options)), key=lambda item: item.kind is not None):
         value = getattr(options, item.name)
         if isinstance(value, Chosen):

@@ -1,4 +1,4 @@
-"""Residual codes: what the white space and the unknown words that ids drop cost in bits (docs/scores.md).
+"""Residual codes: the cost in bits of white space and unknown words, which ids drop (docs/scores.md).
 
 For tokenizers whose tokens are words. `ResidualCounter` counts both in training text, `WordResidual` is the code:
 
@@ -23,7 +23,7 @@ from lmkit.spelling import SYMBOLS, SpellingCode, spread
 
 LONGEST_STRING = 64
 MOST_STRINGS = 10_000
-"""Longer or further strings of white space are left to the escape, which bounds memory."""
+"""Longer or further strings of white space use the escape, which bounds memory."""
 
 _ESCAPED_CHARACTER = math.log2(len(WHITE_SPACE) + 1)
 _ESCAPED_BYTE = math.log2(SYMBOLS)
@@ -34,8 +34,8 @@ _WIDE_GAPS = WHITE_SPACE.replace(" ", "")
 def new_word_rate(seen_once: int, unknown: int, tokens: int) -> float:
     """The share of tokens that will be unknown in new text beyond those that were unknown in training.
 
-    seen_once: tokens of the training text that occur once in it, whose share is that of tokens not seen at all
-    (Good, 1953); it is estimated as n / (tokens + n), which is less than one in any text (Witten and Bell, 1991).
+    seen_once: number n of tokens that occur once in the training text. Their share estimates that of unseen tokens
+    (Good, 1953); n / (tokens + n) is less than one for any text (Witten and Bell, 1991).
     unknown: tokens of the training text that the vocabulary leaves out, from which a model learns p(unknown).
     """
     new = max(seen_once, 1) - unknown
@@ -43,11 +43,11 @@ def new_word_rate(seen_once: int, unknown: int, tokens: int) -> float:
 
 
 class SpaceCode:
-    """A distribution over strings of white space: those seen, and an escape to one symbol a character.
+    """A distribution over strings of white space: those seen, and an escape to a code character by character.
 
-    The escape has the weight of the types seen plus one (Witten and Bell, 1991), and of what was not counted.
-    After it each character, and the end, costs log2 6: white space has five characters. With any_text, strings
-    are of any characters, and each of their bytes, and the end, costs log2 257.
+    The weight of the escape is the number of types seen plus one (Witten and Bell, 1991), plus the strings that
+    were not counted. After it each character, and the end, costs log2 6: white space has five characters. With
+    any_text, strings may have any characters, and each of their bytes, and the end, costs log2 257.
     """
 
     def __init__(self, counts: dict[str, int], uncounted: int = 0, *, any_text: bool = False) -> None:
@@ -74,7 +74,7 @@ class SpaceCode:
 
     @classmethod
     def from_table(cls, table: Any) -> Self:
-        """What `to_table` gave; ValueError if it is something else."""
+        """Restore the result of `to_table`; ValueError if it is invalid."""
         if not isinstance(table, dict) or not isinstance(table.get("counts"), dict):
             raise ValueError("a table of white space has no counts")
         counts, uncounted, any_text = table["counts"], table.get("uncounted"), table.get("any_text", False)
@@ -88,7 +88,7 @@ class SpaceCode:
                 or type(count) is not int
                 or not 0 < count < 2**60
             ):
-                raise ValueError(f"the entry {reprlib.repr(string)} of a table of white space is wrong")
+                raise ValueError(f"the entry {reprlib.repr(string)} of a table of white space is invalid")
         return cls(counts, uncounted, any_text=any_text)
 
 
@@ -106,7 +106,7 @@ def gaps(line: str) -> Gaps:
     if not body:
         return Gaps(line, {}, None)
     start = len(line) - len(line.lstrip(WHITE_SPACE))
-    # Nearly every line has single spaces only, which need no look at each gap.
+    # Nearly every line has only single spaces, so there is no need to look at each gap.
     if "  " not in body and not any(c in body for c in _WIDE_GAPS):
         spaces = body.count(" ")
         between: Mapping[str, int] = {" ": spaces} if spaces else {}
@@ -116,7 +116,7 @@ def gaps(line: str) -> Gaps:
 
 
 def gaps_around(line: str, spans: np.ndarray) -> Gaps:
-    """What is between the tokens of given spans (tokens, 2); nothing between two that touch."""
+    """The strings between tokens with these spans (tokens, 2); none between two that touch."""
     if not len(spans):
         return Gaps(line, {}, None)
     starts, ends = spans[:, 0].tolist(), spans[:, 1].tolist()
@@ -127,8 +127,8 @@ def gaps_around(line: str, spans: np.ndarray) -> Gaps:
 class LineCode:
     """The three tables of white space: before the first word, between words, after the last.
 
-    The ids tell a decoder how many words there are, so it knows how many strings to read and from which
-    table; a line without words is one string of the first.
+    The ids tell a decoder the number of words, and so the number of strings to read and their tables. A line
+    without words is one string of the first table.
     """
 
     places = ("before", "between", "after")
@@ -149,7 +149,7 @@ class LineCode:
 
     @classmethod
     def from_table(cls, table: Any) -> Self:
-        """What `to_table` gave; ValueError if it is something else."""
+        """Restore the result of `to_table`; ValueError if it is invalid."""
         if not isinstance(table, dict):
             raise ValueError("the tables of white space are missing")
         return cls(*(SpaceCode.from_table(table.get(place)) for place in cls.places))
@@ -172,7 +172,7 @@ class GapCounter:
             self.add_string(2, gaps.after, 1)
 
     def add_string(self, place: int, string: str, count: int) -> None:
-        """Count a string that stood `count` times at one of the places."""
+        """Count a string that occurred `count` times at one of the places."""
         seen = self._seen[place]
         if string in seen or (len(seen) < MOST_STRINGS and len(string) <= LONGEST_STRING):
             seen[string] += count
@@ -185,9 +185,9 @@ class GapCounter:
 
 
 class WordResidual:
-    """What restores a line from the ids of its words, frozen when a tokenizer was fitted.
+    """The code that restores a line from the ids of its words; it is fitted with the tokenizer.
 
-    spelling: the code of unknown words. spaces: of what is between tokens, in place of which ids have nothing.
+    spelling: the code of unknown words. spaces: the code of the text between tokens, which ids do not contain.
     novelty: see `lmkit.contracts.Tokenizer.novelty`.
     """
 
@@ -197,7 +197,7 @@ class WordResidual:
         self.novelty = novelty
 
     def bits(self, line: str, spans: np.ndarray, unknown: np.ndarray) -> float:
-        """The length of the code of what ids drop: all that is between tokens, and the unknown ones' spellings.
+        """The length of the code of all text that ids drop: between tokens, and the spellings of unknown tokens.
 
         spans: (tokens, 2) characters [start, end) of each token, in order. unknown: (tokens,) bool. The text of
         every other token must follow from its id.
@@ -207,11 +207,11 @@ class WordResidual:
         )
 
     def spelling_bits(self, line: str, spans: np.ndarray, unknown: np.ndarray) -> np.ndarray:
-        """(unknown tokens,) the length of the code of each one's spelling."""
+        """(unknown tokens,) the length of the code of each spelling."""
         return self.spelling.bits([line[start:end].encode() for start, end in spans[unknown].tolist()])
 
     def to_table(self) -> dict[str, Any]:
-        """What `from_table` takes: lists, dictionaries, strings and numbers, for JSON."""
+        """The argument of `from_table`: lists, dictionaries, strings and numbers, for JSON."""
         return {
             "spaces": self.spaces.to_table(),
             "spelling": self.spelling.to_table(),
@@ -220,21 +220,21 @@ class WordResidual:
 
     @classmethod
     def from_table(cls, table: Any) -> Self:
-        """What `to_table` gave; ValueError if it is something else. Without a novelty it is 0."""
+        """Restore the result of `to_table`; ValueError if it is invalid. A missing novelty is 0."""
         if not isinstance(table, dict):
-            raise ValueError("it is no table")
+            raise ValueError("it is not a table")
         novelty = table.get("novelty", 0.0)
         if novelty is not None and (type(novelty) not in (int, float) or not 0 <= novelty < 1):
-            raise ValueError("its novelty is no number from 0 to 1")
+            raise ValueError("its novelty is not a number from 0 to 1")
         return cls(
             SpellingCode.from_table(table.get("spelling")), LineCode.from_table(table.get("spaces")), novelty
         )
 
 
 class ResidualCounter:
-    """Counts the words of training text and what is between them.
+    """Counts the words of training text and the text between them.
 
-    words: how often each was seen, so that a tokenizer need not count them too.
+    words: the count of each word, so that a tokenizer need not count them too.
     """
 
     def __init__(self) -> None:
@@ -249,7 +249,7 @@ class ResidualCounter:
         self._lines += 1
 
     def code(self, vocabulary: Collection[str]) -> WordResidual:
-        """The code for a tokenizer whose ids spell the words of `vocabulary`, and no others."""
+        """The code for a tokenizer whose ids spell exactly the words of `vocabulary`."""
         known = set(vocabulary)
         unknown = sum(count for word, count in self.words.items() if word not in known)
         once = sum(count == 1 for count in self.words.values())

@@ -1,4 +1,4 @@
-"""What a run is and was trained on, from its files alone: no model is loaded, and no torch."""
+"""Facts about a run and its training, read from its files without loading the model or torch."""
 
 import contextlib
 import json
@@ -14,10 +14,10 @@ from lmkit.recipe import RECURRENT, read_recipe
 
 
 def describe(run: Path) -> dict[str, Any]:
-    """The facts of a run; None for what its files do not say.
+    """The facts of a run; None for facts that its files lack.
 
-    finished: whether a limit ended the training; None where no checkpoint says.
-    Raises ModelError for a path that is no run, for a damaged lmkit.json and for missing or cut-off files.
+    finished: whether a limit ended the training; None without a checkpoint.
+    Raises ModelError for a path that is not a run, for a damaged lmkit.json and for missing or truncated files.
     """
     manifest = read_manifest(run)
     try:
@@ -45,7 +45,7 @@ def describe(run: Path) -> dict[str, Any]:
 
 
 def model_name(manifest: Mapping[str, Any]) -> str:
-    """A run's model in a few letters: "gru", "2 x lstm", "elmo (2 x lstm)", "ngram 5"."""
+    """A short label for a run's model: "gru", "2 x lstm", "elmo (2 x lstm)", "ngram 5"."""
     table = manifest["model"]
     name = bare(table["name"])
     given = table.get("cell")
@@ -85,14 +85,14 @@ def _from_manifest(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _recipe(run: Path) -> dict[str, Any]:
-    """The tables of a run's recipe; none where it has none, as an imported model."""
+    """The tables of a run's recipe; empty if it has no recipe, such as an imported model."""
     with contextlib.suppress(LmkitError):
         return read_recipe(run / run_paths.RECIPE)
     return {}
 
 
 def _checkpoint(run: Path) -> dict[str, Any]:
-    """How far the newest checkpoint is, by the names `step`, `seconds`, `epoch` and `over`; empty without one."""
+    """The progress of the newest checkpoint: `step`, `seconds`, `epoch` and `over`; empty without one."""
     for folder in sorted((run / run_paths.CHECKPOINTS).glob("step-*"), reverse=True):
         with contextlib.suppress(LmkitError, KeyError, TypeError):
             facts = read_json(folder / run_paths.CHECKPOINT_STATE)
@@ -109,7 +109,7 @@ def _reports(run: Path) -> list[dict[str, Any]]:
         return []
     found = []
     for line in lines:
-        # The last line of a training that was killed may be cut off.
+        # If the training was killed, its last line may be cut off.
         with contextlib.suppress(ValueError):
             found.append(json.loads(line))
     return [report for report in found if isinstance(report, dict)]

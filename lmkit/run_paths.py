@@ -1,4 +1,4 @@
-"""Tell runs from texts by their paths, without loading anything."""
+"""Distinguish runs from texts by their paths, without loading anything."""
 
 import itertools
 from collections.abc import Container, Iterable
@@ -16,7 +16,7 @@ CHECKPOINTS = "checkpoints"
 CHECKPOINT_STATE = "state.json"
 TOKENIZER = "tokenizer"
 ARCHIVES = (".tar.gz", ".tar.xz", ".zip")
-"""How the names of archives of runs end."""
+"""The suffixes of archives of runs."""
 
 
 def is_run(path: Path) -> bool:
@@ -28,20 +28,18 @@ def is_run(path: Path) -> bool:
 
 
 def recipe_to_resume(directory: Path) -> Path:
-    """The recipe of a training that can go on; CheckpointError where there is none."""
+    """The recipe of a training to resume; CheckpointError if there is none."""
     path = directory / RECIPE
     if not path.is_file():
-        raise CheckpointError(
-            f"{directory} holds no run to resume (no {RECIPE}): give the directory of a run"
-        )
+        raise CheckpointError(f"{directory} has no run to resume (no {RECIPE}); give the directory of a run")
     return path
 
 
 def is_unfinished(path: Path) -> bool:
     """Whether a path is the directory of a training that has no model yet.
 
-    It has a recipe or checkpoints, and a tokenizer or nothing else: a folder of texts may have a file or a folder
-    of either name too.
+    It has a recipe or checkpoints, and a tokenizer or nothing else, since a folder of texts may also have a file or
+    a folder of either name.
     """
     try:
         if is_run(path) or not any((path / name).exists() for name in (RECIPE, CHECKPOINTS)):
@@ -55,24 +53,24 @@ def is_unfinished(path: Path) -> bool:
 
 
 def refuse_as_text(path: Path) -> None:
-    """DataError when a path that was given as text is a run, or a file of one."""
+    """Raise DataError when a path given as text is a run, or a file in one."""
     if is_run(path):
         raise DataError(
-            f"{path} is a run, not text: give a file or a folder of text; to ask this model, give it as RUN; to go "
-            f"on with its training: lmkit train --resume {path}"
+            f"{path} is a run, not text: give a file or a folder of text; to use this model, give it as RUN; to "
+            f"continue its training: lmkit train --resume {path}"
         )
     if is_unfinished(path):
         raise DataError(
-            f"{path} is the directory of a training that has not finished, not text: give a file or a folder of text"
+            f"{path} is the directory of an unfinished training, not text: give a file or a folder of text"
         )
     if path.is_file() and (run := run_of_file(path)) is not None:
         raise DataError(
-            f"{path} is a file of the run {run}, not text: give text, or {run} as RUN to ask its model"
+            f"{path} is a file of the run {run}, not text: give text, or {run} as RUN to use its model"
         )
 
 
 def runs_in(folder: Path) -> list[str]:
-    """The paths of the runs that lie in a folder, in alphabetical order."""
+    """The paths of the runs in a folder, in alphabetical order."""
     try:
         return sorted(str(path) for path in folder.iterdir() if is_run(path))
     except OSError:
@@ -88,7 +86,7 @@ def unfinished(path: Path) -> ModelError:
         remedy = f"train it with lmkit train --recipe {path / RECIPE} --out {path} --overwrite"
     else:
         remedy = f"train a model with lmkit train --out {path} --overwrite"
-    return ModelError(f"{path} has no {MANIFEST}: its training has not finished; {remedy}")
+    return ModelError(f"{path} has no {MANIFEST}: its training is unfinished; {remedy}")
 
 
 def is_archive(path: Path) -> ModelError:
@@ -99,11 +97,11 @@ def is_archive(path: Path) -> ModelError:
 
 
 def not_a_run(path: Path) -> LmkitError:
-    """The error for a path in place of a run's directory, with the runs that are near."""
+    """The error for a path that is not a run's directory, with suggestions from runs nearby."""
     if path.is_file() and (run := run_of_file(path)) is not None:
         return UsageError(f"{path} is a file of the run {run}: give the directory, {run}")
     if inside := runs_in(path):
-        return ModelError(f"{path} is not a run but a folder of runs: give one of them, {', '.join(inside)}")
+        return ModelError(f"{path} is a folder of runs, not a run: give one of them, {', '.join(inside)}")
     if path.is_dir():
         hint = f" (it has no {MANIFEST})"
     else:
@@ -112,12 +110,12 @@ def not_a_run(path: Path) -> LmkitError:
     found = get_close_matches(path.name, beside, n=1)
     close = f" (did you mean {beside[found[0]]}?)" if found else ""
     return ModelError(
-        f"{path} is not a run's directory{hint}{close}: give what `lmkit train --out` was given"
+        f"{path} is not a run's directory{hint}{close}: give the directory that `lmkit train --out` wrote"
     )
 
 
 def run_of_file(path: Path) -> Path | None:
-    """The run that a file belongs to: one that its lmkit.json lists, or its recipe, metrics or checkpoints."""
+    """The run of a file that is listed in its lmkit.json, or is its recipe, metrics or checkpoint."""
     for folder in (*path.parents, *path.absolute().parents):
         if not is_run(folder) and not is_unfinished(folder):
             continue
@@ -129,7 +127,7 @@ def run_of_file(path: Path) -> Path | None:
 
 
 def _listed(run: Path) -> list[str]:
-    """The files that a run's lmkit.json names; none where it cannot be read, which loading the run reports."""
+    """The files that a run's lmkit.json lists; empty if it cannot be read, which loading the run reports."""
     try:
         files = strict_json.read(run / MANIFEST).get("files")
     except (OSError, ValueError, AttributeError):
@@ -138,9 +136,9 @@ def _listed(run: Path) -> list[str]:
 
 
 def labels(runs: Iterable[Path]) -> dict[str, Path]:
-    """What each run is called in tables and pictures: the end of its path, as long as it takes to tell them apart.
+    """The label of each run in tables and plots: the shortest distinct end of its path.
 
-    Raises UsageError where the same run is given twice.
+    Raises UsageError if the same run is given twice.
     """
     paths = list(runs)
     parts = [path.resolve().parts for path in paths]
@@ -157,6 +155,6 @@ def labels(runs: Iterable[Path]) -> dict[str, Path]:
 
 
 def unique(name: str, taken: Container[str]) -> str:
-    """The name, with a number where a run or a direction of another is called so already."""
+    """The name, with a number if it is taken."""
     names = (name if number == 1 else f"{name} ({number})" for number in itertools.count(1))
     return next(one for one in names if one not in taken)

@@ -1,4 +1,4 @@
-"""A run's directory, which is the model: what is in it, how it is written and read back."""
+"""Write and read the directory of a run."""
 
 import contextlib
 import itertools
@@ -44,20 +44,20 @@ class LoadedRun:
 
     @property
     def carried(self) -> int | None:
-        """Over how many tokens training carried a state at most; None where it is not known."""
+        """The largest number of tokens over which training carried a state; None if unknown."""
         training = self.manifest.get("training")
         carried = training.get("carried_tokens") if isinstance(training, dict) else None
         return carried if isinstance(carried, int) else None
 
 
 def claim_default(model: Chosen) -> Path:
-    """A new directory `runs/NAME`, counting up past what is there: `runs/gru`, `runs/gru-2` ..."""
+    """Create a directory `runs/NAME`, numbered if it exists: `runs/gru`, `runs/gru-2` ..."""
     cell = getattr(model.options, "cell", None)
     cells = [one for one in (cell if isinstance(cell, tuple) else (cell,)) if isinstance(one, Chosen)]
     name = "-".join(chosen.name.rpartition(":")[2] for chosen in cells or [model])
     for number in itertools.count(1):
         path = Path("runs") / (name if number == 1 else f"{name}-{number}")
-        # Made at once, so that a second process counts on.
+        # Created now, so that another process takes the next number.
         with contextlib.suppress(FileExistsError):
             path.mkdir(parents=True)
             return path
@@ -65,7 +65,7 @@ def claim_default(model: Chosen) -> Path:
 
 
 def check_free(directory: Path, *, overwrite: bool) -> None:
-    """UsageError when a run must not be written here."""
+    """Raise UsageError when a run must not be written here."""
     if not directory.exists() or (directory.is_dir() and not _contents(directory)):
         return
     if not overwrite:
@@ -75,7 +75,7 @@ def check_free(directory: Path, *, overwrite: bool) -> None:
 
 
 def clear(directory: Path) -> None:
-    """Remove what a run's directory holds, but for the lock."""
+    """Empty a run's directory, except for the lock."""
     for path in _contents(directory):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -89,14 +89,14 @@ def _contents(directory: Path) -> list[Path]:
 
 @contextlib.contextmanager
 def staging(out: Path) -> Iterator[Path]:
-    """A folder that is gone afterwards, on the disk of `out`, so that what is made in it is put there by a rename."""
+    """A temporary folder on the disk of `out`, so that its contents can be moved there by a rename."""
     beside = next(parent for parent in out.absolute().parents if parent.is_dir())
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=beside) as folder:
         yield Path(folder)
 
 
 def put_in_place(run: Path, out: Path) -> None:
-    """Make a finished directory `out`, in place of one that is there."""
+    """Rename a finished directory to `out`, and replace an existing one."""
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.exists():
         shutil.rmtree(out)
@@ -113,9 +113,9 @@ def make_run(
     data: Mapping[str, str],
     overwrite: bool = False,
 ) -> None:
-    """Make a run of a model that is finished, such as one from another program's files: whole or not at all.
+    """Create a run of a finished model, such as one from another program's files, atomically.
 
-    data: where it comes from ("description"). overwrite: replace the run that `out` already holds.
+    data: its origin ("description"). overwrite: replace the run that `out` already holds.
     Raises UsageError when `out` is taken.
     """
     check_free(out, overwrite=overwrite)
@@ -140,7 +140,7 @@ def keep_model(
     data: Mapping[str, str],
     training: Mapping[str, Any],
 ) -> None:
-    """Save a model into a run's directory, where the tokenizer lies already: files first, then lmkit.json."""
+    """Save a model into a run's directory, which has the tokenizer already: first its files, then lmkit.json."""
     saving = directory / ".saving"
     shutil.rmtree(saving, ignore_errors=True)
     saving.mkdir()
@@ -168,14 +168,14 @@ def write_manifest(
     training: Mapping[str, Any],
     files: Iterable[str],
 ) -> None:
-    """Write lmkit.json last of all: with it, the directory is a model. The write is atomic.
+    """Write lmkit.json atomically, after all other files: with it, the directory is a model.
 
-    files: the names of those that make the model, besides the tokenizer's.
+    files: the names of the model's files, without the tokenizer's.
     """
     parts = [directory / name for name in files]
     parts += [path for path in (directory / TOKENIZER).rglob("*") if path.is_file()]
     parts.sort()
-    with ThreadPoolExecutor() as pool:  # hashing leaves Python's lock alone
+    with ThreadPoolExecutor() as pool:  # hashing releases the GIL
         sums = list(pool.map(sha256, parts))
     manifest = {
         "format": FORMAT,
@@ -202,11 +202,11 @@ def write_manifest(
 
 
 def load_run(directory: Path, *, allow_nonfinite: bool = False) -> LoadedRun:
-    """The model in a run's directory.
+    """Load the model in a run's directory.
 
-    allow_nonfinite: load it even when NaN or an infinity is among its weights.
-    Raises ModelError when a file is missing, damaged or does not fit, PluginError when a plugin that the model
-    names is not installed. Nothing but installed plugins is ever imported, and nothing is unpickled.
+    allow_nonfinite: load it even if weights are NaN or infinite.
+    Raises ModelError when a file is missing, damaged or does not fit, PluginError when a plugin of the model is
+    not installed. Imports only installed plugins, and unpickles nothing.
     """
     manifest = read_manifest(directory)
     where = str(directory / MANIFEST)
@@ -224,7 +224,7 @@ def load_run(directory: Path, *, allow_nonfinite: bool = False) -> LoadedRun:
     if isinstance(model, nn.Module) and not allow_nonfinite and (names := nonfinite(model)):
         raise ModelError(
             f"{directory}: NaN or infinite weights: {shortened(names)}; train it again with a lower "
-            "learning rate, or load it all the same with --allow-nonfinite (in Python, allow_nonfinite=True)"
+            "learning rate, or load it anyway with --allow-nonfinite (in Python, allow_nonfinite=True)"
         )
     if isinstance(model, Encoder):
         model.use_tokenizer(tokenizer)
@@ -235,7 +235,7 @@ def load_run(directory: Path, *, allow_nonfinite: bool = False) -> LoadedRun:
 
 @torch.no_grad()
 def _try_model(model: LanguageModel, part: Part) -> None:
-    """PluginError unless the first row of a plugin's model has a score for each id."""
+    """Raise PluginError unless the first row of a plugin's model has a score for each id."""
     with part.tried(), torch.random.fork_rng(devices=[]):
         shape, wanted = model.next_log_probs(model.initial_state(1)).shape, (1, model.vocabulary.size)
     if shape != wanted:
@@ -256,29 +256,29 @@ def _choice(kind: str, manifest: dict[str, Any], where: str) -> Chosen:
 
 
 def _check_installed(table: dict[str, Any], manifest: dict[str, Any], where: str) -> None:
-    """PluginError, with the version to install, for every part that the table names and nobody has."""
+    """Raise PluginError, with the version to install, if a part in the table is not installed."""
     origins = manifest.get("distributions")
     for name in _names(table, where):
         origin = origins.get(name) if isinstance(origins, dict) else None
         version = origin.get("version") if isinstance(origin, dict) else None
-        # It ends up in a line for the shell.
+        # The message has a shell command with it.
         if not (isinstance(version, str) and re.fullmatch(r"\w[\w.+!-]{0,63}", version)):
             version = ""
         registry().find(("tokenizer", "cell", "model"), name, needed_by=where, version=version)
 
 
 def _names(table: dict[str, Any], where: str) -> list[str]:
-    """The long names in a table; ModelError for names of parts and options that nobody could have given."""
+    """The long names in a table; ModelError for malformed names of parts and options."""
     found = []
     for key, value in table.items():
         if not key.isidentifier() or len(key) > LONGEST_NAME:
-            raise ModelError(f"{where}: damaged: {reprlib.repr(key)} is no name of an option")
+            raise ModelError(f"{where}: damaged: {reprlib.repr(key)} is not a name of an option")
         # An option may be a part, or a list of them.
         tables = value if isinstance(value, list) else [value]
         found += [name for table in tables if isinstance(table, dict) for name in _names(table, where)]
         if key == "name" and isinstance(value, str):
             if not re.fullmatch(r"\w[\w.:-]*", value) or len(value) > LONGEST_NAME:
-                raise ModelError(f"{where}: damaged: {reprlib.repr(value)} is no name of a part")
+                raise ModelError(f"{where}: damaged: {reprlib.repr(value)} is not a name of a part")
             found += [value] if ":" in value else []
     return found
 
@@ -287,7 +287,7 @@ def _vocabulary(manifest: dict[str, Any], where: str) -> Vocabulary:
     table = manifest.get("vocabulary")
     wanted = [item.name for item in fields(Vocabulary)]
     if not isinstance(table, dict) or table.keys() != set(wanted):
-        raise ModelError(f"{where}: 'vocabulary' is damaged (it has {', '.join(wanted)} and nothing else)")
+        raise ModelError(f"{where}: 'vocabulary' is damaged (it must have exactly {', '.join(wanted)})")
     vocabulary = Vocabulary(**table)
     ids = (vocabulary.eos_id, 0 if vocabulary.unk_id is None else vocabulary.unk_id)
     whole = all(isinstance(n, int) and not isinstance(n, bool) for n in (vocabulary.size, *ids))
@@ -297,14 +297,14 @@ def _vocabulary(manifest: dict[str, Any], where: str) -> Vocabulary:
             f"{where}: 'vocabulary' is damaged (its sizes must be whole numbers from 0 to {MOST_IDS})"
         )
     if not all(0 <= n < vocabulary.size for n in ids):
-        raise ModelError(f"{where}: 'vocabulary' is damaged (an id lies outside it)")
+        raise ModelError(f"{where}: 'vocabulary' is damaged (an id is outside it)")
     return vocabulary
 
 
 def travelling(directory: Path, manifest: dict[str, Any]) -> list[str]:
-    """The names of what makes the model of a run: its checkpoints and metrics stay behind when it is copied.
+    """The names of the files to copy with a run's model: no checkpoints and no metrics.
 
-    The manifest comes last, so that a copy that was cut off has none.
+    The manifest comes last, so an interrupted copy has no manifest.
     """
     recipe = [RECIPE] if (directory / RECIPE).is_file() else []
     return [*manifest["files"], *recipe, MANIFEST]

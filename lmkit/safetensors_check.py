@@ -1,4 +1,4 @@
-"""The header of a safetensors file, checked in bounded memory before any library maps the file.
+"""Check the header of a safetensors file in bounded memory before a library maps the file.
 
 The format: 8 bytes with the header's size (little-endian), a JSON object from each tensor's name to its type,
 shape and place, then the bytes of all tensors without a gap (https://github.com/huggingface/safetensors).
@@ -26,7 +26,7 @@ SIZES = {
     **dict.fromkeys(("U32", "I32", "F32"), 4),
     **dict.fromkeys(("U64", "I64", "F64"), 8),
 }
-"""Bytes of one element of each type that is read."""
+"""Bytes of one element, by type."""
 
 _PREFIX = 8
 _METADATA = "__metadata__"
@@ -34,7 +34,7 @@ _METADATA = "__metadata__"
 
 @dataclass(frozen=True)
 class Entry:
-    """What a header says of a tensor; its bytes are [begin, end) after the header."""
+    """The entry of a tensor in a header; its bytes are [begin, end) after the header."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -45,8 +45,8 @@ class Entry:
 def check_header(path: Path) -> dict[str, Entry]:
     """The tensors of a safetensors file by name.
 
-    Raises ModelError when the file is a pickle, cut off, or unsound in any way, and OSError when it cannot be
-    read. No more of the file than its header is read.
+    Raises ModelError when the file is a pickle, cut off, or invalid in any way, and OSError when it cannot be
+    read. Reads only the header.
     """
     if path.exists() and not path.is_file():
         raise ModelError(f"{path}: is a directory, a pipe or a device, not a file; restore it")
@@ -58,13 +58,13 @@ def check_header(path: Path) -> dict[str, Entry]:
         _check_places(entries, room)
     except ValueError as error:
         raise ModelError(
-            f"{path}: not a sound safetensors file: {error}; restore it from a backup or train again"
+            f"{path}: not a valid safetensors file: {error}; restore it from a backup or train again"
         ) from None
     return entries
 
 
 def _read(path: Path) -> tuple[dict[str, Any], int]:
-    """The parsed header, and how many bytes follow it."""
+    """The parsed header, and the number of bytes after it."""
     size = path.stat().st_size
     with path.open("rb") as file:
         prefix = file.read(_PREFIX)
@@ -81,14 +81,14 @@ def _read(path: Path) -> tuple[dict[str, Any], int]:
     try:
         header = strict_json.parse(text)
     except ValueError as error:
-        raise ValueError(f"its header is not sound JSON ({error})") from None
+        raise ValueError(f"its header is not valid JSON ({error})") from None
     return header, size - _PREFIX - length
 
 
 def _entry(name: str, fact: Any) -> Entry:
     if not name.isprintable() or not 0 < len(name) <= LONGEST_NAME:
         raise ValueError(
-            f"the tensor {reprlib.repr(name)} has no name of 1 to {LONGEST_NAME} printable characters"
+            f"the tensor {reprlib.repr(name)} needs a name of 1 to {LONGEST_NAME} printable characters"
         )
     if not isinstance(fact, dict) or fact.keys() != {"dtype", "shape", "data_offsets"}:
         raise ValueError(f"the tensor '{name}' needs dtype, shape and data_offsets, and nothing else")
@@ -119,7 +119,7 @@ def _check_metadata(table: Any) -> None:
 
 
 def _check_places(entries: dict[str, Entry], room: int) -> None:
-    """The tensors cover the bytes after the header, each byte once."""
+    """Raise ValueError unless the tensors cover each byte after the header once."""
     covered, last = 0, "the header"
     for name, entry in sorted(entries.items(), key=lambda item: (item[1].begin, item[1].end)):
         if entry.end > room:

@@ -1,4 +1,4 @@
-"""The light descriptions that plugins return: a name, a lazy target and a dataclass of options."""
+"""The specs that plugins return: a name, a lazy target and a dataclass of options."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,19 +8,19 @@ API = 1
 """The version of the plugin API. It changes only when a change breaks correct plugins."""
 
 MOST_IDS = 2**31 - 1
-"""The largest size of a vocabulary, and the most tokens that an array can number: ids are int32."""
+"""The largest size of a vocabulary, and the largest number of tokens: ids are int32."""
 
 
 @dataclass(frozen=True)
 class NoOptions:
-    """The options of a part that has none."""
+    """The options of a part without options."""
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What the registry knows of a part before its code is imported.
+    """The description of a part, available before its code is imported.
 
-    name: what people type, lower-case letters, digits, `-` and `_`.
+    name: lower-case letters, digits, `-` and `_`.
     target: "module:object", imported only when the part is used.
     summary: one line for `lmkit plugins list`.
     options: a frozen dataclass whose fields are made by `option`.
@@ -29,7 +29,7 @@ class Spec:
 
     kind: ClassVar[str] = ""
     contracts: ClassVar[tuple[str, ...]] = ()
-    """What the target must be a subclass of, one of these, as "module:class"."""
+    """The allowed base classes of the target, as "module:class"."""
 
     name: str
     target: str
@@ -56,15 +56,15 @@ class CellSpec(Spec):
 
 @dataclass(frozen=True)
 class FileFormat:
-    """Files of another program that a kind of model can be read from or written to.
+    """A file format of another program that a kind of model can be read from or written to.
 
-    name: what `lmkit export --to NAME` and `lmkit import NAME` take. summary: of the files, one line for help.
+    name: for `lmkit export --to NAME` and `lmkit import NAME`. summary: of the files, one line for help.
     writer: "module:function", called as `write(run, file, overwrite=...)` with a `lmkit.runs.LoadedRun` of this
-    very model; it raises UsageError when the file exists and is not to be overwritten. None: no export.
+    kind of model; it raises UsageError when the file exists and `overwrite` is false. None: no export.
     reader: "module:function", called as `read(file, out, overwrite=..., max_expansion=..., options=...)`; it
-    makes the run `out` (`lmkit.runs.make_run`), whole or not at all. None: no import.
-    options: a frozen dataclass of what a reader can be told beside these.
-    takes_file: False where a model is in several files, each an option: `read(out, overwrite=..., options=...)`.
+    creates the run `out` (`lmkit.runs.make_run`) atomically. None: no import.
+    options: a frozen dataclass of the reader's other options.
+    takes_file: False if a model has several files, each given by an option: `read(out, overwrite=..., options=...)`.
     """
 
     name: str
@@ -79,8 +79,8 @@ class FileFormat:
 class ModelSpec(Spec):
     """Target: a `lmkit.contracts.LanguageModel`, called as `target(options, vocabulary)`.
 
-    tokenizers: by a tokenizer's long name, options whose defaults are others for this model.
-    formats: the files of other programs that it can be exported to or imported from.
+    tokenizers: by a tokenizer's long name, this model's defaults for its options.
+    formats: file formats of other programs for export and import.
     """
 
     kind: ClassVar[str] = "model"
@@ -109,12 +109,12 @@ def option(
     choices: tuple[str, ...] = (),
     kind: str | None = None,
 ) -> Any:
-    """A field of an options dataclass.
+    """Declare a field of an options dataclass.
 
     The annotation gives the type: `int`, `float`, `str`, `bool`, or one of these `| None`. With
-    `| tuple[int, ...]` a list of several may be given: "400,200" on the command line.
+    `| tuple[int, ...]` it accepts a list: "400,200" on the command line.
     min, max: inclusive bounds. choices: the allowed strings.
-    kind: the value is the name of a registered part of that kind ("cell"), with options of its own nested
+    kind: the value is the name of a registered part of that kind ("cell"), whose options are nested
     under it; the annotation is `lmkit.options.Chosen` and the default is the name.
     """
     return field(

@@ -1,4 +1,4 @@
-"""The code of unknown words' spellings: an n-gram model of bytes within words."""
+"""A code for the spellings of unknown words: an n-gram model of bytes within words."""
 
 import reprlib
 from collections.abc import Iterable, Sequence
@@ -13,25 +13,25 @@ BOUNDARY = 256
 SYMBOLS = 257
 
 ORDER = 5
-"""Of the n-grams of bytes, the highest one: from 4 on names and other rare words cost least."""
+"""The highest order of the n-grams of bytes; from 4 on, names and other rare words cost least."""
 MOST_WORDS = 1 << 17
-"""Words on which a code of spellings is fitted at most: they are stored."""
+"""Maximum number of words to fit a code of spellings on, since they are stored."""
 
 MOST_FOUND = 1 << 16
-"""Words whose bits are kept, since names come again and again."""
+"""Words whose bits are cached, since names occur repeatedly."""
 
 
 class SpellingCode:
     """An n-gram model of bytes with an end symbol: 257 outcomes after each context within a word.
 
     Each order is interpolated with the one below it, and the lowest with the uniform distribution (Witten and Bell,
-    1991), so that every string has a finite code; fitted on nothing it is uniform.
+    1991), so every string has a finite code. Without words to fit on, it is uniform.
     """
 
     def __init__(self, order: int, keys: np.ndarray, counts: np.ndarray, table: Any) -> None:
         """keys: (n,) int64, each `order` symbols as a number of base 257, the first one highest, with its count.
 
-        table: what `from_table` takes.
+        table: the argument of `from_table`.
         """
         self._table = table
         self._found: dict[bytes, float] = {}
@@ -42,16 +42,16 @@ class SpellingCode:
 
     @classmethod
     def fit(cls, words: Iterable[bytes], order: int = ORDER) -> Self:
-        """From each word once; words are as in the text or in the form of `lmkit.corpus.words.hidden`.
+        """Fit on each word once; words are as in the text or in the form of `lmkit.corpus.words.hidden`.
 
-        Best are the words seen once in training, whether a vocabulary has them or not: new words are like them.
+        The words seen once in training, in the vocabulary or not, work best, since new words resemble them.
         """
         listed = [shown(word) for word in words]
         keys, counts = np.unique(_keys(listed, order), return_counts=True)
         return cls(order, keys, counts, {"order": order, "words": [word.decode() for word in listed]})
 
     def probabilities(self, keys: np.ndarray) -> np.ndarray:
-        """(n,) float64: the probability of each last symbol after the others; keys as above, of any order."""
+        """(n,) float64: the probability of each last symbol given the others; keys as above, of any order."""
         found = self._unigram[keys % SYMBOLS]
         for k, level in enumerate(self._levels, 1):
             found = level.interpolated(keys % SYMBOLS ** (k + 1), found)
@@ -72,21 +72,21 @@ class SpellingCode:
         return np.add.reduceat(bits, np.cumsum(sizes) - sizes)
 
     def to_table(self) -> Any:
-        """What `from_table` takes, for JSON."""
+        """The argument of `from_table`, for JSON."""
         return self._table
 
     @classmethod
     def from_table(cls, table: Any) -> Self:
-        """What `to_table` gave; ValueError if it is something else. A list is a bigram of older tokenizers."""
+        """Restore the result of `to_table`; ValueError if it is invalid. A list is a bigram of older tokenizers."""
         if isinstance(table, list):
             return cls._from_bigrams(table)
         if not isinstance(table, dict) or not isinstance(words := table.get("words"), list):
-            raise ValueError("the table of spelling is no list of words")
+            raise ValueError("the table of spelling is not a list of words")
         order = table.get("order")
         if type(order) is not int or not 2 <= order <= ORDER:
-            raise ValueError(f"the order of the table of spelling is none from 2 to {ORDER}")
+            raise ValueError(f"the order of the table of spelling is not from 2 to {ORDER}")
         if len(words) > MOST_WORDS or not all(isinstance(word, str) for word in words):
-            raise ValueError("the table of spelling has too many words, or something that is no word")
+            raise ValueError("the table of spelling has too many words, or an entry that is not a word")
         return cls.fit([word.encode() for word in words], order)
 
     @classmethod
@@ -103,12 +103,12 @@ class SpellingCode:
             keys.append(first * SYMBOLS + second)
             counts.append(count)
         if len(set(keys)) < len(keys):
-            raise ValueError("an entry of the table of spelling stands in it twice")
+            raise ValueError("an entry of the table of spelling occurs twice")
         return cls(2, np.array(keys, np.int64), np.array(counts, np.int64), table)
 
 
 class _Level(NamedTuple):
-    """The counts of one order: of n-grams, and of their contexts how often and with how many followers."""
+    """The counts of one order: of n-grams, and for each context its count and its number of different followers."""
 
     keys: np.ndarray
     counts: np.ndarray
@@ -125,7 +125,7 @@ class _Level(NamedTuple):
         return cls(keys, counts, contexts, np.bincount(places, counts, len(contexts)), followers)
 
     def interpolated(self, keys: np.ndarray, below: np.ndarray) -> np.ndarray:
-        """(n,) probabilities, from those of the order below; these stay where the context was never seen."""
+        """(n,) probabilities, from those of the order below, which are kept for unseen contexts."""
         if not len(self.keys):
             return below
         place = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
@@ -139,12 +139,12 @@ class _Level(NamedTuple):
 def _keys(words: Sequence[bytes], order: int) -> np.ndarray:
     """The n-grams of the bytes and the end of every word, one word after another, as numbers of base 257.
 
-    Before a word stand order - 1 symbols BOUNDARY; the first one after it is its end.
+    A word follows order - 1 symbols BOUNDARY; the first BOUNDARY after it is its end.
     """
     around = b"\n" * (order - 1)
     raw = np.frombuffer(around + b"".join(word + around for word in words), np.uint8)
     sizes = np.array([len(word) for word in words], np.int64)
-    ends = np.cumsum(sizes + order - 1) + order - 1  # past each word and what is after it
+    ends = np.cumsum(sizes + order - 1) + order - 1  # past each word and the symbols after it
     firsts = ends - sizes - (order - 1)
     before = np.cumsum(sizes + 1) - sizes - 1
     places = np.repeat(firsts - before, sizes + 1) + np.arange(int(sizes.sum()) + len(words))
@@ -160,7 +160,7 @@ def _keys(words: Sequence[bytes], order: int) -> np.ndarray:
 
 
 def spread(number: int) -> np.ndarray:
-    """Of so many words, at most MOST_WORDS for a SpellingCode: which, evenly over all."""
+    """Indices of at most MOST_WORDS words for a SpellingCode, evenly spaced."""
     return (
         np.arange(number) if number <= MOST_WORDS else np.linspace(0, number - 1, MOST_WORDS).astype(np.int64)
     )

@@ -1,4 +1,4 @@
-"""States of models: nested tuples of tensors whose dimension 0 is the batch, and what one does with them."""
+"""States of models: nested tuples of tensors whose dimension 0 is the batch, and operations on them."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeAlias, Union
@@ -11,7 +11,7 @@ State: TypeAlias = Union[Tensor, tuple["State", ...]]  # noqa: UP007 (a string c
 
 
 def apply(function: Callable[..., Tensor], *states: State) -> State:
-    """The state whose leaves are `function` of the leaves of `states`, which have one structure."""
+    """Apply `function` to the corresponding leaves of `states`, which must have the same structure."""
     first = states[0]
     if isinstance(first, Tensor):
         return function(*states)
@@ -24,19 +24,19 @@ def leaves(state: State) -> list[Tensor]:
 
 
 def take(state: State, index: Tensor | slice) -> State:
-    """The rows of the batch that `index` names, in its order. The parts of a mixture may be on several devices."""
+    """The rows `index` of the batch, in that order. The parts of a mixture may be on several devices."""
     return apply(lambda t: t[index.to(t.device) if isinstance(index, Tensor) else index], state)
 
 
 def cat(parts: Sequence[State]) -> State:
-    """The rows of several states, one after another; their tensors are alike but for the batch."""
+    """Concatenate the rows of several states; their tensors may differ only in dimension 0."""
     return apply(lambda *tensors: torch.cat(tensors), *parts)
 
 
 def where(mask: Tensor, yes: State, no: State) -> State:
     """Row b of `yes` where `mask[b]` (a bool vector), else row b of `no`.
 
-    A choice, never a product: a NaN or an infinity in the row that is left out does not survive.
+    It selects rows and never multiplies, so NaN or an infinity in the other row has no effect.
     """
 
     def choice(a: Tensor, b: Tensor) -> Tensor:
@@ -46,5 +46,5 @@ def where(mask: Tensor, yes: State, no: State) -> State:
 
 
 def detach(state: State) -> State:
-    """The same values, cut from the graph: truncated back-propagation through time."""
+    """The same values, detached from the graph for truncated back-propagation through time."""
     return apply(lambda t: t.detach(), state)

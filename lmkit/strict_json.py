@@ -1,4 +1,4 @@
-"""JSON in and out by RFC 8259 alone: no NaN or Infinity is written, and a file that is not sound is an error."""
+"""Read and write strict JSON (RFC 8259): NaN and Infinity are never written, and an invalid file is an error."""
 
 import json
 import math
@@ -9,12 +9,12 @@ from typing import Any
 from lmkit.files import read_bounded
 
 LARGEST_FILE = 1 << 26
-"""Bytes of a file; what lmkit writes is far smaller."""
+"""Bytes of a file; files of lmkit are far smaller."""
 DEEPEST = 64
-"""Levels of nesting; what lmkit writes has a handful."""
+"""Levels of nesting; files of lmkit have a handful."""
 
 WITHHELD = "withheld"
-"""The key under which an object says why some of its values are null."""
+"""The key of the reasons why some values of an object are null."""
 
 
 def dumps(value: Any, *, ascii_only: bool = True, indent: int | None = None, sort_keys: bool = False) -> str:
@@ -25,7 +25,7 @@ def dumps(value: Any, *, ascii_only: bool = True, indent: int | None = None, sor
 def report(value: Any) -> str:
     """The JSON of results, in one line.
 
-    NaN and infinities become null, and the innermost object that holds one says why under "withheld", by key.
+    NaN and infinities become null; the innermost object around one gives the reason under "withheld", by key.
     """
     try:
         text = dumps(value, ascii_only=False)
@@ -39,7 +39,7 @@ def report(value: Any) -> str:
 
 
 def _finite(value: Any) -> Any:
-    """The same with null in place of numbers that JSON does not have, and the reasons beside it."""
+    """Replace numbers that JSON lacks by null, and add the reasons."""
     if isinstance(value, dict):
         found = {key: _finite(item) for key, item in value.items()}
         reasons = {key: why for key, item in value.items() if (why := _reason(item))}
@@ -50,26 +50,26 @@ def _finite(value: Any) -> Any:
 
 
 def _reason(value: Any) -> str | None:
-    """Why a number, or one in a list, cannot be written; None where it can."""
+    """The reason why a number, or one in a list, cannot be written, or None."""
     if isinstance(value, (list, tuple)):
         return next(filter(None, map(_reason, value)), None)
     if not isinstance(value, float) or math.isfinite(value):
         return None
     if math.isnan(value):
         return "not a number: there is nothing to compute it from, or NaN in the model"
-    return "infinite: a probability is zero, or a number too large"
+    return "infinite: a probability is zero, or a number is too large"
 
 
 def read(path: Path, largest: int = LARGEST_FILE) -> Any:
-    """The value in a file that nobody vouches for.
+    """The value in an untrusted file.
 
-    Raises OSError where it cannot be read, ValueError, saying what is wrong, where it is too large or not sound.
+    Raises OSError if it cannot be read, ValueError, with the reason, if it is too large or invalid.
     """
     return parse(read_bounded(path, largest))
 
 
 def parse(data: bytes) -> Any:
-    """The value in UTF-8 JSON (RFC 8259); ValueError, saying what is wrong, if it is not sound."""
+    """The value in UTF-8 JSON (RFC 8259); ValueError, with the reason, if it is invalid."""
     try:
         value = json.loads(data.decode(), object_pairs_hook=_table)
     except RecursionError:
@@ -81,7 +81,7 @@ def parse(data: bytes) -> Any:
 
 
 def _check_depth(value: Any) -> None:
-    """ValueError for what Python parses, but could not print or copy from within a few calls."""
+    """Raise ValueError for values so deeply nested that Python parses them but cannot print or copy them."""
     level = [value]
     for _ in range(DEEPEST):
         inner = [
@@ -99,5 +99,5 @@ def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(table) < len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))
-        raise ValueError(f"the key {reprlib.repr(twice)} stands in it twice")
+        raise ValueError(f"the key {reprlib.repr(twice)} occurs twice")
     return table

@@ -70,7 +70,7 @@ def test_what_was_chosen_for_the_user_is_said(text: Path) -> None:
     heard = Heard()
     recipe = with_defaults(recipes.build({}), heard)
     assert recipe.train_paths == ("pydocs",)
-    assert "no data named" in heard.messages.pop()
+    assert "no data given" in heard.messages.pop()
     for line, said in (
         ("two words", "word (words are separated by spaces)"),
         ("今天天气", "char (words are separated by no spaces)"),

@@ -137,7 +137,7 @@ def test_names_that_say_no_format(run, place):
         write_archive(runs.load_run(run), place / "a.rar")
     (place / "a.rar").write_text("x")
     assert ".tar.gz" in refused(place / "a.rar")
-    assert "no file" in refused(place / "absent.zip")
+    assert "not a file" in refused(place / "absent.zip")
 
 
 def test_a_failed_export_leaves_nothing(run, place, monkeypatch):
@@ -303,7 +303,7 @@ def test_a_file_that_was_changed(run, place, name, monkeypatch):
         members = [(info.filename, packed.read(info)) for info in packed.infolist()]
     changed = [(n, data[:-1] + b"#" if n == name else data) for n, data in members]
     zipped(place / "b.zip", *changed)
-    assert f"{name}: not the file that was saved" in refused(place / "b.zip")
+    assert f"{name}: has changed since it was saved" in refused(place / "b.zip")
 
 
 def test_an_archive_of_a_run_without_its_folder(run, place):

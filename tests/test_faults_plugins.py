@@ -176,7 +176,7 @@ def refusal(result: Result) -> str:
         ("growing", "its state has the shapes [(2, 8), (2, 8)], at the start [(2, 8)]"),
         ("failing", "KeyError: 'no such gate'"),
         ("takeslittle", "cannot be called with (input_size, hidden_size, options)"),
-        ("unfinished", "leaves out gates"),
+        ("unfinished", "does not implement gates"),
         ("failsatfour", "the plugin 'acme' of acme-parts 1.2 failed: AssertionError: four is enough"),
     ],
 )
@@ -211,7 +211,7 @@ def test_decoders() -> None:
     assert train("--model rnn --hidden-size 8 --tokenizer word --min-count 1").exit_code == 0
     assert "cannot be called with (options)" in refusal(command("generate run --decoder nooptions"))
     message = refusal(command("generate run --decoder numbers"))
-    assert "acme_parts:Numbers gave int objects, not Hypothesis objects" in message
+    assert "acme_parts:Numbers returned int objects, not Hypothesis objects" in message
 
 
 def test_trying_a_cell_moves_no_random_number() -> None:

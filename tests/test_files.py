@@ -91,7 +91,7 @@ def test_an_existing_file_is_replaced_only_if_asked(tmp_path: Path) -> None:
 def test_places_that_cannot_be_files(tmp_path: Path) -> None:
     """A folder, a device and a folder that is missing are named before anything is made."""
     cases = [(tmp_path, "is not a file"), (Path(os.devnull), "is not a file")]
-    cases.append((tmp_path / "absent" / "a", f"there is no folder {tmp_path / 'absent'}; make it"))
+    cases.append((tmp_path / "absent" / "a", f"there is no folder {tmp_path / 'absent'}; create it"))
     for path, words in cases:
         for attempt in (
             lambda path=path: check_new(path, overwrite=True),
@@ -112,7 +112,7 @@ def test_a_name_that_the_file_system_refuses(tmp_path: Path) -> None:
 def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever notices, the writer or the last flush: the file, the reason, the remedy, and nothing left."""
     path = tmp_path / "a"
-    with refused(r"a cannot be written \(No space left on device\); make room"), new_file(path):
+    with refused(r"a cannot be written \(No space left on device\); free some space"), new_file(path):
         no_space()
     monkeypatch.setattr(os, "fsync", no_space)
     with refused("No space left"), new_file(path) as file:

@@ -102,11 +102,11 @@ UNSOUND = {
     "over the limit": ((LARGEST_HEADER + 1).to_bytes(8, "little"), "more than"),
     "past the end": ((100).to_bytes(8, "little") + b"{}", "past the file's end"),
     "no object": (pack(b"[]"), "'{'"),
-    "not JSON": (pack(b"{,}"), "not sound JSON"),
+    "not JSON": (pack(b"{,}"), "not valid JSON"),
     "not UTF-8": (pack(b'{"\xff": 1}'), "not UTF-8"),
     "deep": (pack(b'{"a":' + b"[" * 100_000), "nested too deeply"),
-    "twice": (pack(b'{"a": 1, "a": 2}'), "'a' stands in it twice"),
-    "twice inside": (pack(b'{"a": {"dtype": "U8", "dtype": "I8"}}'), "'dtype' stands in it twice"),
+    "twice": (pack(b'{"a": 1, "a": 2}'), "'a' occurs twice"),
+    "twice inside": (pack(b'{"a": {"dtype": "U8", "dtype": "I8"}}'), "'dtype' occurs twice"),
     "no table": (pack({"a": 3}), "'a' needs dtype"),
     "more fields": (pack({"a": {**tensor(0, 1), "x": 1}}, b"\0"), "nothing else"),
     "type": (pack({"a": tensor(0, 1, dtype="F7")}, b"\0"), "unknown type 'F7'"),
@@ -137,7 +137,7 @@ def test_an_unsound_file_is_refused_before_it_is_mapped(run, monkeypatch, case):
     monkeypatch.setattr("safetensors.safe_open", None)
     message = refusal(run)
     assert reason in message
-    assert f"{run}/model.safetensors: not a sound safetensors file" in message
+    assert f"{run}/model.safetensors: not a valid safetensors file" in message
     assert len(message) < 500
 
 

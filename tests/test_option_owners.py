@@ -139,7 +139,7 @@ def test_another_part_takes_its_options_along(caplog: pytest.LogCaptureFixture) 
     recipe = {"model": {"name": "recurrent", "hidden_size": 8, "cell": {"name": "lstm", "clip": 3.0}}}
     owners = training_owners(recipe, {CELL: "gru"})
     assert tables_of(owners, {})["model"]["cell"] == {"name": "lmkit:gru"}
-    assert "cell lmkit:gru takes the place of lmkit:lstm" in caplog.text
+    assert "cell lmkit:gru replaces lmkit:lstm" in caplog.text
     kept = tables_of(training_owners(recipe, {CELL: "lstm"}), {})
     assert kept["model"] == {
         "name": "lmkit:recurrent", "hidden_size": 8, "cell": {"name": "lmkit:lstm", "clip": 3.0},

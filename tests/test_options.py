@@ -89,7 +89,7 @@ def test_round_trip(options: Options) -> None:
         ({"deep": 1}, "deep must be a bool"),
         ({"shape": "oval"}, "shape must be one of round, square, not 'oval'"),
         ({"siez": 3}, "unknown option 'siez'; did you mean 'size'?"),
-        ({"zzz": 3}, "unknown option 'zzz'; there are: size, rate"),
+        ({"zzz": 3}, "unknown option 'zzz'; known: size, rate"),
     ],
 )
 def test_problems(table: dict[str, Any], said: str) -> None:

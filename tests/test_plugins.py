@@ -121,8 +121,8 @@ class NotFrozen:
         (CellSpec("mine", "not a target"), "module:object"),
         (CellSpec("mine", "m:C", options=NotFrozen), "frozen dataclass"),
         (CellSpec("mine", "m:C", options=ListOptions), "its option 'sizes' is annotated list[int]"),
-        (TokenizerSpec("mine", "m:T"), "must give CellSpec objects, not TokenizerSpec"),
-        ("a string", "must give CellSpec objects, not str"),
+        (TokenizerSpec("mine", "m:T"), "must return CellSpec objects, not TokenizerSpec"),
+        ("a string", "must return CellSpec objects, not str"),
     ],
 )
 def test_bad_specs(spec: Spec, reason: str) -> None:

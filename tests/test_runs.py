@@ -65,7 +65,7 @@ def test_a_key_twice_is_refused(run):
     (run / "lmkit.json").write_text(
         text.replace('"hidden_size"', '"dropout": 0.1, "dropout": 0.2, "hidden_size"')
     )
-    assert "'dropout' stands in it twice" in refusal(run)
+    assert "'dropout' occurs twice" in refusal(run)
 
 
 def test_unknown_keys_are_refused(run):
@@ -205,7 +205,7 @@ def test_what_is_no_run_is_said_so(tmp_path):
     half.mkdir()
     assert "it has no lmkit.json" in refusal(half)
     (half / "recipe.toml").write_text("")
-    assert "its training has not finished; train it with" in refusal(half)
+    assert "its training is unfinished; train it with" in refusal(half)
     (half / "checkpoints" / "step-1").mkdir(parents=True)
     assert f"finish it with lmkit train --resume {half}" in refusal(half)
 

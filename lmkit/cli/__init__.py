@@ -1,4 +1,4 @@
-"""The command line: the group of commands, its messages and its exit codes; `main` is the console script."""
+"""The command line: the commands, their messages and exit codes; `main` is the console script."""
 
 import contextlib
 import importlib
@@ -37,7 +37,7 @@ COMMANDS = {
     "import": ("lmkit.cli.import_", "Create a run from a model in another format."),
     "plugins": ("lmkit.cli.plugins", "List and describe the installed parts."),
 }
-"""The module of each command (its `command`) and its line of help; `lmkit --help` imports no command."""
+"""The module of each command (with `command`) and its line of help, so that `lmkit --help` imports no command."""
 
 HIDDEN = {"measure": "lmkit.cli.measure"}
 """Commands that other commands run in a separate process."""
@@ -45,7 +45,7 @@ HIDDEN = {"measure": "lmkit.cli.measure"}
 INTERRUPTED = 130
 TERMINATED = 143
 PIPE_CLOSED = 141
-"""128 + SIGPIPE: what other programs exit with when the reader of their output has gone."""
+"""128 + SIGPIPE: the usual exit code of a program when the reader of its output has gone."""
 
 
 class LazyGroup(click.Group):
@@ -63,7 +63,7 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         args = [args[0].replace("_", "-"), *args[1:]]
         if args[0] not in COMMANDS | HIDDEN:
-            if ctx.resilient_parsing:  # a shell completes a line that is not finished
+            if ctx.resilient_parsing:  # shell completion of an unfinished line
                 return None, None, args
             raise UsageError(f"there is no command '{args[0]}'; {suggest(args[0], COMMANDS)}")
         return super().resolve_command(ctx, args)
@@ -78,18 +78,18 @@ class LazyGroup(click.Group):
             sys.stdout.flush()
             return result
         except BrokenPipeError:
-            # Python flushes stdout once more at exit, and would complain.
+            # Python flushes stdout again at exit, and would report an error.
             with contextlib.suppress(OSError, ValueError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(PIPE_CLOSED)
         finally:
-            # Before an error is printed, and before click ends the line that Ctrl-C left.
+            # Before an error is printed, and before click ends the line after Ctrl-C.
             console.close_bars()
 
     def main(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
     ) -> NoReturn:
-        """Run a line and exit: every error is one message on stderr and the exit code of its kind."""
+        """Run a command line and exit: every error is one message on stderr and the exit code of its class."""
         args = sys.argv[1:] if args is None else list(args)
         debug = "--debug" in itertools.takewhile(lambda arg: arg.startswith("-"), args)
         try:
@@ -103,7 +103,7 @@ class LazyGroup(click.Group):
 
 
 def _report(error: Exception, debug: bool) -> int:
-    """Say what went wrong; the exit code."""
+    """Print the error; return the exit code."""
     if isinstance(error, click.Abort):
         return INTERRUPTED
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
@@ -168,6 +168,6 @@ def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
 
 def main() -> NoReturn:
     """Run `lmkit`."""
-    # Training takes both signals over while it runs, since it saves first.
+    # Training handles both signals while it runs, since it saves first.
     signal.signal(signal.SIGTERM, _terminate)
     cli.main()

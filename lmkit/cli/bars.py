@@ -1,4 +1,4 @@
-"""The progress bars of a command: one live display on stderr, with messages above it."""
+"""Progress bars: one live display on stderr, with messages above it."""
 
 from collections.abc import Sequence
 
@@ -10,13 +10,13 @@ from rich.text import Text
 from lmkit.cli.values import duration
 
 BESIDE = 20
-"""Columns for the name of a bar and the bar itself, if the text beside it can be made shorter."""
+"""Columns for the name of a bar and the bar, if the text beside it can be shortened."""
 
 
 class Display:
-    """Bars below one another; what is printed on stderr meanwhile goes above them.
+    """Bars below one another; other output to stderr appears above them.
 
-    Nothing of it stays on the screen once the last bar is removed.
+    The display disappears with the last bar.
     """
 
     def __init__(self) -> None:
@@ -27,40 +27,40 @@ class Display:
             console=Console(stderr=True),
             transient=True,
             expand=True,
-            # Rows on stdout may go to a file while the bars are on the screen.
+            # Rows on stdout may go to a file while bars are on the screen.
             redirect_stdout=False,
         )
 
     def add(self, label: str, total: int | None) -> TaskID:
-        """Show one more bar."""
+        """Add a bar."""
         self._progress.start()
         return self._progress.add_task(label, total=total, text="")
 
     def update(self, bar: TaskID, done: int, texts: Sequence[str] = ()) -> None:
-        """Move a bar. texts: what is shown beside it instead of the share that is done, from long to short."""
+        """Move a bar. texts: alternatives to the percentage beside it, from long to short."""
         room = self._progress.console.width - BESIDE
         text = next((text for text in texts if len(text) <= room), texts[-1] if texts else "")
         self._progress.update(bar, completed=done, text=text)
 
     def remove(self, bar: TaskID) -> None:
-        """Take a bar away, and the display with the last one."""
+        """Remove a bar, and with the last one the display."""
         if bar in self._progress.task_ids:
             self._progress.remove_task(bar)
         if not self._progress.task_ids:
             self._progress.stop()
 
     def close(self) -> None:
-        """Take all bars away."""
+        """Remove all bars."""
         for bar in self._progress.task_ids:
             self.remove(bar)
 
     def say(self, text: str) -> None:
-        """Print a line above the bars; it may have colours in it."""
+        """Print a line, which may have colours, above the bars."""
         self._progress.console.print(Text.from_ansi(text), soft_wrap=True)
 
 
 class _Status(ProgressColumn):
-    """The text beside a bar: the task's own, or the share that is done and the time that is left."""
+    """The text beside a bar: the task's own, or the percentage and the remaining time."""
 
     def render(self, task: Task) -> Text:
         if task.fields["text"]:

@@ -32,7 +32,7 @@ runs_argument = click.argument(
 """RUN RUN ..., the directories of several runs."""
 
 items_argument = click.argument("items", metavar="RUN... TEXT...", nargs=-1, required=True, type=RunOrText())
-"""RUN... TEXT..., which `split_items` tells apart."""
+"""RUN... TEXT..., which `split_items` separates."""
 
 data_option = click.option(
     "--data",
@@ -118,17 +118,17 @@ def data_command(function: Callable[..., None]) -> click.Command:
 
 
 def loads_model(command: CommandT) -> CommandT:
-    """RUN, --device and --allow-nonfinite, which `lmkit.api.load` takes."""
+    """RUN, --device and --allow-nonfinite, for `lmkit.api.load`."""
     return run_argument(device_option(nonfinite_option(command)))
 
 
 def loads_models(command: CommandT) -> CommandT:
-    """RUN..., --device and --allow-nonfinite, which `load_all` takes."""
+    """RUN..., --device and --allow-nonfinite, for `load_all`."""
     return runs_argument(device_option(nonfinite_option(command)))
 
 
 def asks_models(command: CommandT) -> CommandT:
-    """RUN... TEXT..., --data, and what `lmkit.api.load` takes: --device, --allow-nonfinite, --split-unknown."""
+    """RUN... TEXT..., --data, and the options of `lmkit.api.load`: --device, --allow-nonfinite, --split-unknown."""
     return items_argument(data_option(loading_options(command)))
 
 
@@ -139,22 +139,22 @@ def loading_options(command: CommandT) -> CommandT:
 
 @dataclass(frozen=True)
 class Items:
-    """What a line asks: these runs, by their labels (see `run_paths.labels`), of these texts."""
+    """The arguments of a command line: runs by their labels (see `run_paths.labels`), and texts."""
 
     runs: dict[str, Path]
     texts: list[str]
 
     @property
     def run(self) -> Path | None:
-        """The run, where there is one alone."""
+        """The run, if there is only one."""
         return next(iter(self.runs.values())) if len(self.runs) == 1 else None
 
 
 def split_items(items: Sequence[str], texts: Sequence[str], command: str, *, what: str = "TEXT") -> Items:
-    """Tell runs from texts, in any order: a directory with lmkit.json in it is a run, the rest is text.
+    """Separate runs from texts, in any order: a directory with lmkit.json is a run, the rest is text.
 
-    texts: what --data names, which is never a run. command, what: for messages.
-    Raises UsageError where either is missing, ModelError for a run that has no model yet or is an archive.
+    texts: the values of --data, which are never runs. command, what: for messages.
+    Raises UsageError if either is missing, ModelError for a run that has no model yet or is an archive.
     """
     found = [Path(item) for item in items if run_paths.is_run(Path(item))]
     rest = [item for item in items if not run_paths.is_run(Path(item))]
@@ -173,7 +173,7 @@ def split_items(items: Sequence[str], texts: Sequence[str], command: str, *, wha
 
 
 def _no_run(items: Sequence[str]) -> LmkitError:
-    """The error for a line without a run; the item that was most likely meant to be one is named."""
+    """The error for a command line without a run; it names the most likely intended item."""
     paths = [Path(item) for item in items]
     inside = (path for path in paths if path.is_file() and run_paths.run_of_file(path) is not None)
     missing = (path for path in paths if path.is_dir() or not path.exists())

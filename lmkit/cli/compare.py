@@ -1,4 +1,4 @@
-"""`lmkit compare`: score any set of runs on one text, side by side."""
+"""`lmkit compare`: score any set of runs on one text, in one table."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict

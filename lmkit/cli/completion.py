@@ -1,4 +1,4 @@
-"""What a shell completes: the names of parts, and the directories of runs."""
+"""Shell completion for the names of parts, and the directories of runs."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +22,7 @@ class PartName(click.ParamType):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        # Of several names with commas between them, the last is completed.
+        # Of several names separated by commas, the last is completed.
         before, comma, last = incomplete.rpartition(",")
         parts = (part for kind in self.kinds for part in registry().parts(kind))
         return [
@@ -33,7 +33,7 @@ class PartName(click.ParamType):
 
 
 class RunPath(click.Path):
-    """The directory of a run. unfinished: a training without a model will do."""
+    """The directory of a run. unfinished: accept a training without a model."""
 
     def __init__(self, *, unfinished: bool = False, **settings: Any) -> None:
         super().__init__(**settings)
@@ -45,12 +45,12 @@ class RunPath(click.Path):
         given = ctx.params.get(param.name or "")
         taken = {str(one) for one in given} if isinstance(given, tuple) else set()
         runs = [path for path in runs_from(incomplete, unfinished=self.unfinished) if path not in taken]
-        # The shell completes the path itself where no run is near.
+        # The shell completes the path if there is no run nearby.
         return [CompletionItem(path) for path in runs] or [CompletionItem(incomplete, type="dir")]
 
 
 class RunOrText(click.ParamType):
-    """An argument of RUN... TEXT...: a run as long as the line has none, then any path."""
+    """An argument of RUN... TEXT...: a run until the line has one, then any path."""
 
     name = "text"
 
@@ -66,7 +66,7 @@ class RunOrText(click.ParamType):
 
 
 def runs_from(incomplete: str, *, unfinished: bool = False) -> Iterator[str]:
-    """The runs whose paths begin so: those in the folder that is typed, and in folders right below it."""
+    """The runs whose paths begin with the typed text: in the typed folder, and one level below."""
     typed = incomplete[: len(incomplete) - len(Path(incomplete).name)]
     if incomplete.endswith("/"):
         typed = incomplete

@@ -1,4 +1,4 @@
-"""What people see of a command: messages and progress on stderr, rows of figures on stdout."""
+"""The output of commands: messages and progress on stderr, rows of figures on stdout."""
 
 import contextlib
 import logging
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from lmkit.cli.bars import Display
 
 BAR_AFTER = 2.0
-"""Seconds that an iteration may take before it gets a bar."""
+"""Seconds before an iteration gets a bar."""
 
 LINE_EVERY = 10.0
-"""Seconds between plain lines where stderr is no terminal."""
+"""Seconds between plain lines if stderr is not a terminal."""
 
 MAX_EXPONENT = 700.0
 """exp of more than about 709 overflows."""
@@ -35,7 +35,7 @@ LEAST_WIDTH = 20
 COLOURS = {"error": "31", "warning": "33"}  # ANSI red and yellow
 
 LABELS = (*COLOURS, "note")
-"""What messages begin with."""
+"""The labels of messages."""
 
 T = TypeVar("T")
 
@@ -43,10 +43,10 @@ T = TypeVar("T")
 def say(text: str, label: str = "") -> None:
     """Print a message for people on stderr; each line follows a label such as "error".
 
-    What is not printable is escaped. While bars are shown, the message goes above them. What was printed on stdout
-    before comes out first, so that both keep their order in one file.
+    Characters that are not printable are escaped. The message appears above any bars. Earlier output to stdout is
+    flushed first, so that both keep their order in one file.
     """
-    with contextlib.suppress(OSError, ValueError):  # whose error belongs to who writes there
+    with contextlib.suppress(OSError, ValueError):  # an error of stdout is raised where it is written
         sys.stdout.flush()
     start = f"{label}: " if label else ""
     if label in COLOURS and "NO_COLOR" not in os.environ and sys.stderr.isatty():
@@ -60,10 +60,10 @@ def say(text: str, label: str = "") -> None:
 
 
 def printable(text: str, also: str = "\n") -> str:
-    """The text with all but line ends visible: no name or content of a file can write to the terminal.
+    """Escape everything except line ends, so that no name or content of a file can control the terminal.
 
-    A character that is not printable becomes the escape of a Python string, as `\\x1b` or `\\ud800`; the spaces of
-    Unicode are left. also: others that are.
+    A character that is not printable becomes the escape of a Python string, as `\\x1b` or `\\ud800`; Unicode spaces
+    are kept. also: other characters to keep.
     """
     if text.isprintable():
         return text
@@ -73,16 +73,16 @@ def printable(text: str, also: str = "\n") -> str:
 
 
 def shown(text: str) -> str:
-    """A text for stdout that a model wrote: with escapes on a terminal, elsewhere unchanged.
+    """A generated text for stdout: with escapes on a terminal, elsewhere unchanged.
 
-    Tabs are left, and the joiners that scripts of India and Iran are written with.
+    Tabs are kept, and the joiners of Indic and Persian scripts.
     """
     return printable(text, "\n\t\u200c\u200d") if sys.stdout.isatty() else text
 
 
 @contextlib.contextmanager
 def about(run: str) -> Iterator[None]:
-    """Inside, messages begin with the label of the run that they are about; "" for none."""
+    """Inside the block, messages begin with the label of their run; "" for none."""
     global _run
     before, _run = _run, run
     try:
@@ -92,9 +92,9 @@ def about(run: str) -> Iterator[None]:
 
 
 _run = ""
-"""The run that messages are about."""
+"""The run of the current messages."""
 _explained: set[str] = set()
-"""The messages about runs, without their numbers, whose explanation was given for an earlier run."""
+"""The messages about runs, without their numbers, that were explained for an earlier run."""
 
 
 def about_run(text: str, run: str | None = None) -> str:
@@ -113,7 +113,7 @@ def about_run(text: str, run: str | None = None) -> str:
 
 
 class MessageHandler(logging.Handler):
-    """Log records of lmkit as messages; one that was said before is not said again."""
+    """Print log records of lmkit as messages, each only once."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -121,7 +121,7 @@ class MessageHandler(logging.Handler):
         self._silent: set[str] = set()
 
     def silence(self, name: str) -> None:
-        """Leave out what the logger of that name says."""
+        """Ignore the logger of that name."""
         self._silent.add(name)
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -136,12 +136,12 @@ class MessageHandler(logging.Handler):
 
 
 def start_messages(verbose: bool, packages: Iterable[str] = ()) -> MessageHandler:
-    """Send what is logged to stderr from now on: warnings and notes, and with `verbose` details too.
+    """Send log records to stderr from now on: warnings and notes, and with `verbose` also details.
 
-    packages: whose details are wanted beside lmkit's own, those of plugins.
+    packages: packages of plugins, whose details are also shown.
     """
     handler = MessageHandler()
-    # The root, since each plugin names its own logger.
+    # The root, since each plugin has its own logger.
     root = logging.getLogger()
     for old in [h for h in root.handlers if isinstance(h, MessageHandler)]:
         root.removeHandler(old)
@@ -153,7 +153,7 @@ def start_messages(verbose: bool, packages: Iterable[str] = ()) -> MessageHandle
 
 
 def progress(items: Iterable[T], *, total: int | None, label: str) -> Iterable[T]:
-    """`items`, with a bar on stderr once they have taken two seconds; nothing where stderr is no terminal."""
+    """`items`, with a bar on stderr after two seconds; without one if stderr is not a terminal."""
     return _with_bar(items, total, label) if sys.stderr.isatty() else items
 
 
@@ -173,11 +173,11 @@ def _with_bar(items: Iterable[T], total: int | None, label: str) -> Iterator[T]:
 
 
 _display: "Display | None" = None
-"""What shows the bars on this process's terminal, while there are any."""
+"""The display of the bars of this process, if there are any."""
 
 
 def _shown() -> "Display":
-    """The display of this process; made at its first bar, since it needs rich."""
+    """The display of this process, created with its first bar, since it needs rich."""
     global _display
     if _display is None:
         from lmkit.cli.bars import Display
@@ -192,7 +192,7 @@ def _remove(bar: "TaskID") -> None:
 
 
 def close_bars() -> None:
-    """Take what is left of bars off the screen, as after an error."""
+    """Remove remaining bars from the screen, for example after an error."""
     global _display
     if _display is not None:
         _display.close()
@@ -200,7 +200,7 @@ def close_bars() -> None:
 
 
 class TrainReporter:
-    """The `lmkit.training.report.Reporter` of the command line: a live line, or plain ones now and then."""
+    """The `lmkit.training.report.Reporter` of the command line: a live line, or plain lines at intervals."""
 
     def __init__(self) -> None:
         self._live = sys.stderr.isatty()
@@ -209,11 +209,11 @@ class TrainReporter:
         self._last = 0.0
 
     def __call__(self, items: Iterable[T], *, total: int | None, label: str) -> Iterable[T]:
-        """A bar for work around the training: reading, fitting a tokenizer, counting."""
+        """Show a bar for work before the training: reading, fitting a tokenizer, counting."""
         return progress(items, total=total, label=label)
 
     def start(self, total_steps: int | None, description: str) -> None:
-        """A training of `total_steps` updates begins."""
+        """Begin a training of `total_steps` updates."""
         self._total = total_steps
         self._last = time.monotonic()
         say(description)
@@ -231,7 +231,7 @@ class TrainReporter:
         tokens_per_second: float,
         seconds_left: float | None,
     ) -> None:
-        """An update was made. loss: nats a token."""
+        """Report an update. loss: nats per token."""
         begin = f"step {step}{'' if self._total is None else f'/{self._total}'}  loss {loss:.3f}"
         likely, speed = f"  perplexity {perplexity(loss)}", f"  {tokens_per_second:,.0f} tokens/s"
         left = "" if seconds_left is None else f"  {duration(seconds_left)} left"
@@ -243,30 +243,30 @@ class TrainReporter:
             say(text)
 
     def validation(self, step: int, loss: float, best: bool) -> None:
-        """A validation gave `loss` nats a token."""
+        """Report a validation loss, in nats per token."""
         say(
             f"step {step}  validation loss {loss:.3f}  perplexity {perplexity(loss)}"
             + ("  (best)" if best else "")
         )
 
     def message(self, text: str) -> None:
-        """Anything else worth a line."""
+        """Print any other line."""
         say(text)
 
     def finish(self) -> None:
-        """The training is over, however it ended."""
+        """End the training, for any reason."""
         if self._bar is not None:
             _remove(self._bar)
             self._bar = None
 
 
 def perplexity(loss: float) -> str:
-    """exp(loss) in four digits or so; "inf" where it is too large to say."""
+    """exp(loss) in about four digits; "inf" if it overflows."""
     return "inf" if loss > MAX_EXPONENT else f"{math.exp(loss):.4g}"
 
 
 def write_rows(rows: Iterable[tuple[str, object]]) -> None:
-    """Labels and values in two columns on stdout; long values are folded on a terminal."""
+    """Print labels and values in two columns on stdout; long values are folded on a terminal."""
     pairs = [(label, printable(figure(value))) for label, value in rows]
     width = max((cell_width(label) for label, _ in pairs), default=0)
     for label, value in pairs:
@@ -324,7 +324,7 @@ def _markdown(table: Sequence[Sequence[str]], left: int) -> str:
 
 
 def cell_width(text: str) -> int:
-    """The columns that a terminal gives to a text: two for a Chinese character, none for a combining mark."""
+    """The width of a text in a terminal: two columns for a Chinese character, none for a combining mark."""
     if text.isascii():
         return len(text)
     return sum(

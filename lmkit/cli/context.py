@@ -1,4 +1,4 @@
-"""`lmkit context`: how far back models read, in perplexities, shuffled contexts and gradients."""
+"""`lmkit context`: measure how far back models read, by perplexities, shuffled contexts and gradients."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -82,7 +82,7 @@ def command(
     )  # fmt: skip
     if len({one.vocabulary for one in found.values()}) > 1:
         console.say(
-            "the models have different vocabularies: only the shapes of their curves compare", "warning"
+            "the models have different vocabularies: compare only the shapes of their curves", "warning"
         )
     if plot is not None:
         draw(plot, found)
@@ -94,7 +94,7 @@ def command(
 
 
 def _json(found: "Findings") -> dict[str, Any]:
-    """All figures; None for what is not finite, and for perplexities of scores that do not sum to one."""
+    """All figures; None if not finite, and for perplexities of scores that do not sum to one."""
     curve = found.curve
 
     def perplexities(nats: Sequence[float]) -> list[float | None]:
@@ -148,7 +148,7 @@ def _json_gradients(curves: "GradientCurves") -> dict[str, Any]:
 
 
 def _tables(found: Mapping[str, "Findings"]) -> list[str]:
-    """The figures for people, a table each."""
+    """Print the figures, each in a table."""
     from lmkit.evaluation.context import GRID
 
     longest = max(len(one.curve.nats) for one in found.values())

@@ -1,4 +1,4 @@
-"""`lmkit distances`: from how far back each model still knows the cause of a sentence's last words."""
+"""`lmkit distances`: measure how far back models remember the cause of a sentence's last words."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -126,7 +126,7 @@ def command(
         click.echo(strict_json.report(facts))
         return
     click.echo(_table(rows, by))
-    of = f"{count} sentences a distance" if by == "clauses" else f"{study.sentences:,} sentences in all"
+    of = f"{count} sentences per distance" if by == "clauses" else f"{study.sentences:,} sentences in all"
     ranked = (
         "" if normalize == "none" else f"; ranked by {NORMALIZATIONS[normalize]} (--normalize {normalize})"
     )
@@ -134,7 +134,7 @@ def command(
 
 
 def _table(rows: Mapping[str, Sequence[Mapping[str, Any]]], by: str) -> str:
-    """The accuracies, a column a model."""
+    """The accuracies, one column per model."""
     first = next(iter(rows.values()))
     header = [by, *([] if by == "words" else ["words"]), *rows]
     lines: list[list[str]] = []

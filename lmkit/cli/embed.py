@@ -1,4 +1,4 @@
-"""`lmkit embed`: vectors for the tokens, words or sentences of a text, in a file."""
+"""`lmkit embed`: write vectors of the tokens, words or sentences of a text to a file."""
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -102,23 +102,23 @@ def command(
 
 
 def _own_file(out: Path, label: str) -> Path:
-    """The file of one run of several: vectors.parquet becomes vectors.gru.parquet."""
+    """The file for one of several runs: vectors.parquet becomes vectors.gru.parquet."""
     return out.with_name(f"{out.stem}.{label.replace('/', '-')}{out.suffix}")
 
 
 @dataclass(frozen=True)
 class _Embedder:
-    """A run, and how its vectors are taken."""
+    """A run, and the choice of its vectors."""
 
     run: Path
     load: Mapping[str, Any]
-    """What `lmkit.api.load` is given."""
+    """Arguments of `lmkit.api.load`."""
     form: "Form"
     words: bool
     batch_size: int
 
     def write(self, lines: Iterable["Line"], out: Path) -> dict[str, object]:
-        """Write the vectors of the lines; what was written, for people and scripts."""
+        """Write the vectors of the lines, and return a summary."""
         from lmkit import api
         from lmkit.embedding.layers import selection
         from lmkit.embedding.text import embedded_lines
@@ -141,7 +141,7 @@ class _Embedder:
 
 
 class Tally:
-    """Counts lines that pass, and the time that they take."""
+    """Count lines, and measure their time."""
 
     def __init__(self) -> None:
         self.sentences = self.tokens = self.words = 0
@@ -155,7 +155,7 @@ class Tally:
             yield line
 
     def figures(self) -> dict[str, object]:
-        """The counts, and words between white space a second since the beginning."""
+        """The counts, and words between white space per second since the beginning."""
         seconds = time.monotonic() - self.begun
         return {
             "sentences": self.sentences,

@@ -1,4 +1,4 @@
-"""`lmkit eval`: the score of a model on text."""
+"""`lmkit eval`: score a text with models."""
 
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lmkit.scoring.score import Score
 
     Scores = dict[tuple[str, str], Score]
-    """By the label of the run and the direction."""
+    """Scores by the label of the run and the direction."""
 
 
 @data_command
@@ -82,7 +82,7 @@ def command(
 
 
 def _json(scores: "Scores", one_run: bool) -> object:
-    """The figures of a model, or by direction those of an encoder; of several runs a list with `run`."""
+    """The figures of a model, or those of an encoder by direction; for several runs, a list with `run`."""
     if not one_run:
         return [
             {"run": label, "direction": direction, **score.to_json()}
@@ -93,7 +93,7 @@ def _json(scores: "Scores", one_run: bool) -> object:
 
 
 def _table(scores: "Scores") -> str:
-    """A row for each run, and for each direction of an encoder, then why figures are missing."""
+    """A row for each run, and for each direction of an encoder, then the reasons for missing figures."""
     several = {label for label, _ in scores if sum(label == other for other, _ in scores) > 1}
     names = [f"{label} {direction}" if label in several else label for label, direction in scores]
     figures = [

@@ -1,4 +1,4 @@
-"""`lmkit export`: a run in another format."""
+"""`lmkit export`: write a run in another format."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from lmkit.errors import UsageError
 
 
 def note() -> str:
-    """The names that --to takes."""
+    """The values of --to."""
     formats = [item.format for item in known_formats() if item.format.writer]
     return f"Formats: {'; '.join(f'{item.name}, {item.summary}' for item in formats)}."
 
@@ -29,11 +29,11 @@ def command(run: Path, file: Path, to: str, overwrite: bool, allow_nonfinite: bo
 
     from lmkit import runs
 
-    # What does not load here would not load anywhere else.
+    # A model that does not load here would not load anywhere else.
     loaded = runs.load_run(run, allow_nonfinite=allow_nonfinite)
     if known.part is not None and loaded.model_choice.name != known.part.long_name:
         raise UsageError(
-            f"{run} holds a model {loaded.model_choice.name}, and the format {to} is for "
+            f"{run} holds a model {loaded.model_choice.name}, but the format {to} is for "
             f"{known.part.long_name}; choose another --to"
         )
     assert known.format.writer is not None

@@ -1,4 +1,4 @@
-"""`lmkit fill`: what models put into the blank of a line, and which words made them."""
+"""`lmkit fill`: fill in the blank of a line, and show the words that the answer depends on."""
 
 import os
 import sys
@@ -120,7 +120,7 @@ def command(
 
 
 def printable(reasons: "Why") -> "Why":
-    """The same with nothing in it that could write to the terminal."""
+    """The same with control characters escaped."""
     words = [
         part and replace(part, text=console.printable(part.text), space=console.printable(part.space))
         for part in reasons.words
@@ -130,7 +130,7 @@ def printable(reasons: "Why") -> "Why":
 
 
 def _facts(label: str, filled: "Filled", reasons: "Why | None", top: int) -> list[dict[str, object]]:
-    """A row a candidate, the best first; that one has what --why found."""
+    """One row per candidate, the best first; that one has the result of --why."""
     rows: list[dict[str, object]] = [
         {
             "run": label,

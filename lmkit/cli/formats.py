@@ -1,4 +1,4 @@
-"""The formats that the export and import commands know: lmkit's own, and those that the installed models bring."""
+"""The formats of the export and import commands: lmkit's own, and those of the installed models."""
 
 import importlib
 from collections.abc import Callable
@@ -24,7 +24,7 @@ TRANSFORMERS = FileFormat(
 
 @dataclass(frozen=True)
 class KnownFormat:
-    """A format and the model that brings it; lmkit's own are for any model."""
+    """A format and its model; lmkit's own formats are for any model."""
 
     format: FileFormat
     part: Part | None
@@ -34,7 +34,7 @@ class KnownFormat:
         return "lmkit" if self.part is None else self.part.long_name
 
     def call(self, target: str, *args: Any, **kwargs: Any) -> None:
-        """Import the reader or the writer and call it; what a plugin does wrong is a PluginError."""
+        """Import the reader or the writer and call it; errors of a plugin become a PluginError."""
         if self.part is None:
             _imported(target)(*args, **kwargs)
             return
@@ -43,7 +43,7 @@ class KnownFormat:
 
 
 def known_formats() -> list[KnownFormat]:
-    """All of them, lmkit's own and the built-in models' first."""
+    """All formats, first lmkit's own and the built-in models'."""
     found = [KnownFormat(ARCHIVE, None), KnownFormat(TRANSFORMERS, None)]
     for part in registry().parts("model"):
         found += [KnownFormat(item, part) for item in getattr(part.spec, "formats", ())]
@@ -56,9 +56,9 @@ def names_of(side: str) -> list[str]:
 
 
 def find_format(name: str, side: str) -> KnownFormat:
-    """The format of that name that has a "reader" or a "writer"; a built-in one beats those of others.
+    """The format of that name that has a "reader" or a "writer"; a built-in one takes precedence.
 
-    Raises UsageError for a name that nobody has, PluginError when two plugins have it.
+    Raises UsageError for an unknown name, PluginError when two plugins have it.
     """
     found = [item for item in known_formats() if item.format.name == name and getattr(item.format, side)]
     if not found:

@@ -1,4 +1,4 @@
-"""`lmkit generate`: text that a model writes after a prompt."""
+"""`lmkit generate`: continue a prompt with a model."""
 
 import sys
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lmkit.generation import Continuation
 
 MAX_UNKNOWN = 5
-"""Unknown words of a prompt that are named."""
+"""Maximum number of unknown words of a prompt in a note."""
 
 
 def owners(given: Named) -> list[Owner]:
@@ -32,12 +32,12 @@ def owners(given: Named) -> list[Owner]:
 
 
 def note() -> str:
-    """The names that --decoder takes."""
+    """The values of --decoder."""
     return f"Decoders: {', '.join(part.display_name for part in registry().parts('decoder')) or 'none'}."
 
 
 def read_prompt(file: Path) -> str:
-    """The text of a file, or of standard input for "-", without its last line end; DataError if there is none."""
+    """The text of a file, or of standard input for "-", without its last line end; DataError if it cannot be read."""
     try:
         stdin = str(file) == STDIN
         data = sys.stdin.buffer.read() if stdin else file.read_bytes()
@@ -54,12 +54,12 @@ def read_prompts(file: Path) -> list[str]:
     """The lines of a file, or of standard input for "-"; DataError if there are none."""
     text = read_prompt(file)
     if not text:
-        raise DataError(f"{file}: there are no prompts in it; write one in each line")
+        raise DataError(f"{file}: no prompts; write one on each line")
     return text.split("\n")
 
 
 def unknown_words(tokenizer: "Tokenizer", prompt: str) -> list[str]:
-    """The parts of a prompt that are the unknown token to a model, each once."""
+    """The parts of a prompt that a model reads as the unknown token, each once."""
     found: dict[str, None] = {}
     for line in prompt.split("\n"):
         encoding = tokenizer.encode(line)
@@ -72,11 +72,11 @@ def unknown_words(tokenizer: "Tokenizer", prompt: str) -> list[str]:
 def _say_unknown(words: list[str]) -> None:
     shown = ", ".join(repr(word) for word in words[:MAX_UNKNOWN])
     more = f" and {len(words) - MAX_UNKNOWN} more" if len(words) > MAX_UNKNOWN else ""
-    console.say(f"the model does not know {shown}{more}; each is the same unknown word to it", "note")
+    console.say(f"the model does not know {shown}{more}; all become the unknown token", "note")
 
 
 class Screen:
-    """A text on stdout as it is made, after its prompt, which is not shown before the text begins."""
+    """Print a text on stdout as it is generated, after its prompt, which appears together with the first piece."""
 
     def __init__(self, prompt: str, skip: str) -> None:
         self._prompt = prompt
@@ -84,7 +84,7 @@ class Screen:
         self._shown = ""
 
     def add(self, piece: str) -> None:
-        """Show one more piece of the text."""
+        """Print the next piece of the text."""
         if piece and not self._shown:
             piece = piece.removeprefix(self._skip)
             click.echo(console.shown(self._prompt), nl=False)
@@ -93,11 +93,11 @@ class Screen:
         click.echo(console.shown(piece), nl=False)
 
     def end(self, text: str) -> None:
-        """Show what is left of a text, and end the line."""
+        """Print the rest of a text, and end the line."""
         click.echo(console.shown(self._prompt + text[len(self._shown) :]))
 
     def interrupt(self) -> None:
-        """End the line if anything is in it."""
+        """End the line unless it is empty."""
         if self._shown:
             click.echo()
 
@@ -178,7 +178,7 @@ def command(
     """
     chosen = choose("decoder", collected(ctx)["decoder"], "decoder")
     if sum([bool(prompt), prompt_file is not None, prompts is not None]) > 1:
-        raise UsageError("--prompt, --prompt-file and --prompts all give prompts; leave all but one out")
+        raise UsageError("--prompt, --prompt-file and --prompts all give prompts; use only one of them")
     if prompt_file is not None:
         prompt = read_prompt(prompt_file)
     lines = [prompt] if prompts is None else read_prompts(prompts)
@@ -210,7 +210,7 @@ def command(
     try:
         found = model.generate(prompt, on_text=screen.add, **settings)
     except BaseException as error:
-        # A terminal's line is ended by click after Ctrl-C.
+        # On a terminal, click ends the line after Ctrl-C.
         if not (isinstance(error, KeyboardInterrupt) and sys.stdout.isatty() and sys.stderr.isatty()):
             screen.interrupt()
         raise
@@ -228,5 +228,5 @@ def _rows(prompt: str, found: "Iterable[Continuation]", tokenizer: "Tokenizer") 
 
 
 def _dropped(prompt: str, tokenizer: "Tokenizer") -> str:
-    """The space that ends a prompt, where a tokenizer of words drops it and writes it before the next word."""
+    """The space at the end of a prompt, if a tokenizer of words drops it and writes it before the next word."""
     return " " if prompt.endswith(" ") and not tokenizer.lossless else ""

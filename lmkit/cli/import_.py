@@ -1,4 +1,4 @@
-"""`lmkit import`: a run from a file in another format; each format is a command."""
+"""`lmkit import`: create a run from a file in another format; each format is a command."""
 
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from lmkit.specs import NoOptions
 
 
 class FormatGroup(click.Group):
-    """A group that has a command for each format that can be read."""
+    """A group with a command for each readable format."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return names_of("reader")

@@ -1,4 +1,4 @@
-"""`lmkit info`: what runs are and were trained on, without loading them."""
+"""`lmkit info`: describe runs and their training without loading them."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,7 +35,7 @@ def command(runs: tuple[Path, ...], as_json: bool) -> None:
 
 
 def _rows(facts: dict[str, Any]) -> list[tuple[str, object]]:
-    """Some ten lines for people."""
+    """About ten lines of text."""
     run = facts["run"]
     size, reset = facts["hidden_size"], facts["reset"]
     sizes = ", ".join(map(str, size)) if isinstance(size, list) else size
@@ -67,7 +67,7 @@ def _state(reset: str) -> str:
 
 
 def _training(facts: dict[str, Any]) -> str:
-    """What is known of how long the training was."""
+    """The length of the training, as far as it is known."""
     known = []
     if facts["steps"] is not None:
         best = facts["best_step"]
@@ -92,5 +92,5 @@ def _validation(facts: dict[str, Any]) -> str:
 
 
 def _time(seconds: float) -> str:
-    """A time of the clock by ISO 8601, in UTC."""
+    """A time in ISO 8601, in UTC."""
     return datetime.fromtimestamp(round(seconds), UTC).isoformat(sep=" ")

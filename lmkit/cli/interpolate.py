@@ -1,4 +1,4 @@
-"""`lmkit interpolate`: a run that mixes the probabilities of other runs."""
+"""`lmkit interpolate`: create a run that mixes the probabilities of other runs."""
 
 from pathlib import Path
 

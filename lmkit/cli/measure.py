@@ -15,23 +15,23 @@ from lmkit import strict_json
 
 @click.command(hidden=True)
 def command() -> None:
-    """Score a run as the order on standard input says; for lmkit compare alone."""
+    """Score a run by the order on standard input; only for lmkit compare."""
     order = json.load(sys.stdin)
-    # Stdout is for the answer, whatever a plugin prints.
+    # Stdout is only for the answer, even if a plugin prints.
     with contextlib.redirect_stdout(sys.stderr):
         answer = measured(order)
     click.echo(strict_json.report(answer))
 
 
 def measured(order: dict[str, Any]) -> dict[str, Any]:
-    """The scores by direction, and what they took."""
+    """The scores by direction, with time and memory."""
     from lmkit import api
     from lmkit.corpus.options import DataOptions
     from lmkit.corpus.readers import Text
 
     text = Text(order["texts"], DataOptions(**order["options"]))
     model = api.load(Path(order["run"]), **order["load"])
-    # Kernels are loaded with the first line; what would be said of that line is not about the text.
+    # The first line loads kernels; warnings about that line do not concern the text.
     scoring = logging.getLogger("lmkit.scoring")
     scoring.setLevel(logging.CRITICAL)
     for name in model.directions:
@@ -53,10 +53,10 @@ def measured(order: dict[str, Any]) -> dict[str, Any]:
 
 
 def peak_memory() -> int | None:
-    """The most bytes that this process has held so far; None where the system does not say."""
+    """The peak memory of this process in bytes; None if the system does not report it."""
     status = Path("/proc/self/status")
     if status.is_file():
-        # Unlike ru_maxrss on Linux, this does not begin with what the parent held.
+        # Unlike ru_maxrss on Linux, this does not start from the memory of the parent.
         fields = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
         if "VmHWM" in fields:
             return int(fields["VmHWM"].split()[0]) * 1024

@@ -1,4 +1,4 @@
-"""`lmkit minimal-pairs`: accuracy on pairs of sentences of which one breaks a rule."""
+"""`lmkit minimal-pairs`: measure accuracy on pairs of good and bad sentences."""
 
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -95,7 +95,7 @@ def command(
     from lmkit.studies.minimal_pairs import minimal_pairs
 
     if form is not None and out is None:
-        raise UsageError("--format is the format of a file: add --out FILE, or give --json for the figures")
+        raise UsageError("--format is the format of --out: add --out FILE, or use --json for the figures")
     written = None if out is None else row_format(out, form)
     asked = split_items(items, texts, "minimal-pairs", what="a file of pairs")
     options = DataOptions(encoding=encoding, input_format=input_format, on_bad_line=on_bad_line)
@@ -118,7 +118,7 @@ def command(
 
 
 def _table(results: "Mapping[str, Paradigms]") -> str:
-    """A row a paradigm: its pairs, and for each run the accuracy and the counts that are not all zero."""
+    """One row per paradigm: its pairs, and for each run the accuracy and the counts that are not all zero."""
     from lmkit.evaluation.minimal_pairs import mean_accuracy
 
     first = next(iter(results.values()))
@@ -160,7 +160,7 @@ def _facts(paradigms: "Paradigms", two_sided: bool) -> dict[str, object]:
 
 
 def _say_unknown(label: str, paradigms: "Paradigms") -> None:
-    """A notice on stderr of what a model cannot read."""
+    """Warn on stderr of words that a model does not know."""
     from lmkit.evaluation.minimal_pairs import mean_accuracy
 
     total = mean_accuracy(list(paradigms.values()))

@@ -1,4 +1,4 @@
-"""The command that grows options: those of the parts that its own line names."""
+"""A command that adds the options of the parts named on its command line."""
 
 import copy
 import dataclasses
@@ -17,7 +17,7 @@ from lmkit.options import listed_names
 from lmkit.specs import MOST_IDS
 
 HELP = ("--help",)
-"""The key under which a Grow sees that help was asked for."""
+"""The key that tells a Grow that help was requested."""
 
 _OPTIONS = "lmkit.options"
 _OWNERS = "lmkit.owners"
@@ -26,14 +26,14 @@ _GIVEN = "lmkit.given"
 METAVARS = {int: "N", float: "X", str: "TEXT"}
 
 Grow = Callable[[Mapping[TablePath, str]], list[Owner]]
-"""From what the line says so far, by the path of each option, or (name,) of the command's own, to the owners."""
+"""Maps the current values, by the path of each option or (name,) for the command's own, to the owners."""
 
 
 class SpecCommand(click.Command):
-    """A command that reads its line for names of parts first, adds their options, then parses as ever.
+    """A command that first reads the names of parts on its line, adds their options, then parses as usual.
 
     A bare flag belongs to the outermost owner: the command itself, then the owners in order. Every option
-    also has its dotted flag. note: gives the last lines of the help.
+    also has a dotted flag. note: returns the last lines of the help.
     """
 
     def __init__(self, *args: Any, grow: Grow, note: Callable[[], str] | None = None, **kwargs: Any) -> None:
@@ -46,13 +46,15 @@ class SpecCommand(click.Command):
         while (found := self._grown(ctx, args)) not in seen:
             seen.append(found)
             self._set_owners(ctx, found)
-        # An option without its value takes the next one for it, which may take its own section away.
+        # An option without a value uses the next flag as its value, which may remove its own section.
         settled = found == seen[-1]
         self._set_owners(ctx, found)
         ctx.meta[_GIVEN] = {}
         rest = super().parse_args(ctx, list(args))
         if not settled:
-            raise click.UsageError("an option lacks its value: it took the next option for it", ctx)
+            raise click.UsageError(
+                "an option has no value and read the next option as its value; add the value", ctx
+            )
         return rest
 
     def _grown(self, ctx: click.Context, args: list[str]) -> list[Owner]:
@@ -62,10 +64,10 @@ class SpecCommand(click.Command):
         except LmkitError:
             if not ctx.resilient_parsing:
                 raise
-            return []  # a shell completes a line that is not right yet
+            return []  # shell completion of an unfinished line
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Options to complete to; dotted ones when a dot is typed."""
+        """Options for completion; dotted ones if a dot is typed."""
         found = super().shell_complete(ctx, incomplete)
         return [item for item in found if "." in incomplete or "." not in item.value or item.type != "plain"]
 
@@ -84,7 +86,7 @@ class SpecCommand(click.Command):
         options = [option for option in ctx.meta.get(_OPTIONS, []) if option.owned.owner.shown]
         if options:
             formatter.write_paragraph()
-            # textwrap would break a flag with a hyphen in it over two lines.
+            # textwrap would break a flag with a hyphen across lines.
             flag = min((option.dotted for option in options), key=lambda dotted: dotted.count("-"))
             formatter.write_text(
                 f"Options in the sections above can also be written with their owner, such as {flag}."
@@ -98,7 +100,7 @@ class SpecCommand(click.Command):
         ctx.meta[_OPTIONS] = make_options(owners, self._own_flags(ctx))
 
     def _scan(self, ctx: click.Context, args: list[str]) -> dict[TablePath, str]:
-        """The values that the options known so far have on the line; the others are passed over."""
+        """The values on the line of the options known so far; others are ignored."""
         parser = self.make_parser(ctx)
         parser.ignore_unknown_options = True
         values, _, _ = parser.parse_args(list(args))
@@ -150,20 +152,20 @@ class SpecOption(click.Option):
         value = self.owned.owner.table.get(self.field.name, self.field.default)
         if value not in (None, ""):
             extra["default"] = ",".join(map(written, value)) if isinstance(value, list) else written(value)
-        if self.field.min is not None and (self.field.max or 0) >= MOST_IDS:  # as good as no limit
+        if self.field.min is not None and (self.field.max or 0) >= MOST_IDS:  # in effect no limit
             extra["range"] = f"x>={written(self.field.min)}"
         return extra
 
     @staticmethod
     def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:
         assert isinstance(param, SpecOption)
-        # Only what was really typed may beat a recipe.
+        # Only explicit values may override a recipe.
         if ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE:
             ctx.meta[_GIVEN][param.owned.path] = value
 
 
 def written(value: object) -> str:
-    """A value of an option as people write it."""
+    """A value of an option in the syntax of the command line."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:g}" if isinstance(value, float) else str(value)
@@ -175,7 +177,7 @@ def flag(name: str) -> str:
 
 
 def collected(ctx: click.Context) -> dict[str, Any]:
-    """The tables that the line and its recipe give together, for `lmkit.recipe.build`."""
+    """The tables from the command line and its recipe, for `lmkit.recipe.build`."""
     return tables_of(ctx.meta[_OWNERS], ctx.meta[_GIVEN], flag)
 
 
@@ -186,7 +188,7 @@ def make_options(owners: Sequence[Owner], taken: set[str]) -> list[SpecOption]:
 
 
 class Several(click.ParamType):
-    """One value, or several with commas between them, which become a list."""
+    """One value, or several separated by commas, which become a list."""
 
     def __init__(self, one: click.ParamType) -> None:
         self.one = one

@@ -1,4 +1,4 @@
-"""`lmkit plugins`: what is installed, what failed to load, and how each part is used."""
+"""`lmkit plugins`: list the installed parts and failures, and show how to use each part."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ USES = {
 @click.pass_obj
 def command(messages: console.MessageHandler) -> None:
     """List and describe the installed parts."""
-    # What fails to load is part of these commands' answers.
+    # These commands print failures to load themselves.
     messages.silence("lmkit.plugins")
 
 
@@ -80,7 +80,7 @@ def show(name: str, as_json: bool) -> None:
 
 
 def collisions(found: Registry) -> list[str]:
-    """The names that several plugins give, and what each such name means."""
+    """The names that several plugins share, with the meaning of each."""
     spaces: dict[tuple[str, str], list[Part]] = {}
     for part in found.parts():
         # Cells and models share one namespace.
@@ -91,13 +91,13 @@ def collisions(found: Registry) -> list[str]:
         if len(parts) > 1:
             names = " and ".join(part.long_name for part in parts)
             own = [part.long_name for part in parts if part.plugin.builtin]
-            meaning = f"'{name}' means {own[0]}" if own else "say which one by its long name"
+            meaning = f"'{name}' means {own[0]}" if own else "use a long name"
             lines.append(f"{names}; {meaning}")
     return lines
 
 
 def describe(part: Part) -> dict[str, Any]:
-    """A part and its options as JSON-able figures."""
+    """A part and its options as JSON values."""
     return {
         "kind": part.kind,
         "name": part.long_name,
@@ -136,16 +136,16 @@ def _as_text(part: dict[str, Any]) -> str:
         f"use: {part['use']}",
     ]
     if "tiers" in part:
-        lines.append(f"runs by, the first that fits (--tier): {', '.join(part['tiers'])}")
+        lines.append(f"tiers, the first that fits is used (--tier): {', '.join(part['tiers'])}")
     text = "\n".join(console.folded(console.printable(line), indent=4) for line in lines if line)
     if not part["options"]:
-        return f"{text}\nit has no options"
+        return f"{text}\nno options"
     rows = [[item["flag"], item["help"], _values(item), _default(item)] for item in part["options"]]
     return f"{text}\n\n{console.table(['option', 'meaning', 'values', 'default'], rows, left=4)}"
 
 
 def _values(item: dict[str, Any]) -> str:
-    """What an option takes: its choices, or its type and its bounds."""
+    """The values of an option: its choices, or its type and its bounds."""
     if item["choices"]:
         return ", ".join(item["choices"])
     bounds = (("from", item["min"]), ("to", item["max"]))
@@ -161,5 +161,5 @@ def _default(item: dict[str, Any]) -> str:
 def _named(found: Registry, name: str) -> list[Part]:
     """Every part with that bare or long name; an error with the reason if no part has it."""
     parts = [part for part in found.parts() if name in (part.spec.name, part.long_name)]
-    # With none of them the registry knows why.
+    # Without any, the registry gives the reason.
     return parts or [found.find(tuple(KINDS), name)]

@@ -1,4 +1,4 @@
-"""`lmkit surprisal`: how surprising each word, token, character, line or span of a text is."""
+"""`lmkit surprisal`: compute the surprisal of each word, token, character, line or span of a text."""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -102,7 +102,7 @@ def command(
     columns = kept_columns(keep)
     text = Text(asked.texts, options, keep=columns)
     wanted = None if spans is None else read_spans(spans)
-    # A bar between records on one screen would be in the way of both.
+    # A bar between records on one screen would disturb both.
     alone = out is not None or not sys.stdout.isatty()
 
     def records() -> Iterator["LineRecords"]:
@@ -127,10 +127,10 @@ def command(
 
 
 def kept_columns(keep: Iterable[str]) -> tuple[str, ...]:
-    """The columns that --keep names, separated by commas; UsageError for a name that lmkit's own columns have."""
+    """The columns of --keep, separated by commas; UsageError for a name of one of lmkit's own columns."""
     names = tuple(dict.fromkeys(name for part in keep for name in part.split(",") if name))
     if taken := [name for name in names if name in OWN_NAMES]:
         raise UsageError(
-            f"--keep {taken[0]}: lmkit writes a column of that name itself; rename the column in the table"
+            f"--keep {taken[0]}: lmkit has its own column of that name; rename the column in the table"
         )
     return names

@@ -1,4 +1,4 @@
-"""Tables and paragraphs that fit the width of a terminal."""
+"""Fit tables and paragraphs to the width of a terminal."""
 
 import io
 import re
@@ -17,10 +17,10 @@ NARROW_TEXT = 12
 """The width down to which columns of text are folded before a table is divided."""
 
 NARROW_TITLE = 10
-"""The width down to which words in titles are broken: longer than most words, shorter than names of runs."""
+"""The minimum width when words in titles are broken: longer than most words, shorter than names of runs."""
 
 JOINTS = " -_/|.,:;=+，。、；："
-"""The characters after which a word that is too long for a line is broken if possible."""
+"""The characters after which a word too long for a line is broken if possible."""
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -55,7 +55,7 @@ def fold(text: str, width: int, indent: int = 0) -> list[str]:
     for paragraph in text.split("\n"):
         line = ""
         for word in re.findall(r"\s*\S+", paragraph):
-            # A word that has to be broken in any case begins on this line.
+            # A word that must be broken anyway begins on this line.
             if not line or visible(line + word) <= width or visible(word.lstrip()) > width - indent:
                 line += word
             else:
@@ -70,12 +70,12 @@ def fold(text: str, width: int, indent: int = 0) -> list[str]:
 
 
 def visible(text: str) -> int:
-    """The columns that a terminal gives to a text."""
+    """The width of a text in a terminal, in columns."""
     return cell_len(COLOUR.sub("", text))
 
 
 def _break(line: str, width: int, indent: int) -> int:
-    """The character at which to break a line that is one long word."""
+    """The index at which to break a line that is one long word."""
     place = used = joint = 0
     for token in re.findall(f"{COLOUR.pattern}|.", line):
         used += visible(token)
@@ -137,7 +137,7 @@ def _drawn(columns: Sequence[Sequence[str]], widths: Sequence[int], left: int, s
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 0, 0, GAP - 1))
     for place, (column, width) in enumerate(zip(columns, widths, strict=True)):
         justify = "left" if place < left else "right"
-        # Text objects, since "[x]" in a name is no markup.
+        # Text objects, since "[x]" in a name is not markup.
         table.add_column(_cell(column[0], width), justify=justify, width=width, no_wrap=True)
     for cells in list(zip(*columns, strict=True))[1:]:
         table.add_row(*(_cell(cell, width) for cell, width in zip(cells, widths, strict=True)))

@@ -1,4 +1,4 @@
-"""`lmkit train`: a recipe from a file and flags, then a run."""
+"""`lmkit train`: build a recipe from a file and flags, and train a run."""
 
 from pathlib import Path
 from typing import Any
@@ -25,16 +25,16 @@ def owners(given: Named) -> list[Owner]:
 
 
 def recipe_path(recipe: str | None, resume: str | None) -> Path | None:
-    """The file with the settings to start from: --recipe's, or that of the run to resume."""
+    """The file with the initial settings: --recipe, or that of the run to resume."""
     if resume is None:
         return None if recipe is None else Path(recipe)
     if recipe is not None:
-        raise UsageError("--resume takes the recipe of its run; leave --recipe out")
+        raise UsageError("--resume uses the recipe of its run; leave --recipe out")
     return recipe_to_resume(Path(resume))
 
 
 def note() -> str:
-    """The names that --model and --tokenizer take."""
+    """The values of --model and --tokenizer."""
     models = ", ".join(part.display_name for kind in ("model", "cell") for part in registry().parts(kind))
     tokenizers = ", ".join(part.display_name for part in registry().parts("tokenizer"))
     return (
@@ -116,7 +116,7 @@ def command(
         tables["data"]["valid"] = list(valid)
     settings = build(tables, source=path)
     if resume is not None and (out is not None or overwrite):
-        raise UsageError("--resume goes on in the run's own directory; leave --out and --overwrite out")
+        raise UsageError("--resume continues in the run's directory; leave --out and --overwrite out")
 
     from lmkit import api
 

@@ -1,8 +1,8 @@
-"""Numbers and times as people read them."""
+"""Format numbers and times."""
 
 
 def figure(value: object) -> str:
-    """A value for people: thousands apart, at most four digits after the point, "none" for None."""
+    """A value with separated thousands and at most four decimals; "none" for None."""
     if isinstance(value, float):
         text = f"{value:,.4f}"
         return text.rstrip("0").rstrip(".") if "." in text else text

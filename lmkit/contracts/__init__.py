@@ -1,4 +1,4 @@
-"""What a plugin's targets must be (Tokenizer, LanguageModel, Encoder, Decoder), and what they are given."""
+"""The contracts of a plugin's targets (Tokenizer, LanguageModel, Encoder, Decoder), and their arguments."""
 
 from lmkit.contracts.decoder import Decoder, Hypothesis
 from lmkit.contracts.models import BACKWARD, FORWARD, Encoder, FitContext, LanguageModel, Progress

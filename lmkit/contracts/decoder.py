@@ -1,4 +1,4 @@
-"""What a decoder must be: a way to choose continuations."""
+"""The contract of a decoder, which chooses continuations."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -23,10 +23,10 @@ class Decoder(ABC):
     """A way to choose continuations; it sees a model only through the LanguageModel contract."""
 
     deterministic: ClassVar[bool] = False
-    """Whether equal states always give equal hypotheses, so that several come from one row or not at all."""
+    """Whether equal states always give equal hypotheses, so that several must come from one row."""
     takes_generators: ClassVar[bool] = False
-    """Whether `generator` may be a list, one for each of as many equal blocks of rows, which several prompts need
-    to be continued at once as each would be alone; else they are continued one after another."""
+    """Whether `generator` may be a list, one for each equal block of rows. Then several prompts are continued at once,
+    each as if it were the only one; else they are continued one after another."""
 
     def __init__(self, options: Any) -> None:
         self.options = options
@@ -46,6 +46,6 @@ class Decoder(ABC):
         """Continue every row of `state` (batch b); the hypotheses of row 0 first, each row's best first.
 
         A row ends after a token of `stop_ids`, which is the last of its ids, or after `max_tokens`. Tokens of
-        `forbid_ids` and the unknown id are never emitted. generator: the only source of chance.
-        on_token: called as on_token(row, id) for each token as soon as it is final, where the decoder can.
+        `forbid_ids` and the unknown id are never emitted. generator: the only source of randomness.
+        on_token: called as on_token(row, id) for each token as soon as it is final, if the decoder can.
         """

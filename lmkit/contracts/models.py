@@ -1,4 +1,4 @@
-"""What a model must be: a causal LanguageModel or an Encoder of both sides, and what training gives it."""
+"""The contracts of models, a causal LanguageModel or a bidirectional Encoder, and their arguments in training."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,19 +28,19 @@ BACKWARD = "backward"
 
 
 class Progress(Protocol):
-    """Shows how far an iteration is; the command line draws a bar, Python code sees nothing."""
+    """Shows the progress of an iteration: a bar on the command line, nothing in Python code."""
 
     def __call__(self, items: Iterable[T], *, total: int | None, label: str) -> Iterable[T]: ...
 
 
 @dataclass(frozen=True)
 class FitContext:
-    """What a counting model's `fit` may use of the run that it belongs to.
+    """The context of a counting model's `fit`.
 
-    seed: for anything drawn by chance. progress: wrap a long iteration in it.
-    directory: an empty folder on the run's disk, for what is too large for memory, whose files `save` may move
-    away; None: everything stays in memory.
-    threads: how many processors to use; None: all.
+    seed: for any randomness. progress: wraps a long iteration.
+    directory: an empty folder on the run's disk for arrays larger than memory, whose files `save` may move away;
+    None: everything stays in memory.
+    threads: number of processors to use; None: all.
     """
 
     seed: int
@@ -58,9 +58,9 @@ class LanguageModel(ABC):
 
     vocabulary: Vocabulary
     reset_policy: str = "line"
-    """After which boundary the state starts anew: "line", "document" or "never". Callers turn it into `reset`."""
+    """The boundary after which the state is reset: "line", "document" or "never". Callers turn it into `reset`."""
     normalized: bool = True
-    """False where the scores do not sum to one (stupid backoff): no perplexity is printed for such a model."""
+    """False if the scores do not sum to one (stupid backoff): no perplexity is printed for such a model."""
 
     @property
     def device(self) -> torch.device:
@@ -68,16 +68,16 @@ class LanguageModel(ABC):
 
     @property
     def directions(self) -> "dict[str, LanguageModel]":
-        """The causal models that this one is scored as, by direction: itself."""
+        """The causal models for scores, by direction: itself."""
         return {FORWARD: self}
 
     def place(self, device: torch.device) -> Self:
-        """Go to a device, to be read there and not trained; a model without torch's weights stays where it is."""
+        """Move to a device for inference, not for training; a model without torch weights does nothing."""
         return _placed(self, device)
 
     @abstractmethod
     def initial_state(self, batch_size: int, *, start: bool = True) -> State:
-        """start: a text begins here. Not start: nothing is known of what came before."""
+        """The state at the start of a text; without start, the state with no information."""
 
     @abstractmethod
     def next_log_probs(self, state: State) -> Tensor:
@@ -85,7 +85,7 @@ class LanguageModel(ABC):
 
     @abstractmethod
     def advance(self, ids: Tensor, state: State) -> State:
-        """The state after one more token a row; ids: (batch,)."""
+        """The state after one more token per row; ids: (batch,)."""
 
     @abstractmethod
     def save(self, directory: Path) -> None:
@@ -94,14 +94,14 @@ class LanguageModel(ABC):
     @classmethod
     @abstractmethod
     def load(cls, directory: Path, options: Any, vocabulary: Vocabulary) -> Self:
-        """What `save` wrote. Nothing is allocated before the sizes in the file are checked: ModelError."""
+        """Load the files of `save`. Check the sizes in a file before allocating memory, and raise ModelError."""
 
     def fit(self, corpus: "TokenStore", run: FitContext) -> None:
-        """Estimate the model from a corpus. Counting models write this; neural ones are trained by the trainer."""
+        """Estimate the model from a corpus. Counting models implement this; the trainer trains neural ones."""
         raise NotImplementedError
 
     def parameter_count(self) -> int:
-        """How many numbers the model has learned."""
+        """The number of parameters."""
         return 0
 
     def log_probs(self, ids: Tensor, state: State, *, reset: Tensor | None = None) -> tuple[Tensor, State]:
@@ -130,27 +130,27 @@ class LanguageModel(ABC):
             yield rows, state
 
     def line_log_probs(self, ids: np.ndarray) -> np.ndarray | None:
-        """(tokens,) float64 log-probabilities of whole lines, each scored by itself, where there is a fast way.
+        """(tokens,) float64 log-probabilities of whole lines, each scored by itself; None by default.
 
-        ids: (tokens,), lines one after another with `</s>` behind each. A model whose state starts anew with
-        every line and that scores many lines faster than a batch of rows overrides this; None: it does not.
+        ids: (tokens,), concatenated lines, each with `</s>`. A model that is reset at every line and scores many
+        lines faster than a batch of rows overrides this.
         """
         return None
 
     def top_k(self, state: State, k: int) -> tuple[Tensor, Tensor]:
-        """The k likeliest next tokens of each row, the best first: (batch, k) log-probabilities and ids."""
+        """The k most probable next tokens of each row, the best first: (batch, k) log-probabilities and ids."""
         rows = self.next_log_probs(state)
         log_probs, ids = rows.topk(min(k, rows.shape[1]))
         return log_probs, ids
 
     def count(self, ids: Sequence[int]) -> int:
-        """How often the tokens follow one another in the training text.
+        """The count of consecutive tokens in the training text.
 
-        `<s>`, which is vocabulary.size here, may come first, and `</s>` last; of no tokens, how many there are.
-        Raises ModelError where the model keeps no counts.
+        `<s>`, which is vocabulary.size here, may come first, and `</s>` last; without tokens, the number of tokens.
+        Raises ModelError if the model has no counts.
         """
         raise ModelError(
-            "this model keeps no counts of its training text: train an n-gram model, --model ngram"
+            "this model has no counts of its training text: train an n-gram model, --model ngram"
         )
 
     def _reset(self, state: State, reset: Tensor | None, t: int) -> State:
@@ -171,43 +171,43 @@ class Encoder(ABC):
 
     @property
     def directions(self) -> dict[str, LanguageModel]:
-        """The causal models that it is trained and scored as, by direction; none by default.
+        """The causal models for training and scores, by direction; empty by default.
 
-        One that is made of two has them as "forward" and "backward": models over the same vocabulary, of which the
-        second reads the ids of a line from its end, then `</s>`. ModelError where it was trained without scores.
+        An encoder of two such models has them as "forward" and "backward", over the same vocabulary; the second reads
+        the ids of a line from its end, then `</s>`. ModelError if it was trained without scores.
         """
         return {}
 
     def place(self, device: torch.device) -> Self:
-        """Go to a device, to be read there and not trained; a model without torch's weights stays where it is."""
+        """Move to a device for inference, not for training; a model without torch weights does nothing."""
         return _placed(self, device)
 
     @property
     @abstractmethod
     def num_layers(self) -> int:
-        """How many vectors a token has, the one without context included."""
+        """The number of vectors per token, including the one without context."""
 
     @property
     @abstractmethod
     def width(self) -> int:
-        """The features of each vector."""
+        """The number of features of each vector."""
 
     def use_tokenizer(self, tokenizer: Tokenizer) -> None:
-        """Take the tokenizer of the run, which splits strings and knows how ids are spelled; called once."""
+        """Set the tokenizer of the run, which splits strings and spells ids; called once."""
         self.tokenizer = tokenizer
 
     @abstractmethod
     def embed(self, sentences: Sequence[str] | Sequence[Sequence[str]]) -> list[Tensor]:
-        """Per sentence (layers, tokens, features): one vector a token of a string, one a word of a list of words.
+        """Per sentence (layers, tokens, features): one vector per token of a string, or per word of a list of words.
 
-        A sentence's vectors do not depend on the others beyond rounding; one without tokens has none:
-        (layers, 0, features). Gradients are not switched off; callers do.
+        A sentence's vectors depend on the others only by rounding; one without tokens gives (layers, 0, features).
+        Gradients are not switched off; callers do.
         """
 
     def embed_encoded(self, sentences: Sequence[str], encodings: Sequence[Encoding]) -> list[Tensor]:
-        """What `embed` gives strings whose encodings by the run's tokenizer are known already.
+        """The same as `embed` for strings already encoded by the run's tokenizer.
 
-        An encoder that overrides this saves encoding each string a second time.
+        Override it to avoid encoding each string again.
         """
         return self.embed(sentences)
 
@@ -218,10 +218,10 @@ class Encoder(ABC):
     @classmethod
     @abstractmethod
     def load(cls, directory: Path, options: Any, vocabulary: Vocabulary) -> Self:
-        """What `save` wrote. Nothing is allocated before the sizes in the file are checked: ModelError."""
+        """Load the files of `save`. Check the sizes in a file before allocating memory, and raise ModelError."""
 
     def parameter_count(self) -> int:
-        """How many numbers the model has learned."""
+        """The number of parameters."""
         return 0
 
 

@@ -1,4 +1,4 @@
-"""What a tokenizer must be: text to ids and back, and what its ids drop."""
+"""The contract of a tokenizer: text to ids and back, and the bits that ids drop."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
@@ -12,15 +12,15 @@ from torch import Tensor
 from lmkit.errors import PluginError, UsageError
 
 UNITS = ("word", "piece", "char", "byte", "token")
-"""What a token may be of a text: `Tokenizer.unit`."""
+"""The possible units of tokens: `Tokenizer.unit`."""
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What ids mean, as far as a model needs to know: `<s>` and padding are not in it.
+    """The ids of a model; `<s>` and padding are not in it.
 
     size: ids are 0 .. size - 1. eos_id: the id of `</s>`, which ends every line and is scored.
-    unk_id: the id of what is not in the vocabulary, or None; it has no spelling.
+    unk_id: the id of unknown tokens, or None; it has no spelling.
     fingerprint: equal only for vocabularies that give every text the same ids.
     """
 
@@ -32,9 +32,9 @@ class Vocabulary:
 
 @dataclass(frozen=True)
 class Encoding:
-    """A line as ids (int32, without `</s>`), and where each came from.
+    """A line as ids (int32, without `</s>`), and the place of each.
 
-    spans: (tokens, 2) int64, the characters [start, end) of the raw line that each token covers.
+    spans: (tokens, 2) int64, the characters [start, end) of the raw line of each token.
     """
 
     ids: np.ndarray
@@ -42,7 +42,7 @@ class Encoding:
 
 
 class Tokenizer(ABC):
-    """Text to ids and back. A line has no line end in it; `</s>` is added by the caller."""
+    """Text to ids and back. Lines have no line ends; the caller adds `</s>`."""
 
     vocabulary: Vocabulary
     lossless: ClassVar[bool] = False
@@ -50,52 +50,52 @@ class Tokenizer(ABC):
     exact: ClassVar[bool] = False
     """Whether ids and residual bits together restore every line.
 
-    Where False, a scored line that `decode` does not restore is escaped: it pays for all of its bytes. True is a
-    claim, which scoring tests: `lmkit.scoring.claims`.
+    If False, a scored line that `decode` does not restore is escaped: all its bytes are coded. True is a claim,
+    which scoring tests: `lmkit.scoring.claims`.
     """
     unit: ClassVar[str] = "token"
-    """One of `UNITS`: a word between white space, a piece of a word, a character or a byte, white space included.
+    """One of `UNITS`: a word between white space, a piece of a word, a character or a byte, including white space.
 
-    "token" promises nothing: what words of a text are is then not known, and `surprisal --by word` takes each token
-    for one.
+    "token" promises nothing: the words of a text are then unknown, and `surprisal --by word` treats each token as
+    one.
     """
     novelty: float | None = 0.0
-    """The probability, frozen by `fit`, with which bits per byte expect a token that no model has learned.
+    """The probability, fixed by `fit`, of a new token that no model has learned, for bits per byte.
 
-    It is more than 0 where training text has no unknown tokens, or too few: `lmkit.residual.new_word_rate`. None:
-    not known, since no text was seen (`from_symbols`). It counts as 0, and the signature of scores says so.
+    It is more than 0 if training text has no unknown tokens, or too few: `lmkit.residual.new_word_rate`. None:
+    unknown, since no text was seen (`from_symbols`). It counts as 0, and the signature of scores shows it.
     """
 
     @classmethod
     @abstractmethod
     def fit(cls, lines: Iterable[str], options: Any) -> Self:
-        """A tokenizer made from training text.
+        """Create a tokenizer from training text.
 
-        lines: can be iterated over once. Training gives a `lmkit.corpus.readers.TextLines`, whose `blocks()`
+        lines: an iterable, to read only once. Training gives a `lmkit.corpus.readers.TextLines`, whose `blocks()`
         are the same lines as bytes, for tokenizers that count those faster.
         """
 
     @abstractmethod
     def encode(self, line: str) -> Encoding:
-        """The ids of a line and the characters of the raw line that each covers, without `</s>`.
+        """The ids of a line, without `</s>`, and the characters of the raw line of each.
 
-        Spans never go backwards; tokens that share a character (its bytes, say) share its span. White space that
-        a token swallows may be in its span or between spans. Any line of text is accepted, the empty one too.
+        Spans are in ascending order; tokens of the same character, such as its bytes, share its span. White space of
+        a token may be in its span or between spans. Any line of text is accepted, even the empty one.
         """
 
     @abstractmethod
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of ids; `</s>` gives nothing, the unknown id gives U+FFFD.
+        """The text of ids; `</s>` gives "", the unknown id gives U+FFFD.
 
-        The text of the first ids begins the text of all, but for U+FFFD at its end: generation shows it as it grows.
+        The text of the first ids is a prefix of the text of all, except for U+FFFD at its end, for streaming.
         """
 
     @abstractmethod
     def residual_bits(self, line: str, ids: np.ndarray) -> float:
-        """The bits that restore the raw line from its ids, by a code frozen when the tokenizer was fitted."""
+        """The bits that restore the raw line from its ids, in a code that is fitted with the tokenizer."""
 
     def spelling_bits(self, line: str, ids: np.ndarray) -> np.ndarray:
-        """(unknown tokens,) what of `residual_bits` spells each unknown token; by default all of it, in equal parts."""
+        """(unknown tokens,) the part of `residual_bits` that spells each; by default all of it, in equal parts."""
         unknown = int((ids == self.vocabulary.unk_id).sum()) if self.vocabulary.unk_id is not None else 0
         return np.full(unknown, self.residual_bits(line, ids) / max(unknown, 1))
 
@@ -106,17 +106,17 @@ class Tokenizer(ABC):
     @classmethod
     @abstractmethod
     def load(cls, directory: Path, options: Any) -> Self:
-        """What `save` wrote; ModelError if it is damaged."""
+        """Load the files of `save`; ModelError if they are damaged."""
 
     def ids(self, line: str) -> np.ndarray:
-        """The ids alone (int32): the fast way through a corpus."""
+        """Only the ids (int32), for fast reading of a corpus."""
         return self.encode(line).ids
 
     def block_ids(self, raw: bytes) -> tuple[np.ndarray, np.ndarray]:
-        """The ids of whole lines at once: the fast way through a large text.
+        """The ids of many lines at once, for fast reading of a large text.
 
-        raw: the lines in UTF-8, without line ends, joined by "\\n"; no NUL is in it.
-        Returns their ids (int32) with `</s>` after each line, and where each line ends in them ((lines,) int64).
+        raw: the lines in UTF-8, without line ends, joined by "\\n"; without NUL.
+        Returns their ids (int32) with `</s>` after each line, and the end of each line in them ((lines,) int64).
         """
         eos = np.array([self.vocabulary.eos_id], np.int32)
         rows = [part for line in raw.decode().split("\n") for part in (self.ids(line), eos)]
@@ -126,35 +126,35 @@ class Tokenizer(ABC):
         """A spelling of each id for files of n-grams: UTF-8 without white space (KenLM's) and NUL.
 
         `</s>` and the unknown id are b"</s>" and b"<unk>"; all others are distinct, but may be spelled as those
-        two or as b"<s>". PluginError where the tokenizer has none.
+        two or as b"<s>". PluginError if the tokenizer has none.
         """
         raise PluginError(
-            f"the tokenizer {type(self).__module__}:{type(self).__qualname__} has no spellings for its ids, which "
-            "files of n-grams need; use another, or ask its author for symbols()"
+            f"the tokenizer {type(self).__module__}:{type(self).__qualname__} has no spellings of its ids, which "
+            "files of n-grams need; use another, or ask its author to add symbols()"
         )
 
     @classmethod
     def from_symbols(cls, symbols: Sequence[bytes], options: Any) -> Self:
-        """A tokenizer whose `symbols` are these, for files of n-grams; an id may be another than the place here.
+        """A tokenizer with these `symbols`, for files of n-grams; ids may differ from their order.
 
-        symbols: all different, without those of `</s>` and the unknown id. Raises ModelError where they are not
-        spellings of this tokenizer's ids, UsageError where spellings alone do not make one.
+        symbols: all different, without those of `</s>` and the unknown id. Raises ModelError if they are not
+        spellings of this tokenizer's ids, UsageError if spellings are not enough to create one.
         """
         raise UsageError(
-            f"the tokenizer {cls.__module__}:{cls.__qualname__} cannot be made from the words of a file: give "
-            "--tokenizer word to take them as words"
+            f"the tokenizer {cls.__module__}:{cls.__qualname__} cannot be created from the words of a file: give "
+            "--tokenizer word to treat them as words"
         )
 
     @classmethod
     def from_file(cls, file: Path, options: Any) -> Self:
         """A tokenizer from a file of another program.
 
-        Raises UsageError where other programs have no files of this tokenizer, ModelError for a damaged one.
+        Raises UsageError if other programs have no files of this tokenizer, ModelError for a damaged one.
         """
         raise UsageError(
-            f"the tokenizer {cls.__module__}:{cls.__qualname__} is read from no file; leave out ':{file}'"
+            f"the tokenizer {cls.__module__}:{cls.__qualname__} cannot be read from a file; leave out ':{file}'"
         )
 
     def word_starts(self) -> Tensor | None:
-        """(size,) bool: the pieces that begin a word; None when every token is a word of its own."""
+        """(size,) bool: the pieces that begin a word; None if every token is a separate word."""
         return None

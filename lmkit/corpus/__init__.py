@@ -1,1 +1,1 @@
-"""Text in: reading it, holding some of it out, and keeping it as token ids."""
+"""Read text, hold part of it out, and store it as token ids."""

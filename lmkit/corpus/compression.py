@@ -1,4 +1,4 @@
-"""The bytes of files, compressed or not, with the checks that damaged and hostile archives call for."""
+"""Read the bytes of files, compressed or not, with checks for damaged and hostile archives."""
 
 import bz2
 import gzip
@@ -15,23 +15,23 @@ from lmkit.corpus.lines import BLOCK
 from lmkit.errors import DataError, one_line, reason_of
 
 SUFFIXES = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "zstandard"}
-"""The methods of compression by the ends of file names."""
+"""The methods of compression, by suffix."""
 EXPANSION_FLOOR = 64 << 20
-"""Decompressed bytes below which no file is called a bomb."""
+"""A file with fewer decompressed bytes is never refused as a decompression bomb."""
 XZ_MEMORY = 1 << 30
 """Bytes that a .xz file may make its decoder take: `xz -9` needs 65 MiB, and a header can ask for 4 GiB."""
 _XZ_MEMORY_ERROR = "Memory usage limit exceeded"
-"""What lzma's error says then; it has no class of its own."""
+"""The text of lzma's error when the limit is exceeded; it has no separate class."""
 _ZSTD_BLOCK = 1 << 11
-"""A few bytes of zstandard can stand for 128 KiB, and come out all at once: feed it little."""
+"""A few bytes of zstandard can expand to 128 KiB at once, so they are fed in small blocks."""
 
 
 Watch = Callable[[bytes], None]
-"""Is shown the bytes of a file as they are on disk while they are read, and b"" when all have been."""
+"""Called with the bytes of a file as they are on disk while it is read, and with b"" at the end."""
 
 
 class Readable(Protocol):
-    """As much of a file as decompression needs."""
+    """The methods of a file that decompression needs."""
 
     def read(self, size: int, /) -> bytes: ...
 
@@ -41,8 +41,8 @@ class Readable(Protocol):
 def blocks(path: Path, *, max_expansion: float, watch: Watch | None = None) -> Iterator[bytes]:
     """The content of a file in blocks, decompressed where its name ends in .gz, .bz2, .xz or .zst.
 
-    DataError: it cannot be opened, it is cut off or not what its name says, or it grows by more than
-    `max_expansion` (0: no limit).
+    Raises DataError if it cannot be opened, is cut off or not of the format of its suffix, or grows by more than the
+    factor `max_expansion` (0: no limit).
     """
     method = SUFFIXES.get(path.suffix.lower())
     with _opened(path) as file:
@@ -52,11 +52,11 @@ def blocks(path: Path, *, max_expansion: float, watch: Watch | None = None) -> I
             return
         yield from _decompressed(path, raw, method, max_expansion)
         if watch:
-            deque(_plain(raw), maxlen=0)  # what follows the end of a compressed stream
+            deque(_plain(raw), maxlen=0)  # the bytes after the end of a compressed stream
 
 
 def raw_blocks(path: Path) -> Iterator[bytes]:
-    """The bytes of a file as they are on disk; DataError when it cannot be read."""
+    """The bytes of a file as they are on disk; DataError if it cannot be read."""
     with _opened(path) as file:
         yield from _plain(file)
 
@@ -67,7 +67,7 @@ def _plain(file: Readable) -> Iterator[bytes]:
 
 
 class _Watched:
-    """A file that shows what is read of it."""
+    """A file that passes the bytes that are read to a function."""
 
     def __init__(self, file: IO[bytes], watch: Watch) -> None:
         self._file = file
@@ -100,7 +100,7 @@ def _decompressed(path: Path, file: Readable, method: str, max_expansion: float)
             if max_expansion and size > max(EXPANSION_FLOOR, max_expansion * file.tell()):
                 raise DataError(
                     f"{path}: grows to more than {max_expansion:g} times its size (at byte {file.tell()}), "
-                    "like a decompression bomb; if it is none, raise --max-expansion (0: no limit)"
+                    "like a decompression bomb; if you trust it, raise --max-expansion (0: no limit)"
                 )
             yield block
     except EOFError:
@@ -112,7 +112,7 @@ def _decompressed(path: Path, file: Readable, method: str, max_expansion: float)
         reason = one_line(error)
         if reason == _XZ_MEMORY_ERROR:
             raise DataError(
-                f"{path}: asks for more than {XZ_MEMORY >> 20} MiB of memory to be decompressed; "
+                f"{path}: needs more than {XZ_MEMORY >> 20} MiB of memory to decompress; "
                 "compress it with a smaller dictionary (xz -9)"
             ) from None
         raise DataError(
@@ -127,11 +127,11 @@ def _gzip(file: Readable) -> Iterator[bytes]:
 
 
 class _Bzip2Error(Exception):
-    """What is wrong with a bzip2 stream; bz2 itself raises OSError, as a disk does."""
+    """A damaged bzip2 stream; bz2 itself raises OSError, like a disk."""
 
 
 def _bzip2(file: Readable) -> Iterator[bytes]:
-    # BZ2File leaves out in silence what is damaged after the first stream.
+    # BZ2File silently omits damaged data after the first stream.
     stream = bz2.BZ2Decompressor()
     data = b""
     while data := data or file.read(io.DEFAULT_BUFFER_SIZE):
@@ -151,7 +151,7 @@ def _bzip2(file: Readable) -> Iterator[bytes]:
 
 
 def _xz(file: Readable) -> Iterator[bytes]:
-    # LZMAFile takes no limit of memory, and leaves out in silence what is damaged after the first stream.
+    # LZMAFile has no memory limit, and silently omits damaged data after the first stream.
     stream = lzma.LZMADecompressor(memlimit=XZ_MEMORY)
     data = b""
     while data := data or file.read(io.DEFAULT_BUFFER_SIZE):
@@ -171,11 +171,11 @@ def _xz(file: Readable) -> Iterator[bytes]:
 
 
 class _ZstdError(Exception):
-    """zstandard's own error, under a name that needs no import."""
+    """zstandard's error, under a name that needs no import."""
 
 
 def _zstandard(file: Readable) -> Iterator[bytes]:
-    # zstandard's file objects take a stream that is cut off for one that ends, hence its lower interface.
+    # zstandard's file objects accept a truncated stream, so this uses the lower-level interface.
     import zstandard
 
     stream = None

@@ -1,4 +1,4 @@
-"""CSV and TSV, whose first row names the columns: rows with the numbers of their lines, in bounded memory."""
+"""Read CSV and TSV files with a header: rows with their line numbers, in bounded memory."""
 
 import csv
 from collections import deque
@@ -13,18 +13,18 @@ from lmkit.corpus.tsv import is_own, unescaped
 from lmkit.errors import DataError
 
 ROW_LIMIT = 1 << 27
-"""Bytes of a row. A quote that is never closed would otherwise read all of a file into one cell."""
+"""Bytes of a row; otherwise, a quote that is never closed would read all of a file into one cell."""
 
 _PROBLEMS = {
-    "unexpected end of data": ("a quote is opened and never closed", "close it"),
+    "unexpected end of data": ("a quote is never closed", "close it"),
     "expected after": (
-        "a quoted cell goes on after its closing quote",
+        "a quoted cell continues after its closing quote",
         'write a quote inside a quoted cell twice ("")',
     ),
     "new-line character": ("a carriage return outside of quotes", "remove it or quote the cell"),
-    "field larger": ("a quote is opened and not closed within 128 MiB", "close it"),
+    "field larger": ("a quote is not closed within 128 MiB", "close it"),
 }
-"""By a part of the error of Python's csv: the problem and the remedy."""
+"""The problem and the remedy, by a part of the error of Python's csv."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class _PhysicalLine:
 
 @dataclass(frozen=True, slots=True)
 class _Record:
-    """Cells, or what is wrong with them. number: of the record's first line."""
+    """Cells, or the problem with them. number: of the record's first line."""
 
     number: int
     cells: list[str]
@@ -46,9 +46,9 @@ class _Record:
 
 
 def read_tsv(blocks: Iterable[bytes], name: str, bad: BadLines, *, offset: int = 0) -> Iterator[Row]:
-    """The rows of a TSV file: no quoting; escapes as `lmkit.corpus.tsv` has them where lmkit wrote the file."""
+    """The rows of a TSV file: no quoting; escapes as in `lmkit.corpus.tsv` if lmkit wrote the file."""
     lines = _physical_lines(blocks, offset)
-    yield from _rows(_unquoted(lines, name, bad), name, bad, "a tab inside a cell must go", unescape=True)
+    yield from _rows(_unquoted(lines, name, bad), name, bad, "remove tabs inside cells", unescape=True)
 
 
 def read_csv(
@@ -56,11 +56,11 @@ def read_csv(
 ) -> Iterator[Row]:
     """The rows of a CSV file, or of the rare TSV file whose cells are quoted as in CSV.
 
-    Under `--on-bad-line skip` reading goes on at the line after the one in which a broken row begins.
+    With `--on-bad-line skip`, reading continues at the line after the one in which a broken row begins.
     """
     what = "comma" if delimiter == "," else "tab"
     lines = _physical_lines(blocks, offset)
-    yield from _rows(_quoted(lines, name, bad, delimiter), name, bad, f"quote a cell that has a {what} in it")
+    yield from _rows(_quoted(lines, name, bad, delimiter), name, bad, f"quote cells that contain a {what}")
 
 
 def _physical_lines(blocks: Iterable[bytes], offset: int) -> Iterator[_PhysicalLine]:
@@ -77,7 +77,7 @@ def _rows(
     before = bad.row
     for record in records:
         cells = record.cells
-        if not cells and not record.problem:  # a blank line: nothing, or the empty cell of a single column
+        if not cells and not record.problem:  # a blank line: no cells, or the empty cell of a single column
             if header is None or len(header) > 1:
                 continue
             cells = [""]
@@ -90,7 +90,7 @@ def _rows(
         if record.problem:
             bad.report(record.where, record.problem, record.remedy)
         elif len(cells) != len(header):
-            problem = f"{_count(len(cells), 'cell')}, but the header names {_count(len(header), 'column')}"
+            problem = f"{_count(len(cells), 'cell')}, but the header has {_count(len(header), 'column')}"
             bad.report(where, problem, remedy)
         else:
             values = map(convert, cells) if convert else cells
@@ -98,7 +98,7 @@ def _rows(
 
 
 def _header(record: _Record, name: str) -> list[str]:
-    """The names of the columns; DataError where there are none that can be told apart."""
+    """The names of the columns; DataError if they cannot be read or are not different."""
     if record.problem:
         raise DataError(f"{record.where}: {record.problem}; {record.remedy}")
     names = record.cells
@@ -119,7 +119,7 @@ def _unquoted(lines: Iterable[_PhysicalLine], name: str, bad: BadLines) -> Itera
 
 
 def _quoted(lines: Iterator[_PhysicalLine], name: str, bad: BadLines, delimiter: str) -> Iterator[_Record]:
-    # Python's limit is for the whole process: it is raised, never lowered.
+    # Python's limit applies to the whole process: it is raised, never lowered.
     csv.field_size_limit(max(csv.field_size_limit(), ROW_LIMIT))
     source = _Source(lines)
     reader = csv.reader(source, delimiter=delimiter, strict=True)
@@ -146,7 +146,7 @@ def _quoted(lines: Iterator[_PhysicalLine], name: str, bad: BadLines, delimiter:
 
 
 class _Source:
-    """Lines for csv.reader; those of the record at hand are kept, so that all but the first can be read again."""
+    """Lines for csv.reader; it keeps those of the current record, so that all but the first can be read again."""
 
     def __init__(self, lines: Iterator[_PhysicalLine]) -> None:
         self._lines = lines
@@ -157,13 +157,13 @@ class _Source:
         """The first line of the record that has a NUL or is not UTF-8."""
 
     def begin(self) -> None:
-        """A record begins."""
+        """Begin a record."""
         self.taken = []
         self.bad = None
         self._size = 0
 
     def rewind(self) -> None:
-        """Give out again what came after the record's first line."""
+        """Return the lines after the record's first line again."""
         self._again.extendleft(reversed(self.taken[1:]))
 
     def __iter__(self) -> Iterator[str]:
@@ -191,7 +191,7 @@ def _explain(error: str, delimiter: str) -> tuple[str, str]:
     problem, remedy = next(
         (found for part, found in _PROBLEMS.items() if part in error), (error, "fix the line")
     )
-    plain = ", or give --input-format tsv if quotes mean nothing in this file" if delimiter == "\t" else ""
+    plain = ", or give --input-format tsv if quotes are ordinary characters" if delimiter == "\t" else ""
     return problem, remedy + plain
 
 

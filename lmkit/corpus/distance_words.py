@@ -1,4 +1,4 @@
-"""The words of the distance task, in two languages: what breaks, what is then done, and what lies between."""
+"""The words of the distance task, in two languages: causes, consequences and clauses in between."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Triple:
-    """An object, the bad state that it is in, and what follows from that; words are separated by spaces.
+    """An object, its bad state, and the consequence; words are separated by spaces.
 
-    transitive: somebody can bring the object into the state, so that the cause may name the deed.
+    transitive: somebody can bring the object into the state, so the cause may be an action.
     """
 
     object: str
@@ -22,8 +22,8 @@ class Language:
     """Templates of clauses: {o} is an object and {p} its state, other letters in braces are `fillers`.
 
     deeds: causes for transitive triples. neutral: clauses that mention an object in no bad state. scenes: clauses
-    without one. conclusions: what stands before the consequence. because: what a cause after it begins with.
-    held_out: clauses of the test part alone.
+    without one. conclusions: words before the consequence. because: the first word of a cause after it.
+    held_out: clauses only in the test part.
     """
 
     triples: tuple[Triple, ...]
@@ -41,7 +41,7 @@ class Language:
 
 
 def _triples(lines: str) -> tuple[Triple, ...]:
-    """One a line, with bars between the parts; + behind it: transitive."""
+    """One per line, with bars between the parts; a final + marks it as transitive."""
     found = []
     for line in lines.strip().splitlines():
         thing, state, consequence = line.removesuffix("+").split("|")

@@ -1,4 +1,4 @@
-"""The distance task: sentences whose last words follow from a cause that lies any number of clauses away."""
+"""The distance task: sentences whose last words follow from a cause any number of clauses away."""
 
 import hashlib
 import random
@@ -17,10 +17,10 @@ PARTS = ("train", "test")
 CONTROLS = ("left-out", "swapped")
 
 MENTIONS = 0.4
-"""The share of distractor clauses that mention an object in no bad state: to spot an object is not enough."""
+"""The share of distractor clauses with an object in no bad state, so that finding an object is not enough."""
 MOST_OPENINGS = 2
 TEST_SHARE = 5
-"""One distractor clause of so many is kept for the test part."""
+"""One in this many distractor clauses is kept for the test part."""
 MOST_CLAUSES = 10_000
 MOST_SENTENCES = 10**9
 
@@ -29,11 +29,11 @@ _SLOT = re.compile(r"\{(\w)\}")
 
 @dataclass(frozen=True)
 class DistanceText:
-    """A text of the task, as its name says: `distances:zh,farthest=10,count=40000,cause=left,seed=1,part=train`."""
+    """A text of the task, given by its name: `distances:zh,farthest=10,count=40000,cause=left,seed=1,part=train`."""
 
     language: str
     farthest: int = 10
-    """Each sentence has 0 to so many distractor clauses between the cause and the consequence."""
+    """The largest number of distractor clauses between the cause and the consequence; the smallest is 0."""
     count: int = 40_000
     cause: str = "left"
     seed: int = 0
@@ -41,11 +41,11 @@ class DistanceText:
 
     @classmethod
     def parse(cls, name: str) -> "DistanceText":
-        """What a name stands for; DataError, with what is known, where it is none."""
+        """Parse a name; DataError, with the known names, if it is invalid."""
         language, *settings = name.removeprefix(PREFIX).split(",")
         if language not in LANGUAGES:
             known = ", ".join(PREFIX + known for known in LANGUAGES)
-            raise DataError(f"{name}: the distance task has no language '{language}'; give one of {known}")
+            raise DataError(f"{name}: the distance task has no language '{language}'; use one of {known}")
         text = cls(language)
         for setting in settings:
             key, found, value = setting.partition("=")
@@ -56,7 +56,7 @@ class DistanceText:
     def _value(cls, name: str, key: str, value: str) -> int | str:
         keys = [item.name for item in fields(cls)][1:]
         if key not in keys:
-            raise DataError(f"{name}: no setting '{key}'; {suggest(key, keys)}")
+            raise DataError(f"{name}: unknown setting '{key}'; {suggest(key, keys)}")
         choices = {"cause": CAUSES, "part": PARTS}.get(key)
         if choices is not None:
             if value not in choices:
@@ -68,7 +68,7 @@ class DistanceText:
         return int(value)
 
     def __iter__(self) -> Iterator[str]:
-        """The sentences, one after another; equal names give equal sentences."""
+        """Generate the sentences; equal names give equal sentences."""
         dice = random.Random(f"{self.language}/{self.seed}/{self.part}/{self.cause}")
         writer = _Writer(LANGUAGES[self.language], self.part, dice)
         consequences = answers(self.language)
@@ -85,9 +85,9 @@ class DistanceText:
 class Item:
     """A sentence with a blank: `before + answers(language)[answer] + after`.
 
-    clauses: distractors between the cause and the conclusion. words: from the object to the blank; the object
-    counts and the blank does not, so that a model that sees n words before the blank sees it where words <= n.
-    original: the answer without the control, which differs where the cause was swapped.
+    clauses: distractors between the cause and the conclusion. words: from the object to the blank, with the object
+    and without the blank: a model that sees n words before the blank sees the object if words <= n.
+    original: the answer without the control, which differs if the cause was swapped.
     """
 
     before: str
@@ -100,7 +100,7 @@ class Item:
 
 @cache
 def answers(language: str) -> tuple[str, ...]:
-    """The consequences, of which one is right."""
+    """The consequences, one of which is right."""
     return tuple(triple.consequence for triple in LANGUAGES[language].triples)
 
 
@@ -116,8 +116,8 @@ def items(
 ) -> Iterator[Item]:
     """`count` sentences with a blank, all at one distance; equal arguments give equal items.
 
-    control: "left-out" has no cause, so that no answer is right more often than another; "swapped" has the
-    same sentences with the cause of another consequence, which is then the answer.
+    control: "left-out" has no cause, so no answer is right more often than another; "swapped" has the cause of
+    another consequence, which is then the answer.
     """
     for number in range(count):
         dice = random.Random(f"{language}/{seed}/{part}/{cause}/{clauses}/{number}")
@@ -125,7 +125,7 @@ def items(
 
 
 class _Writer:
-    """Writes sentences of a language by throwing dice."""
+    """Generates random sentences of a language."""
 
     def __init__(self, language: Language, part: str, dice: random.Random) -> None:
         self._language = language
@@ -146,7 +146,7 @@ class _Writer:
         reason = [] if control == "left-out" else [told]
         if is_left:
             before = self._joined([*openings, *reason, *between, f"{language.so} {conclusion}"])
-            # From the right, the object is found behind no other: what follows the cause may mention it too.
+            # Counted from the right, the last object is found: words after the cause may mention it too.
             tail = self._joined([told, *between, f"{language.so} {conclusion}"]).split()
             words = len(tail) - tail.index(triple.object)
             return Item(f"{before} ", answer, f" {language.stop}", clauses, words, original)
@@ -166,7 +166,7 @@ class _Writer:
         return self._filled(self._dice.choice(templates), triple)
 
     def _distractor(self) -> str:
-        """A clause of the part that is written; train and test have none in common."""
+        """A clause of this part; train and test have none in common."""
         language, dice = self._language, self._dice
         while True:
             mentions = dice.random() < MENTIONS

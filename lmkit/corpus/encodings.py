@@ -1,9 +1,9 @@
-"""Which encoding bytes are in: only what reads them as plausible text of some language, else nothing.
+"""Detect the encoding of bytes, but only if they decode to plausible text of some language.
 
-charset-normalizer says in which encodings the bytes are no mess; in nearly all cases that is more than one, and
-for short texts its own choice is wrong one time in five. So the texts that they give are compared by the
-frequent letters and words of languages (`lmkit.corpus.languages`), and unless one of them stands out, none is
-advised: a wrong encoding would train on other text without a word.
+charset-normalizer gives the encodings in which the bytes are not a mess. There is nearly always more than one, and
+for short texts its first choice is wrong in one of five cases. So the decoded texts are compared by the frequent
+letters and words of languages (`lmkit.corpus.languages`), and an encoding is suggested only if it is clearly the
+best: a wrong one would train on corrupted text without a warning.
 """
 
 import codecs
@@ -37,30 +37,30 @@ _ENCODINGS: dict[str, dict[str, str]] = {
     "ARABIC": {"cp1256": "windows-1256", "iso8859_6": "iso8859-6"},
     "THAI": {"cp874": "cp874"},
 }  # fmt: skip
-"""The encodings that are tried, by group of languages and charset-normalizer's names.
+"""The encodings to try, by group of languages, under charset-normalizer's names.
 
-Of those that give the same text the first is advised."""
+If several give the same text, the first is suggested."""
 _ESCAPE = re.compile(rb"\x1b\$[@B]")
-"""How ISO-2022-JP begins to write Japanese: its bytes are ASCII, and so UTF-8."""
+"""The escape with which ISO-2022-JP begins Japanese text: its bytes are ASCII, so also valid UTF-8."""
 _CONTROL = re.compile("[\0-\x08\x0e-\x1f\x7f-\x9f\ufffd\ue000-\uf8ff]")
 _LETTER = "A-Za-z\xaa\xb5\xba\xc0-\xd6\xd8-\xf6\xf8-\u052f"
-"""Of the scripts that have small letters and capitals."""
+"""Scripts with lower-case and upper-case letters."""
 _SIGN_INSIDE = re.compile(
     rf"(?<=[{_LETTER}])(?:[^\w\s\x21-\x7e’‘–—…·\u00ad‐\u3000-\u303f\uff00-\uff65]|[¹²³¼½¾ªºˆˇ])(?=[{_LETTER}])|¤|[\u2320\u2321\u2500-\u259f]"
     rf"|[{_LETTER}][¿¡¦¨¬¯±´¸†‡‰ˆˇ˘˙˚˛˜˝≤≥≈∞∂∑∏√∫◊Ω]|[†‡¬¦][{_LETTER}]"
 )
-"""Signs where text has none, as wrong encodings have them: within words, frames, the currency sign."""
+"""Signs in unlikely places, a symptom of wrong encodings: within words, box drawing, the currency sign."""
 _STUCK = re.compile(rf"\d[\xc0-\u052f](?![{_LETTER}])|(?<![{_LETTER}])[\xc0-\u052f]\d")
-"""A letter outside of ASCII that stands by itself at a digit."""
+"""A single letter outside of ASCII next to a digit."""
 _ADVISED = {name: advised for encodings in _ENCODINGS.values() for name, advised in encodings.items()}
 ODD_SHARE = 1000
-"""One in this many characters outside of ASCII may be a sign that text hardly has."""
+"""At most one in this many characters outside of ASCII may be an unlikely sign."""
 LEAD = 2
-"""Frequent words that the best reading must have more than the next one, and as many times more."""
+"""The margin in frequent words of the best reading over the next: at least this many more, and this many times."""
 
 
 def guess_encoding(raw: bytes) -> str | None:
-    """The encoding that reads `raw`, the beginning of a text or lines of it; None where that cannot be told."""
+    """The encoding of `raw`, the beginning or some lines of a text; None if it is uncertain."""
     for mark, name in _MARKS:
         if raw.startswith(mark):
             return name if _is_text(_decoded(raw, name)) else None
@@ -71,19 +71,19 @@ def guess_encoding(raw: bytes) -> str | None:
     if _decoded(raw, "utf-8") is not None:
         return "utf-8"
     found = _standing_out(_foreign(raw)) or _wide(raw)
-    # Without bytes from 80 to 9F it is Latin-1 too, under a name that everybody knows.
+    # Without bytes from 80 to 9F it is also Latin-1, which is the better-known name.
     return "latin-1" if found == "windows-1252" and not re.search(b"[\x80-\x9f]", raw) else found
 
 
 def _foreign(raw: bytes) -> bytes:
-    """Lines that are not ASCII; the others say nothing, and may be of another language. The last may be cut."""
+    """Lines that are not ASCII; the others carry no information. The last may be cut off."""
     lines = raw.split(b"\n")
     whole = lines[:-1] if len(lines) > 1 and lines[-1] else lines
     return b"\n".join(line for line in whole if not line.isascii()) or lines[-1]
 
 
 def _standing_out(raw: bytes) -> str | None:
-    """The encoding of the reading that fits a language clearly better than the others, and is no mess."""
+    """The encoding whose text fits a language clearly better than the others, and is not a mess."""
     readings: dict[str, tuple[Evidence, str]] = {}
     for group, encodings in _ENCODINGS.items():
         for name in encodings:
@@ -100,7 +100,7 @@ def _standing_out(raw: bytes) -> str | None:
 
 
 def _no_mess(raw: bytes, encoding: str) -> bool:
-    """Whether charset-normalizer has nothing against an encoding."""
+    """Whether charset-normalizer accepts an encoding."""
     from charset_normalizer import from_bytes
 
     logging.getLogger("charset_normalizer").setLevel(logging.ERROR)
@@ -112,7 +112,7 @@ def _leads(best: Evidence, other: Evidence) -> bool:
 
 
 def _wide(raw: bytes) -> str | None:
-    """UTF-16 or UTF-32 without a mark."""
+    """UTF-16 or UTF-32 without a byte-order mark."""
     if len(raw) < 2:
         return None
     found = [name for name in _WIDE if _plausible(text := _decoded(raw, name)) and _sound(text)]
@@ -120,14 +120,14 @@ def _wide(raw: bytes) -> str | None:
 
 
 def _sound(text: str) -> bool:
-    """Whether a wide reading is text: ASCII for the most part, or of one group's languages."""
+    """Whether text decoded as UTF-16 or UTF-32 is plausible: mostly ASCII, or in languages of one group."""
     if sum(c < "\x7f" for c in text) > 0.7 * len(text):
         return True
     return any(found.fits and found.letters > 0 for found in (evidence(text, group) for group in _ENCODINGS))
 
 
 def _decoded(raw: bytes, encoding: str) -> str | None:
-    """The text, but for a character cut at the end; None where the encoding cannot read it."""
+    """The text without a character cut off at the end; None if the encoding cannot read it."""
     try:
         return codecs.getincrementaldecoder(encoding)("strict").decode(raw)
     except (UnicodeError, LookupError):
@@ -135,7 +135,7 @@ def _decoded(raw: bytes, encoding: str) -> str | None:
 
 
 def _plausible(text: str | None) -> TypeGuard[str]:
-    """Whether next to nothing in a text is a sign of a wrong encoding or of bytes that are no text."""
+    """Whether a text has almost no signs of a wrong encoding or of binary data."""
     if not _is_text(text) or text.count("„") > text.count("“") + text.count("”"):
         return False
     if abs(text.count("«") - text.count("»")) > 0.2 * text.count("«"):

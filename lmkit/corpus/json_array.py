@@ -1,4 +1,4 @@
-"""A JSON array of objects or strings in one file, each a row, in bounded memory."""
+"""Read a JSON array of objects or strings, each a row, in bounded memory."""
 
 import codecs
 import json
@@ -11,10 +11,10 @@ from lmkit.corpus.rows import Row, kind_of
 from lmkit.errors import DataError
 
 ITEM_LIMIT = 1 << 27
-"""Characters of an item; more are taken for a string or bracket that is never closed."""
+"""Characters of an item; a longer one is treated as a string or bracket that is never closed."""
 _BLANKS = " \t\n\r"
 _CUT = 16
-"""An error this near to the end of what was read may come from reading too little: `fals` becomes `false`."""
+"""An error this close to the end of the buffer may go away with more data: `fals` becomes `false`."""
 
 
 def starts_array(blocks: Iterator[bytes]) -> tuple[bool, Iterator[bytes]]:
@@ -28,8 +28,8 @@ def starts_array(blocks: Iterator[bytes]) -> tuple[bool, Iterator[bytes]]:
 
 
 def read_array(blocks: Iterable[bytes], name: str, field: str, bad: BadLines) -> Iterator[Row]:
-    """The rows of an array; a string is the value of `field`. DataError where it is not JSON, even if bad rows
-    are skipped, since nothing says where the next item begins."""
+    """The rows of an array; a string is the value of `field`. DataError if it is not JSON, even if bad rows
+    are skipped, since the beginning of the next item is unknown."""
     before = bad.row
     for line, value in _Items(blocks, name):
         bad.row += 1
@@ -43,7 +43,7 @@ def read_array(blocks: Iterable[bytes], name: str, field: str, bad: BadLines) ->
 
 
 class _Items:
-    """The items of an array with the lines that they begin in."""
+    """The items of an array, with the numbers of their first lines."""
 
     def __init__(self, blocks: Iterable[bytes], name: str) -> None:
         decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
@@ -67,7 +67,7 @@ class _Items:
                 self._expect(",")
             self._expect("]")
         if self._peek():
-            raise self._error("there is more after the array's end", "keep one array in a file")
+            raise self._error("data after the end of the array", "keep one array in a file")
 
     def _value(self) -> Any:
         while True:
@@ -80,12 +80,12 @@ class _Items:
                 self._skip_to(error.pos)
                 raise self._error(f"not JSON: {error.msg}", "fix the file") from None
             except (ValueError, RecursionError):
-                raise self._error("JSON with a number too long or nested too deep", "fix the file") from None
+                raise self._error("JSON with too long a number or too deep nesting", "fix the file") from None
             self._skip_to(end)
             return value
 
     def _peek(self) -> str:
-        """The next character that is not blank, which is then at hand; "" at the end of the file."""
+        """The next character that is not blank, left in the buffer; "" at the end of the file."""
         while True:
             rest = len(self._text)
             at = self._at
@@ -107,7 +107,7 @@ class _Items:
         self._at += 1
 
     def _more(self) -> bool:
-        """Read on, twice as much as is held, so that a long item is not tried too often. False at the end."""
+        """Double the buffer, so that a long item is not parsed too often. False at the end."""
         held = self._text[self._at :]
         if len(held) > ITEM_LIMIT:
             raise self._error("an item longer than 128 MiB, or a quote that is never closed", "fix the file")

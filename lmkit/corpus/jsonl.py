@@ -1,4 +1,4 @@
-"""JSON Lines: one object a line, each a row."""
+"""Read JSON Lines: one object per line, each a row."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -13,7 +13,7 @@ def read_jsonl(
 ) -> Iterator[Row]:
     """The rows of JSON Lines; blank lines between them are allowed.
 
-    field: for messages, the one that holds text. offset: the bytes of the file that came before the blocks.
+    field: for messages, the one with the text. offset: the number of bytes of the file before the blocks.
     """
     for number, raw in enumerate(raw_lines(blocks), start=1):
         if not raw.isspace() and raw:
@@ -47,11 +47,11 @@ def _row(raw: bytes, where: str, offset: int, field: str, bad: BadLines) -> Row 
     except json.JSONDecodeError as error:
         bad.report(where, f"not JSON: {error.msg} at column {error.colno}", _remedy(raw))
     except (ValueError, RecursionError):
-        bad.report(where, "JSON with a number too long or nested too deep", "fix the line")
+        bad.report(where, "JSON with too long a number or too deep nesting", "fix the line")
     else:
         if isinstance(value, dict):
             return Row(bad.row, where, value)
-        bad.report(where, f"{kind_of(value)}, not an object", f'write one {{"{field}": "..."}} a line')
+        bad.report(where, f"{kind_of(value)}, not an object", f'write one {{"{field}": "..."}} per line')
     return None
 
 

@@ -1,4 +1,4 @@
-"""How much a text looks like some language, by letters and words that are frequent there."""
+"""Score how much a text looks like a language, by its frequent letters and words."""
 
 import re
 import unicodedata
@@ -8,17 +8,17 @@ from itertools import pairwise
 
 _WORD = re.compile(r"[^\W\d_]+")
 _RARE_SHARE = 0.02
-"""Share of letters, as in foreign names, that a language's alphabet need not have in a long text."""
+"""Share of letters in a long text that may be outside a language's alphabet, as in foreign names."""
 _FEW = 6
-"""Letters of a script without words to know, below which shares mean nothing."""
+"""Minimum number of letters for scripts that are judged without words; with fewer, shares are unreliable."""
 _MANY = 30
 _LEAST_OF_FEW = 0.5
-"""The share of frequent characters that Chinese of fewer than 30 must have: any two bytes are some character."""
+"""The share of frequent characters required of Chinese with fewer than 30: any two bytes are some character."""
 _ACCENTED = re.compile(r"[^\W\d_\x00-\x7f]{4}")
-"""More letters outside of ASCII in a row than words in Latin script have."""
+"""More letters outside of ASCII in a row than in any word in Latin script."""
 
-# Languages in Latin script: the group that shares encodings, letters beyond a-z, and frequent words. Loan words bring
-# some letters into most of them.
+# Languages in Latin script: the group that shares encodings, letters beyond a-z, and frequent words. Loan words add
+# some letters to most of them.
 _LATIN = {
     "English": (
         "western",
@@ -154,8 +154,8 @@ _LATIN = {
     ),
 }
 
-# Of the other scripts, by the beginning of the Unicode names of their letters: letters that make up most of any
-# text. They are at least `least` of all letters in the right encoding; in a wrong one they are as frequent as any.
+# For the other scripts, by the beginning of the Unicode names of their letters: letters that make up most of any
+# text. In the right encoding they are at least the share `least` of all letters; in a wrong one all are alike.
 _SHARES: dict[str, tuple[float, str]] = {
     "CYRILLIC": (0.52, "оеаинтсрвлдкмпіј"),
     "GREEK": (0.55, "αοιετσνηυρπκμςά"),
@@ -181,13 +181,13 @@ _VOWELS = {
     "CYRILLIC": ((0.33, "аеёиоуыэюяіїєўј"),),
     "GREEK": ((0.4, "αάεέηήιίοόυύωώϊϋΐΰ"),),
 }
-"""Letters of which there are at least this share too."""
+"""Letters that must also have at least this share."""
 _TOGETHER = {
     "CJK": ("CJK",),
     "HANGUL": ("HANGUL",),
     "HIRAGANA": ("HIRAGANA", "KATAKANA", "CJK"),
 }
-"""Scripts that are written together, without spaces, and beside letters of ASCII."""
+"""Scripts that are mixed without spaces, also with letters of ASCII."""
 _MIXED = re.compile("[A-Za-z][\u0370-\u0eff]|[\u0370-\u0eff][A-Za-z]")
 """Letters of two scripts in one word."""
 _NOT_THAI = re.compile("[ฃฅ]|[เ-ไ](?![ก-ฮ])|(?<![ก-ฮัิ-ู็-๎])[ัิ-ู็-๎]")
@@ -201,8 +201,8 @@ _CASED = ("CYRILLIC", "GREEK", "LATIN")
 class Evidence:
     """How well a text fits a language.
 
-    words: the frequent words of it that are found, in Latin script; in others the lines that begin with a capital.
-    letters: of which `fits` is judged, those outside of ASCII.
+    words: in Latin script, the number of its frequent words; in others, of lines that begin with a capital.
+    letters: the number of letters outside of ASCII, on which `fits` is based.
     """
 
     fits: bool
@@ -211,7 +211,7 @@ class Evidence:
 
 
 def evidence(text: str, group: str) -> Evidence:
-    """What speaks for a text being of a language; letters of ASCII alone say nothing.
+    """The evidence that a text is in a language; letters of ASCII carry none.
 
     group: a script, by Unicode's name, or for Latin script a group of languages: western, central, baltic, turkish.
     """
@@ -235,7 +235,7 @@ def evidence(text: str, group: str) -> Evidence:
 
 def _of_script(text: str, letters: Counter[str], script: str) -> Evidence:
     least, frequent = _SHARES[script]
-    if script == "THAI":  # whose vowels and tones are no letters to Unicode
+    if script == "THAI":  # in Unicode, its vowels and tones are not letters
         letters = Counter(c for c in text if "\u0e00" <= c <= "\u0e7f")
     counted = Counter({c.lower(): n for c, n in letters.items() if _script(c) == script})
     size = sum(counted.values())
@@ -267,7 +267,7 @@ def _latin(text: str, letters: Counter[str], total: int, group: str) -> Evidence
 
 
 def _odd_case(text: str, script: str) -> bool:
-    """Whether letters outside of ASCII are capitals after small letters, or nearly all of them are capitals."""
+    """Whether letters outside of ASCII are capitals after lower-case letters, or nearly all are capitals."""
     if script not in _CASED:
         return False
     words = [word for word in _WORD.findall(text) if not word.isascii()]

@@ -1,4 +1,4 @@
-"""From blocks of UTF-8 bytes to lines, in bounded memory however long a line is."""
+"""Split blocks of UTF-8 bytes into lines, in bounded memory for lines of any length."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -8,12 +8,12 @@ from lmkit.corpus.words import WHITE_SPACE, count_words
 from lmkit.errors import DataError
 
 BLOCK = 1 << 20
-"""Bytes read at once."""
+"""Bytes per read."""
 PIECE = 1 << 20
-"""The most bytes of a line that are handed on at once: a longer line arrives in pieces."""
+"""Maximum number of bytes of a piece: a longer line arrives in several pieces."""
 
 Locate = Callable[[int, int], str]
-"""Says where a problem is, from a line number (from 1) and a byte offset (from 0)."""
+"""Describes a place, given a line number (from 1) and a byte offset (from 0)."""
 
 _GAPS = WHITE_SPACE.encode()
 
@@ -23,13 +23,12 @@ class Line:
     """A line of text, or a piece of a very long one.
 
     text: without its line end. num_bytes: its UTF-8 bytes, without the line end and any byte-order mark.
-    num_words: words between white space (`lmkit.corpus.words`); a word that is cut by the end of a piece counts
-    in the first one.
-    starts_document: a document begins here. continues: the line goes on in the next Line.
-    row: the row of the table that the line is in, or the line of plain text, from 1 over everything that is
-    read; rows that are skipped count.
+    num_words: words between white space (`lmkit.corpus.words`); a word split between two pieces counts in
+    the first one.
+    starts_document: a document begins here. continues: the line continues in the next Line.
+    row: the number of the table row or plain-text line, from 1 over the whole text; skipped rows count.
     ending: the line end that follows within a cell of a table; "" at the cell's end, and in plain text.
-    kept: the row's values of the columns that the Text keeps.
+    kept: the row's values in the columns that the Text keeps.
     """
 
     text: str
@@ -44,9 +43,9 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class LineBlock:
-    """Whole lines of moderate length in one piece, for whoever works on bytes faster than on Lines.
+    """Whole lines of moderate length as bytes, for code that is faster on bytes than on Lines.
 
-    raw: their UTF-8 without line ends, joined by "\\n"; b"" is one blank line. No NUL is in it.
+    raw: their UTF-8 without line ends, joined by "\\n"; b"" is one blank line. It has no NUL.
     starts_document: a document begins with its first line. row: the first line's.
     """
 
@@ -68,7 +67,7 @@ class LineBlock:
 
 
 def expanded(parts: Iterable[Line | LineBlock]) -> Iterator[Line]:
-    """Lines alone."""
+    """Split all blocks into Lines."""
     for part in parts:
         if isinstance(part, Line):
             yield part
@@ -77,36 +76,36 @@ def expanded(parts: Iterable[Line | LineBlock]) -> Iterator[Line]:
 
 
 class BadLines:
-    """What becomes of lines and rows that cannot be read: an error, or a count. It counts all rows too."""
+    """Raise an error for unreadable lines and rows, or count them. It also counts all rows."""
 
     def __init__(self, policy: str) -> None:
         self.skip = policy == "skip"
         self.row = 0
-        """The row being read, from 1 over everything that is read, those that are skipped included."""
+        """The current row, from 1 over the whole text, including skipped ones."""
         self.sample: Sample | None = None
-        """Gives bytes of the text being read, to tell its encoding from; for text whose lines are bytes of a file."""
+        """Returns bytes of the current text to detect its encoding; only if its lines are bytes of a file."""
         self.count = 0
         self.first = ""
-        """What was wrong with the first one."""
+        """The problem with the first one."""
 
     def report(self, where: str, problem: str, remedy: str) -> None:
-        """Count a line that is skipped, or raise DataError."""
+        """Count a skipped line, or raise DataError."""
         if not self.skip:
-            raise DataError(f"{where}: {problem}; {remedy}, or --on-bad-line skip to leave such lines out")
+            raise DataError(f"{where}: {problem}; {remedy}, or --on-bad-line skip to skip such lines")
         self.first = self.first or f"{where}: {problem}"
         self.count += 1
 
     def summary(self) -> str:
-        """How many were skipped, and the first of them."""
+        """The number of skipped ones, and the first of them."""
         return f"{self.count} bad lines skipped; the first: {self.first}"
 
 
 class LineReader:
     """The lines of one document.
 
-    Lines end at "\\n" alone, and one "\\r" before it goes with it; a last line needs no end. Whatever the
-    sizes of the blocks, the same bytes give the same lines and pieces. Of a bad line that is skipped while it
-    comes in pieces, the good pieces have been handed on already: only the bad ones are left out.
+    Only "\\n" ends lines, with one optional "\\r" before it; the last line needs no end. The same bytes give the
+    same lines and pieces, whatever the sizes of the blocks. If a line in several pieces is bad, only its bad
+    pieces are skipped, since earlier ones have been returned already.
     """
 
     def __init__(self, locate: Locate, bad: BadLines, *, offset: int = 0) -> None:
@@ -124,7 +123,7 @@ class LineReader:
         return expanded(self.read_blocks(blocks))
 
     def read_blocks(self, blocks: Iterable[bytes]) -> Iterator[Line | LineBlock]:
-        """The same lines; those that are whole, short and sound come in blocks."""
+        """The same lines; whole, short and valid ones come in blocks."""
         pending = b""
         for block in blocks:
             end = block.rfind(b"\n")
@@ -133,7 +132,7 @@ class LineReader:
             else:
                 yield from self._complete(pending + block[:end])
                 pending = block[end + 1 :]
-            # A "\r" at the very end may yet turn out to belong to the line's end.
+            # A "\r" at the very end may belong to the line's end.
             while len(pending) - pending.endswith(b"\r") > PIECE:
                 cut = _cut(pending)
                 yield from self._piece(pending[:cut], continues=True)
@@ -142,7 +141,7 @@ class LineReader:
             yield from self._complete(pending)
 
     def _complete(self, chunk: bytes) -> Iterator[Line | LineBlock]:
-        """Lines that are all there, between line ends."""
+        """Complete lines, between line ends."""
         if self._inside or _has_long_line(chunk) or decoded(chunk) is None:
             for raw in chunk.split(b"\n"):
                 yield from self._one(raw)
@@ -156,7 +155,7 @@ class LineReader:
         self._offset += len(chunk) + 1
 
     def _one(self, raw: bytes) -> Iterator[Line]:
-        """The slow way, for a line that is long or may be bad."""
+        """The slow path, for a line that is long or may be bad."""
         line_end = 2 if raw.endswith(b"\r") else 1
         raw = raw.removesuffix(b"\r")
         while len(raw) > PIECE:
@@ -191,10 +190,10 @@ class LineReader:
 
 
 def _has_long_line(chunk: bytes) -> bool:
-    """Whether a line between line ends is longer than PIECE; most lines are never looked at."""
+    """Whether a line between line ends is longer than PIECE; most lines are never checked one by one."""
     start = 0
     while len(chunk) - start > PIECE:
-        # The lines up to the last end that is near enough are short together.
+        # All lines up to the last line end within this distance are short.
         start = chunk.rfind(b"\n", start, start + PIECE + 1) + 1
         if not start:
             return True
@@ -202,7 +201,7 @@ def _has_long_line(chunk: bytes) -> bool:
 
 
 def _cut(raw: bytes) -> int:
-    """Where a piece ends: after its last white space, else at the limit, but never inside a character."""
+    """The end of a piece: after its last white space, else at the limit, but never inside a character."""
     end = PIECE
     while end > PIECE - 4 and raw[end] & 0xC0 == 0x80:
         end -= 1

@@ -1,4 +1,4 @@
-"""The settings of reading: the table `[data]` of a recipe."""
+"""The options for reading text: the table `[data]` of a recipe."""
 
 from dataclasses import dataclass
 
@@ -22,7 +22,7 @@ STDIN = "-"
 
 @dataclass(frozen=True)
 class DataOptions:
-    """Options for reading text; each reader uses those that concern its format."""
+    """Options for reading text; each reader uses those of its format."""
 
     encoding: str = option("utf-8", "encoding of text, JSONL and CSV files")
     input_format: str = option(

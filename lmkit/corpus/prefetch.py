@@ -1,4 +1,4 @@
-"""Reading ahead: what is read next is made ready by a thread while what was read is being worked on."""
+"""Prefetch: a thread prepares the next items while the current ones are processed."""
 
 import queue
 import threading
@@ -8,15 +8,15 @@ from typing import TypeVar
 T = TypeVar("T")
 
 DEPTH = 4
-"""Items that may wait."""
+"""Number of items that may wait."""
 PATIENCE = 0.1
-"""Seconds between looks whether anybody still wants more."""
+"""Seconds between checks whether more items are wanted."""
 
 
 def read_ahead(items: Iterable[T]) -> Iterator[T]:
-    """The same items in the same order, and the same error where they end in one.
+    """The same items in the same order, and the same error if there is one.
 
-    It pays where items are made outside of Python's lock, or used outside of it, as by file reads and kernels.
+    It helps if items are produced or used without the GIL, as by file reads and kernels.
     """
     ready: queue.Queue[tuple[T] | BaseException | None] = queue.Queue(DEPTH)
     abandoned = threading.Event()
@@ -36,7 +36,7 @@ def read_ahead(items: Iterable[T]) -> Iterator[T]:
                 if abandoned.is_set():
                     return
             put(None)
-        except BaseException as error:  # whatever it is, it belongs to whoever reads
+        except BaseException as error:  # any error is raised again in the consumer
             put(error)
 
     thread = threading.Thread(target=work, daemon=True)

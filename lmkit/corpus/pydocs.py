@@ -1,8 +1,8 @@
 """The built-in data set `pydocs`: the English in the standard library of the Python that runs this.
 
-Nothing is imported: docstrings come from the source files by way of `ast`, and the language reference from
-the table in `pydoc_data/topics.py`. Code, interpreter sessions and grammar rules are left out, since what
-remains is to be prose that a small model can learn from.
+Nothing is imported: docstrings come from the source files with `ast`, and the language reference from
+the table in `pydoc_data/topics.py`. Code, interpreter sessions and grammar rules are omitted, so that the text is
+prose that a small model can learn from.
 """
 
 import ast
@@ -23,7 +23,7 @@ from lmkit.errors import DataError, suggest
 NAME = "pydocs"
 PARTS = ("train", "valid", "test")
 HELD_OUT = 20
-"""One document of this many is in the part "valid", and one in "test"."""
+"""One in this many documents is in the part "valid", and one in "test"."""
 
 _LEFT_OUT = {
     "test",
@@ -35,7 +35,7 @@ _LEFT_OUT = {
     "encodings",
     "pydoc_data",
 }
-"""Tests, what pip installed, and near-copies of one docstring for each codec."""
+"""Tests, installed packages, and codecs, whose docstrings are nearly equal."""
 _DEFINITIONS = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 _LETTER = re.compile(r"[A-Za-z]")
 _NO_LETTERS = re.compile(r"[^A-Za-z]+")
@@ -43,9 +43,9 @@ _NOT_PROSE = re.compile(r"::=|^\s*(\||>>>)", re.MULTILINE)
 
 
 def parse(name: str) -> str | None:
-    """The part that a name such as "pydocs:test" asks for; None for "pydocs", which is all of the text.
+    """The part in a name such as "pydocs:test"; None for "pydocs", the whole text.
 
-    Raises DataError where the text has no such part.
+    Raises DataError for an unknown part.
     """
     _, colon, part = name.partition(":")
     if not colon:
@@ -56,7 +56,7 @@ def parse(name: str) -> str | None:
 
 
 def describe(part: str | None = None) -> str:
-    """The name for messages, with the version of Python that decides the text."""
+    """The name for messages, with the version of Python, on which the text depends."""
     name = NAME if part is None else f"{NAME}:{part}"
     return f"{name} (Python {'.'.join(platform.python_version_tuple()[:2])})"
 
@@ -64,7 +64,7 @@ def describe(part: str | None = None) -> str:
 def documents(part: str | None = None) -> tuple[str, ...]:
     """About 2 MB: each module's docstrings in the order of the source, then each topic of the reference.
 
-    part: "train", "valid" or "test", which share no document; the rest of a document's checksum decides.
+    part: "train", "valid" or "test", which share no document; the checksum of a document decides.
     """
     return tuple(text for text in _documents() if part is None or part_of(text) == part)
 
@@ -79,12 +79,12 @@ def _documents() -> tuple[str, ...]:
     found = [text for path in _sources() if (text := _module(path.read_bytes()))]
     found += [prose(topic) for topic in _topics()]
     if not found:
-        raise DataError(f"pydocs: this Python has no source files in {_library()}; name a text of your own")
+        raise DataError(f"pydocs: this Python has no source files in {_library()}; give another text")
     return tuple(found)
 
 
 def digest() -> str:
-    """Changes with the files that are read and with the way they are read; much quicker than reading them."""
+    """A string that changes with the files and the way they are read; much faster than reading them."""
     sha = hashlib.sha256(Path(__file__).read_bytes())
     for path in [*_sources(), _library() / "pydoc_data" / "topics.py"]:
         if path.is_file():
@@ -103,7 +103,7 @@ def _module(source: bytes) -> str:
     """The docstrings of a module; "" if it is not for this Python."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what the library's authors wrote is not the user's concern
+            warnings.simplefilter("ignore")  # warnings about the library's source do not concern the user
             tree = ast.parse(source)
     except (SyntaxError, ValueError):
         return ""
@@ -114,13 +114,13 @@ def _docstrings(node: ast.AST) -> Iterator[str]:
     if isinstance(node, (ast.Module, *_DEFINITIONS)) and (text := ast.get_docstring(node)):
         yield text
     for child in [*getattr(node, "body", ()), *getattr(node, "orelse", ())]:
-        # Statements in functions define nothing that has a docstring worth reading.
+        # Definitions inside functions have no useful docstrings.
         if isinstance(child, (*_DEFINITIONS, ast.If, ast.Try)) and not isinstance(node, _DEFINITIONS[1:]):
             yield from _docstrings(child)
 
 
 def _topics() -> list[str]:
-    """The language reference, by name of topic; empty where the table is missing or has another form."""
+    """The language reference, by name of topic; empty if the table is missing or has another form."""
     path = _library() / "pydoc_data" / "topics.py"
     try:
         tree = ast.parse(path.read_bytes())
@@ -134,7 +134,7 @@ def _topics() -> list[str]:
 def _sources() -> list[Path]:
     found = []
     for parent, folders, names in os.walk(_library()):
-        folders[:] = [f for f in folders if f not in _LEFT_OUT]  # never walk what pip installed
+        folders[:] = [f for f in folders if f not in _LEFT_OUT]  # never walk installed packages
         found += [Path(parent, name) for name in names if name.endswith(".py")]
     return sorted(found)
 
@@ -144,7 +144,7 @@ def _library() -> Path:
 
 
 def _without_lines(paragraph: str) -> str:
-    """Less the underlines of titles, and trailing white space."""
+    """Remove the underlines of titles, and trailing white space."""
     lines = [line.rstrip() for line in paragraph.splitlines()]
     return "\n".join(line for line in lines if _LETTER.search(line))
 

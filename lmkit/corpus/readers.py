@@ -1,4 +1,4 @@
-"""Text from anywhere as a stream of lines that can be read again and again."""
+"""Text from any source as a stream of lines that can be read repeatedly."""
 
 import hashlib
 import logging
@@ -25,12 +25,12 @@ log = logging.getLogger(__name__)
 
 
 class TextLike(Protocol):
-    """What the token store and the tokenizers need of a text."""
+    """The interface of a text for the token store and the tokenizers."""
 
     def __iter__(self) -> Iterator[Line]: ...
 
     def blocks(self) -> Iterator[Line | LineBlock]:
-        """The same lines; those that are whole, short and sound may come in blocks."""
+        """The same lines; whole, short and valid ones may come in blocks."""
         ...
 
     def fingerprint(self) -> str: ...
@@ -39,13 +39,13 @@ class TextLike(Protocol):
 
 
 class Text:
-    """The lines of some sources, one source after another; each iteration reads them anew, in bounded memory.
+    """The lines of some sources, one source after another; each iteration reads them again, in bounded memory.
 
-    sources: paths, folders, patterns, "pydocs" or names of data sets of the hub; none at all is "pydocs".
+    sources: paths, folders, patterns, "pydocs" or names of data sets of the hub; "pydocs" if empty.
     keep: columns of tables whose values the lines carry.
-    fingerprinted: whether `fingerprint` will be asked for, so that the first reading finds it too, where it can.
-    Raises DataError for a path that is not there, UsageError for columns of plain text, and, while iterating,
-    DataError for what cannot be read and for text that is all blank.
+    fingerprinted: whether `fingerprint` will be called, so that the first reading also computes it if possible.
+    Raises DataError for a missing path, UsageError for columns of plain text, and, while iterating, DataError
+    for unreadable or blank text.
     """
 
     def __init__(
@@ -68,10 +68,10 @@ class Text:
 
     @classmethod
     def from_lines(cls, lines: Iterable[str]) -> Self:
-        """A document of lines that Python code has; a line end within or after one ends a line too.
+        """A document of lines from Python code; a line end within or after one also ends a line.
 
-        One string is a text: "" has no lines, as an empty list, and "\\n" has a blank one, as [""]. All may be blank.
-        Raises UsageError for what is no string.
+        One string is a text: "" has no lines, like an empty list, and "\\n" has a blank one, like [""]. All may be
+        blank. Raises UsageError for items that are not strings.
         """
         text = cls.__new__(cls)
         given = given_lines(lines)
@@ -89,18 +89,18 @@ class Text:
         self._warned = False
         if keep and not all(isinstance(source, TableSource) for source in sources):
             raise UsageError(
-                f"{self.describe()}: plain text has no columns to keep; leave --keep out, or name the format of "
+                f"{self.describe()}: plain text has no columns to keep; leave --keep out, or give the format of "
                 "the table with --input-format"
             )
         self._may_be_blank = False
         self._fingerprint: tuple[list[object], str] | None = None
-        """The last one with the stamps of the sources that it is of: hashing reads every file."""
+        """The last fingerprint with the stamps of its sources, since hashing reads every file."""
 
     def __iter__(self) -> Iterator[Line]:
         return expanded(self.blocks())
 
     def blocks(self) -> Iterator[Line | LineBlock]:
-        """The same lines, with the same errors; those of plain text come in blocks where they can."""
+        """The same lines, with the same errors; those of plain text come in blocks if possible."""
         bad = BadLines(self._options.on_bad_line)
         has_lines = has_words = False
         for source in self._sources:
@@ -113,7 +113,7 @@ class Text:
             log.log(NOTE, "%s: %s", self.describe(), bad.summary())
         if not has_words and not self._may_be_blank:
             what = "only blank lines" if has_lines else "empty"
-            raise DataError(f"{self.describe()}: no text in it ({what}); name one that has some")
+            raise DataError(f"{self.describe()}: no text in it ({what}); give another text")
 
     def _parts(self, source: Source, bad: BadLines) -> Iterator[Line | LineBlock]:
         bad.sample = None
@@ -122,7 +122,7 @@ class Text:
         return source.read(self._options, bad)
 
     def fingerprint(self) -> str:
-        """SHA-256 over the contents and the options that say how they are read, not the files' names."""
+        """SHA-256 over the contents and the options that affect reading, not the files' names."""
         stamps = [source.stamp() for source in self._sources]
         if self._fingerprint is None or self._fingerprint[0] != stamps:
             self._fingerprint = stamps, self._hash()
@@ -144,7 +144,7 @@ class Text:
 
 
 def given_lines(lines: Iterable[str]) -> tuple[str, ...]:
-    """Lines that Python code gave: strings, or one that is a whole text; UsageError for what is no string."""
+    """Lines from Python code: strings, or one string as a whole text; UsageError for other types."""
     if isinstance(lines, bytes) or not isinstance(lines, Iterable):
         raise UsageError(
             f"the text is of the type {type(lines).__name__}: give a string, or a list of strings"
@@ -152,18 +152,18 @@ def given_lines(lines: Iterable[str]) -> tuple[str, ...]:
     given = (lines,) * bool(lines) if isinstance(lines, str) else tuple(lines)
     for number, line in enumerate(given, 1):
         if not isinstance(line, str):
-            raise UsageError(f"line {number} is a {type(line).__name__}: give a text, or a list of strings")
+            raise UsageError(f"line {number} is a {type(line).__name__}: give a string, or a list of strings")
     return given
 
 
 HELD = 1 << 24
-"""Bytes of text that `TextLines.beginning` keeps at most."""
+"""Maximum number of bytes of text that `TextLines.beginning` keeps."""
 
 
 class TextLines:
-    """The lines of a text as strings: what a tokenizer is fitted on.
+    """The lines of a text as strings, on which a tokenizer is fitted.
 
-    A tokenizer that counts bytes takes `blocks` instead. progress: is shown what is read.
+    A tokenizer that counts bytes uses `blocks` instead. progress: shows the progress of reading.
     """
 
     def __init__(self, text: TextLike, progress: "Progress | None" = None) -> None:
@@ -174,7 +174,7 @@ class TextLines:
     def beginning(self) -> Iterator[Line]:
         """The first lines, as many as the caller takes; the next iteration begins with them without reading them again.
 
-        Where they are more than memory should hold, it does read them again.
+        If they are too large for memory, it does read them again.
         """
         parts, kept, size = read_ahead(self._text.blocks()), [], 0
         self._begun = chain(kept, parts)

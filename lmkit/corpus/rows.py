@@ -15,7 +15,7 @@ _KINDS = {dict: "an object", list: "a list", str: "a string", bool: "true or fal
 class Row:
     """A row of a table.
 
-    number: from 1 over everything that is read, skipped rows included. where: for messages, its file and place.
+    number: from 1 over the whole text, including skipped rows. where: for messages, its file and place.
     cells: values by the names of the columns.
     """
 
@@ -34,9 +34,9 @@ class CellError(Exception):
 
 
 def lines_of_rows(rows: Iterable[Row], field: str, keep: tuple[str, ...], bad: BadLines) -> Iterator[Line]:
-    """The lines of the field `field` of each row, a document a row; at least one line a row.
+    """The lines of the field `field` of each row; each row is a document with at least one line.
 
-    keep: the columns whose values the lines carry. A row that cannot be used is reported to `bad` and left out.
+    keep: the columns whose values the lines carry. A row that cannot be used is reported to `bad` and skipped.
     """
     for row in rows:
         try:
@@ -71,7 +71,7 @@ def text_of(cells: dict[str, Any], name: str, option: str = "--text-field") -> s
         if not odd:
             return "\n".join(value)
         remedy = _nested({name: value}) or "a list must hold strings, which are its lines"
-        raise CellError(f"the field '{name}' is a list with {kind_of(odd)} in it", remedy)
+        raise CellError(f"the field '{name}' is a list that contains {kind_of(odd)}", remedy)
     raise CellError(
         f"the field '{name}' is {kind_of(value)}, not a string", _other_field(value, name, option)
     )
@@ -86,7 +86,7 @@ def look_up(cells: dict[str, Any], name: str, option: str) -> Any:
         if not isinstance(value, dict) or part not in value:
             has = ", ".join(map(repr, _names(cells))) or "none"
             raise CellError(
-                f"no field '{name}'; its fields are {has}", _nested(cells) or f"name one with {option}"
+                f"no field '{name}'; its fields are {has}", _nested(cells) or f"choose one with {option}"
             )
         value = value[part]
     return value
@@ -97,7 +97,7 @@ def kind_of(value: Any) -> str:
 
 
 def _names(cells: dict[str, Any]) -> Iterator[str]:
-    """The columns, and the dotted names of what objects in them have."""
+    """The columns, and the dotted names of fields of objects in them."""
     for name, value in cells.items():
         if isinstance(value, dict) and value:
             yield from (f"{name}.{inner}" for inner in value)
@@ -106,24 +106,26 @@ def _names(cells: dict[str, Any]) -> Iterator[str]:
 
 
 def _nested(cells: dict[str, Any]) -> str:
-    """How to read rows that are in a list within a row, as in {"data": [{"text": "..."}]}; "" where none are."""
+    """The remedy for rows in a list within a row, as in {"data": [{"text": "..."}]}; "" if there are none."""
     for name, value in cells.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):
-            return f"'{name}' is a list of objects: write them a line each (`jq -c '.{name}[]' FILE > rows.jsonl`)"
+            return (
+                f"'{name}' is a list of objects: write one per line (`jq -c '.{name}[]' FILE > rows.jsonl`)"
+            )
     return ""
 
 
 def _other_field(value: Any, name: str, option: str) -> str:
     if isinstance(value, dict) and value:
-        return f"name what is in it, such as {option} {name}.{next(iter(value))}"
-    return f"name another field with {option}"
+        return f"choose a field in it, such as {option} {name}.{next(iter(value))}"
+    return f"choose another field with {option}"
 
 
 def _bytes(text: str) -> bytes:
-    """The bytes of text that is not UTF-8: those that were read, or half a surrogate pair."""
+    """The bytes of text that is not UTF-8: its bytes, or half a surrogate pair."""
     try:
         return text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # half of a surrogate pair that JSON spells
+    except UnicodeEncodeError:  # half of a surrogate pair written in JSON
         return text.encode("utf-8", "surrogatepass")
 
 
@@ -142,7 +144,7 @@ def _cell_lines(text: str, row: int, kept: tuple[object, ...]) -> Iterator[Line]
 
 
 def _pieces(raw: bytes, text: str) -> Iterator[Line]:
-    """A line, in pieces where it is very long."""
+    """A line, in pieces if it is very long."""
     if len(raw) <= PIECE:
         yield Line(text, len(raw), count_words(raw), False, False)
     else:

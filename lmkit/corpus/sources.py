@@ -1,4 +1,4 @@
-"""From what DATA names to sources of documents: files, built-in data sets and the hub."""
+"""Turn the names in DATA into sources of documents: files, built-in data sets and the hub."""
 
 import glob
 import hashlib
@@ -42,7 +42,7 @@ from lmkit.run_paths import is_run, is_unfinished, refuse_as_text, run_of_file
 _FORMATS = {".jsonl": JSONL, ".json": JSON, ".parquet": PARQUET, ".csv": CSV, ".tsv": TSV}
 _STDIN_NAME = "standard input"
 ROWS_VERSION = 2
-"""Part of the fingerprint of tables, so that no tokens are used that were read in another way.
+"""Part of the fingerprint of tables, so that tokens are not reused after a change of reading.
 
 Version 2 reads a line for each empty cell, and TSV without quoting.
 """
@@ -52,7 +52,7 @@ _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
 
 class Source(ABC):
-    """Documents that come from one place."""
+    """Documents of one origin."""
 
     @abstractmethod
     def read(self, options: DataOptions, bad: BadLines) -> Iterator[Line | LineBlock]:
@@ -63,7 +63,7 @@ class Source(ABC):
         """Equal for equal content."""
 
     def stamp(self) -> object:
-        """Changes with the content as far as that is known without reading it."""
+        """A string that changes with the content, as far as that is known without reading it."""
         return None
 
 
@@ -72,7 +72,7 @@ class TableSource(Source):
 
     @abstractmethod
     def rows(self, options: DataOptions, bad: BadLines, columns: Collection[str] = ()) -> Iterator[Row]:
-        """Its rows. columns: all that are needed, where others can be left out; () for every one."""
+        """Its rows. columns: those that are needed; others may be omitted; () for all."""
 
     def read(self, options: DataOptions, bad: BadLines) -> Iterator[Line | LineBlock]:
         return self.read_keeping((), options, bad)
@@ -85,7 +85,7 @@ class TableSource(Source):
 
 @dataclass
 class Digests:
-    """The digests of a file that were found while it was read, by its stamp. as_read: whether to find them."""
+    """The digests of a file computed while it was read, by its stamp. as_read: whether to compute them."""
 
     as_read: bool = False
     known: dict[object, str] = field(default_factory=dict)
@@ -95,7 +95,7 @@ class Digests:
 class FileSource(Source):
     """A file of plain text, one document.
 
-    name: for messages. holder: what must live as long as the file.
+    name: for messages. holder: an object that must live as long as the file.
     """
 
     path: Path
@@ -118,7 +118,7 @@ class FileSource(Source):
         return sha.hexdigest()
 
     def _watch(self) -> compression.Watch | None:
-        """What is to be shown the bytes of the file as they are read; None where nobody asks for their digest."""
+        """The function to call with the bytes of the file as they are read; None if no digest is needed."""
         stamp = self.stamp()
         if not self.digests.as_read or stamp is None or stamp in self.digests.known:
             return None
@@ -135,7 +135,7 @@ class FileSource(Source):
         try:
             stat = self.path.stat()
         except OSError:
-            return None  # reading says what is wrong
+            return None  # reading reports the problem
         return stat.st_mtime_ns, stat.st_size
 
 
@@ -171,9 +171,9 @@ class TableFile(TableSource, FileSource):
 def read_rows(path: Path, options: DataOptions | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
     """The rows of a table, each with its number from 1 and its cells by the names of the columns.
 
-    By the ending of the path (or `options.input_format`), JSON Lines, JSON, CSV, TSV or Parquet, compressed or
-    not. Cells are strings in CSV and TSV, elsewhere what the format has. Raises DataError for a file that is
-    missing, is plain text or has no rows, and for a bad row, unless `options.on_bad_line` is "skip".
+    The suffix of the path (or `options.input_format`) chooses JSON Lines, JSON, CSV, TSV or Parquet, compressed or
+    not. Cells are strings in CSV and TSV, and keep their types in other formats. Raises DataError for a file that
+    is missing, is plain text or has no rows, and for a bad row, unless `options.on_bad_line` is "skip".
     """
     options = options or DataOptions()
     check_encoding(options.encoding)
@@ -182,7 +182,7 @@ def read_rows(path: Path, options: DataOptions | None = None) -> Iterator[tuple[
     source = _file_source(path, str(path), options.input_format)
     if not isinstance(source, TableFile):
         raise DataError(
-            f"{path}: no table by its name: end it in .jsonl, .json, .csv, .tsv or .parquet, or give --input-format"
+            f"{path}: not a table; rename it to end in .jsonl, .json, .csv, .tsv or .parquet, or give --input-format"
         )
     bad = BadLines(options.on_bad_line)
     for row in source.rows(options, bad):
@@ -190,7 +190,7 @@ def read_rows(path: Path, options: DataOptions | None = None) -> Iterator[tuple[
     if bad.count:
         log.log(NOTE, "%s: %s", path, bad.summary())
     if bad.row == bad.count:
-        raise DataError(f"{path}: no rows that can be read; name a table that has some")
+        raise DataError(f"{path}: no readable rows; give another table")
 
 
 def _file_source(path: Path, name: str, input_format: str, holder: object = None) -> FileSource:
@@ -199,7 +199,7 @@ def _file_source(path: Path, name: str, input_format: str, holder: object = None
 
 
 def is_table(path: Path) -> bool:
-    """Whether the name of a file ends as those of tables do, compressed or not."""
+    """Whether a file has the suffix of a table, compressed or not."""
     return _format(path) != TEXT
 
 
@@ -211,7 +211,7 @@ def _format(path: Path) -> str:
 
 
 def _stdin_source(input_format: str) -> FileSource:
-    """Standard input, kept on the disk, since a text is read more than once."""
+    """Standard input, stored in a temporary file, since a text is read more than once."""
     folder = tempfile.TemporaryDirectory(prefix="lmkit-stdin-")
     path = Path(folder.name, "text")
     try:
@@ -219,14 +219,14 @@ def _stdin_source(input_format: str) -> FileSource:
             shutil.copyfileobj(sys.stdin.buffer, file)
     except OSError as error:
         raise DataError(
-            f"{_STDIN_NAME}: cannot be kept in {folder.name}: {reason_of(error)}; name a file"
+            f"{_STDIN_NAME}: cannot be stored in {folder.name}: {reason_of(error)}; give a file instead"
         ) from None
     return _file_source(path, _STDIN_NAME, input_format, folder)
 
 
 @dataclass(frozen=True)
 class ListSource(Source):
-    """Lines that Python code gave: one document."""
+    """Lines from Python code: one document."""
 
     given: tuple[str, ...]
 
@@ -291,12 +291,12 @@ class HubSource(TableSource):
 
 
 def find(name: str, input_format: str = BY_NAME) -> tuple[list[Source], str]:
-    """The sources that a name of DATA stands for, and a short description of them.
+    """The sources of a name in DATA, and a short description of them.
 
-    "-", which is standard input; a file; a folder (its files, below it too, hidden ones and runs left out); a
-    pattern (files of runs left out); "pydocs" or one of its parts, "pydocs:test"; "distances:" and what follows;
-    else a data set of the hub, which is looked up when it is read. Raises DataError for a path that is missing or
-    finds nothing, and for a run or a file of one.
+    "-" (standard input); a file; a folder (all files in it, except hidden ones and runs); a pattern (except files
+    of runs); "pydocs" or one of its parts, "pydocs:test"; "distances:" with settings; else a data set of the hub,
+    which is looked up when it is read. Raises DataError for a path that is missing or has no files, and for a run
+    or a file in one.
     input_format: how files are read.
     """
 
@@ -314,8 +314,8 @@ def find(name: str, input_format: str = BY_NAME) -> tuple[list[Source], str]:
     if is_folder:
         files = _files_below(path)
         if not files:
-            what = "files of text, only runs" if any(map(is_run, path.iterdir())) else "files"
-            raise DataError(f"{name}: the folder has no {what}; name one that has")
+            what = "text files, only runs" if any(map(is_run, path.iterdir())) else "files"
+            raise DataError(f"{name}: the folder has no {what}; give another folder")
         return sources(files), f"{_count(files)} of {path.resolve().name}/"
     if exists and not is_file:
         raise DataError(
@@ -328,10 +328,10 @@ def find(name: str, input_format: str = BY_NAME) -> tuple[list[Source], str]:
         matched = [p for p in map(Path, matches) if p.is_file()]
         files = [p for p in matched if run_of_file(p) is None]
         if matched and not files:
-            raise DataError(f"{name}: the pattern matches files of runs alone, which are no text; give text")
+            raise DataError(f"{name}: the pattern matches only files of runs, not text; give text")
         if not files:
             raise DataError(
-                f"{name}: the pattern matches no file; check it, or quote it if the shell expands it"
+                f"{name}: no file matches the pattern; check it, or quote it if the shell expands it"
             )
         return sources(files), f"{_count(files)} of {name}"
     if name.partition(":")[0] == pydocs.NAME:

@@ -1,4 +1,4 @@
-"""A validation text, held out of a training text where none was named."""
+"""Hold out a validation text from a training text if none was given."""
 
 import hashlib
 import logging
@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from lmkit.corpus.readers import Line, LineBlock, TextLike
 
 EVERY = 20
-"""One part in so many is held out."""
+"""One in this many parts is held out."""
 MIN_DOCUMENTS = 200
-"""With fewer documents, blocks of lines are held out: too few documents would be no fair sample."""
+"""With fewer documents, blocks of lines are held out: so few documents are not a representative sample."""
 NUM_BLOCKS = 400
 
 log = logging.getLogger(__name__)
@@ -20,14 +20,14 @@ log = logging.getLogger(__name__)
 def hold_out(text: TextLike) -> tuple[TextLike, TextLike | None]:
     """The training part and the validation part of a text; no validation part for a single line.
 
-    Every 20th document is held out where there are 200 or more, else every 20th of some 400 blocks of lines
-    (the last block, where there are fewer than 20). The same text always gives the same parts. What is held
-    out is read as documents of its own.
+    Every 20th document is held out if there are 200 or more, else every 20th of about 400 blocks of lines
+    (the last block, if there are fewer than 20). The same text always gives the same parts. The held-out parts
+    are separate documents.
     """
     documents, lines = _count(text)
     if lines < 2:
         log.warning(
-            "%s has one line: nothing is held out for validation; name a text with --valid", text.describe()
+            "%s has one line: nothing is held out for validation; give a text with --valid", text.describe()
         )
         return text, None
     by_documents = documents >= MIN_DOCUMENTS
@@ -51,14 +51,14 @@ class _Plan:
 
 @dataclass(frozen=True)
 class Division:
-    """A text in two parts: iterating over it reads both at once, each line with whether it is held out."""
+    """A text in two parts: iterating reads both at once and gives each line with whether it is held out."""
 
     text: TextLike
     plan: _Plan
 
     def __iter__(self) -> Iterator[tuple[bool, Line]]:
         last_held = None
-        # A document may begin in the other part: what comes next in this one is not its predecessor's.
+        # A document may begin in the other part, so the next line in this part begins a document.
         starts = {False: False, True: False}
         for line, documents, lines in _numbered(self.text):
             unit = max(0, (documents - 1 if self.plan.by_documents else (lines - 1) // self.plan.size))
@@ -73,7 +73,7 @@ class Division:
 
 @dataclass(frozen=True)
 class Part:
-    """The lines of a text that are held out, or the others."""
+    """The held-out lines of a text, or the others."""
 
     division: Division
     held_out: bool
@@ -82,7 +82,7 @@ class Part:
         return (line for held_out, line in self.division if held_out == self.held_out)
 
     def blocks(self) -> Iterator[Line | LineBlock]:
-        """Line by line, since that is how a text is divided."""
+        """Line by line, since a text is divided by lines."""
         return iter(self)
 
     def fingerprint(self) -> str:
@@ -101,9 +101,9 @@ def _count(text: TextLike) -> tuple[int, int]:
 
 
 def _numbered(text: TextLike) -> Iterator[tuple[Line, int, int]]:
-    """Each Line with the number of documents and of lines so far, itself included.
+    """Each Line with the number of documents and of lines so far, including itself.
 
-    Blank lines, and documents of nothing else, count with the text before them, so that every unit has text.
+    Blank lines and blank documents count with the text before them, so that every unit has text.
     """
     documents = lines = 0
     counted = fresh = False

@@ -27,24 +27,24 @@ if TYPE_CHECKING:
     from lmkit.contracts import Progress, Tokenizer, Vocabulary
 
 FORMAT = 2
-"""Version 2 counts words between KenLM's white space alone."""
+"""Version 2 counts words between KenLM's white space only."""
 _HEADER = "store.json"
 _LINE_ARRAYS = ("line_ends", "line_bytes", "line_words", "document_starts")
 _IS_GAP = bytes(chr(byte) in WHITE_SPACE for byte in range(256))
 """A table for `bytes.translate`."""
 _FLUSH = 1 << 20
-"""Tokens that are gathered before they are written."""
+"""Tokens to collect before a write."""
 WAIT = 2.0
-"""Seconds of waiting for another process after which that is said."""
+"""Seconds of waiting for another process before a note."""
 
 log = logging.getLogger(__name__)
 
 
 class TokenStore:
-    """Every token of a text, each line's `</s>` included.
+    """Every token of a text, including the `</s>` of each line.
 
-    tokens: (num_tokens,) uint16 where the vocabulary fits into it, else int32.
-    line_ends: (num_lines,) int64, where each line ends in `tokens`, exclusive.
+    tokens: (num_tokens,) uint16 if the vocabulary fits, else int32.
+    line_ends: (num_lines,) int64, the end of each line in `tokens`, exclusive.
     line_bytes, line_words: (num_lines,) int64, of the raw line without its line end, not normalised.
     document_starts: int64, the lines that begin a document.
     fingerprint: equal for equal contents under one vocabulary.
@@ -65,7 +65,7 @@ class TokenStore:
         self.document_starts = arrays["document_starts"]
         self.fingerprint = fingerprint
         self._folder: tempfile.TemporaryDirectory[str] | None = None
-        """Keeps a store that has no cache on disk for as long as it is used."""
+        """Keeps the temporary folder of a store without a cache while the store is used."""
 
     @property
     def num_tokens(self) -> int:
@@ -76,7 +76,7 @@ class TokenStore:
         return len(self.line_ends)
 
     def lines(self) -> Iterator[np.ndarray]:
-        """The ids of each line, `</s>` included."""
+        """The ids of each line, including `</s>`."""
         start = 0
         for end in self.line_ends.tolist():
             yield self.tokens[start:end]
@@ -107,11 +107,10 @@ class TokenStore:
         cache: Path | None = None,
         progress: "Progress | None" = None,
     ) -> Self:
-        """The store of a text, from the cache where it has been made before.
+        """The store of a text, from the cache if it is there.
 
-        cache: a folder; None is the user's cache folder. Where it cannot be written, the store lives in a
-        temporary folder until it is no longer used. Raises DataError for what is wrong with the text, or when
-        there is no room on the disk.
+        cache: a folder; None is the user's cache folder. If it cannot be written, the store is in a temporary
+        folder until it is no longer used. Raises DataError for a problem with the text, or when the disk is full.
         """
         parts = ((0, part) for part in text.blocks())
         return cls._build([text], parts, text.describe(), tokenizer, cache, progress)[0]
@@ -126,7 +125,7 @@ class TokenStore:
         cache: Path | None = None,
         progress: "Progress | None" = None,
     ) -> tuple[Self, Self]:
-        """The stores of both parts of a text, which is read once for the two; otherwise as `build`."""
+        """The stores of both parts of a text, which is read only once; otherwise as `build`."""
         whole = train.division
         stores = cls._build([train, valid], whole, whole.text.describe(), tokenizer, cache, progress)
         return stores[0], stores[1]
@@ -141,7 +140,7 @@ class TokenStore:
         cache: Path | None,
         progress: "Progress | None",
     ) -> list[Self]:
-        """The stores of texts. parts: the lines of all, each with the place of its text; name: of them together."""
+        """The stores of texts. parts: the lines of all, each with the index of its text; name: of all together."""
         vocabulary = tokenizer.vocabulary
         folder, temporary = _writable(cache)
         targets = [folder / _key(text, vocabulary) for text in texts]
@@ -157,18 +156,18 @@ class TokenStore:
                     _write(missing, shown, tokenizer)
                 except OSError as error:
                     raise DataError(
-                        f"{folder}: cannot write the tokens: {reason_of(error)}; make room there"
+                        f"{folder}: cannot write the tokens: {reason_of(error)}; free some space there"
                     ) from None
                 stores = [cls._open(target, vocabulary) for target in targets]
         found = [store for store in stores if store is not None]
-        assert len(found) == len(texts), "what was written can be read"
+        assert len(found) == len(texts), "a store that was written can be read"
         for store in found:
             store._folder = temporary
         return found
 
     @classmethod
     def _open(cls, target: Path, vocabulary: "Vocabulary") -> Self | None:
-        """What is in a folder of the cache; None when nothing is, or when it is damaged."""
+        """The store in a folder of the cache; None if there is none, or if it is damaged."""
         if not target.exists():
             return None
         try:
@@ -176,7 +175,7 @@ class TokenStore:
             arrays = {name: _map(target / name, header["lengths"][name], vocabulary) for name in _names()}
             return cls(arrays, str(header["fingerprint"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            log.log(NOTE, "%s: the cached tokens are damaged (%s); they are made again", target, error)
+            log.log(NOTE, "%s: the cached tokens are damaged (%s); tokenizing again", target, error)
             return None
 
 
@@ -194,7 +193,7 @@ class _Writer:
         self._lengths = dict.fromkeys(_names(), 0)
         self._num_lines = self._num_tokens = 0
         self._line_bytes = self._line_words = 0
-        """Of the pieces of a line that goes on."""
+        """Of the pieces of an unfinished line."""
 
     def add(self, part: Line | LineBlock) -> None:
         """Append a line, or several."""
@@ -206,7 +205,7 @@ class _Writer:
             self._block(part)
 
     def finish(self) -> dict[str, int]:
-        """Write what waits to the disk; the lengths of the arrays."""
+        """Write the remaining tokens to disk; return the lengths of the arrays."""
         self._flush()
         for file in self._files.values():
             file.flush()
@@ -274,7 +273,7 @@ class _Writer:
 def _write(
     targets: dict[int, Path], parts: Iterable[tuple[int, Line | LineBlock]], tokenizer: "Tokenizer"
 ) -> None:
-    """Write stores under their locks. targets: by the place of their texts; lines of other texts are passed over."""
+    """Write stores under their locks. targets: by the index of their texts; lines of other texts are skipped."""
     with contextlib.ExitStack() as stack:
         writers = {
             place: stack.enter_context(_new_store(target, tokenizer)) for place, target in targets.items()
@@ -286,9 +285,9 @@ def _write(
 
 @contextlib.contextmanager
 def _new_store(target: Path, tokenizer: "Tokenizer") -> Iterator[_Writer]:
-    """A store to write: in a hidden folder that is renamed when all of it is on the disk."""
+    """A store to write, in a hidden folder that is renamed once it is complete on disk."""
     hidden = target.with_name(f".{target.name}")
-    shutil.rmtree(hidden, ignore_errors=True)  # what a process left that was killed here
+    shutil.rmtree(hidden, ignore_errors=True)  # left behind by a killed process
     hidden.mkdir()
     try:
         writer = _Writer(hidden, tokenizer)
@@ -311,7 +310,7 @@ def _new_store(target: Path, tokenizer: "Tokenizer") -> Iterator[_Writer]:
 
 @contextlib.contextmanager
 def _locked(path: Path, text: str) -> Iterator[None]:
-    """Hold a lock, however long another process has it."""
+    """Hold a lock; wait while another process has it."""
     from filelock import FileLock, Timeout
 
     lock = FileLock(path)
@@ -327,7 +326,7 @@ def _locked(path: Path, text: str) -> Iterator[None]:
 
 
 def _writable(cache: Path | None) -> tuple[Path, "tempfile.TemporaryDirectory[str] | None"]:
-    """The cache folder, or a temporary one with a notice."""
+    """The cache folder, or a temporary one with a warning."""
     import platformdirs
 
     folder = cache or platformdirs.user_cache_path("lmkit") / "tokens"
@@ -337,7 +336,7 @@ def _writable(cache: Path | None) -> tuple[Path, "tempfile.TemporaryDirectory[st
             return folder, None
     except OSError as error:
         log.warning(
-            "%s: cannot be written (%s); the tokens are not cached but made again each time",
+            "%s: cannot be written (%s); the tokens are not cached, so every run tokenizes again",
             folder,
             reason_of(error),
         )
@@ -370,7 +369,7 @@ def _content_hash(arrays: dict[str, np.ndarray], vocabulary: "Vocabulary") -> st
 
 
 def _map(path: Path, length: int, vocabulary: "Vocabulary") -> np.ndarray:
-    """A file of the store as an array that is read as it is used; ValueError when it has another size."""
+    """A file of the store as a memory-mapped array; ValueError if it has another size."""
     dtype = np.dtype(_dtype(vocabulary) if path.name == "tokens" else np.int64)
     size = path.stat().st_size
     if size != length * dtype.itemsize:

@@ -1,4 +1,4 @@
-"""Parallel streams of a corpus: what a recurrent model is trained on, window by window."""
+"""Divide a corpus into parallel streams, to train a recurrent model window by window."""
 
 import logging
 from dataclasses import dataclass, replace
@@ -18,15 +18,15 @@ log = logging.getLogger(__name__)
 class Window:
     """One training step's text, batch first.
 
-    inputs: (batch, time) the token before each target, or `start_id` where the state starts anew.
-    targets: (batch, time). reset: (batch, time) bool, or None when no state starts anew inside.
+    inputs: (batch, time) the token before each target, or `start_id` after a reset.
+    targets: (batch, time). reset: (batch, time) bool, or None without a reset inside.
     """
 
     inputs: Tensor
     targets: Tensor
     reset: Tensor | None
     backward: "Window | None" = None
-    """The same lines, each from its end: resets fall where they fall here."""
+    """The same lines, each from its end; the resets are at the same places."""
 
     def to(self, device: torch.device) -> "Window":
         """The same window on a device."""
@@ -38,9 +38,9 @@ class Window:
 class Streams:
     """`batch_size` equal, contiguous parts of the corpus, read side by side.
 
-    The state of a model is carried from window to window; `reset_policy` ("line", "document", "never") says
-    after which boundaries it starts anew. Fewer than `batch_size` tokens at the corpus's end are left out.
-    both_ways: windows have the lines read backward too; the policy must be "line".
+    The state of a model is carried from window to window; `reset_policy` ("line", "document", "never") gives the
+    boundaries after which it is reset. Fewer than `batch_size` tokens at the corpus's end are omitted.
+    both_ways: windows also have the lines read backward; the policy must be "line".
     """
 
     def __init__(
@@ -56,7 +56,9 @@ class Streams:
         assert reset_policy == "line" or not both_ways
         total = store.num_tokens
         if total < 2:
-            raise DataError(f"the training text has {total} tokens: at least 2 are needed")
+            raise DataError(
+                f"the training text has {total} tokens, but training needs at least 2; give a longer text"
+            )
         bptt = min(bptt, total)
         fitting = max(1, min(batch_size, total // bptt))
         if fitting < batch_size:
@@ -90,7 +92,7 @@ class Streams:
         return replace(self._window(before, rows, reset), backward=backward)
 
     def _window(self, before: np.ndarray, rows: np.ndarray, reset: Tensor) -> Window:
-        """The window whose inputs and targets stand at these places of the corpus."""
+        """The window with the inputs and targets at these places of the corpus."""
         inputs = torch.from_numpy(self._tokens[before].astype(np.int64))
         targets = torch.from_numpy(self._tokens[rows].astype(np.int64))
         inputs.masked_fill_(reset, self.start_id)
@@ -102,9 +104,9 @@ class Streams:
 
 
 def mirrored(rows: np.ndarray, line_ends: np.ndarray) -> np.ndarray:
-    """For each place in the corpus the one that stands there when lines are read backward, their `</s>` still last.
+    """For each place in the corpus, the place that takes it when lines are read backward, their `</s>` still last.
 
-    line_ends: (lines,) where each line ends, one past its `</s>`.
+    line_ends: (lines,) the end of each line, one past its `</s>`.
     """
     line = np.searchsorted(line_ends, rows, side="right")
     first = np.where(line > 0, line_ends[line - 1], 0)
@@ -113,7 +115,7 @@ def mirrored(rows: np.ndarray, line_ends: np.ndarray) -> np.ndarray:
 
 
 def reset_positions(store: TokenStore, policy: str) -> np.ndarray:
-    """The tokens before which the state starts anew, in order; the corpus's first is always one."""
+    """The tokens before which the state is reset, in order; the corpus's first is always one."""
     line_starts = np.concatenate([[0], store.line_ends[:-1]]).astype(np.int64)
     if policy == "line":
         return line_starts

@@ -1,4 +1,4 @@
-"""Parquet files, and data sets of the Hugging Face hub by way of 🤗 datasets."""
+"""Read Parquet files, and data sets of the Hugging Face hub with 🤗 datasets."""
 
 import os
 import tempfile
@@ -15,13 +15,13 @@ from lmkit.corpus.rows import Row
 from lmkit.errors import DataError, first_line, with_kind
 
 _BATCH = 256
-"""Rows of a Parquet file that are turned into Python objects at once."""
+"""Rows of a Parquet file to turn into Python objects at once."""
 
 
 def read_parquet(
     path: Path, name: str, options: DataOptions, bad: BadLines, columns: Collection[str] = ()
 ) -> Iterator[Row]:
-    """The rows of a Parquet file; of these columns alone, where it has them all."""
+    """The rows of a Parquet file; only these columns, if it has them all."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -42,7 +42,7 @@ def read_parquet(
 
 
 def read_hub(name: str, options: DataOptions, bad: BadLines) -> Iterator[Row]:
-    """The rows of a data set of the hub, streamed."""
+    """The streamed rows of a data set of the hub."""
     where = f"{name} ({options.hub_split})"
     before = bad.row
     try:
@@ -55,7 +55,7 @@ def read_hub(name: str, options: DataOptions, bad: BadLines) -> Iterator[Row]:
 
 
 def hub_revision(name: str) -> str:
-    """The commit that a data set of the hub is at, for its content; DataError when out of reach."""
+    """The current commit of a data set of the hub, which identifies its content; DataError if it is unreachable."""
     _datasets()
     try:
         from huggingface_hub import HfApi
@@ -66,11 +66,11 @@ def hub_revision(name: str) -> str:
 
 
 class _LoadError(Exception):
-    """Whatever datasets raised, in one line."""
+    """An error of datasets, in one line."""
 
 
 def _present(columns: Collection[str], names: list[str]) -> list[str] | None:
-    """The columns of a file that the wanted ones are, or are in ("meta" for "meta.text"); None for all of them."""
+    """The columns of a file that contain the wanted ones ("meta" for "meta.text"); None for all of them."""
     found = [name if name in names else name.partition(".")[0] for name in columns]
     return found if found and set(found) <= set(names) else None
 
@@ -85,18 +85,18 @@ def _unpacked(path: Path, options: DataOptions, stack: ExitStack) -> Path:
 
 
 def _datasets() -> ModuleType:
-    # Both are read when the package is first imported.
+    # The package reads both on its first import.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     import datasets
 
     datasets.disable_progress_bars()
-    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # its errors are raised too
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # its errors are also raised
     return datasets
 
 
 def _load(*args: Any, **settings: Any) -> Iterator[Any]:
-    """Rows, one after another; any failure is a _LoadError, since their kinds differ by version."""
+    """Rows, one after another; any failure is a _LoadError, since the classes differ by version."""
     datasets = _datasets()
     try:
         yield from datasets.load_dataset(*args, streaming=True, **settings)
@@ -107,6 +107,6 @@ def _load(*args: Any, **settings: Any) -> Iterator[Any]:
 
 def _no_data_set(name: str, reason: str) -> DataError:
     return DataError(
-        f"{name}: no such file or folder, and no data set of that name could be reached on the "
-        f"Hugging Face hub ({reason}); check the name, or the network"
+        f"{name}: no such file or folder, and no such data set on the "
+        f"Hugging Face hub could be reached ({reason}); check the name, or the network"
     )

@@ -13,8 +13,8 @@ from lmkit.corpus.options import DataOptions
 def read_text(
     path: Path, name: str, options: DataOptions, bad: BadLines, watch: Watch | None = None
 ) -> Iterator[Line | LineBlock]:
-    """The lines of a text file. name: for messages. watch: is shown the bytes of the file."""
-    # Offsets are known in the file itself only where it is not transcoded.
+    """The lines of a text file. name: for messages. watch: called with the bytes of the file."""
+    # Offsets in the file are known only if it is not transcoded.
     exact = is_utf8(options.encoding)
 
     def locate(line: int, byte: int) -> str:
@@ -27,7 +27,7 @@ def read_text(
 def utf8_blocks(
     path: Path, name: str, options: DataOptions, bad: BadLines, watch: Watch | None = None
 ) -> tuple[Iterator[bytes], int]:
-    """A file's text in UTF-8 without its byte-order mark, and how many bytes that mark took."""
+    """A file's text in UTF-8 without its byte-order mark, and the length of the mark in bytes."""
 
     def content(watch: Watch | None = None) -> Iterator[bytes]:
         return compression.blocks(path, max_expansion=options.max_expansion, watch=watch)

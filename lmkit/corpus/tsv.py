@@ -1,4 +1,4 @@
-"""The TSV that lmkit writes: nothing is quoted, and a few characters are escaped."""
+"""Write and read lmkit's TSV: without quotes, and with a few escaped characters."""
 
 import re
 from collections.abc import Collection
@@ -13,7 +13,7 @@ OWN_COLUMNS = (
     frozenset(("line", "start", "end", "text", "surprisal")),
     frozenset(("paradigm", "pair", "sentence_good", "sentence_bad", "score_good", "score_bad")),
 )
-"""`lmkit surprisal` or `minimal-pairs` wrote a file that has all columns of one of these, so its cells are escaped."""
+"""A file with all columns of one of these is from `lmkit surprisal` or `minimal-pairs`, so its cells are escaped."""
 
 
 def needs_escapes(text: str) -> bool:
@@ -31,5 +31,5 @@ def unescaped(cell: str) -> str:
 
 
 def is_own(header: Collection[str]) -> bool:
-    """Whether lmkit wrote the file; in anybody else's a backslash is a backslash, as in C:\\new."""
+    """Whether lmkit wrote the file; in other files a backslash is a backslash, as in C:\\new."""
     return any(set(header) >= columns for columns in OWN_COLUMNS)

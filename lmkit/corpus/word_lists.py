@@ -1,4 +1,4 @@
-"""Words that come as a list: the text that they make, and where each of them is in it."""
+"""Join a list of words into a text, with the place of each word in it."""
 
 import re
 import unicodedata
@@ -16,15 +16,14 @@ _FORMS = (
 """Radicals, punctuation of Chinese and Japanese, and full-width forms."""
 _UNSPACED = re.compile(f"[{UNSPACED}{_FORMS}]")
 _MARKS = ("Mn", "Me", "Mc", "Cf")
-"""Categories of characters that belong to the one before them."""
+"""Unicode categories of characters that belong to the one before them."""
 
 
 class Words(Sequence[str]):
-    """The words of a sentence, with what is between them: a list of words that knows the text that it is of.
+    """A list of the words of a sentence, with the text between them.
 
-    `Words(["I", "walk"])` are words of no known text: a separator stands between them, None for one that follows
-    their script (`separators`). `Words.of("I walk.", [(0, 1), (2, 6), (6, 7)])` are words of this text, which is
-    read as it is.
+    `Words(["I", "walk"])` are words without a known text: a separator joins them; None chooses it by their script
+    (`separators`). `Words.of("I walk.", [(0, 1), (2, 6), (6, 7)])` are words of this text, which is used unchanged.
     """
 
     def __init__(self, words: Iterable[str], separator: str | None = None) -> None:
@@ -61,7 +60,7 @@ class Words(Sequence[str]):
 
 
 def refuse_one_string(strings: object, what: str) -> None:
-    """UsageError for a string where a list of them is wanted, whose characters would be taken, and for no list."""
+    """Raise UsageError for anything but a list, also for a string, which would be iterated by characters."""
     if not isinstance(strings, Iterable):
         raise UsageError(f"the {what} are of the type {type(strings).__name__}; give a list of strings")
     if isinstance(strings, (str, bytes)):
@@ -69,7 +68,7 @@ def refuse_one_string(strings: object, what: str) -> None:
 
 
 class _Edge(Enum):
-    """What the first or last character of a word says about spaces beside it."""
+    """The kind of a word's first or last character, which decides whether there is a space beside it."""
 
     UNSPACED = ""
     SPACED = " "
@@ -77,11 +76,11 @@ class _Edge(Enum):
 
 
 def separators(words: Sequence[str]) -> list[str]:
-    """What stands between each two words, by their script: a space, or nothing.
+    """The separator between adjacent words, by their script: a space, or "".
 
-    Nothing where one of the two characters that meet is of a script without spaces between words (Chinese, Japanese,
-    Thai and others) or of its punctuation, since such text has none around foreign words and numbers either. Between
-    digits, marks and symbols, which all scripts have, the last letter before them decides, or the first after them.
+    "" if one of the two adjacent characters belongs to a script without spaces between words (Chinese, Japanese,
+    Thai and others) or to its punctuation: such text has no spaces around foreign words and numbers either. Between
+    digits, marks and symbols, which all scripts share, the last letter before them decides, or the first after them.
     """
     if all(map(str.isascii, words)):
         return [" "] * (len(words) - 1)
@@ -110,17 +109,17 @@ def joined(words: Sequence[str], between: Sequence[str]) -> tuple[str, list[tupl
 
 
 def _edge(word: str) -> _Edge:
-    """The kind of a word's first character; marks such as accents are passed over."""
+    """The kind of a word's first character; marks such as accents are skipped."""
     return next((kind for kind in map(_kind, word) if kind), _Edge.NEUTRAL)
 
 
 def _first_letter(word: str) -> _Edge | None:
-    """The kind of the first letter in a word; None where it has none."""
+    """The kind of the first letter in a word; None without a letter."""
     return next((kind for kind in map(_kind, word) if kind not in (None, _Edge.NEUTRAL)), None)
 
 
 def _kind(character: str) -> _Edge | None:
-    """None for what belongs to the character before it."""
+    """The kind of a character; None if it belongs to the one before it."""
     if _UNSPACED.match(character):
         return _Edge.UNSPACED
     category = unicodedata.category(character)

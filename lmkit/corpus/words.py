@@ -3,13 +3,13 @@
 WHITE_SPACE = "\0\t\n\r "
 """What separates words in KenLM (util/file_piece.hh, kSpaces); `str.split` knows many more characters."""
 
-# bytes.split splits at \v and \f too, and not at NUL: the former hide as two bytes that UTF-8 never uses.
+# bytes.split also splits at \v and \f, but not at NUL: \v and \f become two bytes that UTF-8 never uses.
 _HIDE = bytes.maketrans(b"\0\t\n\r\v\f", b"    \xfe\xff")
 _SHOW = bytes.maketrans(b"\xfe\xff", b"\v\f")
 
 
 def hidden(raw: bytes) -> bytes:
-    """UTF-8 in a form whose words are those of `bytes.split`, separated by spaces alone; of the same length."""
+    """UTF-8 in a form of the same length that `bytes.split` splits into these words, at spaces only."""
     return raw.translate(_HIDE)
 
 
@@ -19,5 +19,5 @@ def shown(words: bytes) -> bytes:
 
 
 def count_words(raw: bytes) -> int:
-    """How many words a line, as UTF-8, has."""
+    """The number of words in a line of UTF-8."""
     return len(hidden(raw).split())

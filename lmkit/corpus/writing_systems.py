@@ -1,4 +1,4 @@
-"""Which scripts a text is written in, as far as it matters whether words are separated by spaces."""
+"""Detect whether spaces separate the words of a text, by its scripts."""
 
 import re
 
@@ -18,13 +18,13 @@ _RUN_APART = re.compile(rf"(?<!\S){_UNSPACED.pattern}+(?!\S)")
 _LETTER = re.compile(r"[^\W\d_]")
 
 UNSPACED_LIMIT = 0.1
-"""Above this share of unspaced letters, white-space words are no unit to count in."""
+"""Above this share of unspaced letters, white-space words are not a useful unit."""
 SEGMENTED_RUN = 3
-"""Below this mean length, runs of unspaced letters are words that somebody set apart: Chinese words have some 1.7."""
+"""Below this mean length, runs of unspaced letters are separated words: Chinese words have about 1.7 characters."""
 SOUTHERN_WEIGHT = 1 / 3
-"""What a letter of Thai, Lao, Khmer and the like counts for there: their words have some 4 or 5 of them."""
+"""The weight of a letter of Thai, Lao, Khmer and similar scripts there: their words have about 4 or 5 letters."""
 SEGMENTED_SHARE = 0.5
-"""At least this share of such runs has white space on both sides where words are set apart: not 好的。谢谢。"""
+"""At least this share of such runs has white space on both sides if words are separated: not 好的。谢谢。"""
 
 
 class ScriptCounter:
@@ -43,7 +43,7 @@ class ScriptCounter:
             self.letters += len(_LETTER.findall(text))
             return
         unspaced = len(_UNSPACED.findall(text))
-        # Vowel signs of these scripts are no letters to `re`: count each character once.
+        # `re` does not count vowel signs of these scripts as letters: count each character once.
         self.letters += unspaced + len(_LETTER.findall(_UNSPACED.sub("", text)))
         self.unspaced += unspaced
         self.southern += len(_SOUTHERN.findall(text))
@@ -61,7 +61,7 @@ class ScriptCounter:
 
     @property
     def is_segmented(self) -> bool:
-        """Whether spaces separate words, those of a script included that is usually written without them."""
+        """Whether spaces separate words, even in a script that is usually written without them."""
         if self.words_are_spaced:
             return True
         size = self.unspaced - self.southern + SOUTHERN_WEIGHT * self.southern

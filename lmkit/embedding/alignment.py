@@ -1,4 +1,4 @@
-"""From the vectors of a tokenizer's tokens to those of words that somebody else has found in the same text."""
+"""Turn vectors of tokens into vectors of given words of the same text."""
 
 from collections.abc import Sequence
 
@@ -11,23 +11,25 @@ from lmkit.corpus.word_lists import Words, joined, separators
 from lmkit.errors import UsageError
 
 HOWS = ("first", "last", "mean", "max")
-"""What becomes the vector of a word with several tokens."""
+"""How to reduce the vectors of a word's tokens to one."""
 
 Spans = np.ndarray | Sequence[tuple[int, int]]
-"""(n, 2): the characters [start, end) of a text that each token, or each word, covers."""
+"""(n, 2): the characters [start, end) of each token or word."""
 
 
 def align(vectors: Tensor, token_spans: Spans, word_spans: Spans, how: str = "last") -> Tensor:
-    """(..., words, features) from vectors (..., tokens, features): a vector of each word's tokens.
+    """(..., words, features) from vectors (..., tokens, features): one vector per word.
 
-    A word's tokens are those that share a character with it. One without any, such as an empty word, gets
-    zeros. how: "first", "last", "mean" or "max" of them.
-    Raises UsageError for another `how`, or where vectors and spans of tokens differ in number.
+    A word's tokens are those that share a character with it. A word without tokens, such as an empty one, gets
+    zeros. how: "first", "last", "mean" or "max" of its tokens.
+    Raises UsageError for another `how`, or if the numbers of vectors and spans of tokens differ.
     """
     if how not in HOWS:
-        raise UsageError(f"a word's vector can be the {', '.join(HOWS)} of its tokens, not '{how}'")
+        raise UsageError(f"unknown pooling of a word's tokens '{how}'; use one of {', '.join(HOWS)}")
     if vectors.shape[-2] != len(token_spans):
-        raise UsageError(f"{vectors.shape[-2]} vectors do not belong to {len(token_spans)} spans of tokens")
+        raise UsageError(
+            f"{vectors.shape[-2]} vectors, but {len(token_spans)} spans of tokens; give one span per vector"
+        )
     words = []
     for first, last in token_ranges(token_spans, word_spans).tolist():
         found = vectors[..., first:last, :]
@@ -51,17 +53,17 @@ def token_ranges(token_spans: Spans, word_spans: Spans) -> np.ndarray:
     words = np.asarray(word_spans, np.int64).reshape(-1, 2)
     first = np.searchsorted(tokens[:, 1], words[:, 0], side="right")
     last = np.searchsorted(tokens[:, 0], words[:, 1], side="left")
-    # An empty word shares no character with a token that reaches across it.
+    # An empty word shares no character with a token around it.
     last = np.where(words[:, 0] < words[:, 1], last, first)
     return np.stack([first, np.maximum(first, last)], 1)
 
 
 def as_text(tokenizer: Tokenizer, words: Sequence[str]) -> tuple[str, Sequence[tuple[int, int]]]:
-    """The text that is read of a list of words, and the characters [start, end) of each word in it.
+    """The text of a list of words, and the characters [start, end) of each word in it.
 
-    Words of a text (`Words.of`) are read in it as it is. Others make a text with their separator between them: the
-    given one; else a space where the tokenizer reads words between white space, and what their script has elsewhere.
-    Of these, words that are empty or white space are left out.
+    Words of a text (`Words.of`) use it unchanged. Others are joined by the given separator; without one, by a space
+    if the tokenizer reads words between white space, and else as their script does. Words that are empty or white
+    space are then omitted.
     """
     separator = None
     if isinstance(words, Words):

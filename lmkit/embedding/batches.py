@@ -1,4 +1,4 @@
-"""Any number of sentences through any encoder: in batches of like lengths, in their order, in bounded memory."""
+"""Embed any number of sentences in order and in bounded memory, in batches of similar lengths."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ from lmkit.neural.batching import by_length
 
 BATCH_SIZE = 128
 BATCH_TOKENS = 2048
-"""The most tokens of a batch, padding included; a longer sentence is a batch of its own."""
+"""Maximum number of tokens of a batch, including padding; a longer sentence is a separate batch."""
 BLOCK_TOKENS = 8192
-"""Tokens that are read ahead, to find sentences of like lengths, and whose vectors are held."""
+"""Number of tokens to read ahead, to find sentences of similar lengths; their vectors are in memory."""
 
 Sentence = str | Sequence[str]
 
@@ -35,7 +35,7 @@ class EncodedSentence:
 
     @property
     def length(self) -> int:
-        """How many vectors it has."""
+        """The number of its vectors."""
         return len(self.sentence if self.encoding is None else self.encoding.ids)
 
 
@@ -51,11 +51,11 @@ def embed_all(
 ) -> Iterator[Tensor]:
     """The vectors of each sentence, in order, as float32 on the CPU: (layers, tokens, features).
 
-    sentences: strings, of which every token has a vector, or lists of words, of which every word has one; they
-    are read as they are needed. separator: what stands between the words of a list; None: what their script has
-    there (`lmkit.embedding.alignment.as_text`). select: what is taken of a sentence's vectors (`layers.selection`),
-    before any more are made. Held at once are the vectors of `block_tokens` tokens and one sentence; no gradients.
-    Raises UsageError where strings and lists of words are mixed, or one string is given for a list of them.
+    sentences: strings, with a vector per token, or lists of words, with a vector per word; they are read as needed.
+    separator: the string between the words of a list; None: by their script
+    (`lmkit.embedding.alignment.as_text`). select: is applied to a sentence's vectors at once (`layers.selection`).
+    Memory holds the vectors of `block_tokens` tokens and one sentence; no gradients.
+    Raises UsageError if strings and lists of words are mixed, or a single string is given.
     """
     checked = with_separator(_checked(sentences), separator)
     return embed_encoded(
@@ -77,7 +77,7 @@ def embed_encoded(
     batch_tokens: int = BATCH_TOKENS,
     block_tokens: int = BLOCK_TOKENS,
 ) -> Iterator[Tensor]:
-    """The same for sentences that are encoded already: all strings, or all lists of words."""
+    """The same for encoded sentences: all strings, or all lists of words."""
     for block in _blocks(sentences, block_tokens):
         found: list[Tensor | None] = [None] * len(block)
         lengths = [sentence.length for sentence in block]
@@ -93,22 +93,24 @@ def embed_encoded(
 
 
 def with_separator(sentences: Iterable[Sentence], separator: str | None) -> Iterator[Sentence]:
-    """The same sentences, with this between the words of a list. Raises UsageError where a string has it too."""
+    """The same sentences, with this separator between the words of a list. Raises UsageError for a string."""
     for sentence in sentences:
         if separator is not None and isinstance(sentence, str):
-            raise UsageError("a separator goes between words: give lists of words, or leave it out")
+            raise UsageError(
+                "a separator applies only to lists of words: give lists of words, or leave it out"
+            )
         plain = separator is None or isinstance(sentence, Words)
         yield sentence if plain else Words(sentence, separator)
 
 
 def _checked(sentences: Iterable[Sentence]) -> Iterator[Sentence]:
-    """The same sentences; UsageError for what would be taken for other sentences than it is."""
+    """The same sentences; UsageError for values that would be misread."""
     refuse_one_string(sentences, "sentences")
     kind: type | None = None
     for number, sentence in enumerate(sentences, 1):
         found = str if isinstance(sentence, str) else list
         if found is list and not _is_words(sentence):
-            raise UsageError(f"sentence {number} is neither a string nor a list of words, which are strings")
+            raise UsageError(f"sentence {number} is neither a string nor a list of strings")
         if kind not in (None, found):
             raise UsageError(f"sentence {number}: give strings or lists of words, not both in one call")
         kind = found
@@ -116,7 +118,7 @@ def _checked(sentences: Iterable[Sentence]) -> Iterator[Sentence]:
 
 
 def _is_words(sentence: object) -> bool:
-    # Not a generator, which can be gone through only once.
+    # Not a generator, which can be iterated only once.
     return isinstance(sentence, Collection) and all(isinstance(word, str) for word in sentence)
 
 
@@ -127,7 +129,7 @@ def _embed(encoder: Encoder, batch: list[EncodedSentence]) -> list[Tensor]:
 
 
 def _blocks(sentences: Iterable[EncodedSentence], block_tokens: int) -> Iterator[list[EncodedSentence]]:
-    """Sentences, gathered until there are `block_tokens` tokens."""
+    """Blocks of sentences with about `block_tokens` tokens."""
     block: list[EncodedSentence] = []
     held = 0
     for sentence in sentences:

@@ -1,4 +1,4 @@
-"""A causal neural model as an encoder: its hidden states are the vectors."""
+"""A causal neural model as an encoder, with its hidden states as vectors."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,19 +15,19 @@ from lmkit.neural.batching import full_rows
 from lmkit.recurrence import NeuralLanguageModel
 
 WINDOW = 512
-"""Tokens that are read at once: what the layers need besides their outputs does not grow with the sentence."""
+"""Tokens per step, so that the memory of the layers besides their outputs does not grow with the sentence."""
 
 
 class CausalEncoder(nn.Module, Encoder):
     """The states of a language model after each token: the forward half of contextual string embeddings
     (Akbik et al., 2018, https://aclanthology.org/C18-1139).
 
-    Every sentence begins where a text begins, whatever the model's reset policy. Its layers are those that
-    `layer_features` gives and that are as wide as the top one, which an encoder's layers must be.
+    Every sentence begins with the state of a new text, whatever the model's reset policy. The layers are those of
+    `layer_features` that are as wide as the top one, since all layers of an encoder have one width.
 
-    Of a list of words the model reads the text that they make (`alignment.as_text`); a word's vector is that of
-    its last token. Words that are empty or white space are not read; their vectors are zeros, as are those of
-    words for which the tokenizer has no token.
+    For a list of words the model reads their text (`alignment.as_text`); a word's vector is that of its last
+    token. Words that are empty or white space are not read; their vectors are zeros, as are those of words without
+    a token.
     """
 
     def __init__(self, model: NeuralLanguageModel, tokenizer: Tokenizer) -> None:
@@ -64,7 +64,7 @@ class CausalEncoder(nn.Module, Encoder):
         return self._states([encoding.ids for encoding in encodings])
 
     def _read(self, sentence: str | Sequence[str]) -> tuple[np.ndarray, np.ndarray | None]:
-        """The ids of a sentence and, where words are not the tokens, each one's last token: -1 where it has none."""
+        """The ids of a sentence and, if words are not the tokens, each word's last token, or -1."""
         if isinstance(sentence, str):
             return self.tokenizer.ids(sentence), None
         _, encoding, ranges = read_words(self.tokenizer, sentence)

@@ -1,4 +1,4 @@
-"""Vectors in HDF5 as bilm-tf and AllenNLP dumped them, read and written a line at a time."""
+"""Write and read vectors in the HDF5 format of bilm-tf and AllenNLP, one line at a time."""
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -12,18 +12,18 @@ from lmkit.errors import DataError
 from lmkit.files import new_file
 
 INDEX = "sentence_to_index"
-"""AllenNLP's dataset with one string: a JSON table from each sentence to the name of its dataset."""
+"""AllenNLP's dataset with one string: a JSON object that maps each sentence to the name of its dataset."""
 
 
 def write_dump(
     path: Path, vectors: Iterable[Tensor], sentences: Iterable[str], *, overwrite: bool = False
 ) -> None:
-    """Write the vectors of each line as a dataset named "0", "1" and so on, whatever the lines hold.
+    """Write the vectors of each line as a dataset named "0", "1" and so on.
 
-    vectors: of each line (layers, tokens, features), or (tokens, features) where a layer was chosen; a line without
-    tokens has such a dataset too. sentences: the lines themselves. Of equal ones the table has the last, as
-    AllenNLP's has. Held in memory are one line's vectors, and the table of sentences, which is a single string.
-    Raises UsageError when the file exists and is not to be overwritten, cannot be written, or h5py is missing.
+    vectors: of each line (layers, tokens, features), or (tokens, features) if a layer was chosen; a line without
+    tokens also has a dataset. sentences: the lines. If some are equal, the table has the last, as in AllenNLP.
+    Memory holds one line's vectors, and the table of sentences, which is a single string.
+    Raises UsageError when the file exists and `overwrite` is false, cannot be written, or h5py is missing.
     """
     h5py = hdf5.library()
     with new_file(path, overwrite=overwrite) as target:
@@ -69,9 +69,9 @@ class _Sink:
 
 
 def read_dump(path: str | Path) -> Iterator[Tensor]:
-    """The vectors of each line, in the order of the lines, read as they are asked for: float32 on the CPU.
+    """The vectors of each line, in the order of the lines, read on demand: float32 on the CPU.
 
-    Raises DataError where it is not such a file, UsageError where h5py is missing. Links are not followed.
+    Raises DataError if it is not such a file, UsageError if h5py is missing. Links are not followed.
     """
     try:
         with hdf5.opened(Path(path)) as file:
@@ -85,5 +85,5 @@ def read_dump(path: str | Path) -> Iterator[Tensor]:
                 yield torch.from_numpy(dataset[()].astype("f4", copy=False))
     except ValueError as error:
         raise DataError(
-            f"{path}: no vectors as bilm-tf and AllenNLP dumped them: {error}; give such a file"
+            f"{path}: not a file of vectors of bilm-tf or AllenNLP: {error}; give such a file"
         ) from error

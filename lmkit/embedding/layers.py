@@ -1,4 +1,4 @@
-"""Which of a token's vectors are wanted, and one vector for a sentence: layers and pooling."""
+"""Choose layers of a token's vectors, and pool the vectors of a sentence."""
 
 from collections.abc import Callable
 
@@ -9,21 +9,21 @@ from lmkit.embedding.mix import ScalarMix
 from lmkit.errors import UsageError, suggest
 
 LAYERS = ("all", "top", "mix")
-"""The layers that have names; others are called by number, from 0."""
+"""The layers with names; others are numbered from 0."""
 POOLS = ("none", "mean", "max", "first", "last")
-"""What may become of a sentence's tokens; "none" leaves them."""
+"""The poolings of a sentence's tokens; "none" keeps them all."""
 
 Selection = Callable[[Tensor], Tensor]
-"""From (layers, tokens, features) of a sentence to what is wanted of it."""
+"""Maps the (layers, tokens, features) of a sentence to the chosen vectors."""
 
 
 def selection(encoder: Encoder, layer: str | int = "all", pool: str = "none") -> Selection:
-    """What takes a layer of a sentence's vectors and pools its tokens, for `encoder`.
+    """A function that chooses a layer of a sentence's vectors and pools its tokens, for `encoder`.
 
     layer: "all", "top", "mix" or a number; "mix" is the encoder's own `mix`, if it has a `ScalarMix` of that
     name, else the mean of the layers, with which a `ScalarMix` begins.
-    pool: "none", or "mean", "max", "first" or "last", which leave the dimension of the tokens out.
-    Raises UsageError for a layer or a pooling that there is not.
+    pool: "none", or "mean", "max", "first" or "last", which remove the dimension of the tokens.
+    Raises UsageError for an unknown layer or pooling.
     """
     wanted = check_layer(layer, encoder.num_layers)
     if pool not in POOLS:
@@ -42,7 +42,7 @@ def selection(encoder: Encoder, layer: str | int = "all", pool: str = "none") ->
 
 
 def check_layer(layer: str | int, num_layers: int) -> str | int:
-    """The layer as "all", "mix" or an index; UsageError, with the range, where there is none such."""
+    """The layer as "all", "mix" or an index; UsageError, with the range, for an unknown one."""
     if isinstance(layer, str):
         if layer == "top":
             return num_layers - 1
@@ -52,11 +52,11 @@ def check_layer(layer: str | int, num_layers: int) -> str | int:
             layer = int(layer)
     if isinstance(layer, int) and 0 <= layer < num_layers:
         return layer
-    raise UsageError(f"there is no layer {layer!r}; there are: {', '.join(LAYERS)}, 0 to {num_layers - 1}")
+    raise UsageError(f"there is no layer {layer!r}; known: {', '.join(LAYERS)}, 0 to {num_layers - 1}")
 
 
 def pooled(vectors: Tensor, how: str) -> Tensor:
-    """One vector, (..., features), for the tokens of (..., tokens, features); zeros where there is no token."""
+    """One vector, (..., features), for the tokens of (..., tokens, features); zeros without tokens."""
     if how == "none":
         return vectors
     if not vectors.shape[-2]:

@@ -1,4 +1,4 @@
-"""The scalar mix of layers, with which a task learns how much of each layer it wants."""
+"""The scalar mix of layers: a weighted mean whose weights a task learns."""
 
 import torch
 from torch import Tensor, nn
@@ -7,9 +7,9 @@ from torch import Tensor, nn
 class ScalarMix(nn.Module):
     """gamma * sum_k softmax(w)_k L_k (Peters et al., 2018, equation 1, arXiv:1802.05365).
 
-    It begins as the mean of the layers: w = 0, gamma = 1.
-    layer_norm: normalise each layer before, as the original can: by one mean and variance over all vectors of
-    the batch, so that a sentence's vectors then depend on the others.
+    It starts as the mean of the layers: w = 0, gamma = 1.
+    layer_norm: normalise each layer first, an option of the original: by one mean and variance over all vectors of
+    the batch, so that a sentence's vectors depend on the others.
     """
 
     def __init__(self, num_layers: int, *, layer_norm: bool = False) -> None:
@@ -21,7 +21,7 @@ class ScalarMix(nn.Module):
     def forward(self, layers: Tensor, mask: Tensor | None = None) -> Tensor:
         """(..., features) from layers (num_layers, ..., features).
 
-        mask: (...) bool, the vectors that count for the normalisation; padding is not among them.
+        mask: (...) bool, the vectors that count for the normalisation, without padding.
         """
         if self.layer_norm:
             layers = _normalised(layers, mask)

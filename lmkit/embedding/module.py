@@ -1,4 +1,4 @@
-"""An encoder as a module of somebody's network: frozen or fine-tuned, its layers mixed as the task wants."""
+"""An encoder as a torch module, frozen or fine-tuned, with a mix of its layers."""
 
 from collections.abc import Sequence
 from typing import Protocol, Self, cast
@@ -14,7 +14,7 @@ from lmkit.errors import UsageError
 
 
 class HasEncoder(Protocol):
-    """What `lmkit.load` gives."""
+    """The result of `lmkit.load`."""
 
     @property
     def encoder(self) -> Encoder: ...
@@ -23,12 +23,12 @@ class HasEncoder(Protocol):
 class EncoderModule(nn.Module):
     """`EncoderModule(lmkit.load("runs/elmo"))`: sentences in, a padded batch of vectors and its mask out.
 
-    trainable: the encoder's weights get gradients too, and it is in training mode when this module is, where a stack
-    has dropout between its layers; else it is frozen, in evaluation mode for good, and only the mix learns. Both
-    change the encoder that is given, which others may hold too. mix: a `ScalarMix` of the layers; else the layers of
-    a token stand one after another. separator: between the words of a list, as `Model.embed` takes it.
-    `width` is the features of a vector. The encoder's weights are in the `state_dict` if it is a module.
-    Raises UsageError for a trainable encoder that is no module, and ModelError for a run without vectors.
+    trainable: the encoder's weights also get gradients, and it follows this module's training mode, in which a stack
+    has dropout between its layers; else it is frozen in evaluation mode, and only the mix learns. Both change the
+    given encoder, which other code may share. mix: a `ScalarMix` of the layers; else the layers of a token are
+    concatenated. separator: between the words of a list, as in `Model.embed`.
+    `width` is the number of features of a vector. The encoder's weights are in the `state_dict` if it is a module.
+    Raises UsageError for a trainable encoder that is not a module, and ModelError for a run without vectors.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class EncoderModule(nn.Module):
             self.encoder.train(trainable)
         elif trainable:
             raise UsageError(
-                f"the encoder {type(self.encoder).__name__} is no torch module, so it cannot be trained further: "
+                f"the encoder {type(self.encoder).__name__} is not a torch module, so it cannot be fine-tuned: "
                 "leave trainable out"
             )
 
@@ -62,9 +62,9 @@ class EncoderModule(nn.Module):
         return self
 
     def forward(self, sentences: Sequence[str] | Sequence[Sequence[str]]) -> tuple[Tensor, Tensor]:
-        """(batch, longest, width) vectors, zeros where there is no token, and (batch, longest) bool, where there is.
+        """(batch, longest, width) vectors, zeros for padding, and (batch, longest) bool, true for tokens.
 
-        sentences: as `Encoder.embed` takes them.
+        sentences: as in `Encoder.embed`.
         """
         refuse_one_string(sentences, "sentences")
         with torch.set_grad_enabled(self.trainable and torch.is_grad_enabled()):

@@ -1,4 +1,4 @@
-"""From lines of text to their vectors, with what each vector is of."""
+"""Embed lines of text, and keep the text of each vector."""
 
 import re
 from collections import deque
@@ -19,9 +19,9 @@ _WORD = re.compile(f"[^{WHITE_SPACE}]+")
 
 @dataclass(frozen=True)
 class EmbeddedLine:
-    """A line, or a row of a table, with what was taken of its vectors.
+    """A line, or a row of a table, with its chosen vectors.
 
-    tokens: the text of each token, or word, that had one. row: see `lmkit.corpus.lines.Line`.
+    tokens: the text of each token, or word, with a vector. row: see `lmkit.corpus.lines.Line`.
     """
 
     text: str
@@ -39,9 +39,9 @@ def embedded_lines(
     words: bool = False,
     batch_size: int = BATCH_SIZE,
 ) -> Iterator[EmbeddedLine]:
-    """Lines with their vectors, in order, read as they are needed; see `batches.embed_encoded`.
+    """Lines with their vectors, in order, read as needed; see `batches.embed_encoded`.
 
-    words: a vector for each word between white space, instead of each token; the line is read as it is.
+    words: a vector per word between white space instead of per token; the line is read unchanged.
     """
     waiting: deque[tuple[RawLine, EncodedSentence]] = deque()
 
@@ -58,7 +58,7 @@ def embedded_lines(
 
 
 def split_words(text: str) -> Words:
-    """The words between white space, as `lmkit.corpus.words` knows it, in their text."""
+    """The words between white space (`lmkit.corpus.words`), with their text."""
     return Words.of(text, [found.span() for found in _WORD.finditer(text)])
 
 

@@ -1,4 +1,4 @@
-"""Vectors in files: safetensors, Parquet or HDF5, written as they come, whole or not at all."""
+"""Write vectors to safetensors, Parquet or HDF5 files, as a stream and atomically."""
 
 from array import array
 from collections.abc import Callable, Iterable, Iterator
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 SUFFIXES = (".safetensors", ".parquet", ".hdf5")
 
 HEADER = 1024
-"""Bytes kept free for the header of a safetensors file, which is known last; blanks may follow it."""
+"""Bytes reserved for the header of a safetensors file, which is written last; blanks may follow it."""
 ROW_GROUP = 1 << 24
-"""Numbers of a row group in Parquet: 64 MB are held in memory."""
+"""Numbers of a row group in Parquet: 64 MB in memory."""
 
 
 @dataclass(frozen=True)
 class Form:
-    """What was asked for, and so the shapes of vectors; `lmkit.embedding.layers.selection` says what they mean."""
+    """The chosen layer and pooling, which decide the shapes of vectors; see `lmkit.embedding.layers.selection`."""
 
     layer: str | int
     pool: str
@@ -42,7 +42,7 @@ class Form:
         return self.layer == "all"
 
     def rows(self, vectors: Tensor) -> np.ndarray:
-        """(rows, features) or, of all layers, (rows, layers, features): a row a token, or one if pooled."""
+        """(rows, features) or, for all layers, (rows, layers, features): one row per token, or one if pooled."""
         if self.pooled:
             vectors = vectors[None]
         elif self.all_layers:
@@ -51,21 +51,21 @@ class Form:
 
 
 def check_target(path: Path, form: Form, *, overwrite: bool) -> None:
-    """UsageError when vectors of this form cannot be written to this file."""
+    """Raise UsageError when vectors of this form cannot be written to this file."""
     if path.suffix not in SUFFIXES:
-        raise UsageError(f"{path}: the file's name says its format: end it with {', '.join(SUFFIXES)}")
+        raise UsageError(f"{path}: unknown format; use a name ending in {', '.join(SUFFIXES)}")
     if path.suffix == ".hdf5" and form.pooled:
         raise UsageError(
-            "HDF5 dumps hold a vector a token: leave --pool out, or write .safetensors or .parquet"
+            "HDF5 dumps hold one vector per token: leave --pool out, or write .safetensors or .parquet"
         )
     check_new(path, overwrite=overwrite)
 
 
 def write_vectors(lines: Iterable[EmbeddedLine], path: Path, form: Form) -> None:
-    """Write the vectors of lines in the format that the name of the file says; docs/embedding.md has each.
+    """Write the vectors of lines in the format of the file's suffix; docs/embedding.md describes each.
 
-    A file of that name is replaced when all is written. Held in memory is a line, of Parquet a row group.
-    Raises UsageError where no file can be made or a library is missing.
+    An existing file is replaced at the end. Memory holds one line, or one row group of Parquet.
+    Raises UsageError if the file cannot be written or a library is missing.
     """
     if path.suffix == ".hdf5":
         _write_hdf5(lines, path)
@@ -77,9 +77,9 @@ def write_vectors(lines: Iterable[EmbeddedLine], path: Path, form: Form) -> None
 
 
 def read_vectors(path: str | Path) -> list[Tensor]:
-    """The vectors of each line in a safetensors file of `lmkit embed`, in the shapes that `Model.embed` gives.
+    """The vectors of each line in a safetensors file of `lmkit embed`, in the shapes of `Model.embed`.
 
-    Raises ModelError where it is no sound safetensors file, DataError where others wrote it.
+    Raises ModelError if it is not a valid safetensors file, DataError if another program wrote it.
     """
     from safetensors import safe_open
 
@@ -87,9 +87,7 @@ def read_vectors(path: str | Path) -> list[Tensor]:
 
     names = check_header(Path(path)).keys()
     if names - {"rows"} not in ({"vectors"}, {"vectors", "ends"}):
-        raise DataError(
-            f"{path}: not from `lmkit embed`, which writes 'vectors' and 'ends'; give one that is"
-        )
+        raise DataError(f"{path}: not from `lmkit embed` (no 'vectors' and 'ends'); give such a file")
     with safe_open(path, "pt") as file:
         vectors: Tensor = file.get_tensor("vectors")
         if "ends" not in names:
@@ -97,18 +95,16 @@ def read_vectors(path: str | Path) -> list[Tensor]:
         ends: list[int] = file.get_tensor("ends").flatten().tolist()
     spans = list(pairwise([0, *ends]))
     if vectors.dim() not in (2, 3) or any(a > b for a, b in spans) or [0, *ends][-1] != len(vectors):
-        raise DataError(
-            f"{path}: its lines do not end where its vectors do; write it again with `lmkit embed`"
-        )
+        raise DataError(f"{path}: its 'ends' do not match its vectors; write it again with `lmkit embed`")
     lines = [vectors[first:last] for first, last in spans]
     return [line.transpose(0, 1) for line in lines] if vectors.dim() == 3 else lines
 
 
 def _write_safetensors(lines: Iterable[EmbeddedLine], form: Form, sink: BinaryIO) -> None:
-    """ "vectors": those of all lines one after another; "ends": where each line's end, unless they are pooled;
+    """ "vectors": those of all lines, concatenated; "ends": the end of each line's vectors, unless pooled;
     "rows": each line's row of the table."""
     sink.write(bytes(HEADER))
-    # Of 32 bits, since what follows rows of float32 is in its place at any multiple of four bytes.
+    # 32 bits: after rows of float32, any multiple of four bytes is aligned.
     ends, numbers = array("i"), array("i")
     shape: tuple[int, ...] = ()
     total = 0
@@ -136,7 +132,7 @@ def _write_safetensors(lines: Iterable[EmbeddedLine], form: Form, sink: BinaryIO
 
 
 def _write_parquet(lines: Iterable[EmbeddedLine], form: Form, sink: BinaryIO) -> None:
-    """A row a token (line, token, text, vector), or a line if they are pooled (line, text, vector)."""
+    """One row per token (line, token, text, vector), or per line if pooled (line, text, vector)."""
     from pyarrow import parquet
 
     writer: parquet.ParquetWriter | None = None
@@ -153,7 +149,7 @@ def _write_parquet(lines: Iterable[EmbeddedLine], form: Form, sink: BinaryIO) ->
 def _row_groups(
     lines: Iterable[EmbeddedLine], form: Form
 ) -> Iterator[list[tuple[int, EmbeddedLine, np.ndarray]]]:
-    """Lines with their numbers, from 1, and their rows, gathered until there are ROW_GROUP numbers."""
+    """Groups of lines, with their numbers from 1 and their rows, of about ROW_GROUP numbers."""
     group, held = [], 0
     for number, line in enumerate(lines, 1):
         rows = form.rows(line.vectors)

@@ -1,1 +1,1 @@
-"""What models are asked: scores that can be compared."""
+"""Evaluate models: comparable scores, and studies of single models."""

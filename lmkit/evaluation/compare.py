@@ -1,4 +1,4 @@
-"""One table for any set of runs on one text: what each is, and their scores, ranked where that is fair."""
+"""Compare any set of runs on one text in a table, ranked if that is fair."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from lmkit.run_facts import describe
 
 
 def facts(run: Path) -> dict[str, Any]:
-    """What a run is, without loading it: model, vocabulary, bytes on disk, seconds of training."""
+    """Facts of a run that is not loaded: model, vocabulary, bytes on disk, seconds of training."""
     found = describe(run)
     return {
         "model": found["model"],
@@ -21,7 +21,7 @@ def facts(run: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Rows, the best first, and what must be said of them.
+    """Rows, the best first, with notes.
 
     Rows without bits per byte come last, unranked. perplexity_compares: all rows have one vocabulary.
     """
@@ -42,7 +42,7 @@ def ranked(rows: Sequence[dict[str, Any]]) -> Comparison:
     notes += _notices(rows)
     compares = len({row["fingerprint"] for row in rows}) == 1
     if not compares:
-        notes.append("perplexity a token is left out: the vocabularies differ, so that it does not compare")
+        notes.append("perplexity per token is omitted: it is not comparable, since the vocabularies differ")
     for signature in dict.fromkeys(row["signature"] for row in rows):
         names = ", ".join(row["run"] for row in rows if row["signature"] == signature)
         notes.append(f"{names}: {signature}")
@@ -50,7 +50,7 @@ def ranked(rows: Sequence[dict[str, Any]]) -> Comparison:
 
 
 def _notices(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """What readers of each row should know; an explanation that several rows share stands after the first."""
+    """Notes on the rows; an explanation shared by several rows is given only after the first."""
     explained = set()
     for row in rows:
         for notice in row["notices"]:

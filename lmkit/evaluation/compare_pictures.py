@@ -1,4 +1,4 @@
-"""The picture of `lmkit compare`: bits per byte, speed and size of each run, the best on top."""
+"""The plot of `lmkit compare`: bits per byte, speed and size of each run, the best on top."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,10 +8,10 @@ from lmkit.evaluation import pictures
 
 
 def draw(path: Path, rows: Sequence[Mapping[str, Any]], text: str) -> None:
-    """A bar for each row and figure; rows without bits per byte have none."""
+    """A bar for each row and figure, except for rows without bits per byte."""
     figures = [
         ("bits_per_byte", f"bits per byte of {text}", 1, ".3f", False),
-        ("tokens_per_second", "tokens a second", 1, ",.0f", True),
+        ("tokens_per_second", "tokens per second", 1, ",.0f", True),
         ("bytes_on_disk", "megabytes on disk", 1e-6, ",.1f", True),
     ]
     names = [row["run"] for row in rows][::-1]

@@ -1,4 +1,4 @@
-"""How far back a model reads: its loss with exactly k tokens of context, and with what lies farther shuffled."""
+"""Measure how far back a model reads: its loss with exactly k tokens of context, and with the rest shuffled."""
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
@@ -24,7 +24,7 @@ GRID = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)
 """The contexts of tables."""
 LONGEST = 1000
 MOST_TOKENS = 2**20
-"""Tokens of the text that are read, and tokens of all windows by default: minutes for a large vocabulary."""
+"""Tokens of the text to read, and default of the tokens of all windows: minutes for a large vocabulary."""
 MOST_WINDOWS = 4000
 SHUFFLED_CONTEXT = 300
 """The longest context that is shuffled, that of Khandelwal et al. (2018)."""
@@ -32,18 +32,18 @@ SHUFFLED_WINDOWS = 512
 ROWS = 64
 """Windows scored at once."""
 TARGETS = 256
-"""Single tokens scored at once, each after a context of its own."""
+"""Single tokens scored at once, each after a different context."""
 
 Watch = Callable[[Sequence[Any]], Iterable[Any]]
-"""Hands on the items of a long work, as a bar that counts them does."""
+"""Passes on the items of long work and counts them, like a progress bar."""
 
 
 @dataclass(frozen=True)
 class Stream:
     """A text as one stream of tokens: ids (tokens,) int64 with `</s>` after each line.
 
-    begins: (tokens,) bool, the first token of each line. resets: (tokens,) bool, where the model's state starts
-    anew in evaluation; the first token is one of them.
+    begins: (tokens,) bool, the first token of each line. resets: (tokens,) bool, the resets of the model's state
+    in evaluation, including the first token.
     """
 
     lines: Sequence[Sentence]
@@ -56,7 +56,7 @@ class Stream:
 class Curve:
     """Losses in nats a token with exactly 1, 2, ... tokens of context: arrays (longest,).
 
-    errors: their standard errors. full: with all that the model is given in evaluation, `lmkit eval`'s loss.
+    errors: their standard errors. full: with the whole context, as in `lmkit eval`.
     """
 
     nats: np.ndarray
@@ -68,9 +68,9 @@ class Curve:
 
 @dataclass(frozen=True)
 class ShuffledCurve:
-    """By how many nats a token's loss grows when what lies farther back than k tokens is shuffled: arrays (grid,).
+    """The increase of a token's loss in nats when the tokens farther back than k are shuffled: arrays (grid,).
 
-    full: the loss of the same tokens with nothing shuffled. context: the tokens that each was given.
+    full: the loss of the same tokens without shuffling. context: the number of tokens before each.
     """
 
     grid: tuple[int, ...]
@@ -99,7 +99,7 @@ def read_stream(
         lines.append(Sentence(ids, line.starts_document))
         size += len(ids)
     if not lines:
-        raise DataError("the text has no lines; give one with some thousands of words")
+        raise DataError("the text has no lines; give a text with some thousands of words")
     lines = list(in_direction(lines, direction))
     begins, resets = np.zeros((2, size), bool)
     first = 0
@@ -121,15 +121,14 @@ def context_curve(
     """The loss with exactly k tokens of context, for k = 1 to `longest`, from one pass over windows.
 
     Windows of longest + 1 tokens, evenly spaced, are read from `initial_state(start=False)`; token k of a window
-    has k tokens before it. Where evaluation would start the state anew within a window it is done here too, so
-    that the curve of a model that is reset at lines is flat beyond the longest line: it says what the model
-    makes of text in the way that it was trained.
+    has k tokens before it. Where evaluation resets the state within a window, so does this function. The curve of a
+    model that is reset at lines is therefore flat beyond the longest line, as the model was trained.
 
-    Each k has other tokens as its targets. So that this is no noise in the curve, windows give the mean
-    difference to the loss of the same token with everything before it, and the mean of that, over the whole
-    text, is added: a difference estimator (Cochran, 1977, Sampling Techniques, 7.10), which for an n-gram is
-    exact from N - 1 tokens on. windows: by default as many as MOST_TOKENS allow, at most MOST_WINDOWS.
-    A text that is not twice as long as a window has `longest` lowered, with a warning; DataError below 4 tokens.
+    Each k has different target tokens. To keep this noise out of the curve, windows give the mean difference to
+    the loss of the same token with its whole context, and the mean of that loss over the whole text is added: a
+    difference estimator (Cochran, 1977, Sampling Techniques, 7.10), which for an n-gram is exact from N - 1 tokens
+    on. windows: by default as many as MOST_TOKENS allow, at most MOST_WINDOWS.
+    A text less than twice as long as a window lowers `longest`, with a warning; DataError below 4 tokens.
     """
     longest = _fitting(longest, len(stream.ids))
     full = full_losses(model, stream, watch=watch)
@@ -148,8 +147,8 @@ def context_curve(
 
 
 def full_losses(model: LanguageModel, stream: Stream, *, watch: Watch = iter) -> np.ndarray:
-    """(tokens,) the loss in nats of each token after everything before it, as `lmkit eval` scores it."""
-    # A measure of its own keeps from a faster way through lines, whose last bits are not those of windows.
+    """(tokens,) the loss in nats of each token with its whole context, as in `lmkit eval`."""
+    # A separate measure avoids the faster path for lines, whose last bits differ from those of windows.
     tables = measure_lines(model, watch(stream.lines), Measure())  # pyright: ignore[reportArgumentType]
     return -np.concatenate([table[:, 0] for table in tables])
 
@@ -163,12 +162,12 @@ def shuffled_curve(
     seed: int = 0,
     watch: Watch = iter,
 ) -> ShuffledCurve:
-    """How much worse a token is predicted when the tokens farther back than k are in a random order.
+    """The increase of the loss when the tokens farther back than k are in random order.
 
     Khandelwal et al. (2018), "Sharp nearby, fuzzy far away", arXiv:1805.04623. Each target, evenly spaced, has
-    `longest` tokens before it, read from `initial_state(start=False)`; k is each of GRID below that. Only what
-    the model has not forgotten by a reset is shuffled. An n-gram's increase is zero from k = N - 1 on.
-    Raises DataError where a context has fewer than two tokens.
+    `longest` tokens before it, read from `initial_state(start=False)`; k is each of GRID below that. Only tokens
+    after the last reset are shuffled. The increase of an n-gram is zero from k = N - 1 on.
+    Raises DataError if a context has fewer than two tokens.
     """
     longest = _fitting(longest, len(stream.ids))
     if longest < 2:
@@ -192,7 +191,7 @@ def shuffled_curve(
 def shuffled_beyond(ids: np.ndarray, reset: np.ndarray, k: int, random: np.random.Generator) -> np.ndarray:
     """Rows of ids (rows, context + 1), in each of which the tokens farther than k before the last are permuted.
 
-    Those before the row's last reset stay where they are: the model has forgotten them.
+    Those before the row's last reset keep their places, since the model has forgotten them.
     """
     shuffled = ids.copy()
     last = ids.shape[1] - 1 - k
@@ -204,9 +203,11 @@ def shuffled_beyond(ids: np.ndarray, reset: np.ndarray, k: int, random: np.rando
 
 
 def _fitting(longest: int, tokens: int) -> int:
-    """`longest`, or what a text of so many tokens allows."""
+    """`longest`, or the largest value for a text with this many tokens."""
     if tokens < 4:
-        raise DataError(f"the text has {tokens} tokens, too few for any context; give one of some thousands")
+        raise DataError(
+            f"the text has {tokens} tokens, too few for any context; give a text with some thousands"
+        )
     if longest < tokens // 2:
         return longest
     log.log(
@@ -222,12 +223,12 @@ def _affordable(longest: int) -> int:
 
 
 def _spread(places: int, number: int) -> np.ndarray:
-    """`number` of the places 0 to places - 1, or all where there are fewer, evenly spaced."""
+    """`number` of the places 0 to places - 1, or all if there are fewer, evenly spaced."""
     return np.unique(np.linspace(0, places - 1, min(number, places)).round().astype(np.int64))
 
 
 def _resets(stream: Stream, places: np.ndarray) -> np.ndarray:
-    """Where the state starts anew within windows (rows, time); at their first tokens nothing is known."""
+    """The resets within windows (rows, time); windows begin with the state without information."""
     reset = stream.resets[places]
     reset[:, 0] = False
     return reset
@@ -248,7 +249,7 @@ def _window_losses(model: LanguageModel, stream: Stream, places: np.ndarray) -> 
 
 @torch.no_grad()
 def _target_losses(model: LanguageModel, ids: np.ndarray, reset: np.ndarray) -> np.ndarray:
-    """(rows,) losses in nats of the last of ids (rows, time); no distribution of the others is made."""
+    """(rows,) losses in nats of the last of ids (rows, time), without distributions for the others."""
     tokens, resets = _tensor(ids, model), _tensor(reset, model)
     state, begun = model.initial_state(len(ids), start=False), model.initial_state(len(ids))
     anew = set(reset.nonzero()[1].tolist())

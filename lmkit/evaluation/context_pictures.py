@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MARKED = {1, 2, 3, 5, 10, 20, 30, 40, 50, 60, 100, 200, 500, 1000}
-"""Where lines have their markers; at each of a thousand points they would hide one another."""
+"""The points with markers; on all of a thousand points they would hide one another."""
 
 
 def draw(path: Path, found: Mapping[str, Findings]) -> None:
-    """A panel for each kind of figures, and a line a model."""
+    """Draw one panel per kind of figure, and one line per model."""
     kinds = [_draw_contexts]
     if any(one.shuffled for one in found.values()):
         kinds.append(_draw_shuffled)
@@ -37,7 +37,7 @@ def _draw_contexts(axes: "Axes", found: Mapping[str, Findings]) -> None:
     for place, (name, one) in enumerate(found.items()):
         values = [one.perplexity(nats) for nats in one.curve.nats.tolist()]
         _line(axes, range(1, len(values) + 1), values, place, label=name)
-    axes.set(title="Exactly so many tokens of context", xlabel="tokens of context", ylabel="perplexity")
+    axes.set(title="Exactly k tokens of context", xlabel="tokens of context", ylabel="perplexity")
     _logarithmic(axes, "xy")
 
 
@@ -51,7 +51,7 @@ def _draw_shuffled(axes: "Axes", found: Mapping[str, Findings]) -> None:
 
 def _draw_gradients(axes: "Axes", found: Mapping[str, Findings]) -> None:
     _draw_pairs(axes, found, lambda curves: curves.medians)
-    axes.set(title="Gradient by the state", ylabel="median norm (of the memory c, where there is one)")
+    axes.set(title="Gradient by the state", ylabel="median norm (of the memory c, if there is one)")
 
 
 def _draw_weights(axes: "Axes", found: Mapping[str, Findings]) -> None:
@@ -67,7 +67,7 @@ def _draw_pairs(
         for when, curves in one.gradients.items():
             norms = pick(curves)
             if norms is not None:
-                # What is too small for a float has no logarithm.
+                # A value too small for a float has no logarithm.
                 values = [value or None for value in norms.tolist()]
                 dashes = "--" if when == "before" else "-"
                 _line(axes, range(1, len(values) + 1), values, place, linestyle=dashes)
@@ -78,7 +78,7 @@ def _draw_pairs(
 
 
 def _line(axes: "Axes", xs: Sequence[int], values: Sequence[float | None], place: int, **style: Any) -> None:
-    """A model's line, in the colour and with the marker of its place; dashes say something else here."""
+    """A model's line, with the colour and marker of its place; dashes have another meaning here."""
     marked = [index for index, x in enumerate(xs) if x in MARKED]
     ys = [math.nan if value is None else value for value in values]
     axes.plot(xs, ys, **{**pictures.line_style(place), "linestyle": "-", "markevery": marked, **style})

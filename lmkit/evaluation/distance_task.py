@@ -1,4 +1,4 @@
-"""The distance task: how often a model ranks the right consequence first, however far back the cause is."""
+"""The distance task: how often a model ranks the right consequence first, by the distance of the cause."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ from lmkit.evaluation.fill_candidates import Blank, candidate_scores
 
 @dataclass(frozen=True)
 class Ranking:
-    """What a model made of some items: arrays (items,), one entry an item.
+    """A model's answers to some items: arrays (items,), one entry per item.
 
-    best: the consequence that it ranks first. answer: the right one; original: the right one without a control.
+    best: the consequence ranked first. answer: the right one; original: the right one without a control.
     """
 
     clauses: np.ndarray
@@ -50,9 +50,9 @@ def rank(
     *,
     normalize: str = "none",
 ) -> dict[str, Ranking]:
-    """By direction, what the models rank first among all consequences of the task.
+    """By direction, the answers of the models among all consequences of the task.
 
-    normalize: how consequences of unlike lengths are compared; see `candidate_scores`.
+    normalize: how to compare consequences of different lengths; see `candidate_scores`.
     """
     blanks = [Blank(item.before, item.after) for item in items]
     scores = candidate_scores(models, tokenizer, blanks, answers(language), normalize=normalize)

@@ -1,4 +1,4 @@
-"""Fill in the blank: candidates ranked by any model, or proposed by it."""
+"""Fill in the blank: rank candidates with any model, or let it propose them."""
 
 import math
 import re
@@ -19,16 +19,16 @@ from lmkit.scoring.directions import BACKWARD, FORWARD
 
 BLANK = re.compile(r"_{2,}")
 BEAM = 20
-"""Proposals of one length that are kept."""
+"""Number of proposals of each length."""
 
 
 @dataclass(frozen=True)
 class Filled:
     """Candidates in a blank, the best first.
 
-    scores: what they are ranked by, as `normalize` says (`candidate_scores`). sums: the same without any
-    normalisation: natural logarithms of the line's probability, or, two-sided, the sum of both directions'.
-    shares: each score among these candidates alone, as probabilities that sum to one.
+    scores: for ranking, with the normalization `normalize` (`candidate_scores`). sums: the same without
+    normalization: natural logarithms of the line's probability, or, two-sided, the sum over both directions.
+    shares: the scores as probabilities of these candidates that sum to one.
     """
 
     blank: Blank
@@ -43,14 +43,14 @@ class Filled:
 def parse(tokenizer: Tokenizer, text: str) -> Blank:
     """The blank of a line, "所以我要去____。".
 
-    Where words are read between white space, a letter beside the blank is kept apart from what fills it.
+    If words are read between white space, a letter next to the blank is separated from its contents.
     Raises UsageError unless there is one run of two or more underscores, and one line.
     """
     parts = BLANK.split(text)
     if len(parts) != 2:
         raise UsageError(f"the text has {len(parts) - 1} blanks; write one, as a run of underscores: ____")
     if len(text.splitlines()) > 1:
-        raise UsageError("the text has more than one line; give the line with the blank alone")
+        raise UsageError("the text has more than one line; give only the line with the blank")
     if tokenizer.unit != "word":
         return Blank(*parts)
     before, after = parts
@@ -69,12 +69,12 @@ def fill(
     max_tokens: int = 3,
     normalize: str | None = None,
 ) -> Filled:
-    """Rank candidates, or what the models propose, of at most `max_tokens` tokens.
+    """Rank candidates, or the models' proposals, of at most `max_tokens` tokens.
 
-    models: by direction, as a model's `directions` gives them. text: a line with a blank (`parse`). normalize: how
-    candidates of unlike lengths are compared (`candidate_scores`); None: "char" for candidates, "none" for proposals.
-    Raises UsageError where a candidate is empty, has a line end or stands twice, ModelError where a model
-    proposes nothing.
+    models: by direction, as a model's `directions` gives them. text: a line with a blank (`parse`). normalize: how to
+    compare candidates of different lengths (`candidate_scores`); None: "char" for candidates, "none" for proposals.
+    Raises UsageError if a candidate is empty, has a line end or occurs twice, ModelError if a model proposes
+    nothing.
     """
     blank = parse(tokenizer, text)
     refuse_one_string(candidates, "candidates")
@@ -108,12 +108,12 @@ def fill(
 
 
 def total(scores: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Of what `candidate_scores` gives, what candidates are ranked by."""
+    """The scores for ranking among the results of `candidate_scores`."""
     return scores.get(TWO_SIDED, next(iter(scores.values())))
 
 
 def log_shares(scores: np.ndarray) -> np.ndarray:
-    """The log of each candidate's probability among the candidates, the last dimension; alike if all are impossible."""
+    """The log of each candidate's probability among the candidates, the last dimension; equal if all are impossible."""
     best = scores.max(-1, keepdims=True)
     less = np.subtract(scores, best, out=np.zeros_like(scores), where=best > -math.inf)
     return less - np.logaddexp.reduce(less, -1, keepdims=True)
@@ -122,15 +122,15 @@ def log_shares(scores: np.ndarray) -> np.ndarray:
 def proposals(
     models: Mapping[str, LanguageModel], tokenizer: Tokenizer, blank: Blank, max_tokens: int
 ) -> list[str]:
-    """What each direction's model would go on with at the blank, by a beam; no line ends and no unknown words.
+    """Continuations by each direction's model at the blank, by beam search, without line ends and unknown words.
 
-    Raises ModelError where nothing is left.
+    Raises ModelError if there are none.
     """
     found: dict[str, None] = {}
     for direction, model in models.items():
         for sequence in _beam(model, *_context(tokenizer, blank, direction), max_tokens):
             text = tokenizer.decode(sequence if direction == FORWARD else sequence[::-1]).strip()
-            # Bytes that are no character, and what is not one line of text, are no proposals.
+            # Only valid characters on one line are proposals.
             if len(text.splitlines()) == 1 and "\ufffd" not in text:
                 found.setdefault(text)
     if not found:
@@ -139,7 +139,7 @@ def proposals(
 
 
 def _context(tokenizer: Tokenizer, blank: Blank, direction: str) -> tuple[np.ndarray, np.ndarray | None]:
-    """The ids that a direction reads before the blank, and which tokens may come first (None: any)."""
+    """The ids that a direction reads before the blank, and the allowed first tokens (None: any)."""
     if direction == BACKWARD:
         return tokenizer.ids(blank.after)[::-1].astype(np.int64), None
     starts, before = tokenizer.word_starts(), blank.before
@@ -153,14 +153,14 @@ def _context(tokenizer: Tokenizer, blank: Blank, direction: str) -> tuple[np.nda
 def _beam(
     model: LanguageModel, ids: np.ndarray, first: np.ndarray | None, max_tokens: int
 ) -> list[list[int]]:
-    """The likeliest sequences of 1 to `max_tokens` tokens after `ids`, `BEAM` of each length."""
+    """The most probable sequences of 1 to `max_tokens` tokens after `ids`, `BEAM` of each length."""
     _, state = model.log_probs(torch.from_numpy(ids[None]).to(model.device), model.initial_state(1))
     forbidden = {model.vocabulary.eos_id, model.vocabulary.unk_id}
     rows: list[list[int]] = [[]]
     totals = [0.0]
     found = []
     for length in range(max_tokens):
-        # Tokens that may not come first are many.
+        # Many tokens may not come first.
         wanted = BEAM + len(forbidden) if length or first is None else model.vocabulary.size
         log_probs, tokens = model.top_k(state, wanted)
         options = [

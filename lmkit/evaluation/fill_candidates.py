@@ -1,4 +1,4 @@
-"""Lines with a blank: the score of every candidate in it, by models that see one side or both."""
+"""Score every candidate in the blank of a line, with models of one direction or both."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from lmkit.contracts import LanguageModel, Tokenizer
 from lmkit.scoring.directions import BACKWARD, from_the_end
 
 TOKENS = 16384
-"""Tokens scored in one call, padding included."""
+"""Tokens scored in one call, including padding."""
 
 TWO_SIDED = "two-sided"
 
 
 @dataclass(frozen=True)
 class Blank:
-    """A line whose candidates stand between two texts."""
+    """A line with a blank: the texts before and after its candidates."""
 
     before: str
     after: str
@@ -33,19 +33,20 @@ def candidate_scores(
     own: bool = False,
     normalize: str = "none",
 ) -> dict[str, np.ndarray]:
-    """(blanks, candidates) float64 scores, natural logarithms, by direction; each line begins a text of its own.
+    """(blanks, candidates) float64 scores, natural logarithms, by direction; each line is a separate text.
 
-    models: by direction, as a model's `directions` gives them. Of a causal model it is the log-probability of the whole
-    line, what stands right of the blank included. Of a bidirectional encoder it is that of the candidate's own
-    tokens, given what its direction has read; "two-sided" is the sum of both. own: that of a causal model too.
+    models: by direction, as in a model's `directions`. The score of a causal model is the log-probability of the
+    whole line, including the part right of the blank. The score of a bidirectional encoder is that of the
+    candidate's own tokens in each direction; "two-sided" is the sum of both. own: score only these tokens with a
+    causal model too.
 
-    normalize: how candidates of unlike lengths are made comparable, one of `NORMALIZATIONS`. Only the candidate's
-    own tokens are changed: those that have any of its characters. Their log-probability is
-    - "token", "char": divided by how many tokens or characters they are, and multiplied by the mean number of all
-      candidates in this blank, so that those of the mean length keep their score;
-    - "pmi": less the log-probability of the same tokens where nothing is known of what stands before them, so that
-      the score is what the line says for the candidate (Holtzman et al., 2021, arXiv:2104.08315).
-    What else a causal model's line has, left and right of the blank, is added as it is: all candidates have it.
+    normalize: how to make candidates of different lengths comparable, one of `NORMALIZATIONS`. It changes only the
+    log-probability of the candidate's own tokens, those that contain any of its characters:
+    - "token", "char": divide by the number of these tokens or characters, and multiply by the mean number of all
+      candidates in this blank, so that a candidate of mean length keeps its score;
+    - "pmi": subtract the log-probability of the same tokens without context, so that the score is the line's
+      evidence for the candidate (Holtzman et al., 2021, arXiv:2104.08315).
+    The rest of a causal model's line, left and right of the blank, is the same for all and added unchanged.
     """
     found = {}
     lengths = np.array([[len(candidate) for candidate in candidates]], np.float64)
@@ -68,12 +69,12 @@ def candidate_scores(
 
 
 def _weights(lengths: np.ndarray) -> np.ndarray:
-    """(blanks, candidates) what makes sums over so many parts comparable: the mean length over one's own."""
+    """(blanks, candidates) factors that make sums over these lengths comparable: the mean length over each."""
     return lengths.mean(1, keepdims=True) / np.maximum(lengths, 1)
 
 
 def _less(scores: np.ndarray, alone: np.ndarray) -> np.ndarray:
-    """The difference; what is impossible stays so, in its line or alone."""
+    """The difference; -inf if either score is -inf."""
     impossible = np.isneginf(scores) | np.isneginf(alone)
     return np.where(
         impossible, -np.inf, np.subtract(scores, alone, where=~impossible, out=np.zeros_like(scores))
@@ -82,7 +83,7 @@ def _less(scores: np.ndarray, alone: np.ndarray) -> np.ndarray:
 
 @torch.no_grad()
 def _alone(model: LanguageModel, rows: Sequence["_Row"]) -> np.ndarray:
-    """(blanks, candidates) log-probabilities of candidates' own tokens where nothing is known of what came before."""
+    """(blanks, candidates) log-probabilities of candidates' own tokens without context."""
     pieces = [ids[first:end] for row in rows for ids, (first, end) in zip(row.ids, row.own, strict=True)]
     known: dict[bytes, float] = {}
     for ids in pieces:
@@ -97,8 +98,8 @@ def _alone(model: LanguageModel, rows: Sequence["_Row"]) -> np.ndarray:
 class _Row:
     """The ids of a line with each candidate, as its direction reads them.
 
-    own: the candidate's tokens [first, end) of each. whole: the others count too, `</s>` among them; otherwise what
-    comes after the candidate's tokens is cut off. common: the tokens at the front that all have.
+    own: the candidate's tokens [first, end) of each. whole: the others, including `</s>`, also count; otherwise the
+    tokens after the candidate's are cut off. common: the number of tokens of the shared prefix.
     """
 
     ids: list[np.ndarray]
@@ -122,12 +123,12 @@ def _row(tokenizer: Tokenizer, blank: Blank, candidates: Sequence[str], whole: b
     shortest = min(len(line) for line in ids)
     same = np.array([line[:shortest] == ids[0][:shortest] for line in ids]).all(0)
     common = int(same.argmin()) if not same.all() else shortest
-    # What is scored apart has at least a token, since the common part gives one sum to all.
+    # Each candidate's rest has at least one token, since the common part has one sum for all.
     return _Row(ids, own, whole, min(common, shortest - 1 if shortest else 0))
 
 
 def tokens_of(spans: np.ndarray, start: int, end: int) -> tuple[int, int]:
-    """The tokens [first, last) that have any of the characters [start, end); spans: (tokens, 2)."""
+    """The tokens [first, last) that contain any of the characters [start, end); spans: (tokens, 2)."""
     inside = np.flatnonzero((spans[:, 0] < end) & (spans[:, 1] > start))
     return (int(inside[0]), int(inside[-1]) + 1) if len(inside) else (0, 0)
 
@@ -136,7 +137,7 @@ def tokens_of(spans: np.ndarray, start: int, end: int) -> tuple[int, int]:
 def _fill(model: LanguageModel, rows: Sequence[_Row], own: np.ndarray, others: np.ndarray) -> None:
     """Fill in the scores (blanks, candidates) of candidates' own tokens and of the others that count.
 
-    Common fronts are scored once, then each candidate's rest.
+    Common prefixes are scored once, then each candidate's rest.
     """
     lengths: dict[int, list[int]] = {}
     for place, row in enumerate(rows):
@@ -150,7 +151,7 @@ def _fill(model: LanguageModel, rows: Sequence[_Row], own: np.ndarray, others: n
 
 
 def _batch(model: LanguageModel, rows: Sequence[_Row], common: int) -> np.ndarray:
-    """(2, rows, candidates) scores, own and others, of rows with common fronts of one length."""
+    """(2, rows, candidates) scores, own and others, of rows with common prefixes of one length."""
     fronts = np.array([row.ids[0][:common] for row in rows]).reshape(len(rows), common)
     front, state = model.log_probs(torch.from_numpy(fronts).to(model.device), model.initial_state(len(rows)))
     number = len(rows[0].ids)

@@ -1,4 +1,4 @@
-"""The words of a line coloured by what they do for an answer: in a terminal, in HTML, as a picture."""
+"""Colour the words of a line by their effect on an answer: in a terminal, in HTML, in a plot."""
 
 import html
 import math
@@ -13,7 +13,7 @@ REDS = (224, 217, 210, 203, 196)
 BLUES = (189, 153, 117, 75, 33)
 """Of the terminal's 256 colours, from faint to full."""
 FAINTEST = 0.1
-"""The share of the strongest cost from which a word is coloured."""
+"""Words are coloured from this share of the strongest cost on."""
 CSS_RED, CSS_BLUE = "213, 94, 0", "0, 114, 178"
 STYLE = """body { font-family: sans-serif; max-width: 50em; margin: 2em auto; line-height: 2.2 }
 span { padding: .2em .1em; border-radius: .2em; white-space: pre-wrap } b { text-decoration: underline }
@@ -22,20 +22,20 @@ td + td, th + th { text-align: right } small { color: #666 }"""
 
 
 def strongest(reasons: Why) -> float:
-    """The largest cost of a word in either direction, by which colours are scaled; never 0, never infinite."""
+    """The largest cost of a word in either direction, the scale of the colours; never 0 or infinite."""
     costs = [abs(part.cost) for part in reasons.words if part]
     return max([1e-9, *filter(math.isfinite, costs)])
 
 
 def strength(part: Part, most: float) -> float:
-    """-1 to 1: a part's cost as a share of the strongest; an infinite one has the full colour too."""
+    """-1 to 1: a part's cost as a share of the strongest; an infinite one also has the full colour."""
     return max(-1.0, min(1.0, part.cost / most))
 
 
 def terminal(reasons: Why, *, colours: bool) -> str:
-    """The line with the answer in place and the cost behind each word that matters, in nats.
+    """The line with the answer, and the cost in nats after each important word.
 
-    Red for words that carry the answer, blue for those that speak against it.
+    Red for words that support the answer, blue for those that contradict it.
     """
     most = strongest(reasons)
     text = ""
@@ -58,7 +58,7 @@ def terminal(reasons: Why, *, colours: bool) -> str:
 
 
 def rows(parts: Sequence[Part | None]) -> list[list[str]]:
-    """A row of a table for each part: its text, and what leaving it out costs the answer and its share."""
+    """A row of a table for each part: its text, and the cost of leaving it out for the answer and for its share."""
     return [[part.text, f"{part.cost:+.2f}", f"{part.share_cost:+.2f}"] for part in parts if part]
 
 
@@ -66,7 +66,7 @@ HEADER = ("left out", "costs the answer, nats", "its share among these")
 
 
 def page(runs: Mapping[str, Why]) -> str:
-    """A page of HTML: by run, the line with its answer; a word's cost in nats shows when it is pointed at."""
+    """A page of HTML: by run, the line with its answer; hovering over a word shows its cost in nats."""
     body = []
     for label, reasons in runs.items():
         most = strongest(reasons)
@@ -82,8 +82,8 @@ def page(runs: Mapping[str, Why]) -> str:
             )
         body.append(f"<h2>{html.escape(label)}</h2>\n<p>{words}</p>")
         body.append(
-            f"<p><small>Red: words that carry the answer; the darkest colour stands for {most:.2f} nats of its "
-            f"log-probability. Blue: words that speak against it. Candidates are ranked by "
+            f"<p><small>Red: words that support the answer; the darkest colour means {most:.2f} nats of its "
+            f"log-probability. Blue: words that contradict it. Candidates are ranked by "
             f"{html.escape(NORMALIZATIONS[reasons.normalize])} (normalize {reasons.normalize}).</small></p>"
         )
         cells = "".join(
@@ -91,7 +91,7 @@ def page(runs: Mapping[str, Why]) -> str:
             for row in rows(reasons.clauses)
         )
         body.append(f"<table>\n<tr>{''.join(f'<th>{name}</th>' for name in HEADER)}</tr>\n{cells}</table>")
-    title = "What carries the answer"
+    title = "Words that support the answer"
     return (
         f'<!doctype html>\n<html><head><meta charset="utf-8"><title>{title}</title>'
         f"<style>{STYLE}</style></head>\n<body><h1>{title}</h1>\n" + "\n".join(body) + "\n</body></html>\n"
@@ -99,13 +99,13 @@ def page(runs: Mapping[str, Why]) -> str:
 
 
 def picture(path: Path, runs: Mapping[str, Why]) -> None:
-    """A bar for each word and a frame for each clause, as high as the answer falls when it is left out."""
+    """A bar for each word and a frame for each clause, as high as its cost when it is left out."""
     longest = max(len(reasons.words) for reasons in runs.values())
     with pictures.panels(
         path, 1, rows=len(runs), width=min(60.0, max(6.0, 0.35 * longest + 1)), height=2.6 * len(runs)
     ) as all_axes:
         for axes, (label, reasons) in zip(all_axes, runs.items(), strict=True):
-            # No dollar signs: matplotlib would read mathematics between two of them.
+            # No dollar signs: matplotlib would parse the text between two of them as a formula.
             texts = [(part.text if part else reasons.answer).replace("$", r"\$") for part in reasons.words]
             pictures.warn_of_missing_font("".join(texts))
             most = strongest(reasons)
@@ -130,7 +130,7 @@ def picture(path: Path, runs: Mapping[str, Why]) -> None:
             axes.set_xlim(-0.7, len(texts) - 0.3)
             axes.set_ylabel("nats")
             axes.set_title(
-                f"{label}: what leaving it out costs the answer (bars: words, frames: clauses)",
+                f"{label}: cost of leaving it out for the answer (bars: words, frames: clauses)",
                 loc="left",
                 fontsize=10,
             )
@@ -138,7 +138,7 @@ def picture(path: Path, runs: Mapping[str, Why]) -> None:
 
 
 def _places(reasons: Why) -> list[tuple[int, int, Part]]:
-    """Of each clause that a word begins in, the place of its first word and how many it has."""
+    """For each clause in which a word begins, the index of its first word and the number of words."""
     found = []
     blank = reasons.words.index(None)
     left, right = _sides(reasons.words)

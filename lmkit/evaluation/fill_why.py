@@ -1,4 +1,4 @@
-"""Which words of a line carry the answer in its blank: what leaving each of them out costs it."""
+"""Find the words of a line that support the answer in its blank, by the cost of leaving each out."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,17 +11,17 @@ from lmkit.evaluation.fill_candidates import Blank, candidate_scores
 from lmkit.scoring import segmentation
 
 Cut = Callable[[str], list[tuple[int, int]]]
-"""From a text to the characters [start, end) of its parts."""
+"""Gives the characters [start, end) of the parts of a text."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """A word or clause of the line, and what leaving it out costs the answer, in nats; negative where it helps.
+    """A word or clause of the line, and the cost for the answer of leaving it out, in nats; negative if that helps.
 
-    start: its first character, on its side of the blank. space: the white space that follows it. cost: the
-    log-probability of the answer's tokens, given what the model has read (two-sided: the sum of both directions'),
-    less the same without the part. share_cost: the same difference of the log of the answer's share among the
-    candidates, which also knows what a causal model reads after the blank.
+    start: its first character, on its side of the blank. space: the white space after it. cost: the log-probability
+    of the answer's tokens in context (two-sided: the sum of both directions), minus the same without the part.
+    share_cost: the same difference for the log of the answer's share among the candidates, which also depends on
+    the words that a causal model reads after the blank.
     """
 
     text: str
@@ -33,9 +33,9 @@ class Part:
 
 @dataclass(frozen=True)
 class Why:
-    """What carries the answer, a candidate: the line in words, and the same line in clauses.
+    """The costs for the answer, a candidate: of the line's words, and of its clauses.
 
-    None stands for the blank, which `space` follows. normalize: how candidates were compared.
+    None marks the blank, which `space` follows. normalize: how candidates were compared.
     """
 
     answer: str
@@ -46,7 +46,7 @@ class Why:
 
 
 def why(models: Mapping[str, LanguageModel], tokenizer: Tokenizer, filled: Filled) -> Why:
-    """What each word and each clause of the line does for the best candidate."""
+    """The effect of each word and each clause of the line on the best candidate."""
     blank, answer = filled.blank, filled.candidates[0]
     cuts: list[Cut] = [lambda text: segmentation.units(tokenizer, text), segmentation.clauses]
     sides = [side for cut in cuts for side in _pieces(blank, cut)]
@@ -79,7 +79,7 @@ class _Piece:
 
 
 def _pieces(blank: Blank, cut: Cut) -> tuple[list[_Piece], list[_Piece]]:
-    """Those left and right of the blank."""
+    """The parts left and right of the blank."""
     before, after = blank.before, blank.after
     return [
         _Piece(before[start:end], start, _space(before, end), Blank(_without(before, start, end), after))
@@ -91,7 +91,7 @@ def _pieces(blank: Blank, cut: Cut) -> tuple[list[_Piece], list[_Piece]]:
 
 
 def _lost(scores: np.ndarray) -> list[float]:
-    """What the whole line, the first, has more than each other; none where both are impossible."""
+    """The difference of the whole line, the first, to each other; 0 if both are impossible."""
     whole, without = scores[0], scores[1:]
     return np.subtract(whole, without, out=np.zeros_like(without), where=whole != without).tolist()
 
@@ -102,6 +102,6 @@ def _space(text: str, place: int) -> str:
 
 
 def _without(text: str, start: int, end: int) -> str:
-    # The space behind it goes too, so that none stands twice.
+    # The space after it is also removed, to avoid double spaces.
     doubled = not start or text[start - 1] == " "
     return text[:start] + (text[end:].removeprefix(" ") if doubled else text[end:])

@@ -1,4 +1,4 @@
-"""How far back one model reads: all that `lmkit context` finds of it."""
+"""The figures of `lmkit context` for one model."""
 
 import math
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from lmkit.perplexity import perplexity
 
 @dataclass
 class Findings:
-    """What was found of a model read in one direction. gradients: by "before" and "after" training."""
+    """The figures of a model in one direction. gradients: by "before" and "after" training."""
 
     vocabulary: str
     normalized: bool
@@ -19,13 +19,13 @@ class Findings:
     gradients: dict[str, GradientCurves] = field(default_factory=dict)
 
     def perplexity(self, nats: float) -> float | None:
-        """The perplexity of a loss; None where there is none: infinite losses, scores that do not sum to one."""
+        """The perplexity of a loss; None for infinite losses and scores that do not sum to one."""
         value = perplexity(nats) if self.normalized and math.isfinite(nats) else math.inf
         return value if math.isfinite(value) else None
 
     @property
     def increase(self) -> list[float | None]:
-        """By how much shuffling raises the perplexity, for each k."""
+        """The increase of the perplexity by shuffling, for each k."""
         assert self.shuffled is not None
         full = self.perplexity(self.shuffled.full)
         values = [self.perplexity(nats) for nats in (self.shuffled.full + self.shuffled.increase).tolist()]

@@ -1,4 +1,4 @@
-"""How far back learning reaches: the gradient of a token's loss in the states and at the steps before it."""
+"""Measure how far back learning reaches: the gradient of a token's loss at the states and steps before it."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,26 +26,26 @@ log = logging.getLogger(__name__)
 STEPS = 64
 WINDOWS = 64
 HISTORY = 256
-"""Tokens that are read before a window, so that its first state is one that the model is in when it reads."""
+"""Tokens to read before a window, so that its first state is a typical one."""
 ALL = "all"
 """The whole state: the parts of all layers together."""
 MEMORY = "c"
-"""What the memory beside the output is called, as in the LSTM."""
+"""The name of the memory beside the output, as in the LSTM."""
 FAR, NEAR = 50, 5
-"""The steps back whose ratio says whether a gradient stays."""
+"""The steps back whose ratio shows whether a gradient vanishes."""
 FAR_SHARE = 10
 """Steps farther back than this are the far share of a gradient."""
 
 
 @dataclass(frozen=True)
 class GradientCurves:
-    """Means over windows, arrays (steps,) whose entry k - 1 is about k steps before the token.
+    """Means over windows, arrays (steps,) whose entry k - 1 describes k steps before the token.
 
     state: Euclidean norms of the gradient of the loss with respect to the state from which the last k tokens are
-    read, by part: ALL, then each name of a part, over all layers. layers: the same of each layer alone.
-    medians: of `memory`, the medians over windows, since a few tokens can make most of a mean.
-    weights: norms of what the step that reads the token k places back adds to the gradient of the recurrent
-    weights; None where no weights are known to be recurrent. total: the norm of their sum, the gradient itself.
+    read, by part: ALL, then each name of a part, over all layers. layers: the same for each layer.
+    medians: of `memory`, the medians over windows, since a few tokens can dominate a mean.
+    weights: norms of the contribution of the step k places back to the gradient of the recurrent weights; None if
+    no weights are known to be recurrent. total: the norm of their sum, the gradient itself.
     """
 
     state: Mapping[str, np.ndarray]
@@ -57,7 +57,7 @@ class GradientCurves:
 
     @property
     def memory(self) -> np.ndarray:
-        """The norms for the memory where a state has one (the LSTM's cell), else for the whole state."""
+        """The norms for the memory if a state has one (the LSTM's cell), else for the whole state."""
         return self.state.get(MEMORY, self.state[ALL])
 
     @property
@@ -88,16 +88,16 @@ def _ratio(curve: np.ndarray) -> float | None:
 
 
 def has_states(model: LanguageModel) -> bool:
-    """Whether gradients can reach a state of the model: n-grams and windows of ids have none."""
+    """Whether gradients can reach a state of the model; not for n-grams and windows of ids."""
     if not isinstance(model, NeuralLanguageModel):
         return False
     return any(leaf.is_floating_point() for leaf in states.leaves(model.blank_state(1)))
 
 
 def untrained(run: runs.LoadedRun) -> LanguageModel | Encoder:
-    """The model of a run as it was before training: the same options, fresh weights by the run's seed.
+    """The model of a run before training: the same options, and new weights from the run's seed.
 
-    A run without a recipe (an imported one) has the seed 0.
+    The seed of a run without a recipe (an imported one) is 0.
     """
     path = run.directory / run_paths.RECIPE
     seed = read_recipe(path).get("train", {}).get("seed", 0) if path.is_file() else 0
@@ -113,10 +113,10 @@ def untrained(run: runs.LoadedRun) -> LanguageModel | Encoder:
 
 
 def targets(stream: Stream, *, steps: int = STEPS, windows: int = WINDOWS) -> tuple[np.ndarray, int]:
-    """The places of tokens in the stream, evenly spaced, whose loss is gone back from, and by how many steps.
+    """Evenly spaced places of tokens from whose loss to go back, and the number of steps.
 
-    A window lies within one line where the text has enough such places, else within what the model reads without
-    a reset. Where there are none, steps are fewer; DataError where no token has two tokens before it.
+    A window is within one line if the text has enough such places, else between two resets of the model. If there
+    are none, `steps` is lowered; DataError if no token has two tokens before it.
     """
     for starts in (stream.begins, stream.resets):
         before = _tokens_since(starts)
@@ -131,13 +131,13 @@ def targets(stream: Stream, *, steps: int = STEPS, windows: int = WINDOWS) -> tu
                 "no line of the text has three tokens for a gradient to go back over; give another text, or "
                 "--no-gradients"
             )
-        log.log(NOTE, "the text has no longer stretches: gradients go back %d steps", steps)
+        log.log(NOTE, "the text has no longer stretches without a reset: gradients go back %d steps", steps)
     chosen = np.linspace(0, len(places) - 1, min(windows, len(places))).round().astype(np.int64)
     return places[chosen], steps
 
 
 def _tokens_since(starts: np.ndarray) -> np.ndarray:
-    """How many tokens stand between each token and the last start at or before it; the first token is a start."""
+    """The number of tokens between each token and the last start at or before it; the first token is a start."""
     places = np.arange(len(starts))
     return places - np.maximum.accumulate(np.where(starts, places, 0))
 
@@ -145,11 +145,11 @@ def _tokens_since(starts: np.ndarray) -> np.ndarray:
 def gradient_curves(
     model: NeuralLanguageModel, stream: Stream, places: np.ndarray, steps: int, *, watch: Watch = iter
 ) -> GradientCurves:
-    """The mean curves of the losses of the tokens at `places`, each gone back from by `steps` steps.
+    """The mean curves of the losses of the tokens at `places`, each over `steps` steps back.
 
-    dL/dW of a recurrent weight is the sum over steps of what each adds, dL/da_s da_s/dW with a_s what the step
-    computes (Werbos, 1990, Proceedings of the IEEE 78(10)); Pascanu et al. (2013), arXiv:1211.5063, show why the
-    parts from far back vanish while the sum does not. The window is read step by step by each cell's definition.
+    dL/dW of a recurrent weight is the sum over steps of dL/da_s da_s/dW, with a_s the pre-activations of the step
+    (Werbos, 1990, Proceedings of the IEEE 78(10)); Pascanu et al. (2013), arXiv:1211.5063, show why the
+    terms from far back vanish while the sum does not. The window is read step by step by each cell's definition.
     """
     names = part_names(model)
     with _by_definition(model):
@@ -214,7 +214,7 @@ def _window(
     features = None
     with torch.enable_grad():
         for step in range(steps):
-            # A node of its own between two steps: what an upper layer reads within a step is not the state.
+            # A separate node between two steps: the input of an upper layer within a step is not the state.
             network = states.apply(_node, network)
             tracked += [leaf for leaf in states.leaves(network) if leaf.is_floating_point()]
             own = {f"inner.{name}": w.view_as(w) for name, w in weights.items()}
@@ -256,12 +256,12 @@ def _state_before(model: NeuralLanguageModel, stream: Stream, place: int) -> Sta
 
 
 def recurrent_weights(model: nn.Module) -> dict[str, Tensor]:
-    """By name, W_hh of each cell of a model; of a cell without one, all that it has learned."""
+    """By name, W_hh of each cell of a model; of a cell without one, all its parameters."""
     found = {}
     for prefix, cell in _cells(model):
         own = dict(cell.named_parameters(prefix))
         found.update({n: p for n, p in own.items() if n.endswith("weight_hh")} or own)
-    # A weight that two modules share has one name, by which it can be replaced.
+    # A weight shared by two modules has one name, under which it can be replaced.
     names = {name for name, _ in model.named_parameters()}
     return {name: parameter for name, parameter in found.items() if name in names}
 
@@ -276,7 +276,7 @@ def _cells(model: nn.Module) -> list[tuple[str, Cell]]:
 
 
 def _stack_layers(model: NeuralLanguageModel, blank: State) -> list[Cell]:
-    """The layers whose states the network's state is; none where it is something else."""
+    """The layers whose states make up the network's state; empty if it is something else."""
     shapes = [leaf.shape for leaf in states.leaves(blank)]
     for module in model.modules():
         if isinstance(module, Recurrent) and isinstance(blank, tuple) and len(module.layers) == len(blank):
@@ -287,14 +287,14 @@ def _stack_layers(model: NeuralLanguageModel, blank: State) -> list[Cell]:
 
 
 def _cell_names(cell: Cell) -> list[str]:
-    """What a cell calls the parts of its state; nothing where it has no names."""
+    """A cell's names for the parts of its state; empty without names."""
     if isinstance(cell, ProjectedCell):
         return [*(["r"] if cell.weight_p is not None else []), *cell.cell.state_names]
     return list(cell.state_names) if isinstance(cell, GatedCell) else []
 
 
 class _Reader(nn.Module):
-    """A model's `features` as a forward, which `functional_call` can reach."""
+    """A model's `features` as a `forward`, for `functional_call`."""
 
     def __init__(self, inner: NeuralLanguageModel) -> None:
         super().__init__()
@@ -306,7 +306,7 @@ class _Reader(nn.Module):
 
 @contextmanager
 def _by_definition(model: nn.Module) -> Iterator[None]:
-    """Within it, every cell runs by its definition, through which any gradient can be followed."""
+    """Inside the block, every cell runs by its definition, which supports any gradient."""
     cells = [module for module in model.modules() if isinstance(module, Cell)]
     tiers = [cell.tier for cell in cells]
     try:

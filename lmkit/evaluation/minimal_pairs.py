@@ -1,4 +1,4 @@
-"""Minimal pairs: how often a model gives the grammatical sentence of a pair the higher probability."""
+"""Minimal pairs: measure how often a model gives the grammatical sentence the higher probability."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +12,7 @@ from lmkit.evaluation.pair_files import Pair
 from lmkit.scoring.sentence_scores import sentence_scores
 
 SAME = 1e-9
-"""Scores that differ by less than this share are equal: sums of the same numbers in another order are."""
+"""Scores that differ by less than this share count as equal, such as sums in another order."""
 
 COLUMNS: dict[str, type] = {
     "run": str,
@@ -31,7 +31,7 @@ COLUMNS: dict[str, type] = {
     "two_sided": bool,
     "note": str,
 }
-"""The columns of a row a pair, and their types."""
+"""The columns of a row for a pair, and their types."""
 
 _NOT_A_NUMBER = "the model gives a sentence a score that is not a number"
 _ZERO = "the model gives a sentence the probability zero"
@@ -39,11 +39,11 @@ _ZERO = "the model gives a sentence the probability zero"
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a model makes of pairs; all arrays are (pairs,).
+    """A model's scores of pairs; all arrays are (pairs,).
 
-    good, bad: the scores of the sentences, natural logarithms. unknown_good, unknown_bad: how many of their tokens
-    are unknown. identical: whether both sentences are the same tokens, as those are that differ only in words
-    outside the vocabulary. two_sided: whether scores are sums over both directions and so not log-probabilities.
+    good, bad: the scores of the sentences, natural logarithms. unknown_good, unknown_bad: the number of their
+    unknown tokens. identical: whether both sentences have the same tokens, for example if they differ only in words
+    outside the vocabulary. two_sided: whether scores are sums over both directions, so not log-probabilities.
     """
 
     good: np.ndarray
@@ -55,7 +55,7 @@ class Judgement:
 
     @property
     def difference(self) -> np.ndarray:
-        """How much better the good sentence is, in nats; 0 for a tie, NaN where a score is."""
+        """The score of the good sentence minus that of the bad one, in nats; 0 for a tie, NaN if a score is NaN."""
         with np.errstate(invalid="ignore"):
             return np.where(self.tie, 0.0, self.good - self.bad)
 
@@ -69,13 +69,13 @@ class Judgement:
 
     @property
     def correct(self) -> np.ndarray:
-        """1 where the good sentence scores higher, 0 where the bad one does, 0.5 for a tie; NaN where a score is."""
+        """1 if the good sentence scores higher, 0 if the bad one does, 0.5 for a tie; NaN if a score is NaN."""
         difference = self.difference
         return np.where(np.isnan(difference), np.nan, (np.sign(difference) + 1) / 2)
 
     @classmethod
     def joined(cls, parts: "Sequence[Judgement]") -> "Judgement":
-        """What was made of some pairs after another."""
+        """Concatenate the scores of several sets of pairs."""
         names = ("good", "bad", "unknown_good", "unknown_bad", "identical")
         arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
         return cls(**arrays, two_sided=parts[0].two_sided)
@@ -83,11 +83,11 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """The accuracy on the pairs of a paradigm, or the mean over paradigms, and what to know beside it.
+    """The accuracy on the pairs of a paradigm, or the mean over paradigms, with counts.
 
-    percent: a tie counts one half; None where a score is not a number. standard_error: of `percent`; None where it
-    is unknown. ties: pairs with equal scores, the identical ones included. unknown_words: in all sentences;
-    pairs_with_unknown: in how many pairs they are.
+    percent: a tie counts one half; None if a score is not a number. standard_error: of `percent`; None if it is
+    unknown. ties: pairs with equal scores, including identical ones. unknown_words: in all sentences;
+    pairs_with_unknown: the number of pairs with any.
     """
 
     percent: float | None
@@ -99,7 +99,7 @@ class Accuracy:
     pairs_with_unknown: int
 
     def counts(self) -> dict[str, Any]:
-        """All but the accuracy itself, for JSON."""
+        """All fields except the accuracy, for JSON."""
         return {name: value for name, value in vars(self).items() if name != "percent"}
 
 
@@ -142,7 +142,7 @@ def mean_accuracy(paradigms: Sequence[Accuracy]) -> Accuracy:
 
 
 def rows(run: str, pairs: Sequence[Pair], found: Judgement) -> Iterator[dict[str, Any]]:
-    """A row a pair with the columns `COLUMNS`; pairs are numbered from 1."""
+    """One row per pair with the columns `COLUMNS`; pairs are numbered from 1."""
     columns = zip(
         pairs, found.good.tolist(), found.bad.tolist(), found.difference.tolist(), found.unknown_good.tolist(),
         found.unknown_bad.tolist(), found.identical.tolist(), found.tie.tolist(), found.correct.tolist(), strict=True,
@@ -168,7 +168,7 @@ def rows(run: str, pairs: Sequence[Pair], found: Judgement) -> Iterator[dict[str
 
 
 def withheld(paradigms: Mapping[str, Accuracy]) -> dict[str, str]:
-    """Why an accuracy is missing, by paradigm."""
+    """The reason for a missing accuracy, by paradigm."""
     return {name: _NOT_A_NUMBER for name, one in paradigms.items() if one.percent is None}
 
 

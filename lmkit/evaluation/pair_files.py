@@ -1,4 +1,4 @@
-"""Files of minimal pairs: BLiMP's JSON Lines, or any table with a column for each sentence."""
+"""Read minimal pairs from BLiMP's JSON Lines, or any table with a column for each sentence."""
 
 import logging
 from collections import Counter
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Pair:
-    """A sentence and its counterpart that breaks a rule, of a paradigm such as "anaphor_gender_agreement"."""
+    """A good and a bad sentence of a paradigm such as "anaphor_gender_agreement"."""
 
     good: str
     bad: str
@@ -30,7 +30,7 @@ class Pair:
 class PairFields:
     """The columns of a file of pairs; the defaults are BLiMP's (Warstadt et al., 2020).
 
-    group: the column that names the paradigm. None: "UID" in the rows that have it, else the name of the file.
+    group: the column with the paradigm. None: "UID" if a row has it, else the name of the file.
     """
 
     good: str = "sentence_good"
@@ -39,7 +39,7 @@ class PairFields:
 
 
 UID = "UID"
-"""The column in which BLiMP names the paradigm."""
+"""BLiMP's column with the paradigm."""
 
 
 def read_pairs(
@@ -48,7 +48,7 @@ def read_pairs(
     """The pairs of files and of the tables in folders (not below them), in order.
 
     Raises DataError for a file without pairs and for a row that is not a pair, unless `options.on_bad_line` is
-    "skip"; UsageError where a file is given twice.
+    "skip"; UsageError if a file is given twice.
     """
     fields, options = fields or PairFields(), options or DataOptions()
     files = [file for path in paths for file in _files(path)]
@@ -68,13 +68,13 @@ def _files(path: Path) -> list[Path]:
     files = sorted(file for file in path.iterdir() if is_table(file) and not file.name.startswith("."))
     if not files:
         raise DataError(
-            f"{path}: the folder has no .jsonl, .json, .csv, .tsv or .parquet files; name one that has"
+            f"{path}: the folder has no .jsonl, .json, .csv, .tsv or .parquet files; give another folder"
         )
     return files
 
 
 def _names(files: Sequence[Path]) -> list[str]:
-    """The paradigm that each file is named for; with its folder where another file has the same name."""
+    """The paradigm of each file, from its name; with its folder if another file has the same name."""
     stems = [file.name.partition(".")[0] for file in files]
     return [
         f"{file.absolute().parent.name}/{stem}" if stems.count(stem) > 1 else stem
@@ -88,7 +88,7 @@ def _pairs_of(file: Path, name: str, fields: PairFields, options: DataOptions) -
     if bad.count:
         log.log(NOTE, "%s: %s", file, bad.summary())
     if not pairs:
-        raise DataError(f"{file}: no pairs that can be read; {bad.first or 'name a file that has some'}")
+        raise DataError(f"{file}: no readable pairs; {bad.first or 'give another file'}")
     return pairs
 
 
@@ -107,10 +107,10 @@ def _sentence(cells: dict[str, object], name: str, option: str) -> str:
     value = look_up(cells, name, option)
     if not isinstance(value, str):
         raise CellError(
-            f"the field '{name}' is {kind_of(value)}, not a sentence", f"name another with {option}"
+            f"the field '{name}' is {kind_of(value)}, not a sentence", f"choose another field with {option}"
         )
     if not value.strip():
         raise CellError(f"the field '{name}' is empty", "give a sentence")
     if len(value.splitlines()) > 1:
-        raise CellError(f"the sentence in '{name}' has a line end in it", "give one line")
+        raise CellError(f"the sentence in '{name}' contains a line end", "put it on one line")
     return value

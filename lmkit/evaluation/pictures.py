@@ -1,4 +1,4 @@
-"""Pictures of figures: matplotlib's axes with lmkit's plain style, written whole to a PNG, SVG or PDF."""
+"""Plots: matplotlib axes in lmkit's style, written atomically to a PNG, SVG or PDF."""
 
 import contextlib
 import logging
@@ -31,11 +31,11 @@ CJK_FONTS = (
     "SimHei",
     "Arial Unicode MS",
 )
-"""Fonts with Chinese characters, on Linux, macOS and Windows; the first that is installed is used."""
+"""Fonts with Chinese characters, on Linux, macOS and Windows; the first installed one is used."""
 
 DOTS_PER_INCH = 150
 
-# Okabe and Ito (2008), which the colour-blind tell apart, without their yellow, which is faint on white.
+# Okabe and Ito (2008), for colour-blind readers, without their yellow, which is faint on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = "os^Dvx+"
 DASHES = ("-", "--", "-.", ":")
@@ -44,17 +44,15 @@ logger = logging.getLogger(__name__)
 
 
 def check(path: Path) -> None:
-    """Raise UsageError where a picture could not be written to `path`: before the work that it is to show."""
+    """Raise UsageError if a plot could not be written to `path`; call this before long work."""
     if path.suffix.lower() not in SUFFIXES:
-        raise UsageError(
-            f"{path}: a picture is written as {', '.join(SUFFIXES)}; end its name with one of them"
-        )
+        raise UsageError(f"{path}: unknown format of a plot; use a name ending in {', '.join(SUFFIXES)}")
     check_new(path, overwrite=True)
     try:
         import matplotlib  # noqa: F401
     except ModuleNotFoundError:
         raise UsageError(
-            f"{path}: pictures need matplotlib, which is not installed: {install_hint('plot')}"
+            f"{path}: plots need matplotlib, which is not installed: {install_hint('plot')}"
         ) from None
 
 
@@ -77,18 +75,18 @@ def panels(
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    # Within the context only, and no pyplot: neither the settings nor the windows of a caller are touched.
+    # Only inside the context, and without pyplot: a caller's settings and windows stay unchanged.
     with mpl.rc_context(_style()):
         figure = Figure(figsize=(width, height), layout="constrained")
         yield list(figure.subplots(rows, columns, squeeze=False).flat)
         with new_file(path, overwrite=True) as file, warnings.catch_warnings():
-            # `warn_of_missing_font` says it once, not for each character.
+            # `warn_of_missing_font` warns once, not for each character.
             warnings.filterwarnings("ignore", r"Glyph \d+")
             figure.savefig(file, format=path.suffix[1:].lower(), dpi=DOTS_PER_INCH)
 
 
 def line_style(place: int) -> dict[str, Any]:
-    """Colour, marker and dashes of the line in this place, from 0: lines differ without colour too."""
+    """Colour, marker and dashes of line number `place`, from 0: lines also differ without colour."""
     return {
         "color": COLOURS[place % len(COLOURS)],
         "marker": MARKERS[place % len(MARKERS)],
@@ -98,7 +96,7 @@ def line_style(place: int) -> dict[str, Any]:
 
 @cache
 def text_font() -> str | None:
-    """An installed font that has Chinese characters; None where there is none."""
+    """An installed font with Chinese characters, or None."""
     from matplotlib import font_manager
 
     def first_known() -> str | None:
@@ -107,7 +105,7 @@ def text_font() -> str | None:
 
     found = first_known()
     if found is None:
-        # matplotlib keeps a list of fonts, which may be older than those on the machine.
+        # matplotlib caches a list of fonts, which may be out of date.
         listed = {entry.fname for entry in font_manager.fontManager.ttflist}
         for path in set(font_manager.findSystemFonts()) - listed:
             with contextlib.suppress(OSError, RuntimeError):
@@ -117,7 +115,7 @@ def text_font() -> str | None:
 
 
 def warn_of_missing_font(text: str) -> None:
-    """Say so where a picture's text has Chinese, Japanese or Korean characters that no installed font has."""
+    """Warn if a plot's text has Chinese, Japanese or Korean characters that no installed font has."""
     if any("\u2e80" <= c <= "\U0003ffff" for c in text) and text_font() is None:
         logger.warning(
             "no font with Chinese characters is installed: they are drawn as boxes (%s)", CJK_FONTS[0]

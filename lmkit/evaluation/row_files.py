@@ -1,4 +1,4 @@
-"""Rows of figures as TSV, CSV, JSON Lines or Parquet."""
+"""Write rows of figures as TSV, CSV, JSON Lines or Parquet."""
 
 import csv
 import io
@@ -14,18 +14,18 @@ from lmkit.errors import UsageError, suggest
 ROW_FORMATS = ("tsv", "csv", "jsonl", "parquet")
 
 ROW_GROUP = 1 << 16
-"""Rows of a Parquet row group, which are held in memory."""
+"""Rows of a Parquet row group, which is in memory."""
 
 Row = Mapping[str, Any]
 
 
 def row_format(path: Path, form: str | None = None) -> str:
-    """The format `form`, or the one that the ending of a file's name says; UsageError where neither does."""
+    """The format `form`, or the one of a file's suffix; UsageError if neither is known."""
     form = form or path.suffix[1:].lower()
     if form in ROW_FORMATS:
         return form
     raise UsageError(
-        f"{path}: cannot tell the format from the name; end it in .tsv, .csv, .jsonl or .parquet, or give --format "
+        f"{path}: unknown format; use a name ending in .tsv, .csv, .jsonl or .parquet, or give --format "
         f"({suggest(form, ROW_FORMATS)})"
     )
 
@@ -33,9 +33,9 @@ def row_format(path: Path, form: str | None = None) -> str:
 def write_rows(rows: Iterable[Row], columns: Mapping[str, type], form: str, sink: BinaryIO) -> None:
     """Write rows in UTF-8.
 
-    columns: the type of each column, str, int, float or bool; every row has all of them, None where a value is
-    missing. TSV is written as `lmkit.corpus.tsv` describes, CSV with quotes (RFC 4180, but "\\n" ends a row). Missing
-    values are empty cells there. JSON has null for an infinite number too, with the reason (`strict_json.report`).
+    columns: the type of each column, str, int, float or bool; every row has all of them, None if a value is
+    missing. TSV is written as in `lmkit.corpus.tsv`, CSV with quotes (RFC 4180, but "\\n" ends a row), both with
+    empty cells for missing values. JSON also has null for an infinite number, with the reason (`strict_json.report`).
     """
     if form == "parquet":
         _write_parquet(rows, columns, sink)

@@ -1,4 +1,4 @@
-"""Files of spans: which characters of which lines somebody wants a score for."""
+"""Read files of spans: the characters of lines to score."""
 
 import json
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from typing import Any
 from lmkit.errors import DataError, reason_of
 
 Span = tuple[int, int, int]
-"""Line from 1, and the characters [start, end) of it."""
+"""A line from 1, and its characters [start, end)."""
 
 FIELDS = ("line", "start", "end")
 
@@ -16,7 +16,7 @@ FIELDS = ("line", "start", "end")
 def read_spans(path: Path) -> list[Span]:
     """The spans in a TSV file (columns `line`, `start`, `end`) or a JSONL file (objects with these keys).
 
-    Other columns and keys are passed over. DataError names the line of what cannot be read.
+    Other columns and keys are ignored. A DataError gives the number of the unreadable line.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -25,7 +25,7 @@ def read_spans(path: Path) -> list[Span]:
         raise DataError(f"{path}: {problem}; give a TSV or JSONL file of spans") from None
     rows = [(number, row) for number, row in enumerate(text.split("\n"), 1) if row.strip()]
     if not rows:
-        raise DataError(f"{path}: no spans in it; give at least one line, start and end")
+        raise DataError(f"{path}: no spans; give at least one line, start and end")
     read = _jsonl if rows[0][1].lstrip().startswith("{") else _tsv
     return list(read(path, rows))
 
@@ -45,7 +45,7 @@ def _tsv(path: Path, rows: list[tuple[int, str]]) -> Iterator[Span]:
     header = rows[0][1].rstrip("\r").split("\t")
     if not set(FIELDS) <= set(header):
         raise DataError(
-            f"{path}: line {rows[0][0]}: the header must name the columns line, start and end, separated by tabs"
+            f"{path}: line {rows[0][0]}: the header must have the columns line, start and end, separated by tabs"
         )
     places = [header.index(name) for name in FIELDS]
     for number, row in rows[1:]:

@@ -1,4 +1,4 @@
-"""Surprisal of words, tokens, characters, lines and spans, in one stream over a text."""
+"""Compute the surprisal of words, tokens, characters, lines and spans, in one stream over a text."""
 
 import logging
 import math
@@ -29,10 +29,10 @@ Figures = dict[str, np.ndarray]
 
 
 class WholeRows(Measure):
-    """Figures that need the whole distribution of every token, which is seen one chunk of time after another.
+    """Figures that need the whole distribution of every token, computed in chunks of time.
 
-    word_starts: (vocabulary,) bool; with it come `log_prob` and `log_mass`, the logarithm of the mass of these
-    pieces and of `</s>`, with which a word ends. entropy: in nats. rank: 1 + how many tokens are more likely.
+    word_starts: (vocabulary,) bool; it adds `log_prob` and `log_mass`, the logarithm of the mass of these pieces
+    and of `</s>`, which end a word. entropy: in nats. rank: 1 + the number of more probable tokens.
     """
 
     def __init__(
@@ -88,26 +88,26 @@ def surprisals(
     independent: bool = False,
     keep: Sequence[str] = (),
 ) -> Iterator[LineRecords]:
-    """The records of one line after another, in the order of the text; lines are drawn as they are scored.
+    """The records of each line, in the order of the text; lines are read as they are scored.
 
     by: "word", "token", "char", "line" or "span"; spans: (line from 1, start, end) for the last. independent:
-    score each line by itself, from the state in which a text begins, whatever the model's reset policy. A line's
-    records, the last of which is its `</s>` (by line it is within the one record), add up to its score.
-    By line, a row of a table has one record, whatever line ends its text has. Places are characters of the row.
-    keep: the names of what `Line.kept` has.
-    Surprisal is in bits, of the tokenizer's own segmentation. Under a tokenizer that marks beginnings a word
-    has p = prod p(pieces) * M(after) / M(before), with M the mass of the pieces that end the word before, of
-    `</s>` too (Pimentel and Meister, 2024; Oh and Schuler, 2024).
-    oov: "model" gives an unknown token its probability, whatever its spelling; "spelled" gives every unit its
+    score each line by itself, from the initial state, whatever the model's reset policy. A line's records add up
+    to its score; the last is its `</s>`, which a record by line includes.
+    By line, a row of a table has one record, even if its text has line ends. Places are characters of the row.
+    keep: names of `Line.kept`.
+    Surprisal is in bits, for the tokenizer's segmentation. With a tokenizer that marks the beginnings of words, a
+    word has p = prod p(pieces) * M(after) / M(before), with M the mass of the pieces that end the previous word,
+    including `</s>` (Pimentel and Meister, 2024; Oh and Schuler, 2024).
+    oov: "model" uses the probability of the unknown token, whatever its spelling; "spelled" gives every unit its
     share of the code of the raw line, so that the records of all words, tokens, characters or lines add up to the
-    bits behind bits per byte (`line_code.LineCoder`).
-    Raises ModelError for a model whose scores are no probabilities, UsageError for units that the tokenizer or
-    the text does not have, DataError for spans that do not fit the text.
+    bits of bits per byte (`line_code.LineCoder`).
+    Raises ModelError for a model whose scores are not probabilities, UsageError for units that the tokenizer or
+    the text lacks, DataError for spans that do not fit the text.
     """
     if not model.normalized:
         raise ModelError(
             "the model's scores are not probabilities (they do not sum to one), so they give no surprisal; "
-            "use a model that is normalised"
+            "use a normalised model"
         )
     if oov not in OOV:
         raise UsageError(f"oov is '{oov}'; {suggest(oov, OOV)}")
@@ -195,7 +195,7 @@ class _Reader:
 
 
 def _then(records: Iterator[LineRecords], report: Callable[[], None]) -> Iterator[LineRecords]:
-    """The records, then `report` once the last one is taken; DataError where there is none."""
+    """The records, then a call of `report` after the last one; DataError if there are none."""
     first = next(records, None)
     if first is None:
         raise DataError(NO_LINES)
@@ -224,7 +224,7 @@ def _records(
 
 
 def _by_row(lines: Iterator[tuple[RawLine, LineRecords]]) -> Iterator[LineRecords]:
-    """One record a row, from those of its lines: their sum, and of entropy and rank the first."""
+    """One record per row, from those of its lines: their sum; for entropy and rank, the first."""
     for _, group in groupby(lines, key=lambda pair: pair[0].row):
         pairs = list(group)
         first = pairs[0][1]
@@ -242,7 +242,7 @@ def _bits(units: Units, figures: Figures) -> np.ndarray:
     nats = -_sums(units, figures["log_prob"])
     if units.corrected is not None:
         log_mass = np.where(units.corrected, figures["log_mass"][units.first], 0.0)
-        # Where pieces are impossible so may be the mass that they are divided by; the word is impossible all the same.
+        # If pieces are impossible, the mass in the denominator may be 0 too; the word is impossible in any case.
         with np.errstate(invalid="ignore"):
             nats = np.where(nats == math.inf, nats, nats + log_mass - np.append(log_mass[1:], 0.0))
     return nats / math.log(2) + 0.0  # no -0.0
@@ -256,20 +256,20 @@ def _sums(units: Units, values: np.ndarray) -> np.ndarray:
 
 
 class _UnknownTokens:
-    """Counts the unknown tokens of lines, and says how many there were."""
+    """Count the unknown tokens of lines, and warn of them."""
 
     def __init__(self) -> None:
         self.lines = self.tokens = self.unknown = 0
 
     def add(self, unknown: np.ndarray) -> np.ndarray:
-        """Count a line from which of its tokens are unknown; the same with its `</s>`."""
+        """Count a line, given which tokens are unknown; the same with its `</s>`."""
         self.lines += 1
         self.tokens += len(unknown)
         self.unknown += int(unknown.sum())
         return np.append(unknown, False)
 
     def report(self, *, spelled: bool) -> None:
-        """Warn of unknown tokens; spelled: whether their spelling was charged for."""
+        """Warn of unknown tokens; spelled: whether the surprisals include their spelling."""
         effect = (
             "each has the surprisal of the unknown token, whatever its spelling (--oov spelled adds that)"
         )
@@ -277,7 +277,7 @@ class _UnknownTokens:
 
 
 class _Scripts:
-    """Says when a text is not in words between white space."""
+    """Detect text without words between white space."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._counter = ScriptCounter()
@@ -289,19 +289,19 @@ class _Scripts:
             yield line
 
     def check_first(self) -> None:
-        """UsageError when the lines that were read before the first one is given out are not in words."""
+        """Raise UsageError if the lines read before the first record have no words."""
         if not self._counter.is_segmented:
-            raise UsageError(f"{self._share()}: --by word has no meaning there; {self._instead()}")
+            raise UsageError(f"{self._share()}: --by word is meaningless there; {self._instead()}")
 
     def check_all(self) -> None:
-        """Warn of the same in the whole text, which is too late for an error."""
+        """Warn of the same for the whole text, when it is too late for an error."""
         if not self._counter.is_segmented:
-            log.warning("%s: the records there are not of words; %s", self._share(), self._instead())
+            log.warning("%s: those records are not words; %s", self._share(), self._instead())
 
     def _share(self) -> str:
         return (
             f"{self._counter.share:.0%} of the letters belong to scripts written without spaces between words, and no "
-            "spaces set words apart"
+            "spaces separate words"
         )
 
     def _instead(self) -> str:

@@ -1,4 +1,4 @@
-"""The tokens of a line gathered into units: tokens, words, characters, the line, or given spans."""
+"""Group the tokens of a line into units: tokens, words, characters, the line, or given spans."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -12,19 +12,19 @@ from lmkit.errors import DataError, UsageError
 from lmkit.scoring.split_words import SplitWords
 
 CHARACTERWISE = ("char", "byte")
-"""The units whose tokens are characters or parts of one, white space included."""
+"""The units whose tokens are characters or parts of one, including white space."""
 _IS_SPACE = np.zeros(0x110000, bool)
 _IS_SPACE[[ord(c) for c in WHITE_SPACE]] = True
 
 
 @dataclass(frozen=True)
 class Units:
-    """Which tokens and characters each unit of a line has.
+    """The tokens and characters of each unit of a line.
 
     first, last: (units,) tokens [first, last); token n of a line of n is its `</s>`.
     start, end: (units,) characters [start, end) of the raw line.
-    corrected: (units,) bool, whether the unit begins where a mass of beginnings must be divided out; only for
-    units that follow one another; None where nowhere.
+    corrected: (units,) bool, whether to divide by the mass of beginnings at the unit's start; only for consecutive
+    units; None if nowhere.
     """
 
     first: np.ndarray
@@ -35,34 +35,34 @@ class Units:
 
 
 Cut = Callable[[int, str, Encoding], Units]
-"""From a line's number, text and encoding to its units."""
+"""Maps a line's number, text and encoding to its units."""
 
 
 def cut_tokens(number: int, text: str, encoding: Encoding) -> Units:
-    """A unit a token, `</s>` included."""
+    """One unit per token, including `</s>`."""
     return _tiled(np.arange(len(encoding.ids)), text, encoding)
 
 
 def cut_line(number: int, text: str, encoding: Encoding) -> Units:
-    """One unit, with the line's `</s>` in it."""
+    """One unit, including the line's `</s>`."""
     zero = np.zeros(1, np.int64)
     return Units(zero, zero + len(encoding.ids) + 1, zero, zero + len(text))
 
 
 def cut_characters(number: int, text: str, encoding: Encoding) -> Units:
-    """A unit a character: the bytes that spell one share its span."""
+    """One unit per character: the bytes of a character share its span."""
     starts = encoding.spans[:, 0]
     return _tiled(np.flatnonzero(np.diff(starts, prepend=-1)), text, encoding)
 
 
 class WordCut:
-    """A unit a word.
+    """One unit per word.
 
-    Under a tokenizer that marks beginnings a word begins with a marked piece, so that a space which is a piece
-    of its own begins the word that follows it without a space; where no such piece follows it belongs to the
-    word before. Under one of characters all white space belongs to the word before. At a line's beginning it
-    belongs to the first word. Any other tokenizer has a token a word, but for words that were split as unknown,
-    whose pieces are one word. The spans of words leave white space out.
+    With a tokenizer that marks beginnings, a word begins with a marked piece. A space that is a separate piece
+    begins the next word if that follows without a space, and else belongs to the previous word. With a tokenizer of
+    characters, all white space belongs to the previous word. At a line's beginning it belongs to the first word.
+    Any other tokenizer has one token per word, except for words split as unknown, whose pieces are one word. The
+    spans of words exclude white space.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -96,10 +96,10 @@ class WordCut:
 
 
 class SpanCut:
-    """The units that somebody names: (line from 1, start, end), characters of the raw row.
+    """Given units: (line from 1, start, end), characters of the raw row.
 
-    A span has the tokens that begin in it, white space before a token's first other character left aside.
-    Raises DataError for a span that is empty, outside its line, or that would cut a token.
+    A span has the tokens that begin in it, ignoring white space at the start of a token.
+    Raises DataError for a span that is empty, outside its line, or cuts a token.
     """
 
     def __init__(self, spans: Iterable[tuple[int, int, int]]) -> None:
@@ -107,14 +107,14 @@ class SpanCut:
         for line, start, end in spans:
             if line < 1 or not 0 <= start < end:
                 raise DataError(
-                    f"span {start}-{end} of line {line} is none: lines count from 1, start is before end"
+                    f"span {start}-{end} of line {line} is invalid: lines count from 1, and start must be before end"
                 )
             self._spans[line].append((start, end))
         if not self._spans:
             raise DataError("there are no spans; give at least one line, start and end")
 
     def __call__(self, number: int, text: str, encoding: Encoding, at: int = 0) -> Units:
-        """at: where the line begins in its row."""
+        """at: the offset of the line in its row."""
         wanted = [(start - at, end - at) for start, end in self._spans.pop(number, [])]
         cores = _cores(text, encoding.spans) if wanted else encoding.spans
         tokens = [self._tokens(number, text, cores, start, end, at) for start, end in wanted]
@@ -123,7 +123,7 @@ class SpanCut:
         return Units(first, last, start, end)
 
     def check_all_used(self, num_lines: int) -> None:
-        """DataError when a span's line never came."""
+        """Raise DataError when the text has ended before a span's line."""
         if self._spans:
             line = min(self._spans)
             start, end = self._spans[line][0]
@@ -156,12 +156,12 @@ class SpanCut:
                 )
         inside = np.flatnonzero((cores[:, 0] >= start) & (cores[:, 1] <= end) & (cores[:, 0] < end))
         if not len(inside):
-            raise DataError(f"{where} has no token of its own ({text[start:end]!r}); leave it out")
+            raise DataError(f"no token begins in {where} ({text[start:end]!r}); leave it out")
         return int(inside[0]), int(inside[-1]) + 1
 
 
 def make_cut(by: str, tokenizer: Tokenizer, spans: Iterable[tuple[int, int, int]] | None) -> Cut:
-    """How lines are cut into the units `by`; UsageError where the tokenizer has none such."""
+    """The function that divides lines into the units `by`; UsageError if the tokenizer does not support them."""
     if (by == "span") != (spans is not None):
         raise UsageError("spans and --by span go together: give both (--by span --spans FILE) or neither")
     if spans is not None:
@@ -175,12 +175,12 @@ def make_cut(by: str, tokenizer: Tokenizer, spans: Iterable[tuple[int, int, int]
         )
     cuts: dict[str, Cut] = {"token": cut_tokens, "char": cut_characters, "line": cut_line}
     if by not in cuts:
-        raise UsageError(f"there is no unit '{by}'; there are: word, token, char, line, span")
+        raise UsageError(f"there is no unit '{by}'; known: word, token, char, line, span")
     return cuts[by]
 
 
 def _tiled(firsts: np.ndarray, text: str, encoding: Encoding) -> Units:
-    """Units that begin at the tokens `firsts` and reach to the next, then `</s>` as one of its own."""
+    """Units that begin at the tokens `firsts` and reach to the next, then `</s>` as a separate one."""
     count = len(encoding.ids)
     first = np.append(firsts, count)
     last = np.append(first[1:], count + 1)
@@ -190,7 +190,7 @@ def _tiled(firsts: np.ndarray, text: str, encoding: Encoding) -> Units:
 
 
 def _word_firsts(begins: np.ndarray, gap: np.ndarray) -> np.ndarray:
-    """The tokens that begin a word, from which tokens begin anything and which are white space between words."""
+    """The tokens that begin a word, given the marked tokens and those of white space between words."""
     begins = begins & ~gap
     # White space at a line's beginning belongs to the first word.
     leading = int((~gap).argmax()) if len(gap) else 0
@@ -200,14 +200,14 @@ def _word_firsts(begins: np.ndarray, gap: np.ndarray) -> np.ndarray:
 
 
 def _trimmed(units: Units, text: str) -> Units:
-    """The same units with spans that leave white space out, unless there is nothing else."""
+    """The same units with spans without white space, unless they have nothing else."""
     spans = np.stack([units.start, units.end], 1)
     spans = _cores(text, spans, both=True)
     return Units(units.first, units.last, spans[:, 0], spans[:, 1])
 
 
 def _cores(text: str, spans: np.ndarray, *, both: bool = False) -> np.ndarray:
-    """(n, 2) spans without their leading (both: and trailing) white space; spans of white space alone stay."""
+    """(n, 2) spans without their leading (both: and trailing) white space; spans of only white space are unchanged."""
     cores = []
     for start, end in spans.tolist():
         piece = text[start:end]

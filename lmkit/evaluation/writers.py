@@ -1,4 +1,4 @@
-"""Records of surprisal as TSV, JSONL or Parquet, written as they come."""
+"""Write records of surprisal as TSV, JSONL or Parquet, as a stream."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
 FORMATS = ("tsv", "jsonl", "parquet")
 
 ROW_GROUP = 1 << 16
-"""Records of a row group in Parquet: what is held in memory."""
+"""Records of a row group in Parquet, which is in memory."""
 
 
 def write_records(lines: Iterable[LineRecords], names: tuple[str, ...], form: str, sink: BinaryIO) -> None:
-    """Write the records of a text in UTF-8; names: the fields that they have, those of `facts` first, then
-    those of `Record`, then the columns that are kept.
+    """Write the records of a text in UTF-8; names: their fields, first those of `facts`, then
+    those of `Record`, then the kept columns.
 
-    TSV has a header and a line for each record, nothing quoted, texts as `lmkit.corpus.tsv.escaped` has them.
-    Raises DataError where Parquet needs one type for a column that is kept and its values have several.
+    TSV has a header and a line for each record, without quotes, with texts as in `lmkit.corpus.tsv.escaped`.
+    Raises DataError if the values of a kept column have several types, which Parquet cannot store.
     """
     if form == "parquet":
         _write_parquet(lines, names, sink)
         return
     rows = {"tsv": _tsv, "jsonl": _jsonl}[form]
     header = "\t".join(names) + "\n" if form == "tsv" else ""
-    # The header goes with the first line, so that a text that is refused leaves nothing on stdout.
+    # The header is written with the first line, so that a refused text leaves stdout empty.
     for line in lines:
         sink.write((header + rows(line)).encode())
         header = ""
@@ -48,7 +48,7 @@ def _tsv(records: LineRecords) -> str:
 
 
 def _tsv_cell(value: object) -> str:
-    """A value that is kept: null is empty, what is no string is written as in JSON."""
+    """A kept value: null is empty, values other than strings are written as in JSON."""
     value = _as_json(value)
     if value is None:
         return ""
@@ -65,7 +65,7 @@ def _jsonl(records: LineRecords) -> str:
 
 
 def _as_json(value: object) -> object:
-    """A value that is kept, for JSON: null for NaN, which is a missing value; dates and bytes of Parquet as text."""
+    """A kept value for JSON: null for NaN, a missing value; dates and bytes of Parquet as text."""
     if isinstance(value, dict):
         return {str(name): _as_json(inner) for name, inner in value.items()}
     if isinstance(value, list):
@@ -87,7 +87,7 @@ def _write_parquet(lines: Iterable[LineRecords], names: tuple[str, ...], sink: B
 
 
 def _groups(lines: Iterable[LineRecords], names: tuple[str, ...]) -> Iterator[dict[str, list[Any]]]:
-    """Columns of ROW_GROUP records or a few more; at least one group, be it empty."""
+    """Columns of ROW_GROUP records or a few more; at least one group, even if empty."""
     waiting: dict[str, list[Any]] = {name: [] for name in names}
     for line in lines:
         count = len(line.columns["text"])
@@ -102,7 +102,7 @@ def _groups(lines: Iterable[LineRecords], names: tuple[str, ...]) -> Iterator[di
 
 
 def _schema(columns: dict[str, list[Any]]) -> "pa.Schema":
-    """The types of the columns; those that are kept have the type of their first values."""
+    """The types of the columns; kept columns have the type of their first values."""
     import pyarrow as pa
 
     kinds = {"run": pa.string(), "text": pa.string(), "surprisal": pa.float64()}
@@ -129,6 +129,6 @@ def _array(name: str, values: list[Any], kind: "pa.DataType | None") -> "pa.Arra
         return pa.array(values, kind)
     except (pa.ArrowException, TypeError, OverflowError):
         raise DataError(
-            f"the column '{name}' that is kept has values of several types, which Parquet cannot hold; "
-            "write --format jsonl"
+            f"the kept column '{name}' has values of several types, which Parquet cannot store; "
+            "use --format jsonl"
         ) from None

@@ -1,4 +1,4 @@
-"""Continuing prompts: from text to a state, through a decoder, back to text."""
+"""Continue prompts: from text to a state, through a decoder, back to text."""
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,15 +14,15 @@ from lmkit.generation.repeats import WithoutRepeats, padded
 from lmkit.generation.text import GrowingText, decode_lines, prompt_ids
 
 STOPS = ("line",)
-"""The names of places where a continuation may end, besides its length."""
+"""The places where a continuation may end, besides its maximum length."""
 
 BATCH = 32
-"""The texts that are continued at once."""
+"""The number of texts to continue at once."""
 
 
 @dataclass(frozen=True)
 class Continuation:
-    """What a model wrote after a prompt; log_prob: natural, under the model itself."""
+    """A continuation of a prompt; log_prob: natural logarithm, under the unmodified model."""
 
     text: str
     log_prob: float
@@ -30,12 +30,12 @@ class Continuation:
 
 @dataclass(frozen=True)
 class Settings:
-    """How prompts are continued.
+    """Settings for continuing prompts.
 
-    num: how many continuations of each; a decoder without chance gives as many as it finds, at most `num`.
-    seed: every prompt is continued as if it were alone with this seed; None draws new ones.
-    stop: "line" ends a continuation with the line. None: only where the model's state starts again with each line.
-    no_repeat_ngram: n, if no n-gram of tokens may occur twice in the prompt and its continuation.
+    num: number of continuations of each; a deterministic decoder may return fewer.
+    seed: every prompt is continued as if it were the only one with this seed; None draws new ones.
+    stop: "line" ends a continuation with the line. None: only if the model's state is reset at each line.
+    no_repeat_ngram: n, to prevent any n-gram of tokens from occurring twice in the prompt and its continuation.
     """
 
     max_tokens: int = 50
@@ -56,7 +56,7 @@ class Generation:
     ) -> None:
         if settings.stop is not None and settings.stop not in STOPS:
             raise UsageError(
-                f"stop is '{settings.stop}': give {' or '.join(map(repr, STOPS))}, or leave it out"
+                f"stop is '{settings.stop}': use {' or '.join(map(repr, STOPS))}, or leave it out"
             )
         self._own = model
         self._model = model
@@ -70,7 +70,7 @@ class Generation:
         self._stop_ids = frozenset([eos] if self._by_line or settings.stop == "line" else [])
 
     def one(self, prompt: str, on_text: Callable[[str], None] | None = None) -> list[Continuation]:
-        """Continue a prompt. on_text: called with each piece of the first continuation's text as it is made."""
+        """Continue a prompt. on_text: called with each piece of the first continuation's text as it is generated."""
         ids = prompt_ids(self._tokenizer, prompt)
         growing = None if on_text is None else GrowingText(self._tokenizer, ids, on_text)
         (found,) = self._continued([ids], [self._read(ids)], growing)
@@ -79,7 +79,7 @@ class Generation:
         return found
 
     def each(self, prompts: Iterable[str]) -> Iterator[list[Continuation]]:
-        """Continue prompts in order, several at once where the decoder can; each as if it were alone."""
+        """Continue prompts in order, several at once if the decoder can; each as if it were the only one."""
         rows = 1 if self._decoder.deterministic else self._settings.num
         together = self._decoder.deterministic or self._decoder.takes_generators
         prompts = iter(prompts)
@@ -96,7 +96,7 @@ class Generation:
     @torch.no_grad()
     def _read(self, ids: list[int]) -> State:
         """The model's state after a prompt."""
-        # Of a prompt of several lines such a model remembers the last alone.
+        # Such a model remembers only the last line of a prompt.
         eos = self._tokenizer.vocabulary.eos_id
         read = ids[len(ids) - ids[::-1].index(eos) :] if self._by_line and eos in ids else ids
         state = self._own.initial_state(1)
@@ -138,7 +138,7 @@ class Generation:
 
 
 def _generator(seed: int | None) -> torch.Generator:
-    # On the CPU whatever the model's device is, so that a seed gives the same text everywhere.
+    # On the CPU for any device of the model, so that a seed gives the same text everywhere.
     generator = torch.Generator()
     if seed is None:
         generator.seed()
@@ -148,13 +148,13 @@ def _generator(seed: int | None) -> torch.Generator:
 
 
 def _shapes(state: State) -> tuple[tuple[int, ...], ...]:
-    """What must be equal in states of one batch: the shapes of all tensors but for the batch."""
+    """The properties that states of one batch share: the shapes of all tensors without the batch."""
     return tuple(tuple(leaf.shape[1:]) for leaf in states.leaves(state))
 
 
 def _check(decoder: Decoder, hypotheses: Sequence[object]) -> None:
     if wrong := next((type(h) for h in hypotheses if not isinstance(h, Hypothesis)), None):
         raise PluginError(
-            f"the decoder {type(decoder).__module__}:{type(decoder).__qualname__} gave {wrong.__name__} objects, "
+            f"the decoder {type(decoder).__module__}:{type(decoder).__qualname__} returned {wrong.__name__} objects, "
             "not Hypothesis objects; report it to its author"
         )

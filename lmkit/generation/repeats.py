@@ -10,21 +10,21 @@ from lmkit.contracts import LanguageModel, State, Vocabulary
 from lmkit.errors import UsageError
 
 BEFORE = -1
-"""Fills the ids of shorter rows, in front; no token has it."""
+"""The padding id in front of shorter rows; it is not a token."""
 
 
 class WithoutRepeats(LanguageModel):
     """A model for decoders that gives -inf to each token that would complete an n-gram of its row again.
 
-    All other log-probabilities are the model's, so that those of hypotheses are too. A state is the model's state
-    and the ids so far, (batch, length).
+    All other log-probabilities, and so those of hypotheses, are the model's. A state is the model's state and the
+    previous ids, (batch, length).
     """
 
     normalized = False
 
     def __init__(self, model: LanguageModel, order: int) -> None:
         if order < 1:
-            raise UsageError(f"no_repeat_ngram is {order}: give 1 or more")
+            raise UsageError(f"no_repeat_ngram is {order}: it must be at least 1")
         self.model = model
         self.order = order
         self.vocabulary = model.vocabulary
@@ -59,7 +59,7 @@ class WithoutRepeats(LanguageModel):
 
 
 def repeating(ids: Tensor, order: int) -> tuple[Tensor, Tensor]:
-    """Return the row numbers and the tokens (n,) that would complete an n-gram which the row of `ids` has already."""
+    """Return the row numbers and the tokens (n,) that would complete an n-gram already in the row of `ids`."""
     if ids.shape[1] < order:
         return ids.new_zeros(0), ids.new_zeros(0)
     ngrams = ids.unfold(1, order, 1)  # (batch, places, order)
@@ -70,7 +70,7 @@ def repeating(ids: Tensor, order: int) -> tuple[Tensor, Tensor]:
 
 
 def padded(rows: list[list[int]]) -> Tensor:
-    """Rows of ids as one tensor (batch, length), shorter ones filled in front."""
+    """Rows of ids as one tensor (batch, length), shorter ones padded in front."""
     longest = max(map(len, rows))
     return torch.tensor([[BEFORE] * (longest - len(row)) + row for row in rows], dtype=torch.long)
 

@@ -1,4 +1,4 @@
-"""The text of ids, whole or as it grows."""
+"""Decode ids to text, at once or as a stream."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -7,14 +7,14 @@ from lmkit.errors import PluginError
 
 LINE_END = "\n"
 INCOMPLETE = "\ufffd"
-"""The text of the first bytes of a character while its last ones are missing."""
+"""The text of an incomplete character."""
 
 EVERY = 256
-"""A line is decoded once for each token up to this length, then for each two, and so on: in linear time."""
+"""A line is decoded after each token up to this length, then after every second one, and so on: in linear time."""
 
 
 def prompt_ids(tokenizer: Tokenizer, prompt: str) -> list[int]:
-    """The ids of a prompt: `</s>` ends each of its lines but the last."""
+    """The ids of a prompt: `</s>` ends each of its lines except the last."""
     ids: list[int] = []
     for number, line in enumerate(prompt.split(LINE_END)):
         if number:
@@ -24,7 +24,7 @@ def prompt_ids(tokenizer: Tokenizer, prompt: str) -> list[int]:
 
 
 def decode_lines(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
-    """The text of ids, each `</s>` a line end."""
+    """The text of ids, with a line end for each `</s>`."""
     return LINE_END.join(tokenizer.decode(line) for line in split_lines(ids, tokenizer.vocabulary.eos_id))
 
 
@@ -40,9 +40,9 @@ def split_lines(ids: Iterable[int], eos: int) -> list[list[int]]:
 
 
 class GrowingText:
-    """Tells the text of a continuation piece by piece while its tokens come; the pieces together are the text.
+    """Stream the text of a continuation piece by piece while tokens arrive.
 
-    What further tokens may still change is held back: the bytes of a character that is not complete.
+    It holds back text that further tokens may change: the bytes of an incomplete character.
 
     before: the ids of the prompt.
     """
@@ -58,7 +58,7 @@ class GrowingText:
         self._held = False
 
     def add(self, token: int) -> None:
-        """One more token follows."""
+        """Add a token."""
         if token == self._eos:
             self._show(self._tokenizer.decode(self._line) + LINE_END)
             self._line, self._shown, self._waiting = [], "", 0
@@ -70,16 +70,15 @@ class GrowingText:
             self._show(self._tokenizer.decode(self._line).rstrip(INCOMPLETE))
 
     def finish(self, text: str) -> None:
-        """Tell what is left of the text.
+        """Return the rest of the text.
 
-        Raises PluginError where the tokenizer has changed what it said of fewer tokens.
+        Raises PluginError if the tokenizer decoded earlier tokens differently before.
         """
         if not text.startswith(self._told):
             kind = type(self._tokenizer)
             raise PluginError(
-                f"the tokenizer {kind.__module__}:{kind.__qualname__} decodes the first tokens of a text otherwise "
-                "than the whole, so that it cannot be shown as it is made (--json prints it at its end); report it "
-                "to its author"
+                f"the tokenizer {kind.__module__}:{kind.__qualname__} decodes a prefix of a text differently, so the "
+                "text cannot be streamed (--json prints it at the end); report it to its author"
             )
         if rest := text[len(self._told) :]:
             self._tell(rest)
@@ -88,7 +87,7 @@ class GrowingText:
         if len(line) <= len(self._shown) or self._held:
             return
         if not line.startswith(self._shown):
-            self._held = True  # `finish` says why
+            self._held = True  # `finish` reports the error
             return
         piece = line[len(self._shown) :]
         self._shown = line

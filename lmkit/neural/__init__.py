@@ -1,1 +1,1 @@
-"""Parts of models that gradients train, recurrent or not: base classes, output layers, weights, sizes."""
+"""Shared parts of neural models, recurrent or not: base classes, output layers, weights, sizes."""

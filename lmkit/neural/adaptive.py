@@ -1,4 +1,4 @@
-"""The adaptive softmax: frequent words in a small layer, rare ones in clusters of narrower layers behind it."""
+"""The adaptive softmax: frequent words in a small head, rare ones in clusters with narrower layers."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -11,7 +11,7 @@ from lmkit.errors import UsageError
 from lmkit.neural.output import OutputLayer
 
 DIVISOR = 4
-"""Each cluster's features are so many times fewer than those of the one before (Grave et al., 2017)."""
+"""Each cluster has this many times fewer features than the previous one (Grave et al., 2017)."""
 
 DEFAULT_SHARES = (16, 4)
 """By default clusters begin at these fractions of the vocabulary: 1/16 and 1/4."""
@@ -21,8 +21,8 @@ class AdaptiveOutputLayer(OutputLayer):
     """Grave et al. (2017), arXiv:1609.04309, as one distribution that sums to one.
 
     p(w) = p_head(w) for the words before the first cutoff; p(w) = p_head(cluster) p_cluster(w) for the others.
-    ids must fall in frequency, as those of lmkit's word tokenizer do: with others it is as exact, but slow.
-    cutoffs: the first id of each cluster, rising; None takes DEFAULT_SHARES. UsageError unless all lie inside.
+    ids should be in descending order of frequency, as in lmkit's word tokenizer: others are exact but slow.
+    cutoffs: the first id of each cluster, ascending; None uses DEFAULT_SHARES. UsageError if one is out of range.
     """
 
     def __init__(self, width: int, size: int, cutoffs: Sequence[int] | None = None) -> None:
@@ -31,8 +31,8 @@ class AdaptiveOutputLayer(OutputLayer):
         bounds = [0, *cutoffs, size]
         if any(low >= high for low, high in pairwise(bounds)):
             raise UsageError(
-                f"--cutoffs {','.join(map(str, cutoffs))} do not rise between 0 and the vocabulary's size, {size}: "
-                "give others, or --output softmax"
+                f"--cutoffs {','.join(map(str, cutoffs))} must be ascending, between 0 and the vocabulary's "
+                f"size, {size}: change them, or use --output softmax"
             )
         self.cutoffs = tuple(cutoffs)
         self.head = OutputLayer(nn.Parameter(torch.empty(cutoffs[0] + len(cutoffs), width)))
@@ -49,7 +49,7 @@ class AdaptiveOutputLayer(OutputLayer):
 
     @property
     def bias(self) -> Tensor:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """The head's: as good as any to tell device and type."""
+        """The head's weight, for its device and type."""
         return self.head.bias
 
     @property
@@ -57,7 +57,7 @@ class AdaptiveOutputLayer(OutputLayer):
         return self.head.width
 
     def logits(self, features: Tensor) -> Tensor:
-        """(..., vocabulary): here already normalised."""
+        """(..., vocabulary), already normalised."""
         head = self.head(features)
         pieces = [head[..., : self.cutoffs[0]]]
         for index, cluster in enumerate(self._layers()):
@@ -86,12 +86,12 @@ class AdaptiveOutputLayer(OutputLayer):
         return list(self.clusters)  # pyright: ignore[reportReturnType]
 
     def _head_targets(self, targets: Tensor) -> Tensor:
-        """What the head predicts: the word itself, or the place of its cluster after the head's words."""
+        """The head's targets: the word itself, or the index of its cluster after the head's words."""
         clusters = torch.bucketize(targets, torch.tensor(self.cutoffs, device=targets.device), right=True)
         return torch.where(clusters == 0, targets, self.cutoffs[0] + clusters - 1)
 
     def _members(self, targets: Tensor) -> list[tuple[int, Tensor, Tensor]]:
-        """For each cluster with targets: its number, their rows, and their places within it."""
+        """For each cluster with targets: its number, their rows, and their indices within it."""
         found = []
         highs = [*self.cutoffs[1:], None]
         for index, (low, high) in enumerate(zip(self.cutoffs, highs, strict=True)):

@@ -1,10 +1,10 @@
-"""Which sequences are computed in one batch: those of like lengths, so that little of it is padding."""
+"""Group sequences of similar lengths into batches, to reduce padding."""
 
 from collections.abc import Iterator, Sequence
 
 ROWS = 8
-"""BLAS takes other ways through a product with few rows, or with some left over, and a row's last bits depend on
-which: in batches of multiples of this many, empty rows among them, they do not depend on the others."""
+"""BLAS computes a product with few or leftover rows differently, which changes a row's last bits. In batches of a
+multiple of this many rows, including empty ones, a row does not depend on the others."""
 
 
 def full_rows(rows: int) -> int:
@@ -15,9 +15,9 @@ def full_rows(rows: int) -> int:
 def by_length(
     lengths: Sequence[int], *, most_tokens: int, most_sequences: int | None = None
 ) -> Iterator[list[int]]:
-    """Batches of places of sequences, the longest first; sequences of one length keep their order.
+    """Batches of indices of sequences, the longest first; sequences of one length keep their order.
 
-    lengths: tokens of each. most_tokens: of a batch, padding included; a longer sequence is a batch of its own.
+    lengths: tokens of each. most_tokens: of a batch, including padding; a longer sequence is a separate batch.
     """
     batch: list[int] = []
     for place in sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True):

@@ -1,4 +1,4 @@
-"""NeuralLanguageModel: a language model from a network that turns ids into features, one vector a token."""
+"""NeuralLanguageModel: a language model from a network that turns ids into features, one vector per token."""
 
 from abc import abstractmethod
 from collections.abc import Iterator
@@ -15,10 +15,10 @@ from lmkit.states import State
 
 
 class NeuralLanguageModel(TrainableModel, LanguageModel):
-    """The base of every causal model that gradients train.
+    """The base class of causal models trained by gradient descent.
 
-    A subclass makes `self.output` (an OutputLayer) and writes `blank_state` and `features`. Besides the ids of
-    the vocabulary, `features` must read `start_id`, which stands for `<s>`.
+    A subclass sets `self.output` (an OutputLayer) and implements `blank_state` and `features`. Besides the ids of
+    the vocabulary, `features` must accept `start_id` for `<s>`.
 
     The state of the model is (last features, state of the network): with residuals or dropout the features are
     not a hidden state, and `next_log_probs` needs them.
@@ -26,7 +26,7 @@ class NeuralLanguageModel(TrainableModel, LanguageModel):
 
     output: OutputLayer
     int8 = False
-    """Whether weights are in int8, which the signature of a score says."""
+    """Whether weights are in int8, which the signature of a score shows."""
 
     @abstractmethod
     def features(self, ids: Tensor, state: State, *, reset: Tensor | None = None) -> tuple[Tensor, State]:
@@ -38,9 +38,9 @@ class NeuralLanguageModel(TrainableModel, LanguageModel):
     def layer_features(
         self, ids: Tensor, state: State, *, reset: Tensor | None = None
     ) -> tuple[list[Tensor], State]:
-        """What `features` gives after what the layers below give, from the bottom; each (batch, time, its width).
+        """The outputs of all layers from the bottom, with that of `features` last; each (batch, time, its width).
 
-        A model with layers to show overrides it.
+        A model with several layers overrides it.
         """
         features, state = self.features(ids, state, reset=reset)
         return [features], state
@@ -57,8 +57,8 @@ class NeuralLanguageModel(TrainableModel, LanguageModel):
     ) -> tuple[Tensor, State]:
         """The mean loss in nats of a training window, and the network's state after it.
 
-        inputs[b, t] is the token before targets[b, t] (`start_id` where a text begins): every target then has a
-        gradient through the recurrence, which `log_probs` from a carried state would deny the first.
+        inputs[b, t] is the token before targets[b, t] (`start_id` where a text begins): so every target has a
+        gradient through the recurrence; with `log_probs` from a carried state, the first would have none.
         """
         features, state = self.features(inputs, state, reset=reset)
         return self.output.loss(features.flatten(0, 1), targets.flatten()), state
@@ -101,7 +101,7 @@ class NeuralLanguageModel(TrainableModel, LanguageModel):
         if reset is not None:
             if bool(reset[:, 0].any()):
                 state = states.where(reset[:, 0], self.initial_state(len(ids)), state)
-            # What a reset before token t + 1 forgets is token t, so `<s>` can be read in its place.
+            # A reset before token t + 1 forgets token t, so `<s>` can be read in its place.
             after = reset.roll(-1, 1)
             after[:, -1] = False
             inputs = ids.masked_fill(after, self.start_id)

@@ -1,4 +1,4 @@
-"""The output layer: exact softmax over the vocabulary, a few rows at a time, so that logits never exist whole."""
+"""The output layer: exact softmax over the vocabulary, a few rows at a time, so logits need little memory."""
 
 from typing import Any
 
@@ -10,16 +10,16 @@ from torch.utils.checkpoint import checkpoint
 from lmkit.neural.linear import linear
 
 ROWS = 256
-"""Rows of logits made at once: enough to fill a matrix product, few enough to stay in the cache."""
+"""Rows of logits computed at once: enough for an efficient matrix product, few enough to stay in the cache."""
 
 MOST_LOGITS = 2**24
-"""Of a large vocabulary fewer rows are made at once, so that memory is little more than the weight's gradient."""
+"""With a large vocabulary, fewer rows are computed at once, so memory is little more than the weight's gradient."""
 
 
 class OutputLayer(nn.Module):
     """Features (rows, width) to log-probabilities over the vocabulary.
 
-    weight: (vocabulary, width), an embedding's own parameter when the two are tied.
+    weight: (vocabulary, width), the embedding's parameter if the two are tied.
     """
 
     def __init__(self, weight: nn.Parameter) -> None:
@@ -49,7 +49,7 @@ class OutputLayer(nn.Module):
         pieces = []
         for rows, wanted in zip(features.split(ROWS), targets.split(ROWS), strict=True):
             if torch.is_grad_enabled():
-                # Logits are computed again in the backward pass instead of being kept.
+                # The backward pass computes logits again instead of keeping them.
                 pieces.append(checkpoint(self._gather, rows, wanted, use_reentrant=False))
             else:
                 pieces.append(self._gather(rows, wanted))
@@ -61,16 +61,16 @@ class OutputLayer(nn.Module):
 
 
 def softmax_(logits: Tensor) -> Tensor:
-    """The softmax of each row of (rows, vocabulary), in the memory of the logits where that is known to work."""
-    # A row is read whole before any of it is written; fresh memory would cost more than the arithmetic.
+    """The softmax of each row of (rows, vocabulary), in place if that is known to work."""
+    # A row is read completely before it is written; new memory would cost more than the arithmetic.
     return torch.softmax(logits, 1, out=logits) if logits.device.type == "cpu" else logits.softmax(1)
 
 
 class ChunkedCrossEntropy(torch.autograd.Function):
-    """Mean cross-entropy whose gradient is formed chunk by chunk, in the forward pass.
+    """Mean cross-entropy whose gradient is computed chunk by chunk, in the forward pass.
 
     The gradient of the mean of -log p(target) with respect to the logits is (p - onehot(target)) / rows: it is
-    known as soon as the logits are, so that they need not be kept. Memory is that of the weight's gradient.
+    computed together with the logits, which need not be kept. The memory is that of the weight's gradient.
     """
 
     @staticmethod
@@ -87,7 +87,7 @@ class ChunkedCrossEntropy(torch.autograd.Function):
             x, y = features[start : start + chunk], targets[start : start + chunk, None]
             probs = softmax_(linear(x, weight, bias, may_copy=False))
             picked = probs.gather(1, y)
-            # The softmax is needed for the gradient; a pass for its logarithm is, where a target's vanishes, alone.
+            # The gradient needs the softmax; its logarithm is computed apart only if a target's softmax underflows.
             if bool((picked > torch.finfo(probs.dtype).tiny).all()):
                 total -= picked.log().sum(dtype=exact)
             else:
@@ -100,9 +100,9 @@ class ChunkedCrossEntropy(torch.autograd.Function):
                 d_weight.addmm_(d_logits.t(), x / rows)
                 d_bias += d_logits.sum(0)
                 del d_logits
-            del probs  # before the next chunk takes as much
+            del probs  # before the next chunk allocates as much
         if gradients:
-            # Here, and in `x / rows` above, rather than on the logits, which are far larger.
+            # Here, and in `x / rows` above, instead of on the logits, which are far larger.
             gradients[0] /= rows
             gradients[2] /= rows
         # Not by save_for_backward, whose reference would make autograd copy the weight's gradient.
@@ -115,7 +115,7 @@ class ChunkedCrossEntropy(torch.autograd.Function):
         if ctx.gradients is None:
             raise RuntimeError("the gradients of this loss were used up by a first backward pass")
         gradients, ctx.gradients = ctx.gradients, None
-        # In place: nobody else holds them, and the weight's is large.
+        # In place: no other reference exists, and the weight's is large.
         for gradient in gradients:
             gradient.mul_(grad_outputs[0])
         return (*gradients, None)

@@ -1,4 +1,4 @@
-"""The sizes of layers: one or a list, or solved for from a number of parameters."""
+"""The sizes of layers: given as one number or a list, or computed from a number of parameters."""
 
 import logging
 import re
@@ -15,18 +15,18 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 DEFAULT_HIDDEN_SIZE = 256
-"""Units of a layer where an option does not say."""
+"""Default number of units of a layer."""
 LARGEST_HIDDEN_SIZE = 65536
-"""The most units that an option of a layer should allow."""
+"""The largest number of units that an option of a layer should allow."""
 MOST_LAYERS = 256
-"""The most layers that an option should allow."""
+"""The largest number of layers that an option should allow."""
 UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000, "b": 1_000_000_000}
 
 
 def per_layer(
     num_layers: int | None, hidden_size: int | Sequence[int], cells: Sequence[T]
 ) -> tuple[list[int], list[T]]:
-    """The hidden size and the cell of each layer, from what is listed; UsageError where the lists disagree."""
+    """The hidden size and the cell of each layer, from the given lists; UsageError if their lengths disagree."""
     sizes = [hidden_size] if isinstance(hidden_size, int) else list(hidden_size)
     count = num_layers or max(len(sizes), len(cells))
     if count > MOST_LAYERS:
@@ -44,15 +44,16 @@ def parse_count(text: str) -> int:
     found = re.fullmatch(r"\s*(\d[\d_]*(?:\.\d+)?)\s*([kmgb]?)\s*", text.lower())
     count = round(float(found[1]) * UNITS[found[2]]) if found else 0
     if count < 1:
-        raise UsageError(f"--params {text!r} is no number of parameters: write 20M, 1.5M, 500k or 20000000")
+        raise UsageError(
+            f"--params {text!r} is not a number of parameters: write 20M, 1.5M, 500k or 20000000"
+        )
     return count
 
 
 def solve_hidden_size(wanted: int, count: Callable[[int], int]) -> int:
-    """The hidden size whose number of parameters, `count`, is nearest to `wanted`, by bisection.
+    """The hidden size whose number of parameters, `count`, is closest to `wanted`, by bisection.
 
-    count: must not fall as its argument grows. Raises UsageError when one unit is too much already, or the
-    largest size too little.
+    count: must be non-decreasing. Raises UsageError when one unit is too many, or the largest size too few.
     """
     low, high = 1, LARGEST_HIDDEN_SIZE
     least, most = count(low), count(high)
@@ -74,14 +75,14 @@ def solve_hidden_size(wanted: int, count: Callable[[int], int]) -> int:
 def hidden_size_for(
     params: str, given: int | Sequence[int] | None, make: Callable[[int], "NeuralLanguageModel"]
 ) -> int:
-    """The hidden size with which a model has about as many parameters as `params` says, as "20M".
+    """The hidden size that gives a model about `params` parameters, such as "20M".
 
-    given: the hidden size that was asked for besides, UsageError if there is one. make: the model of a hidden size;
-    none is given memory.
+    given: an explicit hidden size, which is a UsageError. make: creates the model of a hidden size, here without
+    memory.
     """
     if given is not None:
         raise UsageError("--params and --hidden-size both set the size of the layers; leave one out")
-    import torch  # here, since descriptions of options read this module
+    import torch  # here, since dataclasses of options import this module
 
     def count(hidden_size: int) -> int:
         with torch.device("meta"):

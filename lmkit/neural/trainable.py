@@ -1,4 +1,4 @@
-"""TrainableModel: what gradients train, whether it reads text one way or both ways."""
+"""TrainableModel: the base class of models trained by gradient descent, causal or bidirectional."""
 
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -17,9 +17,9 @@ WEIGHTS = "model.safetensors"
 
 
 class TrainableModel(nn.Module, ABC):
-    """A network, called with its options and a vocabulary, that the trainer trains on windows of parallel streams.
+    """A network, created with its options and a vocabulary, and trained on windows of parallel streams.
 
-    `options` may be those given with what they leave open filled in; a run stores them.
+    `options` may be the given ones with missing values filled in; a run stores them.
     """
 
     reset_policy: str = "line"
@@ -29,18 +29,18 @@ class TrainableModel(nn.Module, ABC):
         self.options = options
         self.vocabulary = vocabulary
         self.start_id = vocabulary.size
-        """The id that stands for `<s>`, beside those of the vocabulary."""
+        """The id for `<s>`, which is outside the vocabulary."""
 
     @abstractmethod
     def blank_state(self, batch_size: int) -> State:
-        """The state of the network in which nothing has been read."""
+        """The state of the network before any input."""
 
     @abstractmethod
     def step_loss(self, window: Window, state: State) -> tuple[Tensor, State]:
-        """The loss of a training window, in nats a token, and the network's state after it."""
+        """The loss of a training window, in nats per token, and the network's state after it."""
 
     def streams(self, store: TokenStore, batch_size: int, bptt: int) -> Streams:
-        """The windows that `step_loss` is given."""
+        """The windows for `step_loss`."""
         return Streams(store, batch_size, bptt, self.reset_policy, self.start_id)
 
     @property

@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors alone, every name, shape and type compared before anything is allocated."""
+"""Save and load weights as safetensors; names, shapes and types are checked before memory is allocated."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -27,18 +27,18 @@ DTYPES = {
 }
 
 MOST_LISTED = 20
-"""Weights that a message names one by one; of the others only the number is said."""
+"""Maximum number of weights listed in a message; the others are counted."""
 
 
 def named_weights(module: nn.Module) -> dict[str, Tensor]:
-    """Parameters and kept buffers by name; a parameter that two modules share appears once."""
+    """Parameters and persistent buffers by name; a parameter shared by two modules appears once."""
     parameters = {id(p) for p in module.parameters()}
     kept = {n: t for n, t in module.state_dict(keep_vars=True).items() if id(t) not in parameters}
     return {**dict(module.named_parameters()), **kept}
 
 
 def save_weights(module: nn.Module, path: Path) -> None:
-    """Write the weights of `module` to a safetensors file, which others may read as far as the umask lets them."""
+    """Write the weights of `module` to a safetensors file, which others may read if the umask allows it."""
     path.touch()
     mode = path.stat().st_mode
     save_file({name: t.detach().contiguous().cpu() for name, t in named_weights(module).items()}, path)
@@ -46,15 +46,15 @@ def save_weights(module: nn.Module, path: Path) -> None:
 
 
 def load_weights(path: Path, plan: ModuleT, make: Callable[[], ModuleT]) -> ModuleT:
-    """The module that `make` gives, with the weights of the file.
+    """The module from `make`, with the weights of the file.
 
-    plan: the same module on the device "meta", where nothing is allocated; ModelError if the file is not it.
+    plan: the same module on the device "meta", without memory; ModelError if the file does not match it.
     """
     try:
         if problems := differences(named_weights(plan), check_header(path)):
             raise ModelError(
-                f"{path}: these are not the weights of this configuration: {shortened(problems)}; "
-                "restore the file that belongs to it"
+                f"{path}: the weights do not fit this configuration: {shortened(problems)}; "
+                "restore the right file"
             )
         module = make()
         with safetensors.safe_open(path, "pt") as file, torch.no_grad():
@@ -64,13 +64,13 @@ def load_weights(path: Path, plan: ModuleT, make: Callable[[], ModuleT]) -> Modu
         raise ModelError(f"{path}: missing; the run has no finished weights, train it again") from None
     except (SafetensorError, OSError) as error:
         raise ModelError(
-            f"{path}: not a sound safetensors file ({error}); restore or train it again"
+            f"{path}: not a valid safetensors file ({error}); restore or train it again"
         ) from error
     return module
 
 
 def differences(wanted: Mapping[str, Tensor], found: Mapping[str, Entry]) -> list[str]:
-    """How the tensors in a file differ from those that a module needs."""
+    """The differences between the tensors in a file and those of a module."""
     problems = []
     for name in sorted(wanted.keys() & found.keys()):
         entry, tensor = found[name], wanted[name]
@@ -84,14 +84,14 @@ def differences(wanted: Mapping[str, Tensor], found: Mapping[str, Entry]) -> lis
 
 
 def shortened(items: list[str]) -> str:
-    """The first MOST_LISTED items in one line, and how many more there are."""
+    """The first MOST_LISTED items in one line, and the number of others."""
     more = len(items) - MOST_LISTED
     return "; ".join([*items[:MOST_LISTED], *([f"and {more} more"] if more > 0 else [])])
 
 
 def nonfinite(module: nn.Module) -> list[str]:
-    """The names of the weights in which NaN or an infinity stands."""
-    # The extremes are NaN where any element is, and take no memory, unlike a mask.
+    """The names of the weights that contain NaN or an infinity."""
+    # The extremes are NaN if any element is, and need no memory, unlike a mask.
     return [
         name
         for name, tensor in named_weights(module).items()

@@ -1,4 +1,4 @@
-"""Adapters that hand lmkit's vectors to other libraries; each is imported by its own name, and none by lmkit."""
+"""Adapters that give lmkit's vectors to other libraries; users import each by its name, lmkit imports none."""
 
 import importlib
 import math
@@ -17,33 +17,33 @@ from lmkit.plugins import install_hint
 if TYPE_CHECKING:
     from lmkit.api import Model
 
-# Nothing heavy is imported above: spaCy imports its adapter, and with it this file, whenever it starts.
+# No heavy imports above: spaCy imports its adapter, and so this file, at every start.
 
 _owner = os.getpid()
-"""The process that imported this file, and any fork of it that has been seen to."""
+"""The process that imported this file, or a fork that has been set up."""
 
 
 def needs(module: str, extra: str) -> ModuleType:
-    """The module of a library that comes with one of lmkit's extras.
+    """Import a library that one of lmkit's extras installs.
 
-    Raises UsageError, with the line that installs the extra, where the library is missing.
+    Raises UsageError, with the command that installs the extra, if the library is missing.
     """
     library = module.partition(".")[0]
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] != library:
-            raise  # the library is there, and something that it needs is not
+            raise  # the library is installed, but one of its dependencies is missing
         raise UsageError(
-            f"the library {library}, which this adapter is for, is not installed: {install_hint(extra)}"
+            f"this adapter needs the library {library}, which is not installed: {install_hint(extra)}"
         ) from error
 
 
 def shared_model(run: str | Path, device: str = "auto") -> "Model":
-    """The model of a run, loaded once a process however many adapters, or copies of one, ask for it.
+    """The model of a run, loaded once per process for all adapters and copies of them.
 
     Adapters keep the run's path and call this when they need vectors, so that copying, pickling and sending them
-    to other processes never copies weights. A run that was trained anew is loaded anew.
+    to other processes never copies weights. A run that was trained again is loaded again.
     Raises ModelError and PluginError as `lmkit.load` does.
     """
     if os.getpid() != _owner:
@@ -54,8 +54,8 @@ def shared_model(run: str | Path, device: str = "auto") -> "Model":
 
 
 def _use_one_thread() -> None:
-    """Compute on one thread from now on, in a fork: OpenMP's threads, which torch may have used, are not in it, and
-    waiting for them never ends (https://github.com/pytorch/pytorch/issues/17199).
+    """In a fork, compute on one thread from now on: it lacks the OpenMP threads that torch may have used, and would
+    wait for them forever (https://github.com/pytorch/pytorch/issues/17199).
     """
     import torch
 
@@ -66,19 +66,19 @@ def _use_one_thread() -> None:
 
 @lru_cache(maxsize=4)
 def _load(directory: Path, device: str, modified: int) -> "Model":
-    """modified: when the run's manifest was written, which makes a new run in the same place another key."""
+    """modified: the time of the run's manifest, so that a new run at the same path has another key."""
     from lmkit import api
 
     return api.load(directory, device=device)
 
 
 def copy_run(run: str | Path, out: Path) -> None:
-    """Copy what makes the model of a run (its checkpoints and metrics stay behind) to `out`, whole or not at all.
+    """Copy the model files of a run (no checkpoints or metrics) to `out`, atomically.
 
-    A run that `out` holds is replaced. Raises ModelError when the run is damaged, UsageError when `out` holds
-    something else.
+    An existing run in `out` is replaced. Raises ModelError when the run is damaged, UsageError when `out` is not
+    a run.
     """
-    from lmkit import runs  # torch comes with it
+    from lmkit import runs  # imports torch
 
     directory = Path(run)
     manifest = read_manifest(directory)

@@ -1,4 +1,4 @@
-"""What the adapters that make a module of an encoder share: one vector a token, and saving what was learned."""
+"""Shared code of the adapters that turn an encoder into a module: one vector per token, and saving weights."""
 
 import shutil
 from collections.abc import Mapping
@@ -13,19 +13,21 @@ from lmkit.errors import UsageError
 
 
 def one_layer(encoder: Encoder, layer: str | int) -> Selection:
-    """What takes one layer, (tokens, features), of a sentence's vectors.
+    """A function that chooses one layer, (tokens, features), of a sentence's vectors.
 
-    Raises UsageError for "all" of them and for a layer that there is not.
+    Raises UsageError for "all" and for an unknown layer.
     """
     if layer == "all":
-        raise UsageError("layer='all': a token has one vector here; give mix, top or the number of a layer")
+        raise UsageError(
+            "layer='all': this adapter needs one vector per token; use mix, top or the number of a layer"
+        )
     return selection(encoder, layer)
 
 
 def save_run(model: Model, directory: Path) -> None:
-    """Write what makes the model into a directory, beside what other libraries keep there.
+    """Write the model into a directory, next to the files of other libraries.
 
-    Unlike a copy of the run's files it has what was learned since. The run that it held is replaced.
+    Unlike a copy of the run's files, it has the current weights. An existing run is replaced.
     """
     run = model.run
     kept = directory / run_paths.TOKENIZER

@@ -1,4 +1,4 @@
-"""A module of the sentence-transformers library that makes sentence embeddings with the encoder of a run."""
+"""A module for the sentence-transformers library that computes sentence embeddings with the encoder of a run."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ from lmkit.errors import UsageError
 from lmkit.pipelines import needs
 from lmkit.pipelines.encoders import one_layer, save_run
 
-# By name, so that this module can be checked where the library is missing.
+# By name, so that type checkers can check this module without the library.
 modules: Any = needs("sentence_transformers.base.modules", "transformers")
 
 __all__ = ["LmkitModule"]
@@ -25,13 +25,13 @@ SENTENCES = "sentences"
 class LmkitModule(modules.InputModule):
     """Strings to their vectors: `SentenceTransformer(modules=[LmkitModule("runs/elmo")])`.
 
-    run: the directory of a run; a recurrent causal model serves as an encoder too.
+    run: the directory of a run; a recurrent causal model also serves as an encoder.
     layer: "mix", "top", or a number from 0 (the vectors without context).
-    pool: how the vectors of a sentence's tokens become one: "mean", "max", "first" or "last", zeros where there is
-    no token; "none" where a module behind this one does it, such as the library's `Pooling`.
+    pool: how to reduce the vectors of a sentence's tokens to one: "mean", "max", "first" or "last"; zeros without
+    tokens. "none" if a later module does it, such as the library's `Pooling`.
 
-    The strings themselves go from `preprocess` to `forward`, since encoders read strings. The weights are the
-    module's own parameters: they move, train and are saved with it.
+    `preprocess` passes strings to `forward`, since encoders read strings. The weights are the module's parameters:
+    they move, train and are saved with it.
     """
 
     config_keys = ("layer", "pool")
@@ -40,20 +40,20 @@ class LmkitModule(modules.InputModule):
     def __init__(self, run: str | Path, layer: str | int = "mix", pool: str = "mean") -> None:
         super().__init__()
         self.run = api.load(run, device="cpu")
-        self.encoder = self.run.encoder  # registers its weights where it is a module
+        self.encoder = self.run.encoder  # registers its weights if it is a module
         self.layer = layer
         self.pool = pool
-        # Refuse what there is not, before anything is encoded.
+        # Refuse unknown layers and poolings before encoding.
         one_layer(self.encoder, layer)
         selection(self.encoder, layer, pool)
 
     def preprocess(
         self, inputs: Sequence[str], prompt: str | None = None, **_ignored: Any
     ) -> dict[str, list[str]]:
-        """The strings behind their prompt. Raises UsageError for what is no string."""
+        """The strings with their prompt. Raises UsageError for items that are not strings."""
         for sentence in inputs:
             if not isinstance(sentence, str):
-                raise UsageError(f"a {type(sentence).__name__} among the sentences: give strings")
+                raise UsageError(f"a sentence is of the type {type(sentence).__name__}: give strings")
         return {SENTENCES: [(prompt or "") + sentence for sentence in inputs]}
 
     def forward(self, features: dict[str, Any], **_ignored: Any) -> dict[str, Any]:
@@ -76,13 +76,13 @@ class LmkitModule(modules.InputModule):
         return self.encoder.width
 
     def save(self, output_path: str, *_args: Any, **_kwargs: Any) -> None:
-        """Write the run, with the weights that it has now, and config.json."""
+        """Write the run, with its current weights, and config.json."""
         save_run(self.run, Path(output_path))
         self.save_config(output_path)
 
     @classmethod
     def load(cls, model_name_or_path: str, subfolder: str = "", **kwargs: Any) -> Self:
-        """What `save` wrote. Raises ModelError, PluginError as `lmkit.load` does."""
+        """Load the result of `save`. Raises ModelError, PluginError as `lmkit.load` does."""
         places = ("token", "cache_folder", "revision", "local_files_only")
         where = {"subfolder": subfolder, **{name: kwargs[name] for name in places if name in kwargs}}
         folder = cls.load_dir_path(model_name_or_path, **where)

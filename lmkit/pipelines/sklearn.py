@@ -23,15 +23,16 @@ __all__ = ["EmbeddingTransformer"]
 
 
 class EmbeddingTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """Sentences to one vector each, by the encoder in a run: `EmbeddingTransformer("runs/elmo")`.
+    """Turn sentences into one vector each with the encoder in a run: `EmbeddingTransformer("runs/elmo")`.
 
-    run: the directory of a run; a recurrent causal model serves as an encoder too.
-    layer: "mix", "top", a number from 0 (the vectors without context), or "all" for the layers side by side.
-    pool: how the vectors of a sentence's tokens become one: "mean", "max", "first" or "last"; a sentence without
-    tokens gets zeros. separator: between the words of a list, as `Model.embed` takes it. device: as of `lmkit.load`.
+    run: the directory of a run; a recurrent causal model also serves as an encoder.
+    layer: "mix", "top", a number from 0 (the vectors without context), or "all" for all layers, concatenated.
+    pool: how to reduce the vectors of a sentence's tokens to one: "mean", "max", "first" or "last"; a sentence
+    without tokens gets zeros. separator: between the words of a list, as in `Model.embed`. device: as in
+    `lmkit.load`.
 
-    There is nothing to fit: `transform` works at once. The estimator holds the path and no weights, so that clones,
-    pickles and joblib's workers are light; each process loads a run once.
+    `transform` works without `fit`. The estimator holds the path and no weights, so that clones, pickles and
+    joblib's workers are light; each process loads a run once.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class EmbeddingTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         self.separator = separator
 
     def fit(self, X: Iterable[str] | Iterable[Sequence[str]], y: Any = None) -> Self:  # noqa: N803 - scikit-learn's
-        """Check the settings; X and y are not looked at. Raises UsageError, ModelError, PluginError."""
+        """Check the settings; X and y are ignored. Raises UsageError, ModelError, PluginError."""
         self._check_pool()
         shared_model(self.run, self.device).embed([], layer=self.layer, pool=self.pool)
         return self
@@ -72,14 +73,14 @@ class EmbeddingTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
 
     @property
     def _n_features_out(self) -> int:
-        """How many features `get_feature_names_out` names."""
+        """The number of features for `get_feature_names_out`."""
         encoder = shared_model(self.run, self.device).encoder
         return encoder.width * (encoder.num_layers if self.layer == "all" else 1)
 
     def _check_pool(self) -> None:
         if self.pool == "none":
             raise UsageError(
-                "pool='none': scikit-learn takes one row a sentence; give mean, max, first or last"
+                "pool='none': scikit-learn needs one row per sentence; use mean, max, first or last"
             )
 
     def __sklearn_tags__(self) -> Tags:
@@ -91,9 +92,9 @@ class EmbeddingTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
 
 
 def checked(sentences: Any) -> list[Any]:
-    """The sentences as a list of strings or of lists, which `embed` looks into; DataError for what is neither.
+    """The sentences as a list of strings or of lists, which `embed` checks; DataError for other types.
 
-    A frame and an array of two dimensions are refused, since going through them gives column names and cells.
+    A data frame and a two-dimensional array are refused, since iterating over them gives column names and cells.
     """
     if isinstance(sentences, str) or not isinstance(sentences, Iterable):
         raise DataError(f"X is {_kind(sentences)}: give a list of strings or of lists of words")
@@ -107,7 +108,7 @@ def checked(sentences: Any) -> list[Any]:
 
 
 def _words(row: Any, place: int) -> Sequence[Any]:
-    """A row that is no string as a list; DataError where it is none, such as a missing value."""
+    """A row other than a string as a list; DataError if it cannot be one, such as a missing value."""
     if not isinstance(row, Iterable):
         raise DataError(f"X[{place}] is {_kind(row)}: give strings or lists of words")
     return row if isinstance(row, Words) else list(row)

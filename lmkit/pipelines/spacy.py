@@ -1,4 +1,4 @@
-"""A component for spaCy's pipelines that writes a vector for each token into `doc.tensor`."""
+"""A component for spaCy's pipelines that stores a vector for each token in `doc.tensor`."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -18,16 +18,16 @@ spacy_util = needs("spacy.util", "spacy")
 
 
 class Embedder:
-    """Writes the vectors of a document's tokens into `doc.tensor`: (tokens, features) float32.
+    """Store the vectors of a document's tokens in `doc.tensor`: (tokens, features) float32.
 
-    The encoder reads the document's text as one sentence, and a token has the vector of the characters that it
-    covers; tokens of white space have zeros. words: it reads a list of the tokens instead, which a model wants that
-    was trained on text in such tokens, set apart by spaces.
-    Where the pipeline has no word vectors of its own, spaCy takes the vectors and similarities of tokens, spans
-    and documents from `doc.tensor` by itself.
+    The encoder reads the document's text as one sentence, and a token gets the vector of its characters; tokens of
+    white space get zeros. words: it reads a list of the tokens instead, for a model that was trained on such tokens
+    separated by spaces.
+    If the pipeline has no word vectors, spaCy computes the vectors and similarities of tokens, spans and documents
+    from `doc.tensor`.
 
-    The run is loaded with the first document, once a process, so that the path in a saved pipeline's config may
-    be gone: `to_disk` puts a copy of the run into the pipeline's folder, and `from_disk` turns to it.
+    The run is loaded with the first document, once per process, so the path in a saved pipeline's config need not
+    exist: `to_disk` copies the run into the pipeline's folder, and `from_disk` uses the copy.
     """
 
     def __init__(self, run: str | Path, layer: str | int, device: str, words: bool = False) -> None:
@@ -63,11 +63,11 @@ class Embedder:
             yield doc
 
     def to_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> None:
-        """Copy the run to `path`; spaCy calls this. Raises ModelError where it is damaged."""
+        """Copy the run to `path`; spaCy calls this. Raises ModelError if it is damaged."""
         copy_run(self.run, Path(path))
 
     def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> Self:
-        """Take the run from `path`; the config's path stays where no copy was saved."""
+        """Use the run in `path`, or keep the config's path if no copy was saved."""
         from lmkit.run_paths import MANIFEST
 
         if (Path(path) / MANIFEST).is_file():
@@ -81,7 +81,7 @@ class Embedder:
 def create(nlp: "Language", name: str, run: str, layer: str | int, device: str, words: bool) -> Embedder:
     """The component of `nlp.add_pipe("lmkit", config={"run": "runs/elmo"})`.
 
-    run: the directory of a run. layer: "mix", "top", a number from 0, or "all" for the layers side by side.
-    device: as of `lmkit.load`. words: whether the tokens are read as a list of words, not in the document's text.
+    run: the directory of a run. layer: "mix", "top", a number from 0, or "all" for all layers, concatenated.
+    device: as in `lmkit.load`. words: whether the tokens are read as a list of words, not in the document's text.
     """
     return Embedder(run, layer, device, words)

@@ -1,8 +1,7 @@
-"""Sentences as integers from which they can be read again, token by token: what crosses a library's tensors.
+"""Encode sentences as integers, token by token, so that they can pass through a library's tensors.
 
 An encoder reads strings or words, whatever its tokenizer; libraries pass tensors from their tokenizer to their
-model. A row of code points is a form of text that every encoder can be given, that can be padded and that needs
-no table of the words met so far.
+model. Rows of code points work for every encoder, can be padded, and need no table of words.
 """
 
 from collections.abc import Sequence
@@ -12,18 +11,18 @@ import numpy as np
 from lmkit.errors import UsageError
 
 PADDING, TEXT, WORD = range(3)
-"""Beside code points, which are moved up by FIRST: padding, and what each token begins with: TEXT where the
-pieces of a row together are a string, WORD where each is a word by itself."""
+"""Values besides code points, which are offset by FIRST: padding, and the mark before each token: TEXT if the
+pieces of a row together are a string, WORD if each is a word."""
 FIRST = 3
 
 UTF32 = "utf-32-le"
 
 
 def pieces_of(line: str, spans: np.ndarray) -> list[str]:
-    """A line cut at the ends of its tokens, one piece a token, which together are the line.
+    """Split a line at the ends of its tokens, one piece per token; together they are the line.
 
-    spans: (tokens, 2), the characters that each token covers. What lies between two tokens goes to the second;
-    of several that cover the same characters, the first has them.
+    spans: (tokens, 2), the characters of each token. Text between two tokens belongs to the second; characters of
+    several tokens belong to the first.
     """
     ends = np.maximum.accumulate(spans[:, 1]).tolist()
     ends[-1:] = [len(line)] * bool(ends)
@@ -31,7 +30,7 @@ def pieces_of(line: str, spans: np.ndarray) -> list[str]:
 
 
 def spell(pieces: Sequence[str], mark: int) -> list[int]:
-    """A row of pieces, each behind its mark: TEXT or WORD."""
+    """A row of pieces, each after its mark: TEXT or WORD."""
     row: list[int] = []
     for piece in pieces:
         row.append(mark)
@@ -40,7 +39,7 @@ def spell(pieces: Sequence[str], mark: int) -> list[int]:
 
 
 def read(row: np.ndarray) -> tuple[list[str], int | None]:
-    """The pieces of a row, padded at either end or not, and their mark; None where there is no piece.
+    """The pieces of a row, with or without padding at either end, and their mark; None without pieces.
 
     Raises UsageError for a row that `spell` did not make.
     """
@@ -48,19 +47,21 @@ def read(row: np.ndarray) -> tuple[list[str], int | None]:
     starts = np.flatnonzero(row < FIRST)
     marks = set(row[starts].tolist())
     if len(marks) > 1 or (len(row) and (not marks or starts[0] != 0)) or not marks <= {TEXT, WORD}:
-        raise UsageError("these are no spellings of tokens: give what the tokenizer made, unchanged")
+        raise UsageError("these are not characters of tokens: give the unchanged output of the tokenizer")
     try:
         pieces = [
             (piece[1:] - FIRST).astype("<u4").tobytes().decode(UTF32, "surrogatepass")
             for piece in np.split(row, starts[1:])
         ]
     except UnicodeDecodeError:
-        raise UsageError("these are no spellings of tokens: a code point is none of Unicode") from None
+        raise UsageError(
+            "these are not characters of tokens (invalid code point): give the unchanged output of the tokenizer"
+        ) from None
     return (pieces, marks.pop()) if marks else ([], None)
 
 
 def kept_tokens(spans: np.ndarray, limit: int | None, *, left: bool) -> slice:
-    """At most `limit` tokens, those on the left cut off or those on the right; no character's tokens are parted."""
+    """At most `limit` tokens, truncated on the left or the right; the tokens of a character stay together."""
     size = len(spans)
     if limit is None or size <= limit:
         return slice(None)

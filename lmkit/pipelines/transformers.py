@@ -1,13 +1,12 @@
 """Runs as models of the transformers library: importing this module registers their config, model and tokenizer.
 
-A folder that `export` writes is a run of lmkit, which `lmkit.load` reads too, with transformers' config.json and
-tokenizer_config.json beside it. The model is loaded by lmkit, since only the plugin that made its files knows how:
-transformers would make it without allocating anything and then fill in the weights, which loses what an encoder
-keeps besides weights.
+A folder that `export` writes is an lmkit run, which `lmkit.load` can read, with transformers' config.json and
+tokenizer_config.json. lmkit loads the model, since only its plugin can read its files: transformers would create
+it without memory and then fill in the weights, which loses all other attributes of an encoder.
 
-The tokenizer gives each token of a string, or each of a list of words (`is_split_into_words=True`), one id, and
-beside the ids the `characters` from which the model reads the text again (`lmkit.pipelines.spelling`): an encoder
-may look at how a word is spelled, and what two sentences have in common is no matter of a vocabulary.
+The tokenizer gives one id for each token of a string, or for each word of a list (`is_split_into_words=True`), and
+also the `characters` from which the model restores the text (`lmkit.pipelines.spelling`): an encoder may read the
+spelling of words, and words outside the vocabulary need not share an id.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +25,7 @@ from lmkit.pipelines import needs
 from lmkit.pipelines.encoders import one_layer, save_run
 from lmkit.pipelines.spelling import TEXT, WORD, kept_tokens, pieces_of, read, spell
 
-# By name, so that this module can be checked where the library is missing.
+# By name, so that type checkers can check this module without the library.
 transformers: Any = needs("transformers", "transformers")
 base: Any = needs("transformers.tokenization_utils_base", "transformers")
 outputs: Any = needs("transformers.modeling_outputs", "transformers")
@@ -37,10 +36,10 @@ CHARACTERS = "characters"
 
 
 class LmkitConfig(transformers.PreTrainedConfig):
-    """What transformers and its users ask of a model; the run beside it has all that makes the model.
+    """The config for transformers and its users; the run in the same folder has the model.
 
-    layer: what `last_hidden_state` is: "top", "mix" or the number of a layer, as of `Model.embed`.
-    separator: between the words of a list, as `Model.embed` takes it.
+    layer: the layer of `last_hidden_state`: "top", "mix" or the number of a layer, as in `Model.embed`.
+    separator: between the words of a list, as in `Model.embed`.
     """
 
     model_type = "lmkit"
@@ -49,7 +48,7 @@ class LmkitConfig(transformers.PreTrainedConfig):
 
     @classmethod
     def of(cls, model: api.Model) -> Self:
-        """The config of a model; ModelError for one that is no encoder."""
+        """The config of a model; ModelError if it is not an encoder."""
         encoder = model.encoder
         return cls(
             hidden_size=encoder.width,
@@ -60,9 +59,9 @@ class LmkitConfig(transformers.PreTrainedConfig):
 
 
 class LmkitModel(transformers.PreTrainedModel):
-    """Any encoder of lmkit, for `AutoModel`; a recurrent causal model is one too.
+    """Any encoder of lmkit, including a recurrent causal model, for `AutoModel`.
 
-    Raises UsageError when the config's layer is none of the encoder's.
+    Raises UsageError when the encoder lacks the config's layer.
     """
 
     config_class = LmkitConfig
@@ -70,13 +69,13 @@ class LmkitModel(transformers.PreTrainedModel):
 
     def __init__(self, config: LmkitConfig, model: api.Model) -> None:
         super().__init__(config)
-        self.encoder = model.encoder  # registers its weights where it is a module
+        self.encoder = model.encoder  # registers its weights if it is a module
         self.run = model
-        one_layer(self.encoder, config.layer)  # refuses what there is not, before anything is read
+        one_layer(self.encoder, config.layer)  # refuses an unknown layer before reading
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Nothing: weights are never made here, and transformers would draw new ones."""
+        """Do nothing: the weights are loaded already, and transformers would draw new ones."""
 
     @property
     def device(self) -> torch.device:
@@ -95,23 +94,23 @@ class LmkitModel(transformers.PreTrainedModel):
         return_dict: bool | None = None,
         **_ignored: Any,
     ) -> Any:
-        """last_hidden_state (batch, tokens, features), and hidden_states, one such a layer, where asked for.
+        """last_hidden_state (batch, tokens, features), and hidden_states, one per layer, on request.
 
-        input_ids, attention_mask: (batch, tokens); characters: (batch, any): all as the tokenizer gives them.
+        input_ids, attention_mask: (batch, tokens); characters: (batch, any): all from the tokenizer.
         Tokens whose mask is 0 are not read, and their vectors are zeros.
-        Raises UsageError where the characters are missing or do not belong to the ids.
+        Raises UsageError if the characters are missing or do not match the ids.
         """
         if characters is None:
             raise UsageError(
-                "the model reads how tokens are spelled, which ids do not say: call it as model(**tokenizer(...))"
+                "the model needs the characters of tokens, not only ids: call it as model(**tokenizer(...))"
             )
         tokens = input_ids != self.config.pad_token_id
         kept = tokens if attention_mask is None else tokens & attention_mask.bool()
         vectors = self.encoder.embed(_sentences(tokens, kept, characters, self.config.separator))
         if [rows.shape[1] for rows in vectors] != kept.sum(1).tolist():
             raise UsageError(
-                "a text that was cut, or of which tokens are masked, has other tokens than before: "
-                "cut it before the tokenizer, or give lists of words"
+                "a truncated or masked text has other tokens than before: "
+                "truncate it before the tokenizer, or give lists of words"
             )
         select = one_layer(self.encoder, self.config.layer)
         last = _padded(kept, [select(rows) for rows in vectors], self.encoder.width)
@@ -137,8 +136,8 @@ class LmkitModel(transformers.PreTrainedModel):
     ) -> Self:
         """The model in a folder of this machine, in evaluation mode on the CPU, as lmkit loads it.
 
-        kwargs: attributes of the config, such as `layer="mix"`; what transformers adds for downloads is not used.
-        Raises ModelError when the folder holds no sound run, UsageError for a device_map.
+        kwargs: attributes of the config, such as `layer="mix"`; arguments for downloads are ignored.
+        Raises ModelError when the folder has no valid run, UsageError for a device_map.
         """
         if device_map is not None:
             raise UsageError("an lmkit model is on one device: leave device_map out and call .to(device)")
@@ -153,7 +152,7 @@ class LmkitModel(transformers.PreTrainedModel):
     def save_pretrained(
         self, save_directory: str | Path, *_args: Any, push_to_hub: bool = False, **_kwargs: Any
     ) -> None:
-        """Write the run, with the weights that the model has now, and config.json."""
+        """Write the run, with the model's current weights, and config.json."""
         if push_to_hub:
             raise UsageError("save_pretrained writes a folder: call model.push_to_hub(name) for the hub")
         directory = Path(save_directory)
@@ -163,10 +162,10 @@ class LmkitModel(transformers.PreTrainedModel):
 
 
 class LmkitTokenizer(base.PreTrainedTokenizerBase):
-    """The tokenizer of a run. Padding, which lmkit's vocabularies have not, is one id more: vocabulary.size.
+    """The tokenizer of a run. Padding, which lmkit's vocabularies lack, is an additional id: vocabulary.size.
 
     part: the name and options of the tokenizer and the fingerprint of its vocabulary; by default, those of the run
-    in the folder. name_or_path: the folder that has the tokenizer's files. Raises ModelError where it has not.
+    in the folder. name_or_path: the folder with the tokenizer's files. Raises ModelError if they are missing.
     """
 
     model_input_names = ("input_ids", "attention_mask", CHARACTERS)
@@ -201,7 +200,7 @@ class LmkitTokenizer(base.PreTrainedTokenizerBase):
     ) -> Any:
         if text_pair is not None or return_overflowing_tokens or return_offsets_mapping:
             raise UsageError(
-                "an lmkit tokenizer gives ids of single texts: no pairs, offsets or overflowing tokens"
+                "an lmkit tokenizer supports no pairs, offsets or overflowing tokens: leave them out"
             )
         single = isinstance(text, str) or (is_split_into_words and all(isinstance(w, str) for w in text))
         cut = truncation_strategy not in (None, base.TruncationStrategy.DO_NOT_TRUNCATE)
@@ -226,7 +225,7 @@ class LmkitTokenizer(base.PreTrainedTokenizerBase):
         """The ids and characters of a string or of a list of words."""
         if isinstance(sentence, str) == words:
             wanted = "a list of words" if words else "a string (or say is_split_into_words=True)"
-            raise UsageError(f"{wanted} is wanted for each sentence, not {type(sentence).__name__}")
+            raise UsageError(f"a sentence is of the type {type(sentence).__name__}: give {wanted}")
         if words:
             ids, pieces = [self._first_id(word) for word in sentence], list(sentence)
             spans = np.stack([np.arange(len(ids)), np.arange(1, len(ids) + 1)], 1)
@@ -238,7 +237,7 @@ class LmkitTokenizer(base.PreTrainedTokenizerBase):
         return {"input_ids": ids[kept], CHARACTERS: spell(pieces[kept], WORD if words else TEXT)}
 
     def pad(self, encoded_inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        """What transformers' own does, and the characters to the longest row, always on the right."""
+        """Pad as transformers does, and pad the characters to the longest row, always on the right."""
         if isinstance(encoded_inputs, Sequence):
             encoded_inputs = {name: [row[name] for row in encoded_inputs] for name in encoded_inputs[0]}
         fields = dict(encoded_inputs)
@@ -264,7 +263,7 @@ class LmkitTokenizer(base.PreTrainedTokenizerBase):
         return {}
 
     def get_vocab(self) -> dict[str, int]:
-        """By the text of each id; of several with one text, the last."""
+        """Ids by their text; the last of several with one text."""
         return {self.inner.decode([id_]): id_ for id_ in range(self.vocab_size)}
 
     def tokenize(self, text: str, **_ignored: Any) -> list[str]:
@@ -276,7 +275,7 @@ class LmkitTokenizer(base.PreTrainedTokenizerBase):
         return self.vocab_size if tokens == self.pad_token else self._first_id(tokens)
 
     def _first_id(self, word: str) -> int:
-        """The id that stands for a word: its first. What the model gives for the word does not depend on it."""
+        """The id of a word: its first. The model's vectors for the word do not depend on it."""
         found = self.inner.ids(word)
         return int(found[0]) if found.size else self.inner.vocabulary.unk_id or 0
 
@@ -297,7 +296,7 @@ class LmkitTokenizer(base.PreTrainedTokenizerBase):
         return 0
 
     def save_vocabulary(self, save_directory: str, filename_prefix: str | None = None) -> tuple[str, ...]:
-        """Write the tokenizer's files as a run has them; those of a run that is there already stay."""
+        """Write the tokenizer's files as in a run; those of an existing run are kept."""
         folder = Path(save_directory) / run_paths.TOKENIZER
         if not (Path(save_directory) / run_paths.MANIFEST).exists():
             folder.mkdir(parents=True, exist_ok=True)
@@ -306,15 +305,15 @@ class LmkitTokenizer(base.PreTrainedTokenizerBase):
 
 
 def export(run: str | Path, out: str | Path, *, overwrite: bool = False) -> None:
-    """Write a run as a folder for `AutoModel`, `AutoTokenizer` and `pipeline`; `lmkit.load` reads it as well.
+    """Write a run as a folder for `AutoModel`, `AutoTokenizer` and `pipeline`; `lmkit.load` can also read it.
 
-    Raises UsageError when `out` is taken, ModelError when the run is no sound encoder.
+    Raises UsageError when `out` is taken, ModelError when the run is not a valid encoder.
     """
     write_folder(api.load(run, device="cpu").run, Path(out), overwrite=overwrite)
 
 
 def write_folder(run: runs.LoadedRun, out: Path, *, overwrite: bool = False) -> None:
-    """The same for a run that is loaded: what `lmkit export RUN OUT --to transformers` calls."""
+    """The same for a loaded run; `lmkit export RUN OUT --to transformers` calls it."""
     runs.check_free(out, overwrite=overwrite)
     loaded = api.Model(run)
     model = LmkitModel(LmkitConfig.of(loaded), loaded)
@@ -327,14 +326,14 @@ def write_folder(run: runs.LoadedRun, out: Path, *, overwrite: bool = False) -> 
 def _folder(path: str | Path) -> Path:
     if not Path(path).is_dir():
         raise ModelError(
-            f"{path} is no folder of this machine, where lmkit models are loaded from: "
-            "fetch it first (hf download NAME --local-dir FOLDER) and give that folder"
+            f"{path} is not a local folder, but lmkit models are loaded only from there: "
+            "download it first (hf download NAME --local-dir FOLDER) and give that folder"
         )
     return Path(path)
 
 
 def _part(folder: Path) -> dict[str, Any]:
-    """What a run says of its tokenizer."""
+    """The tokenizer's entry in a run."""
     manifest = runs.read_manifest(folder)
     vocabulary = manifest.get("vocabulary")
     fingerprint = vocabulary.get("fingerprint") if isinstance(vocabulary, dict) else None
@@ -342,10 +341,10 @@ def _part(folder: Path) -> dict[str, Any]:
 
 
 def _load_tokenizer(part: Mapping[str, Any], folder: Path) -> Any:
-    """The tokenizer in a folder; ModelError unless it is the one that was saved."""
+    """The tokenizer in a folder; ModelError unless it is unchanged since it was saved."""
     where = f"{folder}: part"
     if not isinstance(part.get("tokenizer"), dict):
-        raise ModelError(f"{where}: damaged: it names no tokenizer; export the run again")
+        raise ModelError(f"{where}: damaged: it has no tokenizer; export the run again")
     try:
         chosen = choose("tokenizer", part["tokenizer"], where)
     except UsageError as error:
@@ -353,26 +352,26 @@ def _load_tokenizer(part: Mapping[str, Any], folder: Path) -> Any:
     tokenizer = chosen.load().load(folder / run_paths.TOKENIZER, chosen.options)
     if tokenizer.vocabulary.fingerprint != part.get("fingerprint"):
         raise ModelError(
-            f"{folder / run_paths.TOKENIZER}: not the tokenizer that was saved; export the run again"
+            f"{folder / run_paths.TOKENIZER}: has changed since it was saved; export the run again"
         )
     return tokenizer
 
 
 def _sentences(tokens: Tensor, kept: Tensor, characters: Tensor, separator: str | None) -> list[Any]:
-    """The strings, or lists of words, that rows of characters spell, without the tokens that are not kept."""
+    """The strings, or lists of words, of rows of characters, without the tokens that are not kept."""
     rows = characters.long().cpu().numpy()
     found, marks = [], set()
     for row, present, wanted in zip(rows, tokens.cpu().numpy(), kept.cpu().numpy(), strict=True):
         pieces, mark = read(row)
         if len(pieces) != present.sum():
             raise UsageError(
-                "ids and characters do not belong together: shorten a text in the tokenizer "
+                "ids and characters do not match: truncate a text in the tokenizer "
                 "(truncation=True, max_length=...), not its tensors"
             )
         found.append([piece for piece, use in zip(pieces, wanted[present], strict=True) if use])
         marks |= {mark} - {None}
     if len(marks) > 1:
-        raise UsageError("strings and lists of words in one batch: give one kind")
+        raise UsageError("strings and lists of words in one batch: give only one kind")
     if marks == {WORD}:
         return [Words(pieces, separator) for pieces in found]
     return ["".join(pieces) for pieces in found]
@@ -387,7 +386,7 @@ def _padded(kept: Tensor, rows: list[Tensor], width: int) -> Tensor:
 
 
 def _like(ids: Any, rows: Any) -> Any:
-    """Rows of characters as the same kind of thing as ids: a list, or a padded array or tensor."""
+    """Rows of characters in the same type as ids: a list, or a padded array or tensor."""
     plain = [row if isinstance(row, list) else np.asarray(row).tolist() for row in rows]
     longest = max((len(row) for row in plain), default=0)
     padded = [row + [0] * (longest - len(row)) for row in plain]

@@ -1,1 +1,1 @@
-"""The score of a text under a model: what `lmkit eval` prints, and what training and embedding need of it."""
+"""Score text with models, for `lmkit eval`, training and embedding."""

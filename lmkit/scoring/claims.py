@@ -1,4 +1,4 @@
-"""Tests of what a tokenizer claims: that ids and residual bits tell lines apart."""
+"""Test the claim of a tokenizer that ids and residual bits distinguish lines."""
 
 import itertools
 import math
@@ -16,18 +16,18 @@ UNSEEN_LETTERS = "qxzjvkwb"
 UNSEEN_LENGTH = 4
 """Letters of made-up words: strings of this length, 4096 of them."""
 TESTED_LINES = 1000
-"""Lines of a text on which a claim is tested."""
+"""Number of lines of a text on which a claim is tested."""
 VARIED_LINES = 8
-"""Of these, lines whose variants are tried too; made-up words are tried in the first one."""
+"""Number of these lines whose variants are also tested; made-up words are tested in the first one."""
 TOLERANCE = 1e-6
 
 _ODD = ("7", "\u00e9", "e\u0301", "\u4e2d", "\U0001f600", ".", "\u200b", "\u00a0", "\x0b", "\ufb01", "_", "A")
-"""Characters that tokenizers drop or change: digits, accents, marks, what is invisible."""
+"""Characters that tokenizers drop or change: digits, accents, marks, invisible characters."""
 
 
 @dataclass(frozen=True)
 class Violation:
-    """Lines with the same ids whose residual codes are shorter than any that tell them apart."""
+    """Lines with the same ids whose residual codes are too short to distinguish them."""
 
     lines: tuple[str, str]
     bits: tuple[float, float]
@@ -38,7 +38,7 @@ class Violation:
 
 
 def violation(tokenizer: Tokenizer, lines: Iterable[str]) -> Violation | None:
-    """The first lines with the same ids that no code tells apart at their price: sum of 2^-bits above one (Kraft)."""
+    """The first lines with the same ids that no code of these lengths distinguishes: sum of 2^-bits above 1 (Kraft)."""
     groups: dict[bytes, dict[str, float]] = defaultdict(dict)
     masses: dict[bytes, float] = defaultdict(float)
     for line in lines:
@@ -48,7 +48,7 @@ def violation(tokenizer: Tokenizer, lines: Iterable[str]) -> Violation | None:
             continue
         bits = tokenizer.residual_bits(line, ids)
         groups[key][line] = bits
-        # What is not a length of a code is as wrong as no bits at all.
+        # An impossible length of a code counts as no bits.
         masses[key] += 2.0 ** -max(bits, -1.0) if not math.isnan(bits) else 2.0
         if masses[key] > 1 + TOLERANCE and len(groups[key]) > 1:
             cheapest = sorted(groups[key], key=lambda line, group=groups[key]: group[line])[:2]
@@ -57,9 +57,9 @@ def violation(tokenizer: Tokenizer, lines: Iterable[str]) -> Violation | None:
 
 
 def variants(tokenizer: Tokenizer, line: str, *, made_up: bool = False) -> Iterator[str]:
-    """The line, the text of its ids, and lines that differ from it in what tokenizers are known to drop.
+    """The line, the text of its ids, and variants of the line in details that tokenizers often drop.
 
-    made_up: with 4096 words that no text has, each in place of the last word.
+    made_up: also with each of 4096 made-up words as the last word.
     """
     yield line
     yield tokenizer.decode(tokenizer.ids(line).tolist())
@@ -78,7 +78,7 @@ def variants(tokenizer: Tokenizer, line: str, *, made_up: bool = False) -> Itera
 
 
 class Claim:
-    """Whether a tokenizer's residual bits can be believed, as far as the lines that it was tested on show."""
+    """Whether a tokenizer's residual bits are valid on the tested lines."""
 
     def __init__(self) -> None:
         self.violation: Violation | None = None
@@ -94,7 +94,7 @@ class Claim:
         else:
             restored = tokenizer.decode(ids.tolist())
             if restored == line:
-                return  # no other line has these ids, as far as can be seen
+                return  # no other line is known to have these ids
             lines = iter((line, restored))
         self.violation = violation(tokenizer, lines)
 
@@ -103,5 +103,5 @@ _CLAIMS: WeakKeyDictionary[Tokenizer, Claim] = WeakKeyDictionary()
 
 
 def claim_of(tokenizer: Tokenizer) -> Claim:
-    """The claim of a tokenizer, with what tests have shown so far."""
+    """The claim of a tokenizer, with the tests so far."""
     return _CLAIMS.setdefault(tokenizer, Claim())

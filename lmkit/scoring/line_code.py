@@ -1,4 +1,4 @@
-"""The code of a raw line under a model: the bits behind bits per byte, token by token."""
+"""The code of a raw line under a model: the bits of bits per byte, token by token."""
 
 import logging
 import math
@@ -12,19 +12,19 @@ from lmkit.scoring.claims import claim_of
 from lmkit.scoring.measured_lines import RawLine
 
 ESCAPE_FLAG_BITS = -math.log2(1 - 2**-16)
-"""What a line pays to say that it is not escaped, under a tokenizer that may have to escape one."""
+"""Bits for the flag that a line is not escaped, under a tokenizer that may have to escape lines."""
 ESCAPE_BITS = 16
-"""What an escaped line pays to say so, before 8 bits for each of its bytes and its end."""
+"""Bits for the flag that a line is escaped, before 8 bits for each of its bytes and its end."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class LineBits:
-    """The code of a line: the model's part, token by token, and what restores the raw line from the ids.
+    """The code of a line: the model's part, token by token, and the residual that restores the raw line from the ids.
 
-    tokens: (tokens + 1,) bits of each token and of `</s>`; all that is paid for the line is in it, once.
-    residual, spelling: how much of it restores the line from its ids, and how much of that spells unknown tokens.
+    tokens: (tokens + 1,) bits of each token and of `</s>`; their sum is the total cost of the line.
+    residual, spelling: the bits that restore the line from its ids, and those of them for unknown tokens.
     """
 
     tokens: np.ndarray
@@ -36,8 +36,8 @@ class LineBits:
 class LineCoder:
     """The code of lines under one tokenizer (docs/scores.md).
 
-    A token pays -log2((1 - novelty) p), an unknown one -log2(novelty + (1 - novelty) p) and its spelling. `</s>`
-    pays for white space and the like. A line that is not restored is escaped: it pays for its bytes instead.
+    A token costs -log2((1 - novelty) p), an unknown one -log2(novelty + (1 - novelty) p) plus its spelling. The cost
+    of `</s>` includes white space and the like. A line that cannot be restored is escaped: its bytes are coded.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -46,8 +46,8 @@ class LineCoder:
         self._novelty = tokenizer.novelty or 0.0
         if not 0 <= self._novelty < 1:
             raise PluginError(
-                f"the tokenizer {type(tokenizer).__name__} has the novelty {self._novelty}, which is no probability; "
-                "ask its author for one from 0 to 1"
+                f"the tokenizer {type(tokenizer).__name__} has the novelty {self._novelty}, which is not from 0 to 1; "
+                "report it to its author"
             )
 
     def code(
@@ -55,8 +55,8 @@ class LineCoder:
     ) -> LineBits:
         """The code of a line: its ids without `</s>`, and the log-probabilities of its tokens with `</s>`.
 
-        spans: (tokens, 2) characters of each token, by which the bytes of an escaped line are shared out; without
-        them `</s>` has all of these.
+        spans: (tokens, 2) characters of each token, to distribute the bytes of an escaped line; without
+        them, `</s>` gets all of them.
         """
         residual = self._residual(line, ids)
         if residual is None:
@@ -89,7 +89,7 @@ class LineCoder:
         return bits + ESCAPE_FLAG_BITS
 
     def _believed(self, line: RawLine, ids: np.ndarray) -> bool:
-        """Whether the line is restored without a look at `decode`."""
+        """Whether the line is known to be restored without calling `decode`."""
         if self._claim is None:
             return False
         if self._claim.violation is None:
@@ -97,7 +97,7 @@ class LineCoder:
             if self._claim.violation is not None:
                 log.warning(
                     "the tokenizer %s claims to restore every line, but %s: lines that its ids do not restore are "
-                    "escaped; use another, or ask its author to pay for what it drops (lmkit.residual)",
+                    "escaped; use another tokenizer, or report it to its author (see lmkit.residual)",
                     type(self._tokenizer).__name__,
                     self._claim.violation,
                 )

@@ -1,4 +1,4 @@
-"""The log-probabilities of whole lines, many at once: no figures of tokens, no records."""
+"""Compute the log-probabilities of whole lines, many at once, without figures of tokens."""
 
 from collections.abc import Iterable, Iterator
 
@@ -10,7 +10,7 @@ from lmkit.errors import DataError
 from lmkit.scoring.measured_lines import NO_LINES, measured_lines
 
 CHUNK = 1 << 22
-"""Bytes of a text that are worked on at once."""
+"""Bytes of a text to process at once."""
 
 
 def line_scores(
@@ -21,11 +21,11 @@ def line_scores(
     batch_size: int = 32,
     independent: bool = False,
 ) -> np.ndarray:
-    """(lines,) float64, the natural log-probability of each line of UTF-8 text, `</s>` included.
+    """(lines,) float64, the natural log-probability of each line of UTF-8 text, including `</s>`.
 
     independent: score each line by itself, whatever the model's reset policy.
-    Lines that a model scores by themselves, and faster than in batches (`line_log_probs`), go to it by the
-    million; others as `lmkit eval` scores them. Raises DataError for bytes that are not UTF-8 text, or for no lines.
+    If a model scores separate lines faster than batches (`line_log_probs`), it gets large blocks of them; otherwise
+    lines are scored as in `lmkit eval`. Raises DataError for bytes that are not UTF-8 text, or for no lines.
     """
     if not text:
         raise DataError(NO_LINES)
@@ -44,7 +44,7 @@ def line_scores(
 def _lines(
     tokenizer: Tokenizer, blocks: Iterable[Line | LineBlock]
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Ids of whole lines, `</s>` behind each, and where each line ends in them."""
+    """Ids of whole lines, each with `</s>`, and the end of each line in them."""
     pieces: list[np.ndarray] = []
     for block in blocks:
         if isinstance(block, LineBlock):

@@ -1,4 +1,4 @@
-"""From the lines of a reader to the figures of their tokens, and back to lines."""
+"""Compute the figures of the tokens of lines, and return them by line."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -12,7 +12,7 @@ from lmkit.corpus.readers import Line
 from lmkit.scoring.directions import FORWARD, from_the_end, in_direction
 from lmkit.scoring.stream import LOG_PROB, WINDOW, Measure, Sentence, measure_lines
 
-NO_LINES = "the text to score has no lines"
+NO_LINES = "the text to score has no lines; give another text"
 _NO_SPANS = np.zeros((0, 2), np.int64)
 
 
@@ -20,7 +20,7 @@ _NO_SPANS = np.zeros((0, 2), np.int64)
 class RawLine:
     """A line in one piece, with its raw sizes.
 
-    row, ending, kept: see `Line`. at: where the line begins in its row, in characters.
+    row, ending, kept: see `Line`. at: the offset of the line in its row, in characters.
     """
 
     text: str
@@ -34,7 +34,7 @@ class RawLine:
 
 
 def whole_lines(text: Iterable[Line]) -> Iterator[RawLine]:
-    """Lines in one piece: a very long one comes from its reader in several."""
+    """Join lines into one piece: readers give a very long one in several."""
     parts: list[Line] = []
     row = at = 0
     for piece in text:
@@ -87,8 +87,8 @@ def measured_lines(
     """Each line with its encoding (without `</s>`) and the (tokens + 1, figures) of its tokens and `</s>`.
 
     measure, extra: see `measure_lines`.
-    spans: whether the encodings have them; ids alone are made faster. Lines are drawn as they are needed.
-    direction: in which `model` reads a line; figures are in the line's own order all the same.
+    spans: whether the encodings have them; ids without them are faster. Lines are read as needed.
+    direction: of `model` within a line; figures are always in the line's own order.
     independent: score each line by itself, whatever the model's reset policy.
     """
     waiting: deque[tuple[RawLine, Encoding]] = deque()

@@ -1,4 +1,4 @@
-"""`eval`: perplexities and bits per byte that can be compared, with the signature that says when."""
+"""The score of a text: perplexities and bits per byte, with a signature that shows when they are comparable."""
 
 import logging
 import math
@@ -23,16 +23,16 @@ from lmkit.scoring.unknown import warn_of_unknown
 log = logging.getLogger(__name__)
 
 FARTHER = 2
-"""How many times as far as in training a state may be carried before it is said."""
+"""A state may be carried this many times as far as in training before there is a warning."""
 ESCAPED_LIMIT = 0.01
-"""Above this share of escaped bytes the figures are of the escape code, not of the model."""
+"""Above this share of escaped bytes, the figures describe the escape code, not the model."""
 SPELLING_LIMIT = 0.2
-"""Above this share of the bits the spellings of unknown words are said to matter."""
+"""Above this share of the bits, a note says that the spellings of unknown words matter."""
 
 
 @dataclass
 class Tally:
-    """Sums over a text, from which every figure is made; sums add up over parts of a text."""
+    """Sums over a text, from which every figure is computed; sums of parts of a text can be added."""
 
     lines: int = 0
     tokens: int = 0
@@ -43,19 +43,19 @@ class Tally:
     nats: float = 0.0
     """-log p over all tokens."""
     oov_nats: float = 0.0
-    """-log p of the unknown tokens alone."""
+    """-log p of the unknown tokens only."""
     bits: float = 0.0
     """The length of the text's code."""
     residual_bits: float = 0.0
-    """What restores the raw text from the ids, escape flags included; in lines that are not escaped."""
+    """Bits that restore the raw text from the ids, including escape flags; in lines that are not escaped."""
     spelling_bits: float = 0.0
-    """How much of it spells unknown tokens."""
+    """The part of it that spells unknown tokens."""
     escaped_bytes: int = 0
     escaped_lines: int = 0
     scripts: ScriptCounter = field(default_factory=ScriptCounter)
 
     def add(self, line: RawLine, unknown: np.ndarray, scores: np.ndarray, code: LineBits) -> None:
-        """Count a line: which of its tokens are unknown, their log-probabilities with `</s>`, and its code."""
+        """Add a line, given which tokens are unknown, their log-probabilities with `</s>`, and its code."""
         self.lines += 1
         self.tokens += len(scores)
         self.num_bytes += line.num_bytes
@@ -81,7 +81,7 @@ def label(name: str) -> str:
 
 @dataclass(frozen=True)
 class Score:
-    """What `lmkit eval` reports. A figure that is None is withheld, and `withheld` says why."""
+    """The report of `lmkit eval`. A figure that is None is withheld, and `withheld` gives the reason."""
 
     perplexity: float | None
     perplexity_excluding_oov: float | None
@@ -89,32 +89,32 @@ class Score:
     word_perplexity: float | None
     bits_per_character: float | None
     log_prob: float
-    """Of the whole text, natural logarithm, residual bits not included; -inf where a probability is zero."""
+    """Of the whole text, natural logarithm, without residual bits; -inf if a probability is zero."""
     tokens: int
     oov_tokens: int
     lines: int
     words: int
     num_bytes: int
     bits: float | None
-    """The length of the code of the raw text, of which bits per byte are the mean."""
+    """The length of the code of the raw text, the numerator of bits per byte."""
     residual_bits: float
-    """Of these, what restores the text from the ids."""
+    """The part of these that restores the text from the ids."""
     spelling_bits: float
-    """Of these, what spells unknown words."""
+    """The part of these that spells unknown words."""
     escaped_lines: int
     signature: str
     withheld: dict[str, str]
     novelty_known: bool = True
-    """Whether the tokenizer knows how often new words occur (`Tokenizer.novelty`)."""
+    """Whether the tokenizer has an estimate of how often new words occur (`Tokenizer.novelty`)."""
 
     @property
     def spelling_share(self) -> float | None:
-        """The share of the bits that spell unknown words; None where the bits are withheld."""
+        """The share of the bits that spell unknown words; None if the bits are withheld."""
         return self.spelling_bits / self.bits if self.bits else None
 
     @property
     def notices(self) -> list[str]:
-        """What readers of the figures should know."""
+        """Notes on the figures."""
         found = []
         share = self.spelling_share
         if share is not None and self.oov_tokens and not self.novelty_known:
@@ -128,13 +128,13 @@ class Score:
             )
             found.append(
                 f"{share:.0%} of the bits spell the {self.oov_tokens:,} {tokens}, "
-                "which the model does not predict: bits per byte say as much of the vocabulary as of the model; more "
-                "training text, or a tokenizer such as sentencepiece, leaves fewer unknown"
+                "which the model does not predict: bits per byte depend as much on the vocabulary as on the "
+                "model; use more training text, or a tokenizer such as sentencepiece, to have fewer"
             )
         return found
 
     def to_json(self) -> dict[str, Any]:
-        """The figures under the names that scripts rely on."""
+        """The figures under their stable names, for scripts."""
         possible = math.isfinite(self.log_prob)
         return {
             "perplexity": self.perplexity,
@@ -160,7 +160,7 @@ class Score:
         }
 
     def withheld_by_reason(self) -> dict[str, list[str]]:
-        """The labels of the figures that are withheld, by the reason."""
+        """The labels of the withheld figures, by the reason."""
         found: dict[str, list[str]] = {}
         for name, why in self.withheld.items():
             if name != "perplexity_excluding_oov" or self.oov_tokens:
@@ -209,9 +209,9 @@ def evaluate(
     window: int = WINDOW,
     independent: bool = False,
 ) -> Score:
-    """Score a text as one stream: every token, each line's `</s>` included.
+    """Score a text as one stream: every token, including the `</s>` of each line.
 
-    independent: score each line by itself instead, from the state in which a text begins.
+    independent: score each line by itself instead, from the initial state.
 
     carried: over how many tokens training carried a state at most; a warning says when the text asks for more.
     direction: in which the model reads a line; a key of the model's `directions`.
@@ -237,7 +237,7 @@ def evaluate(
     if carried is not None and longest > FARTHER * carried:
         log.warning(
             "the state was carried over %s tokens of this text, but never over more than %s in training: "
-            "an undertrained model may lose its way there; train longer, or with --reset line",
+            "an undertrained model may fail there; train longer, or with --reset line",
             f"{longest:,}", f"{carried:,}",
         )  # fmt: skip
     if not tally.lines:
@@ -250,7 +250,7 @@ def evaluate(
 
 
 def summarise(tally: Tally, signature: str, *, normalized: bool = True, novelty_known: bool = True) -> Score:
-    """The figures that follow from the sums, and which of them are withheld."""
+    """The figures computed from the sums, and the reasons for withheld ones."""
     withheld: dict[str, str] = {}
     figures: dict[str, float | None] = {
         "perplexity": perplexity(tally.nats / tally.tokens),
@@ -271,7 +271,7 @@ def summarise(tally: Tally, signature: str, *, normalized: bool = True, novelty_
         withhold(
             ("word_perplexity",),
             f"{tally.scripts.share:.0%} of the letters belong to scripts written without spaces between words, and "
-            "no spaces set words apart",
+            "no spaces separate words",
         )
     bits: float | None = tally.bits
     escaped = tally.escaped_bytes / max(tally.num_bytes + tally.lines, 1)
@@ -283,10 +283,10 @@ def summarise(tally: Tally, signature: str, *, normalized: bool = True, novelty_
         )
     if math.isnan(tally.nats):
         bits = None
-        withhold(tuple(figures), "the model gives something in the text a probability that is no number")
+        withhold(tuple(figures), "the model gives some token of the text a probability that is not a number")
     elif math.isinf(tally.nats):
         bits = None
-        withhold(tuple(figures), "the model gives something in the text the probability zero")
+        withhold(tuple(figures), "the model gives some token of the text the probability zero")
     if not normalized:
         bits = None
         withhold(tuple(figures), "the model's scores are not probabilities: they do not sum to one")

@@ -1,4 +1,4 @@
-"""Text as people type it, 今天天气很好 or "broken.", cut into the words that a word tokenizer knows."""
+"""Segment ordinary text, 今天天气很好 or "broken.", into the words of a word tokenizer."""
 
 import re
 import unicodedata
@@ -11,12 +11,12 @@ CJK = "\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff
 """Chinese, Japanese and Korean characters and their punctuation."""
 _IS_CJK = re.compile(rf"[{CJK}]")
 _JOINERS = "_\u200c\u200d"
-"""What joins letters: an underscore, and the zero-width joiner and non-joiner."""
+"""Characters that join letters: an underscore, and the zero-width joiner and non-joiner."""
 _UNITS = re.compile(rf"[{CJK}]|[^\s{CJK}]+")
 _BETWEEN = re.compile(rf"(?<=[{CJK}])\s+(?=[{CJK}])")
 _CLAUSE = re.compile(r"\S.*?(?:[，；。！？]+|[,;.!?]+(?=\s|$)|$)")
 LONGEST = 32
-"""Cuts that a word may reach over: an unspaced page takes time in proportion to its length."""
+"""Maximum number of cuts inside a word, so that the time is linear in the length of unspaced text."""
 
 
 def unspaced(text: str) -> str:
@@ -25,7 +25,7 @@ def unspaced(text: str) -> str:
 
 
 def unknown_words(tokenizer: Tokenizer, text: str) -> list[str]:
-    """The words of a text that have the unknown token in them; none where the tokenizer has no such token."""
+    """The words of a text with an unknown token; empty if the tokenizer has no unknown token."""
     encoding = tokenizer.encode(text)
     unknown = encoding.spans[encoding.ids == tokenizer.vocabulary.unk_id]
     words = (found.span() for found in re.finditer(r"\S+", text))
@@ -35,7 +35,7 @@ def unknown_words(tokenizer: Tokenizer, text: str) -> list[str]:
 
 
 def units(tokenizer: Tokenizer, text: str) -> list[tuple[int, int]]:
-    """The characters [start, end) of the words of a text; a Chinese character is one where no words are read."""
+    """The characters [start, end) of the words of a text; each Chinese character is one if words are not read."""
     if tokenizer.unit == "word":
         return [(start, end) for start, end in tokenizer.encode(text).spans.tolist()]
     return [found.span() for found in _UNITS.finditer(text)]
@@ -53,21 +53,21 @@ def is_known(tokenizer: Tokenizer, word: str) -> bool:
 
 
 def is_letter(character: str) -> bool:
-    """Whether a character makes one word with others such as itself beside it; marks on letters do too."""
+    """Whether a character joins with adjacent ones of its kind into one word; also true for marks on letters."""
     return not _IS_CJK.match(character) and (
         character.isalnum() or character in _JOINERS or unicodedata.category(character)[0] == "M"
     )
 
 
 def pieces(tokenizer: Tokenizer, word: str) -> list[str]:
-    """The cheapest cut of what stands between white space, found from the left."""
+    """The best segmentation of the text between white space, from left to right."""
     if is_known(tokenizer, word):
         return [word]
     cuts = [0, *(i for i in range(1, len(word)) if _may_cut(word[i - 1], word[i])), len(word)]
     last = len(cuts) - 1
     if last == 1:
         return [word]
-    known: list[list[int]] = [[] for _ in cuts]  # at each cut: the cuts before from which a known piece comes
+    known: list[list[int]] = [[] for _ in cuts]  # at each cut: the earlier cuts where a known piece begins
     ranges = [
         (before, place) for place in range(1, last + 1) for before in range(max(0, place - LONGEST), place)
     ]
@@ -76,7 +76,7 @@ def pieces(tokenizer: Tokenizer, word: str) -> list[str]:
         before, place = ranges[index]
         known[place].append(before)
     best = [(0, 0, 0)]  # at each cut: unknown characters, pieces, and the place of the cut before
-    open_ended = (len(word) + 1, 0, 0)  # the same where an unknown piece ends, which may go on
+    open_ended = (len(word) + 1, 0, 0)  # the same at the end of an unknown piece, which may continue
     for place in range(1, last + 1):
         unknown, number, _ = best[-1]
         length = cuts[place] - cuts[place - 1]
@@ -103,11 +103,11 @@ def _may_cut(before: str, after: str) -> bool:
 
 
 def ids_of(tokenizer: Tokenizer, words: list[str]) -> np.ndarray:
-    """(words,) the id of each of many words, asked at once; unknown where it is not one token."""
+    """(words,) the ids of many words, looked up at once; the unknown id if a word is not one token."""
     ids = tokenizer.ids(" ".join(words))
     if len(ids) == len(words):
         return ids
-    # Some have white space in them to this tokenizer.
+    # Some contain white space for this tokenizer.
     each = [tokenizer.ids(word) for word in words]
     unknown = tokenizer.vocabulary.unk_id
     return np.array([found[0] if len(found) == 1 else unknown for found in each], np.int32)

@@ -1,4 +1,4 @@
-"""The log-probability of sentences that have nothing to do with one another: each begins a text of its own."""
+"""Compute the log-probabilities of separate sentences, each as a text by itself."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,7 +12,7 @@ from lmkit.neural.batching import by_length
 from lmkit.scoring.directions import FORWARD, from_the_end
 
 TOKENS = 16384
-"""Tokens scored in one call, padding included; a longer sentence is a call of its own."""
+"""Tokens scored in one call, including padding; a longer sentence is a separate call."""
 
 
 def sentence_scores(
@@ -20,12 +20,12 @@ def sentence_scores(
     tokenizer: Tokenizer,
     sentences: Sequence[str],
 ) -> np.ndarray:
-    """(directions, sentences) float64: natural log-probabilities, `</s>` included.
+    """(directions, sentences) float64: natural log-probabilities, including `</s>`.
 
     models: by direction, as a model's `directions` gives them. Unlike in a stream, every sentence starts at
     `initial_state`, whatever the model does at line ends. The sum over directions is the two-sided score of a
-    bidirectional encoder: no log-probability, but it orders sentences by what stands on either side.
-    Raises UsageError for one string in place of a list, or for what is none.
+    bidirectional encoder: for ranking sentences; not a log-probability.
+    Raises UsageError for a single string, or for items that are not strings.
     """
     refuse_one_string(sentences, "sentences")
     for number, sentence in enumerate(sentences, 1):
@@ -50,6 +50,6 @@ def _score(model: LanguageModel, rows: Sequence[np.ndarray], scores: np.ndarray)
             ids[place, : len(rows[index])] = torch.from_numpy(rows[index])
         found, _ = model.log_probs(ids.to(model.device), model.initial_state(len(batch)))
         inside = torch.arange(ids.shape[1]) < lengths[:, None]
-        # A choice, since what stands past the end of a row may be anything.
+        # A selection, not a product, since values past the end of a row are arbitrary.
         kept = torch.where(inside, found.cpu().double(), 0.0)
         scores[batch] = kept.sum(1).numpy()

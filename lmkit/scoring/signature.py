@@ -1,4 +1,4 @@
-"""The signature of a score: two scores compare only as far as their signatures agree."""
+"""The signature of a score: scores are comparable only if their signatures agree."""
 
 import lmkit
 from lmkit.contracts import LanguageModel
@@ -8,9 +8,9 @@ from lmkit.runs import LoadedRun
 from lmkit.scoring.directions import FORWARD
 
 CODE = 2
-"""The version of the code by which residual bits and escapes are counted."""
+"""The version of the code for residual bits and escapes."""
 NO_NOVELTY = "u"
-"""After it where a tokenizer saw no text, so that unknown words cost what they cost in no other score."""
+"""The suffix for a tokenizer that saw no text, whose costs of unknown words are not comparable."""
 
 
 def signature(
@@ -20,7 +20,7 @@ def signature(
     split_unknown: str | None = None,
     independent: bool = False,
 ) -> str:
-    """Tokenizer, vocabulary, residual code, what the state does at boundaries, version."""
+    """Tokenizer, vocabulary, residual code, resets of the state, version."""
     vocabulary = run.tokenizer.vocabulary
     policy = run.model.reset_policy if isinstance(run.model, (LanguageModel, TrainableModel)) else "none"
     state = "carried" if policy == "never" else f"reset-by-{policy}"

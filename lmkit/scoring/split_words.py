@@ -1,4 +1,4 @@
-"""The one rule by which words that the vocabulary lacks are split: `good.` into `good` and `.`, 天气很好 into words."""
+"""Split words that the vocabulary lacks: `good.` into `good` and `.`, 天气很好 into words."""
 
 import math
 import re
@@ -18,44 +18,43 @@ from lmkit.errors import PluginError
 from lmkit.scoring.segmentation import CJK, ids_of, is_known, pieces
 
 RULES = ("auto", "always", "never")
-"""auto: in lines as people type them; always: in every line; never: a word that is unknown stays one."""
+"""auto: in ordinary running text; always: in every line; never: an unknown word stays one token."""
 
 SPLIT_FLAG_BITS = 16
-"""What a line pays to say that it was split; all others pay -log2(1 - 2^-16)."""
+"""Bits for the flag that a line was split; for other lines, -log2(1 - 2^-16)."""
 
 ATTACHED_LIMIT = 0.05
-"""In a vocabulary with a larger share of words that end in a mark, marks were attached: raw novels have 0.3."""
+"""If a larger share of words in a vocabulary ends in a mark, marks were attached: raw novels have 0.3."""
 SAMPLE = 20_000
-"""Words of the vocabulary that are looked at."""
+"""Number of words of the vocabulary to check."""
 
 _NEVER_APART = frozenset(",.，。；：！？、।॥،۔።")
-"""Marks that nobody types with white space on both sides."""
+"""Marks that ordinary text never has with white space on both sides."""
 _MARKS = frozenset(";:!?…؟؛") | _NEVER_APART
-"""Those above, and marks before which French, among others, has a space."""
+"""The same, and marks that follow a space in French and other languages."""
 _CLOSING = "\"'”’)]」』）》"
 _CJK = re.compile(f"[{CJK}]")
 
 
 def read_as_typed(tokenizer: Tokenizer, rule: str = "auto") -> Tokenizer:
-    """The tokenizer under a rule of `RULES`; itself where it does not read words, or under "never"."""
+    """The tokenizer under a rule of `RULES`; itself if it does not read words, or with "never"."""
     if rule == "never" or tokenizer.unit != "word":
         return tokenizer
     return SplitWords(tokenizer, rule)
 
 
 class SplitWords(Tokenizer):
-    """A tokenizer of words between white space that splits those which its vocabulary lacks.
+    """A tokenizer of words between white space that splits words that its vocabulary lacks.
 
-    A word is never split between two letters of a script with spaces. Under the rule "auto" a line is split only
-    if it is written as people type, which its own text shows: a punctuation mark that the training text set apart
-    is attached to a word and no comma or full stop has spaces on both sides, or Chinese, Japanese or Korean has no
-    spaces between its words. A text without unknown words has the ids that it always had. A tokenizer's `unk_word`
-    is never split.
+    A word is never split between two letters of a script with spaces. The rule "auto" splits only lines of ordinary
+    running text: a punctuation mark that the training text separates is attached to a word and no comma or full
+    stop has spaces on both sides, or Chinese, Japanese or Korean has no spaces between its words. Ids of a text
+    without unknown words do not change. A tokenizer's `unk_word` is never split.
     """
 
     def __init__(self, tokenizer: Tokenizer, rule: str = "auto") -> None:
         self.whole = tokenizer
-        """The tokenizer that splits nothing."""
+        """The wrapped tokenizer, which does not split."""
         self.rule = rule
         self.vocabulary = tokenizer.vocabulary
         self.unit = tokenizer.unit  # pyright: ignore[reportAttributeAccessIssue]
@@ -66,11 +65,11 @@ class SplitWords(Tokenizer):
 
     @classmethod
     def fit(cls, lines: Iterable[str], options: Any) -> NoReturn:
-        raise TypeError("SplitWords reads by a tokenizer that was fitted before")
+        raise TypeError("SplitWords wraps a fitted tokenizer and cannot be fitted")
 
     @classmethod
     def load(cls, directory: Path, options: Any) -> Self:
-        raise TypeError("SplitWords reads by a tokenizer that was loaded before")
+        raise TypeError("SplitWords wraps a loaded tokenizer and cannot be loaded")
 
     def save(self, directory: Path) -> None:
         self.whole.save(directory)
@@ -85,7 +84,7 @@ class SplitWords(Tokenizer):
         return self.whole.word_starts()
 
     def encode(self, line: str) -> Encoding:
-        """Ids, and the characters of the raw line that each covers, pieces of a word their own."""
+        """Ids, and the characters of the raw line of each, also for pieces of a word."""
         encoding = self.whole.encode(line)
         unknown = self._to_split(line, encoding.ids)
         if not len(unknown):
@@ -125,11 +124,11 @@ class SplitWords(Tokenizer):
         return np.concatenate(rows), np.cumsum([len(row) for row in rows], dtype=np.int64)
 
     def residual_bits(self, line: str, ids: np.ndarray) -> float:
-        """What the tokenizer's own code pays for the line as it was read, and which of its gaps are no spaces.
+        """The bits of the tokenizer's code for the line as it was read, and of the places where it was split.
 
-        A split line pays a flag, how many of its n gaps are none of the line's (1 to n), and which they are.
+        A split line costs a flag, the number of its n gaps that are splits (1 to n), and which of them are.
         """
-        # Counting words takes a fraction of the time that looking them up does.
+        # Counting words is much faster than looking them up.
         words = count_words(line.encode("utf-8", "surrogatepass"))
         joined = 0 if len(ids) == words else len(ids) - len(self.whole.ids(line))
         if not joined:
@@ -141,12 +140,12 @@ class SplitWords(Tokenizer):
         return self.whole.residual_bits(read, ids) + bits
 
     def spelling_bits(self, line: str, ids: np.ndarray) -> np.ndarray:
-        """Of each unknown piece, as the tokenizer's own code spells it."""
+        """The bits of each unknown piece in the tokenizer's code."""
         whole = self.whole.ids(line)
         return self.whole.spelling_bits(line if len(whole) == len(ids) else self._with_spaces(line), ids)
 
     def is_typed(self, line: str) -> bool:
-        """Whether a line is written as people type it, and not as texts are whose words were set apart."""
+        """Whether a line is ordinary running text, not text with separated tokens."""
         words = line.split()
         if any(word in _NEVER_APART for word in words):
             return False
@@ -168,7 +167,7 @@ class SplitWords(Tokenizer):
 
     @cached_property
     def _known_marks(self) -> frozenset[str]:
-        """The punctuation marks that the training text set apart: words of a vocabulary that hardly attaches any."""
+        """The punctuation marks that the training text separates: words of a vocabulary with few attached marks."""
         try:
             words = [word.decode("utf-8", "replace") for word in self.whole.symbols()[:SAMPLE]]
         except PluginError:  # a tokenizer that cannot list its words
@@ -188,13 +187,13 @@ class SplitWords(Tokenizer):
         if found is None:
             if len(self._pieces) > 1 << 16:
                 self._pieces.clear()
-            # A word that a tokenizer calls unknown by its spelling is not there to be read.
+            # A word that is the tokenizer's `unk_word` stays unsplit.
             is_fixed = word == getattr(self.whole, "unk_word", None)
             found = self._pieces[word] = [word] if is_fixed else pieces(self.whole, word)
         return found
 
     def _with_spaces(self, line: str) -> str:
-        """The line with a space at each place where a word was split, its own white space kept."""
+        """The line with a space at each split; its own white space is kept."""
         spans = self.encode(line).spans
         inner = spans[1:, 0][spans[1:, 0] == spans[:-1, 1]].tolist()
         cuts = [0, *inner, len(line)]

@@ -1,4 +1,4 @@
-"""Tell from its lines whether a text is a set of separate items that a model nevertheless read as one stream."""
+"""Detect a text of separate items that a model read as one stream."""
 
 import logging
 import re
@@ -9,19 +9,19 @@ from lmkit.scoring.stream import starts_anew
 log = logging.getLogger(__name__)
 
 MOST_LINES = 1000
-"""Lines that are looked at: reading a long text must not become slower."""
+"""Number of lines to check, so that a long text is not slower."""
 SENTENCE_SHARE = 0.9
-"""From this share on of lines that are one sentence each, the lines of a text look like separate sentences."""
+"""From this share of one-sentence lines on, the lines of a text look like separate sentences."""
 _CLOSING = r"[\"'”’»」』)\]]*"
 _ENDS = re.compile(rf"[.!?…。！？]\s*{_CLOSING}\s*$")
 _ENDS_INSIDE = re.compile(rf"[。！？]{_CLOSING}\s*(?=\w)|\w\s?[.!?…]+{_CLOSING}\s+(?=[A-ZÀ-Þ])")
 
 
 class StreamWatch:
-    """Watches the lines of a text that a model with a reset policy reads, and warns if they look like separate items.
+    """Checks the lines of a text for a model with a reset policy, and warns if they look like separate items.
 
-    The lines look like separate items where all of them are rows of a table (each begins a document), or where the
-    text has no blank line and at least nine lines in ten are exactly one sentence, up to its full stop.
+    Lines look like separate items if all of them are rows of a table (each begins a document), or if the text has no
+    blank line and at least nine in ten lines are exactly one sentence, including its full stop.
     """
 
     def __init__(self, policy: str) -> None:
@@ -29,7 +29,7 @@ class StreamWatch:
         self._lines = self._documents = self._carried = self._blank = self._sentences = 0
 
     def add(self, line: RawLine) -> None:
-        """Look at the next line."""
+        """Check the next line."""
         if self._policy == "line" or self._lines == MOST_LINES:
             return
         self._carried += self._lines > 0 and not starts_anew(self._policy, line.starts_document)

@@ -1,4 +1,4 @@
-"""Figures of the tokens of a text read as one stream: no remainder dropped, memory bounded by the longest line."""
+"""Measure the tokens of a text as one stream, without remainder, in memory bounded by the longest line."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from lmkit.contracts import LanguageModel
 from lmkit.states import State
 
 BLOCK = 16384
-"""Tokens gathered before they are scored; the line that fills a block is held whole."""
+"""Tokens to collect before scoring; the line that fills a block is kept whole."""
 WINDOW = 512
-"""The most tokens of a row scored in one call."""
+"""Maximum number of tokens of a row scored in one call."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Sentence:
 
 
 class Measure:
-    """What is taken of every token: its log-probability. A subclass may look at whole distributions.
+    """The figure of every token: its log-probability. A subclass may use whole distributions.
 
     names: of the figures, in their order; the log-probability is the first.
     """
@@ -66,15 +66,15 @@ def measure_lines(
     block: int = BLOCK,
     independent: bool = False,
 ) -> Iterator[np.ndarray]:
-    """(tokens, figures) float64 of each line: what `measure` takes of every token, in the order of the lines.
+    """(tokens, figures) float64 of each line: the figures of `measure` for every token, in the order of the lines.
 
-    extra: takes more figures of the same tokens, in a pass of its own over each block, so that asking for them
-    changes no bit of the others; its columns come behind those of `measure`.
+    extra: computes more figures of the same tokens in a separate pass over each block, so that no bit of the others
+    changes; its columns follow those of `measure`.
 
-    The state starts again where `model.reset_policy` says (independent: at every line, whatever it says) and is
-    carried everywhere else, as in one pass over the whole text: segments between resets are scored side by side,
-    `batch_size` at once, at most `window` tokens a call, and none of the three moves a result past rounding. Held
-    at once is a block of lines, the last of them whole however long it is.
+    The state is reset by `model.reset_policy` (independent: at every line, for any policy) and carried otherwise, as
+    in one pass over the whole text: segments between resets are scored in parallel, `batch_size` at once, at most
+    `window` tokens per call; these change results only by rounding. Memory holds a block of lines, with its last
+    line whole.
     """
     measures = [measure] if extra is None else [measure, extra]
     carried: list[State | None] = [None for _ in measures]
@@ -100,13 +100,13 @@ def measure_lines(
 class _Segment:
     ids: np.ndarray
     first: int
-    """Where the segment stands in the block."""
+    """The place of the segment in the block."""
     fresh: bool
-    """Whether the state starts anew before it."""
+    """Whether the state is reset before it."""
 
 
 def starts_anew(policy: str, starts_document: bool) -> bool:
-    """Whether the state of a model with this `reset_policy` starts anew before a line."""
+    """Whether the state of a model with this `reset_policy` is reset before a line."""
     return policy == "line" or (policy == "document" and starts_document)
 
 
@@ -123,7 +123,7 @@ def _blocks(lines: Iterable[Sentence], block: int) -> Iterator[list[Sentence]]:
 
 
 def _measure_lines_alone(model: LanguageModel, group: list[Sentence], measure: Measure) -> np.ndarray | None:
-    """(tokens, 1) log-probabilities by the model's own fast way through lines; None where there is none."""
+    """(tokens, 1) log-probabilities from the model's `line_log_probs`; None if it has none."""
     if measure is not LOG_PROB or model.reset_policy != "line":
         return None
     scores = model.line_log_probs(np.concatenate([line.ids for line in group]))
@@ -160,7 +160,7 @@ def _measure_block(
     def fill(batch: list[_Segment], begin: Callable[[int], State]) -> State:
         return _measure_batch(model, batch, measure, begin, window, figures)
 
-    # The first may go on from the last block and the last may go on in the next: each is a batch of its own,
+    # The first may continue the last block and the last may continue in the next: each is a separate batch,
     # since of several rows only the longest one's state is known at the end.
     alone = {0, len(segments) - 1}
     inner = [s for i, s in enumerate(segments) if i not in alone]
@@ -182,12 +182,12 @@ def _measure_batch(
     window: int,
     figures: np.ndarray,
 ) -> State:
-    """Fill in the figures of segments side by side, the longest first; the state after that one."""
+    """Fill in the figures of parallel segments, the longest first; return the state after the longest."""
     rows = segments
     state = begin(len(rows))
     start = 0
     while rows:
-        # A call ends where half of its rows have, so that at most half of what it computes is padding.
+        # A call ends when half of its rows have ended, so at most half of its work is padding.
         stop = min(start + window, len(rows[len(rows) // 2].ids))
         ids = np.zeros((len(rows), stop - start), np.int64)
         for row, segment in zip(ids, rows, strict=True):

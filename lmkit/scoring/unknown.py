@@ -1,4 +1,4 @@
-"""A warning of the tokens of a text that a model does not know."""
+"""Warn of the tokens of a text that a model does not know."""
 
 import logging
 
@@ -9,9 +9,9 @@ log = logging.getLogger(__name__)
 
 
 def warn_of_unknown(unknown: int, tokens: int, lines: int, *, effect: str = "") -> None:
-    """Warn of unknown tokens once: of any if they have an `effect` to tell, or else where they are half of the text.
+    """Warn of unknown tokens once: of any if there is an `effect`, or else if they are half of the text.
 
-    tokens: all that were scored, the `</s>` of each of the lines included. effect: "each ...".
+    tokens: all that were scored, including the `</s>` of each of the lines. effect: "each ...".
     """
     mostly = unknown > 0 and unknown >= MOSTLY * (tokens - lines)
     if not mostly and not (unknown and effect):
@@ -19,8 +19,8 @@ def warn_of_unknown(unknown: int, tokens: int, lines: int, *, effect: str = "") 
     reasons = [effect] if effect else []
     if mostly:
         reasons.append(
-            "the model was trained on other text, or on text that was cut into other tokens (lmkit import arpa has "
+            "the model was trained on other text, or with another tokenization (lmkit import arpa has "
             "--tokenizer)"
         )
-    count = f"{unknown:,} of {tokens:,} tokens, line ends included,"
+    count = f"{unknown:,} of {tokens:,} tokens, including line ends,"
     log.warning("%s are unknown to the model: %s", count, "; ".join(reasons))

@@ -1,1 +1,1 @@
-"""Questions to any set of models: a function for each command that asks several, with its name and its options."""
+"""Studies of any set of models: a function for each command with several runs, with its name and its options."""

@@ -1,4 +1,4 @@
-"""Any set of runs on one text, side by side: scores, speed and memory, each measured in a process of its own."""
+"""Compare any set of runs on one text: scores, speed and memory, each run in a separate process."""
 
 import contextlib
 import json
@@ -31,7 +31,7 @@ from lmkit.run_paths import labels
 from lmkit.studies.inputs import Paths, path_list, without_progress
 
 LMKIT = (sys.executable, "-P", "-c", "from lmkit.cli import main; main()")
-"""The program; -P, since Python would else look for modules in the working directory."""
+"""The program; -P prevents imports from the working directory."""
 
 LEVELS = {"note": NOTE, "warning": logging.WARNING}
 """The level of a message of the program by its label."""
@@ -54,14 +54,16 @@ def compare(
 ) -> Comparison:
     """Score runs on a text, and rank them by bits per byte.
 
-    runs, text: paths; data: options of reading the text. Each run is scored in a process of its own, one after
-    another, so that speed and peak memory are its own. A bidirectional encoder is scored as the two causal models
-    that it is made of. Raises the error of the first run that cannot be scored.
+    runs, text: paths; data: options of reading the text. Runs are scored one after another, each in a
+    separate process, to measure its speed and peak memory. A bidirectional encoder is scored as its two causal
+    models. Raises the error of the first run that cannot be scored.
     """
     texts, options = path_list(text), resolve(DataOptions, data, "data")
     if STDIN in texts:
-        raise UsageError("compare reads its text once a run, which standard input cannot be; name a file")
-    Text(texts, options)  # says at once what cannot be read
+        raise UsageError(
+            "compare reads its text once per run, but standard input can be read only once; give a file"
+        )
+    Text(texts, options)  # reports unreadable text at once
     named = labels(map(Path, path_list(runs)))
     known = {label: facts(run) for label, run in named.items()}
     rows: list[dict[str, Any]] = []
@@ -84,7 +86,7 @@ def compare(
 def _measured(
     about: str, label: str, order: Mapping[str, Any], facts: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """The figures of a run, a row a direction, by `lmkit measure`."""
+    """The figures of a run, one row per direction, from `lmkit measure`."""
     answer = json.loads(_run(order, about))
     scores = answer.pop("scores")
     return [
@@ -100,7 +102,7 @@ def _measured(
 
 
 def _run(order: Mapping[str, Any], about: str) -> str:
-    """What `lmkit measure` answers to an order; its messages are logged here, its error is raised here."""
+    """The answer of `lmkit measure` to an order; its messages are logged here, its error is raised here."""
     child = subprocess.Popen(
         [*LMKIT, *_flags(), "measure"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -113,7 +115,7 @@ def _run(order: Mapping[str, Any], about: str) -> str:
     relay = threading.Thread(target=_relay, args=(child.stderr, about, errors))
     try:
         relay.start()
-        with contextlib.suppress(BrokenPipeError):  # it ended before it read; its exit code says why
+        with contextlib.suppress(BrokenPipeError):  # it ended before it read; see its exit code
             child.stdin.write(strict_json.report(order))
             child.stdin.close()
         output = child.stdout.read()
@@ -123,7 +125,7 @@ def _run(order: Mapping[str, Any], about: str) -> str:
         child.kill()
         raise
     if code < 0:
-        raise ModelError(f"{order['run']}: scoring it was killed by signal {-code}: for want of memory?")
+        raise ModelError(f"{order['run']}: scoring it was killed by signal {-code}; perhaps memory ran out")
     if code:
         kind = next((error for error in ERRORS if error.exit_code == code), LmkitError)
         raise kind("\n".join(errors) or f"{order['run']}: scoring it ended with exit code {code}")
@@ -131,7 +133,7 @@ def _run(order: Mapping[str, Any], about: str) -> str:
 
 
 def _flags() -> list[str]:
-    """The flags of this process that its child should have too."""
+    """The flags of this process for its child."""
     return [
         "--debug",  # a traceback is a detail, which is logged as one
         *([] if plugins.third_party_is_used() else ["--no-plugins"]),
@@ -140,7 +142,7 @@ def _flags() -> list[str]:
 
 
 def _relay(lines: Iterable[str], about: str, errors: list[str]) -> None:
-    """Log what a child has said, as about a run; errors are collected instead."""
+    """Log the messages of a child with the label of its run; collect errors."""
     for line in lines:
         label, colon, rest = line.rstrip().partition(": ")
         if colon and label == LmkitError.label:

@@ -1,4 +1,4 @@
-"""How far back models read: perplexities by the length of the context, shuffled contexts and gradients."""
+"""Measure how far back models read: perplexities by the length of the context, shuffled contexts and gradients."""
 
 from collections.abc import Callable
 from functools import partial
@@ -38,12 +38,12 @@ def context(
 ) -> dict[str, Findings]:
     """Measure how far back models read on a text; by label, with the direction for each of an encoder.
 
-    longest: the most tokens of context. windows: places of the text where it is measured; None: as many as take
-    minutes. shuffle: also shuffle what lies farther back than k tokens. gradients: of neural models, how far back
-    the gradient of a loss reaches, before and after training. data: options of reading the text.
+    longest: the largest number of tokens of context. windows: number of places to measure at; None: as many as take
+    minutes. shuffle: also shuffle the text farther back than k tokens. gradients: for neural models, measure how far
+    back the gradient of a loss reaches, before and after training. data: options of reading the text.
     """
     if shuffle and longest < 2:
-        raise UsageError(f"longest is {longest}: a single token has no order to shuffle; give 2 or more")
+        raise UsageError(f"longest is {longest}: a single token cannot be shuffled; give 2 or more")
     read = as_text(text, data)
     found: dict[str, Findings] = {}
     for label, model in loaded(models, device=device).items():

@@ -1,4 +1,4 @@
-"""From how far back models know the cause of a sentence's last words."""
+"""Measure how far back models remember the cause of a sentence's last words."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -18,7 +18,7 @@ from lmkit.studies.inputs import Models, loaded, without_progress
 class Distances:
     """The rankings of models, by label, with the direction for each of an encoder.
 
-    unknown: by label, how many of the consequences have words that the vocabulary lacks.
+    unknown: by label, the number of consequences with words that the vocabulary lacks.
     """
 
     rankings: dict[str, Ranking]
@@ -42,7 +42,7 @@ def distances(
     """Rank the consequences of causes with 0 to `farthest` clauses in between, `count` sentences of each.
 
     The sentences are those of `corpus.distances.items`, which `language`, `cause`, `control` and `seed` choose.
-    normalize: how consequences of unlike lengths are compared, as in `fill`.
+    normalize: how to compare consequences of different lengths, as in `fill`.
     """
     groups = [
         list(items(language, clauses, count, seed=seed, cause=cause, control=control))

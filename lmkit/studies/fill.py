@@ -1,4 +1,4 @@
-"""Fill in the blank of a line with several models, and find out which words made them do so."""
+"""Fill in the blank of a line with several models, and find the words that the answers depend on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from lmkit.studies.inputs import Models, loaded
 class Answers:
     """The candidates that one model ranked.
 
-    unknown: by candidate, its words that the vocabulary lacks. why: which words of the line carry the best answer.
+    unknown: by candidate, its words that the vocabulary lacks. why: the words of the line that support the best answer.
     """
 
     filled: Filled
@@ -35,8 +35,8 @@ def fill(
 ) -> dict[str, Answers]:
     """Rank candidates for the blank of a line, "... so i will ____ .", by each model; by label.
 
-    candidates: none for those that each model proposes, of at most max_tokens tokens. normalize: how candidates of
-    unlike lengths are compared, see `evaluation.fill.fill`. why: also find which words carry the best answer.
+    candidates: None for the proposals of each model, of at most max_tokens tokens. normalize: how to compare
+    candidates of different lengths, see `evaluation.fill.fill`. why: also find the words that support the best answer.
     Raises UsageError for a text without exactly one blank and for bad candidates.
     """
     found = {}

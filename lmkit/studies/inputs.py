@@ -1,4 +1,4 @@
-"""The models and the text of a study, as Python code gives them."""
+"""The models and the text of a study, from arguments of Python code."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
@@ -21,7 +21,7 @@ Paths = str | PathLike[str] | Sequence[str | PathLike[str]]
 
 
 def loaded(models: Models, **options: Any) -> dict[str, Model]:
-    """The models by their labels; options: those of `lmkit.load`, for models that are given as directories."""
+    """The models by their labels; options: those of `lmkit.load`, for models given as directories."""
     return {
         label: one if isinstance(one, Model) else load(Path(one), **options)
         for label, one in labelled(models).items()
@@ -29,9 +29,9 @@ def loaded(models: Models, **options: Any) -> dict[str, Model]:
 
 
 def labelled(models: Models) -> dict[str, PathOrModel]:
-    """What is given, by labels, which are the ends of the paths of the runs where nobody chose them.
+    """The given models by label; the default labels are ends of the paths of runs.
 
-    Raises UsageError where a run is given twice, or none.
+    Raises UsageError if a run is given twice, or no model.
     """
     if isinstance(models, Mapping):
         given = dict(models)
@@ -40,7 +40,7 @@ def labelled(models: Models) -> dict[str, PathOrModel]:
         paths = [one.run.directory if isinstance(one, Model) else Path(one) for one in several]
         given = dict(zip(run_paths.labels(paths), several, strict=True))
     if not given:
-        raise UsageError("no model is given; give the directory of a run, or several")
+        raise UsageError("no model given; give the directory of a run, or several")
     return given
 
 
@@ -58,5 +58,5 @@ def path_list(paths: Paths) -> list[str]:
 
 
 def without_progress(items: Iterable[T], *, total: int | None, label: str) -> Iterable[T]:
-    """A `contracts.Progress` that shows nothing."""
+    """A `contracts.Progress` without output."""
     return items

@@ -1,4 +1,4 @@
-"""Mix causal models into a new run, with the weights that suit a held-out text best."""
+"""Mix causal models into a new run, with the weights that fit a held-out text best."""
 
 import math
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Mixture:
     """A mixture of models, in the run `run`.
 
     weights, perplexities: of each part, by its label. perplexity: of the mixture, on the text that the weights were
-    found on, which has that many tokens. steps: of EM.
+    fitted on. tokens: of this text. steps: of EM.
     """
 
     run: Path
@@ -50,17 +50,17 @@ def interpolate(
     """Mix two causal models or more over one vocabulary into a new run in the directory `out`.
 
     text: held-out text, on which no model was trained; data: options of reading it.
-    Raises UsageError for a single model, for models that cannot be mixed and where `out` is taken.
+    Raises UsageError for a single model, for models that cannot be mixed and if `out` is taken.
     """
     out = Path(out)
     runs.check_free(out, overwrite=overwrite)
     if len(labelled(models)) < 2:
-        raise UsageError("one run alone is no mixture; give two or more")
+        raise UsageError("a mixture needs at least two runs; give two or more")
     found = loaded(models, device=device)
     parts = [model.run for model in found.values()]
     chosen = choose("model", MIXTURE, "model")
     kind = chosen.load()
-    kind.combine(parts, [1 / len(parts)] * len(parts))  # says at once what cannot be mixed
+    kind.combine(parts, [1 / len(parts)] * len(parts))  # reports at once runs that cannot be mixed
     held_out = as_text(text, data)
     columns = []
     for label, model in found.items():
@@ -76,7 +76,7 @@ def interpolate(
         parts[0].tokenizer,
         model_choice=chosen,
         tokenizer_choice=parts[0].tokenizer_choice,
-        data={"description": f"a mixture of {', '.join(found)}, weighed on {held_out.describe()}"},
+        data={"description": f"a mixture of {', '.join(found)}, fitted on {held_out.describe()}"},
         overwrite=overwrite,
     )
     return Mixture(

@@ -1,4 +1,4 @@
-"""The accuracy of models on pairs of sentences of which one breaks a rule."""
+"""Measure the accuracy of models on pairs of good and bad sentences."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from lmkit.evaluation.pair_files import Pair
 from lmkit.studies.inputs import Models, loaded, without_progress
 
 BATCH = 512
-"""Pairs scored between two moves of a progress bar."""
+"""Pairs scored per update of the progress bar."""
 
 
 def minimal_pairs(
@@ -19,7 +19,7 @@ def minimal_pairs(
     device: str = "auto",
     progress: Progress = without_progress,
 ) -> dict[str, Judgement]:
-    """What each model makes of pairs, by label; `evaluation.pair_files.read_pairs` reads them from files.
+    """The scores of pairs by each model, by label; `evaluation.pair_files.read_pairs` reads pairs from files.
 
     `evaluation.minimal_pairs.accuracies` gives the accuracy on each paradigm.
     """

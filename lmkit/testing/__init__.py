@@ -1,4 +1,4 @@
-"""The conformance suite: what every part promises, as checks that a plugin's author runs.
+"""The conformance suite: checks of the contract of every part, for authors of plugins.
 
 In the tests of a plugin, which must be installed:
 

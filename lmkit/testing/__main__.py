@@ -1,4 +1,4 @@
-"""`python -m lmkit.testing NAME ...`: run the conformance suite, a line a check."""
+"""`python -m lmkit.testing NAME ...`: run the conformance suite, with one line per check."""
 
 import sys
 

@@ -52,7 +52,7 @@ def check_shapes(part: Part) -> None:
 
 
 def check_initial_state(part: Part) -> None:
-    """initial_state has a leaf or more, each with the batch as dimension 0 and every row alike."""
+    """initial_state has at least one leaf, each with the batch as dimension 0 and equal rows."""
     cell = built(part)
     leaves = states.leaves(cell.initial_state(BATCH))
     assert leaves, "it is empty"
@@ -64,13 +64,13 @@ def check_initial_state(part: Part) -> None:
 
 
 def check_sequence_is_loop(part: Part) -> None:
-    """sequence gives the numbers of forward called step by step, with resets and without."""
+    """sequence gives the same numbers as forward step by step, with resets and without."""
     for dtype, tolerance in ((torch.float64, 1e-10), (torch.float32, 1e-5)):
         cell = built(part).to(dtype)
         xs = inputs().to(dtype)
         state = cell.sequence(xs[:2], cell.initial_state(BATCH))[1]
         for resets in (None, torch.rand(TIME, BATCH) < 0.3):
-            # A faster kernel may be taken only where no gradient is asked for.
+            # A faster kernel may be used only if no gradient is needed.
             for with_gradients in (True, False):
                 with torch.set_grad_enabled(with_gradients):
                     ys, last = cell.sequence(xs, state, resets)
@@ -80,7 +80,7 @@ def check_sequence_is_loop(part: Part) -> None:
 
 
 def check_carry(part: Part) -> None:
-    """Two halves, the state carried from one to the other, give what the whole gives."""
+    """Two halves, with the state carried over, give the same outputs as the whole."""
     cell = built(part)
     xs, state = inputs(), lived_in(cell)
     whole, last = cell.sequence(xs, state)
@@ -91,7 +91,7 @@ def check_carry(part: Part) -> None:
 
 
 def check_reset(part: Part) -> None:
-    """A row that is reset at step t goes on as if it began there; the other rows notice nothing."""
+    """A row that is reset at step t continues as if it began there; other rows do not change."""
     cell = built(part)
     xs, state = inputs(), lived_in(cell)
     resets = torch.zeros(TIME, BATCH, dtype=torch.bool)
@@ -129,7 +129,7 @@ def check_causality(part: Part) -> None:
 
 
 def check_batch_invariance(part: Part) -> None:
-    """A row alone gives what it gives among others."""
+    """A row gives the same outputs alone and in a batch."""
     cell = built(part)
     xs, state = inputs(), lived_in(cell)
     ys, _ = cell.sequence(xs, state)
@@ -139,7 +139,7 @@ def check_batch_invariance(part: Part) -> None:
 
 
 def check_time_zero(part: Part) -> None:
-    """A sequence of no steps gives no outputs and the state as it was."""
+    """A sequence without steps gives no outputs and leaves the state unchanged."""
     cell = built(part)
     state = lived_in(cell)
     ys, last = cell.sequence(inputs(0), state, torch.zeros(0, BATCH, dtype=torch.bool))
@@ -168,7 +168,7 @@ def check_tiers(part: Part) -> None:
             try:
                 found = _all_gradients(cell, run, xs, resets)
             except (NotCompilableError, UsageError):
-                continue  # gates that cannot be compiled run by the loop; some options rule torch's kernel out
+                continue  # gates that cannot be compiled use the loop; some options exclude torch's kernel
             for name, gradient in wanted.items():
                 _close(f"{name} by the tier '{tier}'", found[name], gradient, tolerance=1e-9)
 
@@ -220,7 +220,7 @@ def check_stack(part: Part) -> None:
 
 
 def _stirred(part: Part) -> Cell:
-    """A cell with a little noise on its parameters: where they start at zero, gradients may too."""
+    """A cell with a little noise on its parameters: if they start at zero, gradients may be zero too."""
     cell = built(part)
     with torch.no_grad():
         for parameter in cell.parameters():
@@ -229,7 +229,7 @@ def _stirred(part: Part) -> Cell:
 
 
 def _objective(ys: Tensor) -> Tensor:
-    # Weights that differ at every output, so that no gradient cancels.
+    # A different weight for every output, so that no gradient cancels.
     return (ys * torch.linspace(-1, 1, ys.numel(), dtype=ys.dtype).view_as(ys).cos()).sum()
 
 
@@ -248,7 +248,7 @@ def _by_tier(tier: str) -> Callable[..., tuple[Tensor, State]]:
 
 
 def _compiled_graph(cell: Any, xs: Tensor, state: Any, resets: Tensor | None) -> tuple[Tensor, State]:
-    """What compiled steps compute, without the time that a compiler takes."""
+    """The computation of compiled steps, without compiling."""
     kernels = make_kernels(cell, xs.new_empty(xs.shape[1], len(cell.bias_ih)), state, uncompiled)
     return compiled_window(cell, xs, state, resets, kernels)
 

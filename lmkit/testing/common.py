@@ -1,4 +1,4 @@
-"""The rules for parts of every kind: a light description, and options that can be typed and stored."""
+"""The rules for parts of every kind: a light spec, and options for the command line and recipes."""
 
 import keyword
 import re
@@ -23,7 +23,7 @@ print(*(name for name in sys.argv[4:] if name in sys.modules))
 
 
 def check_target(part: Part) -> None:
-    """The target can be imported and is a class of the kind that the hook asks for."""
+    """The target can be imported and is a class of the right kind for the hook."""
     try:
         part.load()
     except PluginError as error:
@@ -31,9 +31,11 @@ def check_target(part: Part) -> None:
 
 
 def check_light_import(part: Part) -> None:
-    """Importing the plugin's module, which every `lmkit --help` does, imports no torch, numpy or the like."""
+    """Importing the plugin's module, as every `lmkit --help` does, imports no torch, numpy or the like."""
     heavy = _heavy_imports(part.plugin.name, part.plugin.distribution)
-    assert not heavy, f"it imports {heavy}; put that behind the target, or inside the function that uses it"
+    assert not heavy, (
+        f"it imports {heavy}; import that in the target's module, or inside the function that uses it"
+    )
 
 
 def check_description(part: Part) -> None:
@@ -45,7 +47,7 @@ def check_description(part: Part) -> None:
 
 
 def check_options(part: Part) -> None:
-    """Every option has a lower-case name, a help text and a default that its own bounds and choices admit."""
+    """Every option has a lower-case name, a help text and a default within its own bounds and choices."""
     for item in fields_of(part.spec.options):
         proper = re.fullmatch(r"[a-z][a-z0-9_]*", item.name) and not keyword.iskeyword(item.name)
         assert proper, f"'{item.name}' is not a lower-case identifier"

@@ -1,4 +1,4 @@
-"""The rules for decoders, tried on a model that is a table."""
+"""The rules for decoders, tested on a model that is a table."""
 
 from collections.abc import Callable
 from typing import Any
@@ -28,7 +28,7 @@ def generated(
 
 
 def check_rows(part: Part) -> None:
-    """Every row gets a hypothesis or more, as many as every other row."""
+    """Every row gets at least one hypothesis, the same number for each row."""
     for max_tokens in (0, 1, TOKENS):
         count = len(generated(part, max_tokens=max_tokens, stop_ids=STOP))
         assert count, "there are no hypotheses"
@@ -40,7 +40,7 @@ def check_length(part: Part) -> None:
     for seed in range(10):
         for found in generated(part, seed=seed, stop_ids=STOP):
             *before, last = found.ids
-            assert not STOP.intersection(before), f"{found.ids} goes on after a stop token ({sorted(STOP)})"
+            assert not STOP.intersection(before), f"{found.ids} continues after a stop token ({sorted(STOP)})"
             assert len(found.ids) <= TOKENS, f"{found.ids} has more than {TOKENS} tokens"
             assert last in STOP or len(found.ids) == TOKENS, f"{found.ids} ends early"
     long = generated(part)
@@ -62,7 +62,7 @@ def check_forbidden(part: Part) -> None:
 
 
 def check_nothing_left(part: Part) -> None:
-    """When every token is forbidden, the decoder says so with an error of lmkit.errors."""
+    """When every token is forbidden, the decoder raises an error of lmkit.errors."""
     try:
         found = generated(part, forbid_ids=frozenset(range(VOCABULARY.size)))
     except LmkitError:
@@ -89,7 +89,7 @@ def check_max_tokens_zero(part: Part) -> None:
 
 
 def check_seed(part: Part) -> None:
-    """The same seed gives the same hypotheses, and no chance comes from anywhere but the generator."""
+    """The same seed gives the same hypotheses, and the generator is the only source of randomness."""
     before = torch.get_rng_state()
     first = generated(part, stop_ids=STOP)
     assert torch.equal(torch.get_rng_state(), before), "it draws from torch's global generator"
@@ -97,14 +97,14 @@ def check_seed(part: Part) -> None:
 
 
 def check_rows_independent(part: Part) -> None:
-    """What a row says does not depend on what the other rows are."""
+    """The hypotheses of a row do not depend on the other rows."""
     first, second = generated(part, (4, 6, 7)), generated(part, (4, 8, 9))
     width = len(first) // ROWS
     assert second[:width] == first[:width], f"row 0 gives {second[0]}, among other rows {first[0]}"
 
 
 def check_generators(part: Part) -> None:
-    """A decoder that takes several generators continues each block of rows as with its own generator alone."""
+    """A decoder with several generators continues each block of rows as with its own generator alone."""
     decoder: Decoder = part.load()(small_options(part))
     if not decoder.takes_generators:
         return
@@ -131,7 +131,7 @@ def check_on_token(part: Part) -> None:
 
 
 def check_state_kept(part: Part) -> None:
-    """The state that the caller gave is not changed."""
+    """The caller's state is not modified."""
     decoder: Decoder = part.load()(small_options(part))
     model = random_bigram()
     state = model.initial_state(ROWS)

@@ -1,4 +1,4 @@
-"""The rules for encoders: vectors that belong to their sentence alone."""
+"""The rules for encoders: vectors depend only on their sentence."""
 
 import tempfile
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from lmkit.testing.models import PICKLED
 from lmkit.testing.samples import TEXT, UNSEEN, small_options
 
 TOLERANCE = 1e-6
-"""Of the largest number among the vectors, or of 1: what the order of sums may change."""
+"""The tolerance for another order of sums, relative to the largest number of the vectors, or to 1."""
 
 Sentence = str | Sequence[str]
 
@@ -35,7 +35,7 @@ def _tokenizer(name: str) -> Tokenizer:
 
 
 def built(part: Part, tokenizer: str = "word") -> Encoder:
-    """A small encoder with its first weights, over the vocabulary of a tokenizer fitted on TEXT."""
+    """A small encoder with its initial weights, over the vocabulary of a tokenizer fitted on TEXT."""
     torch.manual_seed(0)
     found = _tokenizer(tokenizer)
     encoder: Encoder = part.load()(small_options(part), found.vocabulary)
@@ -56,7 +56,7 @@ def check_sizes(part: Part) -> None:
 
 @torch.no_grad()
 def check_shapes(part: Part) -> None:
-    """A sentence has (layers, tokens, features): a vector a token of a string, a vector a word of a list of words."""
+    """A sentence has (layers, tokens, features): one vector per token of a string, or per word of a list of words."""
     for name in TOKENIZERS:
         encoder = built(part, name)
         for sentences in (LINES, WORDS):
@@ -74,11 +74,11 @@ def check_shapes(part: Part) -> None:
 
 @torch.no_grad()
 def check_empty(part: Part) -> None:
-    """No sentences give nothing, one without tokens has no vectors, and every word has one, even an empty word."""
+    """No sentences give no tensors, one without tokens has no vectors, and every word has one, even an empty word."""
     for name in TOKENIZERS:
         encoder = built(part, name)
         none = (encoder.num_layers, 0, encoder.width)
-        assert encoder.embed([]) == [], "no sentences give something"
+        assert encoder.embed([]) == [], "no sentences give tensors"
         for sentences in ([""], [[]], ["", TEXT[0]], [[], ["the"]]):
             shape = tuple(encoder.embed(sentences)[0].shape)
             assert shape == none, f"a sentence without tokens has the shape {shape}, not {none}"
@@ -91,7 +91,7 @@ def check_empty(part: Part) -> None:
 
 @torch.no_grad()
 def check_independence(part: Part) -> None:
-    """A sentence has the same vectors alone, in any batch, in any order and after any others, to 1e-6."""
+    """A sentence has the same vectors alone, in any batch, in any order and after any others, within 1e-6."""
     for name in TOKENIZERS:
         for sentences in (LINES, WORDS):
             encoder = built(part, name)
@@ -109,7 +109,7 @@ def check_independence(part: Part) -> None:
 
 @torch.no_grad()
 def check_repeated(part: Part) -> None:
-    """The same call gives the same bits, whatever was embedded in between."""
+    """The same call gives the same bits, after embedding other sentences."""
     encoder = built(part)
     for sentences in (LINES, WORDS):
         first = _embed(encoder, sentences)
@@ -133,7 +133,7 @@ def check_encoded(part: Part) -> None:
 
 @torch.no_grad()
 def check_encoder_save(part: Part) -> None:
-    """A saved and loaded encoder gives the bits that it gave, and no file is a pickle."""
+    """A saved and loaded encoder gives the same bits, and no file is a pickle."""
     encoder = built(part)
     with tempfile.TemporaryDirectory() as folder:
         encoder.save(Path(folder))
@@ -156,7 +156,7 @@ def check_encoder_seed(part: Part) -> None:
 
 @torch.no_grad()
 def check_directions(part: Part) -> None:
-    """The causal models that an encoder is made of, if any, have next-token probabilities that sum to one."""
+    """The causal models of an encoder, if any, have next-token probabilities that sum to one."""
     encoder = built(part)
     for direction, model in encoder.directions.items():
         assert model.vocabulary == encoder.vocabulary, f"the {direction} one has another vocabulary"

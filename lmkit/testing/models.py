@@ -23,7 +23,7 @@ PICKLED = (".pt", ".pth", ".pkl", ".pickle")
 
 
 def built(part: Part) -> LanguageModel:
-    """A small model: fitted on random lines if it counts, with its first weights if gradients train it."""
+    """A small model: fitted on random lines if it counts, with its initial weights if it is neural."""
     torch.manual_seed(0)
     model: LanguageModel = part.load()(small_options(part), VOCABULARY)
     if isinstance(model, NeuralLanguageModel):
@@ -42,7 +42,7 @@ def lived_in(model: LanguageModel, rows: int = ROWS) -> State:
 
 
 def check_vocabulary(part: Part) -> None:
-    """The model has the vocabulary it was made with, a reset policy that exists and a parameter count."""
+    """The model has the given vocabulary, a valid reset policy and a parameter count."""
     model = built(part)
     assert model.vocabulary == VOCABULARY, f"its vocabulary is {model.vocabulary}"
     assert model.reset_policy in ("line", "document", "never"), f"its reset policy is {model.reset_policy!r}"
@@ -51,7 +51,7 @@ def check_vocabulary(part: Part) -> None:
 
 @torch.no_grad()
 def check_normalized(part: Part) -> None:
-    """Next-token probabilities sum to one in every state (or just stay below one, if not normalized)."""
+    """Next-token probabilities sum to one in every state (or stay below one, if not normalized)."""
     model = built(part)
     starts = (model.initial_state(ROWS), model.initial_state(ROWS, start=False), lived_in(model))
     for name, state in zip(("a start", "nothing known", "some tokens"), starts, strict=True):
@@ -67,7 +67,7 @@ def check_normalized(part: Part) -> None:
 
 @torch.no_grad()
 def check_state(part: Part) -> None:
-    """The batch is dimension 0 of every leaf of a state, and a choice of rows is a state of those rows."""
+    """The batch is dimension 0 of every leaf of a state, and selected rows are a state of those rows."""
     model = built(part)
     for state in (model.initial_state(ROWS), lived_in(model)):
         leaves = states.leaves(state)
@@ -86,7 +86,7 @@ def check_state(part: Part) -> None:
 
 @torch.no_grad()
 def check_log_probs(part: Part) -> None:
-    """log_probs gives what next_log_probs and advance give token by token, resets included."""
+    """log_probs gives the same scores as next_log_probs and advance token by token, including resets."""
     model = built(part)
     ids, state = random_ids(ROWS, TIME), lived_in(model)
     for reset in (None, torch.rand(ROWS, TIME) < 0.3):
@@ -112,7 +112,7 @@ def check_scan(part: Part) -> None:
 
 @torch.no_grad()
 def check_carry(part: Part) -> None:
-    """Two halves, the state carried from one to the other, score what the whole scores."""
+    """Two halves, with the state carried over, have the same scores as the whole."""
     model = built(part)
     ids, state = random_ids(ROWS, TIME), model.initial_state(ROWS)
     whole, last = model.log_probs(ids, state)
@@ -124,7 +124,7 @@ def check_carry(part: Part) -> None:
 
 @torch.no_grad()
 def check_reset(part: Part) -> None:
-    """A row that is reset at token t scores the rest as a text of its own; other rows notice nothing."""
+    """A row that is reset at token t scores the rest as a separate text; other rows do not change."""
     model = built(part)
     ids, state = random_ids(ROWS, TIME), lived_in(model)
     reset = torch.zeros(ROWS, TIME, dtype=torch.bool)
@@ -139,7 +139,7 @@ def check_reset(part: Part) -> None:
 
 @torch.no_grad()
 def check_causality(part: Part) -> None:
-    """The tokens that come later change no score of those before."""
+    """Later tokens do not change earlier scores."""
     model = built(part)
     ids, state = random_ids(ROWS, TIME), model.initial_state(ROWS)
     changed = ids.clone()
@@ -151,7 +151,7 @@ def check_causality(part: Part) -> None:
 
 @torch.no_grad()
 def check_batch_invariance(part: Part) -> None:
-    """A row alone scores what it scores among others, padded on the right with any id."""
+    """A row has the same scores alone and in a batch, padded on the right with any id."""
     model = built(part)
     ids, state = random_ids(ROWS, TIME), lived_in(model)
     for length in (1, 4, TIME):
@@ -165,7 +165,7 @@ def check_batch_invariance(part: Part) -> None:
 
 @torch.no_grad()
 def check_time_zero(part: Part) -> None:
-    """No tokens have no scores and leave the state as it was."""
+    """No tokens give no scores and leave the state unchanged."""
     model = built(part)
     state = lived_in(model)
     none = random_ids(ROWS, 0)
@@ -179,7 +179,7 @@ def check_time_zero(part: Part) -> None:
 
 @torch.no_grad()
 def check_save(part: Part) -> None:
-    """A saved and loaded model scores what it scored, and no file is a pickle."""
+    """A saved and loaded model gives the same scores, and no file is a pickle."""
     model = built(part)
     ids = random_ids(ROWS, TIME)
     with tempfile.TemporaryDirectory() as folder:

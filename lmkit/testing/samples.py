@@ -1,4 +1,4 @@
-"""What the checks feed to a part: small texts, a vocabulary, small options and a model that is a table."""
+"""Inputs for the checks: small texts, a vocabulary, small options and a model that is a table."""
 
 import json
 from pathlib import Path
@@ -26,10 +26,10 @@ TEXT = (
     "",
     "na\u00efve \u00e9t\u00e9, wide\u3000space, no-break\u00a0space",
 )
-"""Lines to fit a tokenizer on, some of which are awkward."""
+"""Lines to fit a tokenizer on, some of them difficult."""
 
 UNSEEN = ("quixotic zephyrs \u2603", "未曾见过的漢字", "e\u0301 \U0001f600!", "   ")
-"""Lines with characters and words that TEXT has not."""
+"""Lines with characters and words that TEXT lacks."""
 
 VOCABULARY = Vocabulary(size=11, eos_id=0, unk_id=1, fingerprint="conformance")
 
@@ -37,7 +37,7 @@ SMALL = {"hidden_size": 8, "embedding_size": 8, "num_layers": 2}
 
 
 def small_options(part: Part) -> Any:
-    """The part's default options, but for sizes."""
+    """The part's default options, with small sizes."""
     sizes = {item.name: SMALL[item.name] for item in fields_of(part.spec.options) if item.name in SMALL}
     return resolve(part.spec.options, sizes, part.long_name)
 
@@ -56,10 +56,10 @@ def random_lines(count: int = 40) -> list[np.ndarray]:
 
 
 class BigramTable(LanguageModel):
-    """p(token | the token before), read from a table: the smallest language model, to try decoders on.
+    """p(token | previous token) from a table: the smallest language model, to test decoders.
 
-    table: (size + 1, size) log-probabilities; row i follows token i, `</s>` stands before a text, and the
-    last row is for where nothing is known.
+    table: (size + 1, size) log-probabilities; row i follows token i, a text begins after `</s>`, and the last row
+    is for no information.
     """
 
     def __init__(self, vocabulary: Vocabulary, table: Tensor) -> None:

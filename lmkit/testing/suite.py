@@ -1,4 +1,4 @@
-"""From the names of parts to the checks that each must pass."""
+"""Select the checks for parts by name."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class Check:
         return f"{self.part.kind} {self.part.long_name}: {self.function.__name__}"
 
     def __call__(self) -> None:
-        """AssertionError, naming the part and the rule, if it breaks it; torch's random state is kept."""
+        """Raise AssertionError, with the part and the rule, if it is broken; torch's random state is restored."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             try:
@@ -47,23 +47,23 @@ class Check:
 
 
 def checks(*names: str) -> list[Check]:
-    """The checks of every part that the names select.
+    """The checks of all parts with these names.
 
     A name is a part's bare or long name, `owner:*` for all parts of a distribution, or a kind ("cell").
-    Raises UsageError or PluginError for a name that selects nothing or a plugin that cannot be imported.
+    Raises UsageError or PluginError for a name without parts or a plugin that cannot be imported.
     """
     return [check for name in names for part in _select(name) for check in checks_of(part)]
 
 
 def checks_of(part: Part) -> list[Check]:
-    """The checks of one part; for one that cannot be loaded, only those that say so."""
+    """The checks of one part; for one that cannot be loaded, only those that report this."""
     functions = common.CHECKS
     try:
         target = part.load()
     except PluginError:
         pass
     else:
-        # An encoder gives vectors, so that the rules about scores do not hold for it.
+        # An encoder gives vectors, so the rules about scores do not apply to it.
         functions += encoders.CHECKS if issubclass(target, Encoder) else CHECKS[part.kind]
     return [Check(part, function) for function in functions]
 
@@ -85,6 +85,6 @@ def _select(name: str) -> list[Part]:
 
 
 def _kinds_of(owner: str, bare: str) -> tuple[str, ...]:
-    """The one namespace in which the name exists, or all kinds."""
+    """The namespace of the name, or all kinds."""
     kinds = {p.kind for p in registry().parts() if p.spec.name == bare and owner in ("", p.plugin.owner)}
     return tuple(kind for kind in KINDS if kind in kinds) or tuple(KINDS)

@@ -24,12 +24,12 @@ WHOLE = {
 
 
 def fitted(part: Part) -> Tokenizer:
-    """The part's tokenizer, fitted from an iterator on the small text (repeated: trainers want some)."""
+    """The part's tokenizer, fitted from an iterator on the small text (repeated, since trainers need some text)."""
     return part.load().fit(iter(TEXT * 20), small_options(part))
 
 
 def check_vocabulary(part: Part) -> None:
-    """The vocabulary has a size, ids of `</s>` and of the unknown within it, and a fingerprint."""
+    """The vocabulary has a size, valid ids of `</s>` and of the unknown token, and a fingerprint."""
     vocabulary = fitted(part).vocabulary
     assert vocabulary.size > 0, f"its size is {vocabulary.size}"
     assert 0 <= vocabulary.eos_id < vocabulary.size, f"eos_id {vocabulary.eos_id} is not in it"
@@ -41,7 +41,7 @@ def check_vocabulary(part: Part) -> None:
 
 
 def check_ids(part: Part) -> None:
-    """Ids are int32, in the vocabulary and never `</s>`; `ids` gives what `encode` gives."""
+    """Ids are int32, in the vocabulary and never `</s>`; `ids` gives the same as `encode`."""
     tokenizer = fitted(part)
     for line in LINES:
         ids = tokenizer.encode(line).ids
@@ -53,7 +53,7 @@ def check_ids(part: Part) -> None:
 
 
 def check_block_ids(part: Part) -> None:
-    """`block_ids` gives the ids of each line with `</s>` behind, and where each line ends."""
+    """`block_ids` gives the ids of each line followed by `</s>`, and the end of each line."""
     tokenizer = fitted(part)
     lines = [line for line in LINES if "\0" not in line and "\n" not in line]
     ids, ends = tokenizer.block_ids("\n".join(lines).encode())
@@ -75,7 +75,7 @@ def check_unit(part: Part) -> None:
 
 
 def check_symbols(part: Part) -> None:
-    """`symbols`, where a tokenizer has them: one for each id, without white space, all distinct."""
+    """`symbols`, if a tokenizer has them: one for each id, without white space, all distinct."""
     tokenizer = fitted(part)
     if type(tokenizer).symbols is Tokenizer.symbols:
         return
@@ -88,7 +88,7 @@ def check_symbols(part: Part) -> None:
 
 
 def check_spans(part: Part) -> None:
-    """Spans are int64 (tokens, 2), lie within the line and never go back."""
+    """Spans are int64 (tokens, 2), within the line and in ascending order."""
     tokenizer = fitted(part)
     for line in LINES:
         encoding = tokenizer.encode(line)
@@ -103,7 +103,7 @@ def check_spans(part: Part) -> None:
 
 
 def check_empty_line(part: Part) -> None:
-    """The empty line has no tokens, and no tokens are the empty text."""
+    """The empty line has no tokens, and no tokens decode to the empty text."""
     tokenizer = fitted(part)
     assert len(tokenizer.encode("").ids) == 0, f"it has {tokenizer.encode('').ids.tolist()}"
     assert tokenizer.decode([]) == "", f"decode([]) is {tokenizer.decode([])!r}"
@@ -125,7 +125,7 @@ def check_decode(part: Part) -> None:
 
 
 def check_growing_text(part: Part) -> None:
-    """The text of the first ids of a line begins the text of all, but for U+FFFD at its end."""
+    """The text of the first ids of a line is a prefix of the text of all, except for U+FFFD at its end."""
     tokenizer = fitted(part)
     for line in LINES:
         ids = tokenizer.ids(line).tolist()
@@ -136,7 +136,7 @@ def check_growing_text(part: Part) -> None:
 
 
 def check_residual_bits(part: Part) -> None:
-    """Residual bits are finite and never negative, and 0 where the tokenizer is lossless."""
+    """Residual bits are finite and never negative, and 0 if the tokenizer is lossless."""
     tokenizer = fitted(part)
     for line in LINES:
         bits = tokenizer.residual_bits(line, tokenizer.ids(line))
@@ -148,8 +148,8 @@ def check_residual_bits(part: Part) -> None:
 
 
 def check_residual_code(part: Part) -> None:
-    """Lines with the same ids pay residual bits that tell them apart: the sum of 2^-bits is at most one."""
-    # What ids drop would else be free, and bits per byte those of an easier text.
+    """Residual bits distinguish lines with the same ids: the sum of 2^-bits is at most one."""
+    # Otherwise, dropped information would be free, and bits per byte those of an easier text.
     tokenizer = fitted(part)
     for line in LINES:
         found = violation(tokenizer, variants(tokenizer, line, made_up=True))
@@ -157,7 +157,7 @@ def check_residual_code(part: Part) -> None:
 
 
 def check_save(part: Part) -> None:
-    """A saved and loaded tokenizer has the vocabulary, ids, text and residual bits of the one that was saved."""
+    """A saved and loaded tokenizer has the same vocabulary, ids, text and residual bits."""
     tokenizer = fitted(part)
     with tempfile.TemporaryDirectory() as folder:
         tokenizer.save(Path(folder))
@@ -184,7 +184,7 @@ def _same(first: Tokenizer, second: Tokenizer) -> None:
     for line in LINES:
         ids = first.ids(line)
         text = first.decode(ids.tolist())
-        assert second.decode(ids.tolist()) == text, f"{line!r}: its ids give another text than {text!r}"
+        assert second.decode(ids.tolist()) == text, f"{line!r}: its ids do not give the text {text!r}"
         assert np.array_equal(ids, second.ids(line)), (
             f"{line!r}: {second.ids(line).tolist()} is not {ids.tolist()}"
         )

@@ -1,1 +1,1 @@
-"""Training: the loop, optimisers, schedules, and what a run writes."""
+"""Training: the loop, optimisers, schedules, checkpoints and runs."""

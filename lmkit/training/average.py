@@ -1,4 +1,4 @@
-"""A running average of the weights, which is what is validated and kept in place of the newest ones."""
+"""A moving average of the weights, which is validated and saved instead of the newest ones."""
 
 import contextlib
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from torch import nn
 class WeightAverage:
     """a <- d a + (1 - d) w after each step, with d rising to `decay` as min(decay, (1 + step) / (10 + step)).
 
-    Polyak and Juditsky (1992) average all steps alike; here those of the beginning are forgotten.
+    Polyak and Juditsky (1992) average all steps equally; here the first ones are forgotten.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -21,14 +21,14 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Take in the weights after step `step` (from 0)."""
+        """Update the average with the weights after step `step` (from 0)."""
         decay = min(self.decay, (1 + step) / (10 + step))
         for name, parameter in self._parameters.items():
             self.weights[name].lerp_(parameter, 1 - decay)
 
     @contextlib.contextmanager
     def in_place(self) -> Iterator[None]:
-        """The model has the averaged weights inside, and its own again afterwards."""
+        """Inside the block the model has the averaged weights; afterwards its own again."""
         self._swap()
         try:
             yield

@@ -1,4 +1,4 @@
-"""Checkpoints on disk: written so that a crash at any moment leaves the ones before intact, and checked when read."""
+"""Write checkpoints so that a crash at any moment leaves the previous ones intact, and check them when reading."""
 
 import logging
 import shutil
@@ -23,22 +23,22 @@ from lmkit.run_paths import CHECKPOINTS
 FORMAT = 1
 DIGESTS = "manifest.json"
 SECONDS = 300.0
-"""By default a checkpoint is written when the last is so old."""
+"""Default number of seconds between checkpoints."""
 
 CRASH_POINTS = ("begun", "tensors", "state", "manifest", "renamed", "pruned")
-"""The moments of a save at which tests kill the process: after each, in this order."""
+"""The stages of a save, in order; tests kill the process after each."""
 
 DAMAGE = (LmkitError, OSError, SafetensorError, KeyError, TypeError, ValueError)
-"""What reading a damaged checkpoint may raise."""
+"""Possible errors when reading a damaged checkpoint."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Everything that training needs to go on to the last bit.
+    """Everything that training needs to continue with identical results.
 
-    tensors: groups ("model", "optimiser", "hidden", "random") of tensors by name. facts: what JSON can hold.
+    tensors: groups ("model", "optimiser", "hidden", "random") of tensors by name. facts: JSON values.
     """
 
     step: int
@@ -52,7 +52,7 @@ class Checkpoints:
     def __init__(
         self, directory: Path, *, keep: int, every: int | None, facts: dict[str, Any] | None = None
     ) -> None:
-        """every: steps between checkpoints; None: about five minutes. facts: what each checkpoint also says."""
+        """every: steps between checkpoints; None: about five minutes. facts: additional facts for each checkpoint."""
         self.folder = directory / CHECKPOINTS
         self.keep = keep
         self.every = every
@@ -68,23 +68,23 @@ class Checkpoints:
     def save(self, snapshot: Snapshot, *, last: bool = False) -> None:
         """Write a checkpoint and remove the oldest ones.
 
-        When the disk is full the ones before stay, with a warning, and the next save tries again; CheckpointError
+        When the disk is full, the previous ones stay, with a warning, and the next save tries again; CheckpointError
         if this is the last one of the run.
         """
         self._saved_at = time.monotonic()
         try:
             self._write(snapshot)
-        except (OSError, SafetensorError) as error:  # the second is how save_file says that the disk is full
+        except (OSError, SafetensorError) as error:  # save_file raises the second when the disk is full
             shutil.rmtree(self._hidden(snapshot.step), ignore_errors=True)
             message = f"{self.folder}: the checkpoint of step {snapshot.step} cannot be written ({reason_of(error)})"
             if last:
                 raise CheckpointError(
-                    f"{message}: make room, then go on from the one before with --resume"
+                    f"{message}: free some space, then continue from the previous one with --resume"
                 ) from error
-            log.warning("%s: the ones before are intact; it is tried again", message)
+            log.warning("%s: the previous ones are intact; the next save tries again", message)
 
     def newest(self) -> Snapshot:
-        """The newest checkpoint that is whole, with a warning for each that is not; CheckpointError if none is."""
+        """The newest complete checkpoint, with a warning for each damaged one; CheckpointError without any."""
         folders = self._all()
         if not folders:
             raise CheckpointError(
@@ -94,7 +94,7 @@ class Checkpoints:
             try:
                 return read(folder)
             except DAMAGE as error:
-                log.warning("%s is damaged (%s): an older one is looked for", folder, error)
+                log.warning("%s is damaged (%s): trying an older one", folder, error)
         raise CheckpointError(
             f"{self.folder}: every checkpoint is damaged; restore one, or train again with --overwrite"
         )
@@ -106,7 +106,7 @@ class Checkpoints:
             if is_whole(final):
                 return  # the same state, saved before an interruption at this very step
             shutil.rmtree(final)
-        for left_over in self.folder.glob(".step-*"):  # by a process that was killed
+        for left_over in self.folder.glob(".step-*"):  # by a killed process
             shutil.rmtree(left_over, ignore_errors=True)
         hidden.mkdir()
         crash_point("begun")
@@ -127,12 +127,12 @@ class Checkpoints:
         write_text(hidden / STATE, strict_json.dumps(facts, indent=1))
         digests[STATE] = sha256(hidden / STATE)
         crash_point("state")
-        # The digests come last: a folder without them is no checkpoint.
+        # The digests come last: a folder without them is not a checkpoint.
         write_text(hidden / DIGESTS, strict_json.dumps(digests, indent=1))
         crash_point("manifest")
         place_folder(hidden, final)
         crash_point("renamed")
-        # Training goes on from the newest that is whole, so what lies after this step was found damaged.
+        # Training continues from the newest complete one, so later ones are damaged.
         kept = [folder for folder in self._all() if folder <= final][-self.keep :]
         for folder in set(self._all()).difference(kept):
             shutil.rmtree(folder)
@@ -147,18 +147,18 @@ class Checkpoints:
 
 
 def read(folder: Path) -> Snapshot:
-    """A checkpoint whose every file is what its digests say; an error of any kind if it is not."""
+    """A checkpoint whose files all match its digests; any kind of error if one does not."""
     for name, digest in read_json(folder / DIGESTS).items():
         if Path(name).name != name or sha256(folder / name) != digest:
-            raise CheckpointError(f"{name} is not what was saved")
+            raise CheckpointError(f"{name} has changed since it was saved")
     facts = read_json(folder / STATE)
     if facts["format"] != FORMAT:
         raise CheckpointError(f"it has format {facts['format']}, this lmkit reads {FORMAT}")
     tensors = {}
     for group in facts["groups"]:
         with safetensors.safe_open(folder / f"{Path(group).name}.safetensors", "pt") as file:
-            # Copies, because what is mapped from a file is not aligned as torch's own memory is, and a matrix
-            # product may round otherwise for it.
+            # Copies, because memory mapped from a file is not aligned like torch's own, which may change the rounding
+            # of matrix products.
             tensors[group] = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (not a dict)
     return Snapshot(facts["step"], tensors, facts)
 
@@ -174,7 +174,7 @@ def is_whole(folder: Path) -> bool:
 
 @dataclass(frozen=True)
 class Difference:
-    """A setting, by its dotted name, that two tables have otherwise."""
+    """A setting, by its dotted name, that differs between two tables."""
 
     name: str
     before: object
@@ -185,7 +185,7 @@ class Difference:
 
 
 def differences(then: dict[str, Any], now: dict[str, Any], where: str = "") -> Iterator[Difference]:
-    """The settings in which two tables differ; None for one that a table has not."""
+    """The settings in which two tables differ; None for one that a table lacks."""
     for name in sorted(then.keys() | now.keys()):
         before, after = then.get(name), now.get(name)
         if isinstance(before, dict) and isinstance(after, dict):
@@ -195,4 +195,4 @@ def differences(then: dict[str, Any], now: dict[str, Any], where: str = "") -> I
 
 
 def crash_point(name: str) -> None:
-    """A moment of the save that tests can interrupt; nothing happens here."""
+    """A stage of the save where tests can interrupt; it does nothing."""

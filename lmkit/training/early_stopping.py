@@ -1,4 +1,4 @@
-"""The state of a training, and what ends it: a limit, or validations that stop improving (early stopping)."""
+"""The state of a training, and its end: by a limit, or if validations stop improving (early stopping)."""
 
 import math
 from dataclasses import dataclass, replace
@@ -8,7 +8,7 @@ from lmkit.training.options import TrainOptions
 
 @dataclass(frozen=True)
 class TrainState:
-    """Where training stands, besides weights, optimiser and the hidden state of the streams."""
+    """The state of training besides weights, optimiser and the hidden state of the streams."""
 
     step: int = 0
     seconds: float = 0.0
@@ -22,7 +22,7 @@ class TrainState:
 
 
 def is_over(state: TrainState, options: TrainOptions, total_steps: int | None) -> bool:
-    """Whether the steps, the time or the patience with bad validations are used up."""
+    """Whether the limit of steps, time or validations without improvement is reached."""
     return (
         (total_steps is not None and state.step >= total_steps)
         or (options.max_time is not None and state.seconds >= options.max_time)
@@ -31,7 +31,7 @@ def is_over(state: TrainState, options: TrainOptions, total_steps: int | None) -
 
 
 def after_validation(state: TrainState, options: TrainOptions, loss: float) -> TrainState:
-    """The state after a validation gave `loss`; with the schedule "plateau", a worse one lowers the rate."""
+    """The state after a validation with `loss`; with the schedule "plateau", a worse one lowers the rate."""
     if loss < state.best_loss:
         return replace(state, best_loss=loss, best_step=state.step, worse=0)
     divisor = options.decay_factor if options.schedule == "plateau" else 1.0

@@ -26,15 +26,15 @@ from lmkit.training.snapshot import snapshot
 
 
 class DivergedError(LmkitError):
-    """The loss is no longer a number."""
+    """The loss is not finite."""
 
 
 class Trainer:
     """Trains `model` on `streams`.
 
     validate: the mean loss in nats over the validation text, or None without one.
-    keep_best: called when validation is better than ever before, with the weights to keep in the model.
-    checkpoints: where the state is saved now and then; None: nowhere.
+    keep_best: called when a validation is the best so far, with the weights to keep in the model.
+    checkpoints: saves the state at intervals; None: never.
     """
 
     def __init__(
@@ -70,10 +70,10 @@ class Trainer:
     def run(
         self, stop_after: int | None = None, stop_requested: Callable[[], bool] = lambda: False
     ) -> TrainState:
-        """Train until a limit, `stop_after` steps in all, or a request to stop; the state that was reached.
+        """Train until a limit, `stop_after` steps in all, or a request to stop; return the final state.
 
-        Only a limit ends with a validation: a training that stops early can go on as if it had not stopped.
-        Raises DivergedError when the loss is not finite; the best weights kept so far stay kept.
+        Only a limit ends with a validation: a training that stops early can continue as if it had not stopped.
+        Raises DivergedError when the loss is not finite; the best weights so far are kept.
         """
         self._started, self._before = time.perf_counter(), self.state.seconds
         self.reporter.start(self.total_steps, f"training for {self._limits()}")
@@ -104,7 +104,7 @@ class Trainer:
         return is_over(self.state, self.options, self.total_steps)
 
     def _step(self) -> tuple[float, float, float, int]:
-        """One update; loss, norm of the gradient before clipping, learning rate and tokens read."""
+        """Make one update; return loss, norm of the gradient before clipping, learning rate and number of tokens."""
         model, options = self.model, self.options
         index = self.state.step % self.streams.steps_per_epoch
         if index == 0:
@@ -120,7 +120,7 @@ class Trainer:
         value = self._finite("loss", float(loss.detach()))
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), clip_norm(options), foreach=True)
-        # Before the step, which would spread what is no number over all weights.
+        # Before the step, which would spread NaN over all weights.
         norm = self._finite("norm of the gradient", float(norm))
         self.optimiser.step()
         if self.average:
@@ -129,7 +129,7 @@ class Trainer:
         return value, norm, rate, window.targets.numel()
 
     def _finite(self, what: str, value: float) -> float:
-        """The value, or DivergedError when it is no number."""
+        """The value; DivergedError if it is not finite."""
         if math.isfinite(value):
             return value
         kept = f"the weights of step {self.state.best_step} are kept; " if self.state.best_step else ""
@@ -143,7 +143,7 @@ class Trainer:
             self._validate_as_it_is()
 
     def weights_to_keep(self) -> AbstractContextManager[None]:
-        """Inside, the model has the weights that are validated and kept: its own, or their average."""
+        """Inside the block, the model has the weights to validate and keep: its own, or their average."""
         return self.average.in_place() if self.average else nullcontext()
 
     def _validate_as_it_is(self) -> None:
@@ -190,11 +190,11 @@ class Trainer:
             )
 
     def _clock(self) -> float:
-        """Seconds of training so far, over all the processes that a resumed run has had."""
+        """Seconds of training so far, over all processes of a resumed run."""
         return self._before + time.perf_counter() - self._started
 
     def _progress(self) -> float:
-        """The share of the training that is done, by whichever limit is nearest."""
+        """The finished share of the training, by the nearest limit."""
         by_time = self.state.seconds / self.options.max_time if self.options.max_time else 0.0
         return max((self.state.step + 0.5) / self.total_steps if self.total_steps else 0.0, by_time)
 
@@ -217,7 +217,7 @@ class Trainer:
 
 
 class Speed:
-    """Tokens a second of training alone: begun anew after each validation and checkpoint."""
+    """Tokens per second of training only: measured again after each validation and checkpoint."""
 
     def __init__(self) -> None:
         self._begun = time.perf_counter()

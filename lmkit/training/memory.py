@@ -1,4 +1,4 @@
-"""Settings of the C allocator that suit training: what is kept from one step to the next, and what is given back."""
+"""Tune the C allocator for training: keep memory between steps, and return it after reading a text."""
 
 import ctypes
 import sys
@@ -10,8 +10,8 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 def keep_large_blocks() -> None:
     """Let glibc's malloc reuse large blocks.
 
-    By default each block over 32 MB is mapped anew and given back when freed, so that the pages of every
-    temporary are faulted in again. Does nothing where the C library is not glibc.
+    By default, each block over 32 MB is mapped on allocation and unmapped when freed, so that every temporary tensor
+    causes page faults again. Does nothing if the C library is not glibc.
     """
     if (mallopt := _of_glibc("mallopt")) is not None:
         mallopt(M_MMAP_MAX, 0)
@@ -19,7 +19,7 @@ def keep_large_blocks() -> None:
 
 
 def give_back() -> None:
-    """Give the system what malloc keeps of freed memory: hundreds of megabytes after a large text was read."""
+    """Return freed memory to the system: hundreds of megabytes after reading a large text."""
     if (malloc_trim := _of_glibc("malloc_trim")) is not None:
         malloc_trim(0)
 

@@ -1,4 +1,4 @@
-"""metrics.jsonl: one line a report, from which plots are drawn."""
+"""metrics.jsonl: one line per report, for plots."""
 
 from pathlib import Path
 
@@ -6,18 +6,18 @@ from lmkit import strict_json
 
 
 class Metrics:
-    """Appends records to a file; every line is complete when it is written."""
+    """Appends records to a file; every line is written at once."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     @property
     def size(self) -> int:
-        """Bytes written so far: what a checkpoint remembers."""
+        """Bytes written so far, which a checkpoint stores."""
         return self.path.stat().st_size if self.path.exists() else 0
 
     def cut(self, size: int) -> None:
-        """Forget what was written after `size` bytes: a resumed run writes it again."""
+        """Truncate the file to `size` bytes: a resumed run writes the rest again."""
         if self.size > size:
             with self.path.open("rb+") as file:
                 file.truncate(size)

@@ -7,14 +7,14 @@ from torch import nn
 
 from lmkit.training.options import TrainOptions
 
-# Plain SGD wants large steps of short gradients: 30 and 0.25 in Merity et al. (2017).
+# Plain SGD needs large steps with small gradients: 30 and 0.25 in Merity et al. (2017).
 DEFAULT_RATE = {"adamw": 2e-3, "sgd": 20.0}
 DEFAULT_CLIP = {"adamw": 1.0, "sgd": 0.25}
 DEFAULT_DECAY = {"adamw": 0.01, "sgd": 0.0}
 
 
 def make_optimiser(model: nn.Module, options: TrainOptions) -> torch.optim.Optimizer:
-    """The optimiser that the options name; weight decay falls on matrices, not on vectors."""
+    """The optimiser of the options; weight decay applies to matrices, not to vectors."""
     matrices = [p for p in model.parameters() if p.dim() > 1]
     vectors = [p for p in model.parameters() if p.dim() <= 1]
     decay = DEFAULT_DECAY[options.optimizer] if options.weight_decay is None else options.weight_decay
@@ -25,7 +25,7 @@ def make_optimiser(model: nn.Module, options: TrainOptions) -> torch.optim.Optim
     rate = peak_rate(options)
     if options.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=rate, momentum=options.momentum, foreach=True)
-    # Fused: one pass over parameters and moments instead of some ten.
+    # Fused: one pass over parameters and moments instead of about ten.
     return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.99), fused=True)
 
 
@@ -35,5 +35,5 @@ def peak_rate(options: TrainOptions) -> float:
 
 
 def clip_norm(options: TrainOptions) -> float:
-    """The largest norm of the gradient; infinite when it is not clipped."""
+    """The largest norm of the gradient; infinite without clipping."""
     return (DEFAULT_CLIP[options.optimizer] if options.clip_norm is None else options.clip_norm) or math.inf

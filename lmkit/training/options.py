@@ -1,4 +1,4 @@
-"""The settings of training: the table `[train]` of a recipe."""
+"""The options of training: the table `[train]` of a recipe."""
 
 from dataclasses import dataclass
 

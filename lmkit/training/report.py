@@ -1,4 +1,4 @@
-"""What training tells whoever watches: the command line draws it, Python code may ignore it."""
+"""The interface for progress reports of training, which the command line displays."""
 
 from collections.abc import Iterable
 from typing import Protocol, TypeVar
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class Reporter(Progress, Protocol):
-    """A Progress that can also follow training."""
+    """A Progress that also receives reports of training."""
 
     def start(self, total_steps: int | None, description: str) -> None: ...
 
@@ -33,7 +33,7 @@ class Reporter(Progress, Protocol):
 
 
 class Silent:
-    """A Reporter that says nothing."""
+    """A Reporter without output."""
 
     def __call__(self, items: Iterable[T], *, total: int | None, label: str) -> Iterable[T]:
         return items

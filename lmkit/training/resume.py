@@ -1,4 +1,4 @@
-"""`--resume`: going on with a run as if it had never stopped."""
+"""`--resume`: continue a run as if it had never stopped."""
 
 import logging
 from pathlib import Path
@@ -24,25 +24,25 @@ FREE = frozenset(
     ["data.train", "data.valid"]
     + [f"train.{name}" for name in ("device", "threads", "log_every", "save_every", "keep")]
 )
-"""Settings that a resumed run may change without changing its result past the last bits.
+"""Settings that a resumed run may change, with at most the last bits of the result different.
 
-Where the text lies is one of them, since fingerprints say whether it is the same.
+The paths of the text are among them, since fingerprints show whether it is the same.
 """
 LIMITS = frozenset(f"train.{name}" for name in ("max_epochs", "max_steps", "max_time", "patience"))
-"""Settings that it may change, but which then end it elsewhere."""
+"""Settings that it may change, but which change the result."""
 
 
 def resume_run(
     directory: Path, recipe: Recipe, *, stop_after: int | None = None, reporter: Reporter
 ) -> TrainedRun:
-    """Go on with the run in `directory` from its newest whole checkpoint.
+    """Continue the run in `directory` from its newest complete checkpoint.
 
-    recipe: the run's own, where only settings of FREE or LIMITS may have been changed.
-    With everything else the same, the result is that of a run that never stopped, to the last bit on a CPU;
-    where it cannot be, a warning says why. Raises CheckpointError with all the differences that forbid it.
+    recipe: the run's own, in which only settings of FREE or LIMITS may differ.
+    With everything else the same, the result is that of an uninterrupted run, to the last bit on a CPU; otherwise
+    a warning gives the reason. Raises CheckpointError with all differences that prevent resuming.
     """
     if not directory.is_dir():
-        raise CheckpointError(f"{directory} does not exist: --resume takes the directory of a run")
+        raise CheckpointError(f"{directory} does not exist; give --resume the directory of a run")
     with run_lock(directory):
         checkpoints = Checkpoints(directory, keep=recipe.train.keep, every=recipe.train.save_every)
         saved = checkpoints.newest()
@@ -57,7 +57,7 @@ def resume_run(
         problems = [str(difference) for difference in changed]
         if problems:
             raise CheckpointError(
-                f"{directory}: the text or the tokenizer is not what it was trained on: {listed(problems)}"
+                f"{directory}: the text or the tokenizer has changed since the training began: {listed(problems)}"
             )
         model = made(recipe, tokenizer).to(device)
         recipes.write(recipe, directory / run_paths.RECIPE)
@@ -65,13 +65,11 @@ def resume_run(
         trainer = make_trainer(model, recipe, corpus, saver, reporter)
         restore(trainer, saved)
         for difference in checkpoint.differences(saved.facts["machine"], machine(model)):
-            log.log(
-                NOTE, "the result may differ in the last bits from a run that never stopped: %s", difference
-            )
+            log.log(NOTE, "the result may differ in the last bits from an uninterrupted run: %s", difference)
         if recipe.train.max_time is not None:
             log.log(
                 NOTE,
-                "with --max-time the learning rate follows the clock: no two runs are alike to the last bit",
+                "with --max-time the learning rate depends on the clock, so no two runs are identical",
             )
         reporter.message(f"resuming {directory} at step {saved.step}")
         figures = run_trainer(trainer, saver, stop_after)
@@ -79,18 +77,18 @@ def resume_run(
 
 
 def check_same_recipe(then: dict[str, Any], now: Recipe) -> None:
-    """CheckpointError for settings that a resumed run cannot change; a warning for those that end it elsewhere.
+    """Raise CheckpointError for settings that a resumed run cannot change; warn of those that change the result.
 
-    then: the tables of a checkpoint, read anew, so that an option that is younger than it has its default.
+    then: the tables of a checkpoint, with defaults for options that are newer than it.
     """
     before = recipes.to_tables(recipes.build(then))
     changed = list(checkpoint.differences(before, recipes.to_tables(now)))
     forbidden = [str(difference) for difference in changed if difference.name not in FREE | LIMITS]
     if forbidden:
         raise CheckpointError(
-            f"a run is resumed with the settings it began with: {listed(forbidden)}; "
-            "leave them out, or train anew"
+            f"a resumed run cannot change these settings: {listed(forbidden)}; "
+            "leave them out, or train a new run"
         )
     for difference in changed:
         if difference.name in LIMITS:
-            log.warning("%s: the result is not that of a run that never stopped", difference)
+            log.warning("%s: the result differs from that of an uninterrupted run", difference)

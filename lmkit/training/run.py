@@ -1,4 +1,4 @@
-"""From a recipe to a run's directory: text, tokenizer, model, training, what is kept."""
+"""Train the run of a recipe: text, tokenizer, model, training, saving."""
 
 import math
 import shutil
@@ -50,16 +50,18 @@ def train_recipe(
     stop_after: int | None = None,
     reporter: Reporter,
 ) -> TrainedRun:
-    """Train what the recipe says; the run's directory is `out`, or the next free one under `runs/`.
+    """Train a recipe; the run's directory is `out`, or the next free one under `runs/`.
 
-    stop_after: stop after so many steps without moving the schedule's end.
-    Raises Interrupted after SIGINT or SIGTERM, when what was trained is saved.
+    stop_after: stop after this many steps, without changing the schedule.
+    Raises Interrupted after SIGINT or SIGTERM, when everything is saved.
     """
     recipe = with_defaults(recipe, reporter)
     target = recipe.model.load()
     fit = getattr(target, "fit", LanguageModel.fit)
     if not issubclass(target, TrainableModel) and fit is LanguageModel.fit:
-        raise UsageError(f"the model {recipe.model.name} cannot be trained: it has no fit")
+        raise UsageError(
+            f"the model {recipe.model.name} cannot be trained: it has no `fit`; choose another --model"
+        )
     device = prepare(recipe)
     with workplace(out, recipe.model, overwrite=overwrite) as directory:
         text, valid = open_texts(recipe, validates=issubclass(target, TrainableModel))
@@ -71,7 +73,7 @@ def train_recipe(
         torch.manual_seed(recipe.train.seed)
         model = made(recipe, tokenizer)
         if isinstance(model, TrainableModel):
-            # A model may fill in what its options leave open, such as a size that follows from the vocabulary.
+            # A model may fill in missing options, such as a size that depends on the vocabulary.
             reporter.message(described(model, recipe.model))
             recipe = replace(recipe, model=replace(recipe.model, options=model.options))
         runs.clear(directory)
@@ -89,7 +91,7 @@ def train_recipe(
 
 
 def made(recipe: Recipe, tokenizer: Tokenizer) -> Any:
-    """The model of a recipe with its first weights: a LanguageModel, an Encoder, either of them trainable or not."""
+    """The model of a recipe with its initial weights: a LanguageModel or an Encoder, trainable or not."""
     model = recipe.model.load()(recipe.model.options, tokenizer.vocabulary)
     if isinstance(model, Encoder):
         model.use_tokenizer(tokenizer)
@@ -97,7 +99,7 @@ def made(recipe: Recipe, tokenizer: Tokenizer) -> Any:
 
 
 def described(model: TrainableModel, asked: Chosen) -> str:
-    """How many parameters a model has, with the options that it filled in itself."""
+    """The number of parameters of a model, with the options that it filled in."""
     before = to_table(asked)
     filled = {name: value for name, value in to_table(model.options).items() if before.get(name) != value}
     sizes = ", ".join(f"{name} {value}" for name, value in filled.items())
@@ -107,7 +109,7 @@ def described(model: TrainableModel, asked: Chosen) -> str:
 def fit_model(
     model: LanguageModel, recipe: Recipe, corpus: Corpus, saver: "Saver", reporter: Reporter
 ) -> dict[str, Any]:
-    """Estimate a counting model and keep it; the figures."""
+    """Estimate and save a counting model; return the figures."""
     begun = time.perf_counter()
     scratch = saver.directory / ".fitting"
     scratch.mkdir()
@@ -117,7 +119,7 @@ def fit_model(
         saver.keep({})
     except OSError as error:
         raise CheckpointError(
-            f"{saver.directory}: the model cannot be written ({error}): make room, then train it again"
+            f"{saver.directory}: the model cannot be written ({error}): free some space, then train it again"
         ) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -130,7 +132,7 @@ def fit_model(
 
 
 def prepare(recipe: Recipe) -> torch.device:
-    """The device of a recipe, with torch's threads set as it says."""
+    """The device of a recipe; sets torch's threads."""
     if recipe.train.threads:
         torch.set_num_threads(recipe.train.threads)
     return pick_device(recipe.train.device)
@@ -154,7 +156,7 @@ def summary(
 
 
 class Saver:
-    """Keeps the best weights: files first, lmkit.json last, each put in place by a rename."""
+    """Saves the best weights: files first, lmkit.json last, each replaced by a rename."""
 
     def __init__(self, directory: Path, recipe: Recipe, corpus: Corpus, model: Any) -> None:
         self.directory = directory
@@ -163,12 +165,12 @@ class Saver:
         self.model = model
 
     def keep(self, training: dict[str, Any]) -> None:
-        """Save the model as it is now; CheckpointError when the disk does not take it."""
+        """Save the current model; CheckpointError when it cannot be written."""
         try:
             self._keep(training)
         except (OSError, SafetensorError) as error:
             raise CheckpointError(
-                f"{self.directory}: the weights cannot be saved ({error}): make room, then go on with --resume"
+                f"{self.directory}: the weights cannot be saved ({error}): free some space, then continue with --resume"
             ) from error
 
     def _keep(self, training: dict[str, Any]) -> None:
@@ -186,7 +188,7 @@ class Saver:
 def make_trainer(
     model: TrainableModel, recipe: Recipe, corpus: Corpus, saver: Saver, reporter: Reporter
 ) -> Trainer:
-    """The trainer of a run, at its beginning."""
+    """The trainer of a run, before its first step."""
     assert isinstance(model, (LanguageModel, Encoder))
     keep_large_blocks()
     options, valid = recipe.train, corpus.valid
@@ -207,7 +209,7 @@ def make_trainer(
         streams,
         options,
         validation_tokens=valid.num_tokens if valid else 0,
-        # An encoder that is not made of causal models has nothing that is comparable.
+        # An encoder without causal models has no comparable figures.
         validate=(lambda: mean_loss(model, valid)) if valid and model.directions else None,
         keep_best=keep,
         metrics=Metrics(saver.directory / run_paths.METRICS),
@@ -228,10 +230,10 @@ def run_trainer(trainer: Trainer, saver: Saver, stop_after: int | None) -> dict[
         state = trainer.run(stop_after, request)
         if math.isinf(state.best_loss):
             with trainer.weights_to_keep():
-                trainer.keep_best()  # no validation has judged: the newest weights are the best there are
+                trainer.keep_best()  # without a validation, the newest weights are the best
     if request.signal is not None and not trainer.over():
         raise Interrupted(
-            f"stopped at step {state.step}; everything is saved: lmkit train --resume {saver.directory} goes on",
+            f"stopped at step {state.step}; everything is saved; continue with lmkit train --resume {saver.directory}",
             request.signal,
         )
     validated = trainer.validate is not None and math.isfinite(state.best_loss)

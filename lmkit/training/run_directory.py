@@ -1,4 +1,4 @@
-"""The directory that a run works in: claimed before the work begins, locked until it ends, not left half-written."""
+"""The directory of a run in training: reserved before the work, locked during it, and never left incomplete."""
 
 import contextlib
 import shutil
@@ -16,8 +16,8 @@ from lmkit.options import Chosen
 def workplace(out: Path | None, model: Chosen, *, overwrite: bool) -> Iterator[Path]:
     """The directory of a new run: `out`, or the next free one under `runs/`.
 
-    An older run that is to be overwritten stays until the caller clears it (`runs.clear`). When the work fails
-    before there is a model or a checkpoint, nothing of it is left. Raises UsageError when the directory is
+    With overwrite, an older run stays until the caller clears it (`runs.clear`). When the work fails before there
+    is a model or a checkpoint, the directory is removed. Raises UsageError when the directory is
     taken, CheckpointError when another process trains in it.
     """
     if out is None:

@@ -8,14 +8,14 @@ from lmkit.training.options import TrainOptions
 
 DEFAULT_EPOCHS = 10
 VALIDATION_SHARE = 20
-"""By default validation waits until so many times its own tokens have been trained on, or an epoch is over."""
+"""By default, a validation follows after this many times its own tokens of training, or after an epoch."""
 
 VALIDATION_STEPS = 20
-"""By default so many steps at least lie between validations."""
+"""Default minimum number of steps between validations."""
 
 
 def rate_factor(options: TrainOptions, progress: float) -> float:
-    """The learning rate as a share of its peak, at a share of the training that is done (0 to 1)."""
+    """The learning rate as a share of its peak, given the finished share of the training (0 to 1)."""
     if progress < options.warmup:
         return progress / options.warmup
     done = (progress - options.warmup) / (1 - options.warmup) if options.warmup < 1 else 1.0
@@ -27,21 +27,21 @@ def rate_factor(options: TrainOptions, progress: float) -> float:
 
 
 def default_valid_every(streams: Streams, validation_tokens: int) -> int:
-    """Steps between validations: an epoch, or fewer where validation is short beside what is trained on."""
+    """Steps between validations: an epoch, or fewer if the validation text is short."""
     wanted = -(-VALIDATION_SHARE * validation_tokens // (streams.batch_size * streams.bptt))
-    # A tiny text has epochs of few steps: not each needs a validation.
+    # A tiny text has epochs of few steps, and not each needs a validation.
     return max(VALIDATION_STEPS, min(streams.steps_per_epoch, wanted or streams.steps_per_epoch))
 
 
 def with_limits(options: TrainOptions) -> TrainOptions:
-    """The options with the default number of epochs when nothing else ends the training."""
+    """The options, with the default number of epochs if there is no other limit."""
     if options.max_epochs is None and options.max_steps is None and options.max_time is None:
         return replace(options, max_epochs=DEFAULT_EPOCHS)
     return options
 
 
 def total_steps(options: TrainOptions, steps_per_epoch: int) -> int | None:
-    """The steps at which the schedule ends, or None when only the clock ends the training."""
+    """The step at which the schedule ends, or None if only time limits the training."""
     limits = [options.max_steps] if options.max_steps else []
     if options.max_epochs:
         limits.append(options.max_epochs * steps_per_epoch)

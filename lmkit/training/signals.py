@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM during training: the first only asks for a stop, which comes at the end of a step."""
+"""SIGINT and SIGTERM during training: the first requests a stop at the end of a step."""
 
 import contextlib
 import signal
@@ -10,7 +10,7 @@ from lmkit.errors import LmkitError
 
 
 class StopRequest:
-    """Whether a signal has asked for a stop, and which."""
+    """Whether a signal has requested a stop, and which."""
 
     signal: int | None = None
 
@@ -30,9 +30,9 @@ class Interrupted(LmkitError):  # noqa: N818 (it is no error: what was trained i
 
 @contextlib.contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """Within it, SIGINT and SIGTERM set the request; a second SIGINT stops at once, as without it.
+    """Inside the block, SIGINT and SIGTERM set the request; a second SIGINT stops at once, as usual.
 
-    In a thread other than the main one, where Python allows no handlers, signals stay as they are.
+    In threads other than the main one, where Python allows no handlers, signals are unchanged.
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():

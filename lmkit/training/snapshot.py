@@ -1,4 +1,4 @@
-"""What a checkpoint holds of a trainer, and how a trainer is put back where it was."""
+"""Take a snapshot of a trainer for a checkpoint, and restore a trainer from one."""
 
 import math
 import platform
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def snapshot(trainer: "Trainer") -> Snapshot:
-    """Weights, optimiser, hidden state of every stream, random states, and where training stands."""
+    """Weights, optimiser, hidden state of every stream, random states, and the state of training."""
     names = {id(p): n for n, p in trainer.model.named_parameters()}
     optimiser = {
         f"{names[id(parameter)]}|{key}": torch.as_tensor(value)
@@ -52,9 +52,9 @@ def snapshot(trainer: "Trainer") -> Snapshot:
 
 
 def restore(trainer: "Trainer", saved: Snapshot) -> None:
-    """Put a trainer, made from the same recipe and data, where the snapshot was taken.
+    """Restore the snapshot in a trainer of the same recipe and data.
 
-    Raises CheckpointError, listing what differs, when the snapshot is not of such a trainer.
+    Raises CheckpointError, with a list of the differences, when the snapshot is from another trainer.
     """
     weights = named_weights(trainer.model)
     _check("the model", weights, saved.tensors["model"])
@@ -76,13 +76,13 @@ def restore(trainer: "Trainer", saved: Snapshot) -> None:
     state: dict[str, Any] = dict(saved.facts["state"])
     state["best_loss"] = math.inf if state["best_loss"] is None else state["best_loss"]
     trainer.state = replace(trainer.state, **state)
-    # Compiled steps begin where they would have begun: they round otherwise than the loop.
+    # Compiled steps begin at the same step as without the interruption, since they round differently from the loop.
     tiers.restore_progress(trainer.model, saved.facts.get("tiers", {}))
     trainer.metrics.cut(saved.facts["metrics_size"])
 
 
 def _restore_optimiser(trainer: "Trainer", saved: dict[str, Tensor]) -> None:
-    """Put the optimiser's state back, by torch's own way, which knows what lives on which device."""
+    """Restore the optimiser's state with torch's function, which moves tensors to their devices."""
     names = {id(p): n for n, p in trainer.model.named_parameters()}
     table = trainer.optimiser.state_dict()
     order = [names[id(p)] for group in trainer.optimiser.param_groups for p in group["params"]]
@@ -91,14 +91,14 @@ def _restore_optimiser(trainer: "Trainer", saved: dict[str, Tensor]) -> None:
         parameter, _, key = name.rpartition("|")
         if parameter not in order:
             raise CheckpointError(
-                f"the checkpoint's optimiser has a state for {parameter!r}, which the model has not"
+                f"the checkpoint's optimiser has a state for {parameter!r}, unknown to the model; restore it"
             )
         entries.setdefault(order.index(parameter), {})[key] = tensor
     trainer.optimiser.load_state_dict({**table, "state": entries})
 
 
 def random_states(device: torch.device) -> dict[str, Tensor]:
-    """The states of the generators that training draws from."""
+    """The states of the random generators of training."""
     found = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         found["device"] = torch.cuda.get_rng_state(device)
@@ -106,7 +106,7 @@ def random_states(device: torch.device) -> dict[str, Tensor]:
 
 
 def machine(model: torch.nn.Module) -> dict[str, str]:
-    """What results depend on, to the last bit, besides recipe and data."""
+    """The environment on which the last bits of results depend, besides recipe and data."""
     parameter = next(model.parameters())
     return {
         "torch": torch.__version__,
@@ -118,22 +118,20 @@ def machine(model: torch.nn.Module) -> dict[str, str]:
 
 
 def _check(what: str, wanted: dict[str, Tensor], saved: dict[str, Tensor]) -> None:
-    """CheckpointError, listing the differences, when names or shapes are not the same."""
+    """Raise CheckpointError, with a list of the differences, when names or shapes differ."""
     problems = [f"{name} is missing" for name in sorted(wanted.keys() - saved.keys())]
-    problems += [f"{name} is too much" for name in sorted(saved.keys() - wanted.keys())]
+    problems += [f"{name} is unexpected" for name in sorted(saved.keys() - wanted.keys())]
     problems += [
         f"{name} has shape {list(saved[name].shape)}, wanted {list(wanted[name].shape)}"
         for name in sorted(wanted.keys() & saved.keys())
         if saved[name].shape != wanted[name].shape
     ]
     if problems:
-        raise CheckpointError(
-            f"the checkpoint is not of {what} that the recipe describes: {listed(problems)}"
-        )
+        raise CheckpointError(f"the checkpoint does not match {what} of the recipe: {listed(problems)}")
 
 
 def _filled(like: State, tensors: list[Tensor]) -> State:
-    """A state of the form of `like` with these leaves, in order; they are taken from the list."""
+    """A state with the structure of `like` and these leaves, in order; removes them from the list."""
     if isinstance(like, Tensor):
         return tensors.pop(0).to(like)
     return tuple(_filled(part, tensors) for part in like)

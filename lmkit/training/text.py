@@ -1,4 +1,4 @@
-"""The text of a run: what is read, what is held out, which tokenizer, and the ids that come of it."""
+"""The text of a run: read it, hold out a part, choose the tokenizer, and encode it as ids."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from lmkit.training.report import Reporter
 
 DEFAULT_DATA = "pydocs"
 DEFAULT_SECONDS = 120.0
-"""How long the first run trains when neither data nor a limit is named: a look, not a result."""
+"""Duration of the first run if neither data nor a limit is given: a demonstration, not a result."""
 SCRIPT_SAMPLE = 5000
 """Lines read to choose a tokenizer."""
 
@@ -30,21 +30,21 @@ class Corpus:
     description: str
 
     def fingerprints(self) -> dict[str, str]:
-        """What a resumed run must find again."""
+        """The facts that must be unchanged when a run is resumed."""
         found = {"tokenizer": self.tokenizer.vocabulary.fingerprint, "train": self.train.fingerprint}
         return found if self.valid is None else {**found, "valid": self.valid.fingerprint}
 
 
 def with_defaults(recipe: Recipe, reporter: Reporter) -> Recipe:
-    """The recipe with the data of the first run, and its time, when no data is named."""
+    """The recipe; without data, with the default data and duration of the first run."""
     if recipe.train_paths:
         return recipe
     train = recipe.train
     if train.max_epochs is None and train.max_steps is None and train.max_time is None:
         train = replace(train, max_time=DEFAULT_SECONDS)
         reporter.message(
-            f"no data named: the documentation of this Python ({DEFAULT_DATA}), for {DEFAULT_SECONDS:g} seconds; "
-            "name a text file or --max-time for more"
+            f"no data given: using the documentation of this Python ({DEFAULT_DATA}) for {DEFAULT_SECONDS:g} seconds; "
+            "give a text file or --max-time for more"
         )
     return replace(recipe, train_paths=(DEFAULT_DATA,), train=train)
 
@@ -52,7 +52,7 @@ def with_defaults(recipe: Recipe, reporter: Reporter) -> Recipe:
 def open_texts(recipe: Recipe, *, validates: bool) -> tuple[TextLike, TextLike | None]:
     """The training text of a recipe, and its validation text.
 
-    validates: a part is held out where none is named; a model that is counted in one go needs none.
+    validates: hold out a part if no validation text is given; a counting model needs none.
     """
     text = Text(recipe.train_paths, recipe.data, fingerprinted=True)
     if recipe.valid_paths:
@@ -78,7 +78,7 @@ def store_corpus(
 
 
 def find_tokenizer(text: Iterable[Line], recipe: Recipe, reporter: Reporter) -> Chosen:
-    """Words where the text separates them by spaces, characters where it does not; with the options of the recipe."""
+    """Choose words if spaces separate them in the text, else characters; with the options of the recipe."""
     scripts = ScriptCounter()
     for number, line in enumerate(text):
         if number == SCRIPT_SAMPLE:

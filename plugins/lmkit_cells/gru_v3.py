@@ -1,6 +1,6 @@
 """The gated recurrent unit whose reset gate acts before the recurrent product (Cho et al., 2014, arXiv:1406.1078v3).
 
-With biases. torch's GRU, lmkit's `gru`, is that of the paper's first version.
+With biases. torch's GRU and lmkit's `gru` follow the paper's first version.
 """
 
 from typing import Any

@@ -9,12 +9,12 @@ DEFAULT_HEADS = 4
 
 
 def count_heads(hidden_size: int, num_heads: int | None) -> int:
-    """How many heads: those wanted, or the most of DEFAULT_HEADS that divide; UsageError where they do not."""
+    """The number of heads: the given one, or the largest of DEFAULT_HEADS that divides; UsageError if it does not."""
     if num_heads is None:
         return math.gcd(hidden_size, DEFAULT_HEADS)
     if hidden_size % num_heads:
         raise UsageError(
-            f"{hidden_size} units do not divide among {num_heads} heads: give --hidden-size "
+            f"{hidden_size} units are not divisible by {num_heads} heads: give --hidden-size "
             f"{math.ceil(hidden_size / num_heads) * num_heads}, or another --num-heads"
         )
     return num_heads

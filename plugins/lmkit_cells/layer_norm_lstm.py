@@ -25,7 +25,7 @@ class LayerNormLSTMCell(GatedCell):
     def __init__(self, input_size: int, hidden_size: int, options: Any = None) -> None:
         super().__init__(input_size, hidden_size, options)
         width = self.num_gates * hidden_size
-        # The products have no bias under a norm: zeros that are never learned or stored stand for the engine's.
+        # The products have no bias under a norm: the engine gets zeros that are never learned or stored.
         for name in ("bias_ih", "bias_hh"):
             delattr(self, name)
             self.register_buffer(name, torch.zeros(width), persistent=False)

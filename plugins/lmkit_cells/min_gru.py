@@ -1,7 +1,7 @@
 """The minimal GRU (Feng et al., 2024: Were RNNs all we needed?, arXiv:2410.01201).
 
-The form whose candidate may be negative, not that of the paper's log-space scan: the recurrence
-is run step by step here and takes no logarithm.
+The form whose candidate may be negative, not the paper's log-space scan: here the recurrence runs
+step by step and needs no logarithm.
 """
 
 import torch

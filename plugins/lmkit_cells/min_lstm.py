@@ -1,7 +1,7 @@
 """The minimal LSTM (Feng et al., 2024: Were RNNs all we needed?, arXiv:2410.01201).
 
-The form whose candidate may be negative, not that of the paper's log-space scan: the recurrence
-is run step by step here and takes no logarithm.
+The form whose candidate may be negative, not the paper's log-space scan: here the recurrence runs
+step by step and needs no logarithm.
 """
 
 import torch
@@ -18,6 +18,6 @@ class MinLSTMCell(LinearCell):
 
     def coefficients(self, z: Tensor) -> tuple[Tensor, Tensor]:
         f, i, n = z.chunk(3, -1)
-        # f/(f + i) = sigmoid(log f - log i), which does not divide 0 by 0 where both gates are shut.
+        # f/(f + i) = sigmoid(log f - log i), which does not divide 0 by 0 if both gates are closed.
         log_ratio = F.logsigmoid(f) - F.logsigmoid(i)
         return torch.sigmoid(log_ratio), torch.sigmoid(-log_ratio) * n

@@ -1,6 +1,6 @@
 """The mLSTM cell of the xLSTM (Beck et al., 2024, arXiv:2405.04517).
 
-A step is written as in the paper; a sequence runs in its parallel form, a chunk of steps at once.
+A step follows the paper; a sequence uses its parallel form, a chunk of steps at once.
 """
 
 from typing import Any, NamedTuple
@@ -15,13 +15,13 @@ from lmkit_cells.heads import count_heads
 from lmkit_cells.options import XLSTMOptions
 
 CHUNK = 64
-"""Steps at once: within a chunk the work grows with its square, between chunks the memory is carried."""
+"""Steps per chunk: the work within a chunk is quadratic; the memory is carried between chunks."""
 LARGEST = 80.0
-"""exp(-m) is taken of no more than this, which float32 still holds; where it is reached, h is zero."""
+"""The largest argument of exp(-m), which float32 can still represent; h is zero there."""
 
 
 class Inputs(NamedTuple):
-    """What a step reads, all from x alone: q, k, v (..., heads, size); i, log_f (..., heads); o (..., hidden_size)."""
+    """Inputs of a step, computed from x: q, k, v (..., heads, size); i, log_f (..., heads); o (..., hidden_size)."""
 
     q: Tensor
     k: Tensor
@@ -34,8 +34,8 @@ class Inputs(NamedTuple):
 class MLSTMCell(Cell):
     """C_t = f C_{t-1} + i v k'; n_t = f n_{t-1} + i k; h_t = sigmoid(o) C_t q / max(|n_t q|, 1), i exponential.
 
-    C and n are kept divided by exp(m), m_t = max(log f + m_{t-1}, log i), so that no exponential overflows.
-    h does not depend on m, which therefore needs no gradient.
+    C and n are stored divided by exp(m), m_t = max(log f + m_{t-1}, log i), so that no exponential overflows.
+    h does not depend on m, so m needs no gradient.
     The state of each head is (C, n, m): (batch, heads, size, size), (batch, heads, size), (batch, heads).
     """
 
@@ -94,7 +94,7 @@ class MLSTMCell(Cell):
         q, k, v = (t.permute(1, 2, 0, 3) for t in projected[:3])
         i, log_f = (t.permute(1, 2, 0) for t in (projected.i, projected.log_f))
         decay = log_f.cumsum(-1)
-        # The logarithm of what is left at step t of what step s wrote, and of the memory before the chunk.
+        # The logarithm of the decay from step s to step t, and of the decay of the memory before the chunk.
         written = decay[..., :, None] - decay[..., None, :] + i[..., None, :]
         carried = decay + m[..., None]
         seen, old = _visible(xs, resets)
@@ -102,7 +102,7 @@ class MLSTMCell(Cell):
         top = torch.maximum(written.amax(-1), carried).detach()
         written, carried = torch.exp(written - top[..., None]), torch.exp(carried - top)
 
-        # A choice, since a product with 0 would keep a NaN of the memory before a reset.
+        # A selection, since a product with 0 would keep a NaN in the memory before a reset.
         zero = xs.new_zeros(())
         weights = q @ k.mT * written
         read = weights @ v + torch.where(old[..., None], carried[..., None] * (q @ memory.mT), zero)
@@ -115,7 +115,7 @@ class MLSTMCell(Cell):
 
 
 def _visible(xs: Tensor, resets: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Whether step t reads what step s wrote, (batch, 1, t, s), and what was there before, (batch, 1, t)."""
+    """Whether step t reads the input of step s, (batch, 1, t, s), and the previous memory, (batch, 1, t)."""
     time, batch = xs.shape[:2]
     if resets is None:
         resets = torch.zeros(time, batch, dtype=torch.bool, device=xs.device)

@@ -24,7 +24,7 @@ class MogrifierLSTMCell(Cell):
         self.rounds = nn.ModuleList(
             _matrix(sizes[round % 2], sizes[1 - round % 2], options.rank) for round in range(options.rounds)
         )
-        # [W_x W_h] and b: input and state are multiplied at once, since neither is known before the step.
+        # [W_x W_h] and b: one product for input and state, since neither is known before the step.
         bound = hidden_size**-0.5
         width = input_size + hidden_size
         self.weight = nn.Parameter(torch.empty(4 * hidden_size, width).uniform_(-bound, bound))

@@ -1,4 +1,4 @@
-"""The options of the cells in this plugin: the choices that their papers leave open."""
+"""The options of the cells in this plugin, for choices that their papers leave open."""
 
 from dataclasses import dataclass
 

@@ -1,7 +1,7 @@
 """The real-gated linear recurrent unit of Griffin (De et al., 2024, arXiv:2402.19427).
 
-What stands before it in Griffin's recurrent block is here too: a linear layer and a convolution over the last
-four inputs, as one matrix. The block's second branch is not.
+It includes the linear layer and the convolution over the last four inputs that precede it in Griffin's recurrent
+block, as one matrix, but not the block's second branch.
 """
 
 from typing import Any
@@ -32,6 +32,6 @@ class RGLRUCell(LinearCell):
     def coefficients(self, z: Tensor) -> tuple[Tensor, Tensor]:
         r, i = torch.sigmoid(self.gate(z)).chunk(2, -1)
         log_a = SHARPNESS * r * F.logsigmoid(self.decay)
-        # 1 - a^2 without the cancellation near a = 1, and above 0, where the root has no slope.
+        # 1 - a^2 without cancellation near a = 1, and above 0, where the root is not differentiable.
         rest = (-torch.expm1(2 * log_a)).clamp(min=torch.finfo(z.dtype).tiny)
         return log_a.exp(), rest.sqrt() * i * z

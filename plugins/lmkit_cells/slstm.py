@@ -12,8 +12,8 @@ from lmkit_cells.options import XLSTMOptions
 class SLSTMCell(GatedCell):
     """c_t = f c_{t-1} + i tanh(z); n_t = f n_{t-1} + i; h_t = sigmoid(o) c_t / n_t, with an exponential gate i.
 
-    c and n are kept divided by exp(m), m_t = max(log f + m_{t-1}, log i), so that no exponential overflows. The
-    recurrent matrix is block-diagonal: the units of a head see one another. The state is (h, c, n, m).
+    c and n are stored divided by exp(m), m_t = max(log f + m_{t-1}, log i), so that no exponential overflows. The
+    recurrent matrix is block-diagonal, with one block per head. The state is (h, c, n, m).
     """
 
     num_gates = 4
@@ -30,8 +30,8 @@ class SLSTMCell(GatedCell):
         self.weight_heads = nn.Parameter(torch.empty(4, self.num_heads, size, size).uniform_(-bound, bound))
 
     def initial_state(self, batch_size: int) -> tuple[Tensor, ...]:
-        # m is the logarithm of what multiplies c and n, and nothing has been written: with 0 for m, a first
-        # input gate that is nearly shut would make h = 0 / 0.
+        # m is the log scale of c and n, which are empty at the start: with 0 for m, a nearly closed first input
+        # gate would make h = 0 / 0.
         zeros = self.weight_ih.new_zeros(batch_size, self.hidden_size)
         return zeros, zeros, zeros, torch.full_like(zeros, -torch.inf)
 

@@ -11,8 +11,8 @@ from lmkit.recurrence import GatedCell
 class SRUCell(GatedCell):
     """f = sigmoid(W_f x + v_f c_{t-1} + b_f), r alike; c_t = f c_{t-1} + (1 - f) W x; h_t = r c_t + (1 - r) x'.
 
-    The paper's x' is x, which has then as many features as h. Here x' is a matrix times x that starts as the
-    identity, so that all sizes will do; W x and x' have a bias, which starts at zero.
+    The paper's x' is x, which must have as many features as h. Here x' is a matrix times x that starts as the
+    identity, for any sizes; W x and x' have a bias, which starts at zero.
     """
 
     num_gates = 4

@@ -7,7 +7,7 @@ from lmkit import DecoderSpec, hookimpl, option
 
 @dataclass(frozen=True)
 class SampleOptions:
-    """How the distribution is reshaped before a token is drawn, in this order."""
+    """Changes of the distribution before a token is drawn, in this order."""
 
     temperature: float = option(
         1.0, "divisor of the log-probabilities; 0 takes the most probable token", min=0, max=1000
@@ -21,7 +21,7 @@ class SampleOptions:
 
 @dataclass(frozen=True)
 class BeamOptions:
-    """How wide beam search is and how it ranks."""
+    """The width and the ranking of beam search."""
 
     width: int = option(5, "hypotheses kept at each length, and returned", min=1, max=10000)
     length_penalty: float = option(

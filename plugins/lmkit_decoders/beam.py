@@ -1,4 +1,4 @@
-"""Beam search: the most probable continuations that a search of bounded width finds."""
+"""Beam search: find probable continuations with bounded width."""
 
 from collections.abc import Callable
 
@@ -13,10 +13,10 @@ from lmkit_decoders.steps import check_choice, forbidden_mask
 
 
 class BeamDecoder(Decoder):
-    """Keeps the `width` best open hypotheses of a row at each length, and the best finished ones beside them.
+    """Keeps the `width` best open hypotheses of a row at each length, and also the best finished ones.
 
-    Gives `width` hypotheses a row, best first (fewer where fewer exist), ranked by
-    log_prob / length ** length_penalty. Nothing is final before the end, so `on_token` is never called.
+    Returns `width` hypotheses per row, best first (fewer if fewer exist), ranked by
+    log_prob / length ** length_penalty. No token is final before the end, so `on_token` is never called.
     """
 
     deterministic = True
@@ -61,8 +61,8 @@ class BeamDecoder(Decoder):
             if not finished:
                 check_choice(log_probs.amax(0, keepdim=True))
             candidates = totals[:, None] + log_probs.double()
-            # A stop finishes a hypothesis only from among the best of all candidates. Every step offers one,
-            # however improbable, and the early ones would otherwise outrank every longer text.
+            # A stop token finishes a hypothesis only among the best of all candidates: every step has one, even
+            # if improbable, and early ones would otherwise outrank all longer texts.
             best, parents, ids = top(candidates, width)
             ended = stopping[ids]
             ending = torch.cat([prefixes[parents[ended]], ids[ended, None]], 1)
@@ -81,9 +81,9 @@ class BeamDecoder(Decoder):
         return hypothesis.log_prob / max(len(hypothesis.ids), 1) ** self.options.length_penalty
 
     def _decided(self, finished: list[Hypothesis], totals: Tensor, max_tokens: int) -> bool:
-        """Whether no open hypothesis can still get among the finished ones.
+        """Whether no open hypothesis can still rank among the finished ones.
 
-        A log-probability only falls as tokens are added, and no divisor is larger than that of `max_tokens`.
+        Log-probabilities only decrease with more tokens, and no divisor is larger than that of `max_tokens`.
         """
         if not len(totals):
             return True

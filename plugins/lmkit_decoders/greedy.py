@@ -11,7 +11,7 @@ from lmkit_decoders.steps import generate_by_steps, only_allowed
 
 
 class GreedyDecoder(Decoder):
-    """The most probable token at each step; of equal ones, the lowest id. Chance plays no part."""
+    """The most probable token at each step; the lowest id if several are equal. It is deterministic."""
 
     deterministic = True
 

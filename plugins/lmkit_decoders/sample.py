@@ -12,14 +12,14 @@ from lmkit_decoders.greedy import most_probable
 from lmkit_decoders.steps import generate_by_steps, only_allowed
 
 BLOCK = 256
-"""Weights summed at once when a token is drawn: about the square root of a large vocabulary."""
+"""Size of the blocks of weights when a token is drawn: about the square root of a large vocabulary."""
 
 
 class SampleDecoder(Decoder):
-    """Draws each token by inverting the cumulative distribution at one uniform number a row.
+    """Draws each token by inverting the cumulative distribution at one uniform number per row.
 
-    A uniform is drawn for every row at every step, whether the row goes on or has ended, so that what a row
-    says does not depend on when the others end. Temperature 0 is greedy decoding and draws nothing.
+    A uniform number is drawn for every row at every step, even if the row has ended, so that the text of a row
+    does not depend on when the others end. Temperature 0 is greedy decoding and draws no numbers.
     """
 
     takes_generators = True
@@ -63,10 +63,10 @@ def uniform(count: int, generator: torch.Generator | None) -> Tensor:
 
 
 def weights(log_probs: Tensor, forbidden: Tensor, options: SampleOptions) -> Tensor:
-    """Numbers (rows, vocabulary) in proportion to which tokens are drawn.
+    """Weights (rows, vocabulary) for drawing tokens.
 
-    Without options the probabilities themselves, in the model's precision: each further pass over so many
-    numbers would cost as much as a part of the model.
+    Without options they are the probabilities in the model's precision: each additional pass over the vocabulary
+    would cost as much as a part of the model.
     """
     if options == SampleOptions():
         probs = log_probs.exp().index_fill_(1, forbidden, 0.0)
@@ -79,11 +79,11 @@ def distribution(log_probs: Tensor, options: SampleOptions) -> Tensor:
     """The probabilities (rows, vocabulary), float64, from which tokens are drawn.
 
     The order: forbidden tokens (-inf) are out; the temperature; then top-k, top-p (Holtzman et al., 2020) and
-    min-p (Nguyen et al., 2024), each on what the one before left, renormalised. The most probable token
-    always stays; of tokens that are equally probable at the edge, the lowest ids stay.
+    min-p (Nguyen et al., 2024), each on the renormalised rest of the previous one. The most probable token
+    always stays; among equally probable tokens at the edge, the lowest ids stay.
     """
     scores = log_probs.cpu().double()
-    # The maximum goes first: a division by a tiny temperature would otherwise overflow for every token.
+    # Subtract the maximum first: a division by a tiny temperature would otherwise overflow for every token.
     probs = ((scores - scores.amax(-1, keepdim=True)) / options.temperature).softmax(-1)
     if options.top_k is None and options.top_p >= 1 and options.min_p <= 0:
         return probs
@@ -103,14 +103,14 @@ def distribution(log_probs: Tensor, options: SampleOptions) -> Tensor:
 def inverse_cdf(weights: Tensor, uniforms: Tensor) -> Tensor:
     """The first id of each row whose cumulative share of the weights passes the row's uniform number in [0, 1).
 
-    Summed first by blocks, then within the one block that it falls into: the vocabulary is read once.
+    First sums blocks, then searches within one block, so that the vocabulary is read once.
     """
     rows, size = weights.shape
     whole = size - size % BLOCK
     sums = weights[:, :whole].view(rows, -1, BLOCK).sum(-1) if whole else weights.new_zeros(rows, 0)
     if whole < size:
         sums = torch.cat([sums, weights[:, whole:].sum(-1, keepdim=True)], 1)
-    # The sum of the weights, not 1, is the scale: rounding may leave it a little to either side.
+    # Scale by the sum of the weights, not by 1, since rounding changes the sum slightly.
     block, left = _passed(sums, uniforms[:, None] * sums.double().sum(-1, keepdim=True))
     ids = block * BLOCK + torch.arange(BLOCK)
     inside = weights.gather(1, ids.clamp_max(size - 1)).masked_fill(ids >= size, 0.0)
@@ -119,11 +119,11 @@ def inverse_cdf(weights: Tensor, uniforms: Tensor) -> Tensor:
 
 
 def _passed(weights: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """The first place of each row where the cumulative weight passes the target (rows, 1), and what is left there."""
+    """The first index of each row where the cumulative weight exceeds the target (rows, 1), and the rest there."""
     cumulative = weights.cumsum(-1, dtype=torch.float64)
     places = torch.searchsorted(cumulative, targets, right=True)
     if int(places.max()) == weights.shape[1]:
-        # Rounding may leave the target at or past the whole sum; no place before it is without weight.
+        # Rounding may put the target at or past the whole sum; then the last index with a weight is used.
         last = weights.shape[1] - 1 - (weights > 0).int().flip(-1).argmax(-1, keepdim=True)
         places = torch.minimum(places, last)
     return places, targets - cumulative.gather(1, places) + weights.gather(1, places)

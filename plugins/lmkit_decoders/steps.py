@@ -1,4 +1,4 @@
-"""What the decoders share: forbidden tokens, and the loop that chooses one token a row at a time."""
+"""Shared code of the decoders: forbidden tokens, and the loop that chooses one token per row and step."""
 
 from collections.abc import Callable
 
@@ -21,24 +21,24 @@ def forbidden_mask(vocabulary: Vocabulary, forbid_ids: frozenset[int]) -> Tensor
 
 
 def only_allowed(log_probs: Tensor, forbidden: Tensor) -> Tensor:
-    """(rows, vocabulary) with -inf at the ids that are forbidden; the errors are those of `check_choice`."""
+    """(rows, vocabulary) with -inf at forbidden ids; errors as in `check_choice`."""
     allowed = log_probs.index_fill(1, forbidden, -torch.inf)
     check_choice(allowed)
     return allowed
 
 
 def check_choice(log_probs: Tensor) -> None:
-    """See that each row of (rows, vocabulary) has a token to choose.
+    """Check that each row of (rows, vocabulary) has a token to choose.
 
-    Raises ModelError for NaN or infinity, UsageError where all that is possible is forbidden.
+    Raises ModelError for NaN or infinity, UsageError if all possible tokens are forbidden.
     """
     best = log_probs.amax(-1)
     if bool(best.isfinite().all()):
         return
     if bool((best == -torch.inf).any()):
-        raise UsageError("no token is left to choose: all that the model allows are forbidden; forbid fewer")
+        raise UsageError("no token is left to choose: all possible tokens are forbidden; forbid fewer")
     raise ModelError(
-        "the model gives NaN or infinite log-probabilities, so no token can be chosen; train it anew"
+        "the model gives NaN or infinite log-probabilities, so no token can be chosen; train it again"
     )
 
 
@@ -53,11 +53,11 @@ def generate_by_steps(
     forbid_ids: frozenset[int],
     on_token: Callable[[int, int], None] | None,
 ) -> list[Hypothesis]:
-    """One hypothesis a row, a token at a time; rows that have ended leave the batch.
+    """One hypothesis per row, token by token; rows that have ended leave the batch.
 
-    Choosing is done on the CPU, in the float64 that some accelerators lack, and draws alike for all of them.
-    choose: called with log-probabilities (n, vocabulary), the ids that are forbidden (k,) and the row numbers
-    (n,); returns the ids (n,). It changes none of them.
+    Tokens are chosen on the CPU, in float64, which some accelerators lack, and with the same draws for all devices.
+    choose: called with log-probabilities (n, vocabulary), the forbidden ids (k,) and the row numbers (n,); returns
+    the ids (n,) and modifies none of these.
     """
     batch_size = len(states.leaves(state)[0])
     forbidden = forbidden_mask(model.vocabulary, forbid_ids).nonzero()[:, 0]

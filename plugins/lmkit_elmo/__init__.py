@@ -16,7 +16,7 @@ def lmkit_models() -> Iterable[ModelSpec]:
             "lmkit_elmo.model:BiLM",
             "Bidirectional encoder: two stacks of any cell over characters (Peters et al., 2018)",
             BiLMOptions,
-            # Every word is read by its characters; how many are predicted is the model's --output-words.
+            # Every word is read by its characters; the model's --output-words limits the predicted ones.
             tokenizers={"lmkit:word": {"min_count": 1, "vocab_size": MOST_IDS}},
             formats=(
                 FileFormat(

@@ -1,10 +1,10 @@
-"""The original ELMo's character encoder: a word's vector from its spelling, with no vocabulary.
+"""The original ELMo's character encoder: compute a word's vector from its spelling, without a vocabulary.
 
 Convolutions of several widths, their maximum over the word, highway layers and a projection (Kim et al., 2016,
 arXiv:1508.06615; Jozefowicz et al., 2016, arXiv:1602.02410; Peters et al., 2018, arXiv:1802.05365).
 
-There are few characters, so what each of them adds in each place of a filter is computed first, as a table: a
-convolution is then a sum of rows, not a product, and of a word's windows only the highest has a gradient.
+There are few characters, so the contribution of each character at each place of a filter is computed first, as a
+table. A convolution is then a sum of rows, not a product, and only the highest window of a word has a gradient.
 """
 
 from collections.abc import Sequence
@@ -19,19 +19,19 @@ from lmkit_elmo.char_kernels import add_gradient, highest
 from lmkit_elmo.characters import NUM_CHARACTERS, occupied, spelled
 
 ROWS = 32
-"""Words that are computed together when no gradients are, since a product's bits may depend on its shape."""
+"""Words per batch without gradients, since the last bits of a product may depend on its shape."""
 ROWS_ELSEWHERE = 1024
-"""The same where it is not a CPU that computes."""
+"""The same on other devices than the CPU."""
 ALIGNED = 16
-"""Of 64 bytes, the longest that a processor reads at once: BLAS adds rows up in another order where they begin at
-none of its multiples, so that a word's bits would depend on its place among the others."""
+"""Floats in 64 bytes, the largest vector of a processor: BLAS sums rows in another order if they are not aligned to
+it, so a word's last bits would depend on its place among the others."""
 
 
 class CharacterEncoder(nn.Module):
     """Rows of character ids to vectors of `width`.
 
     filters: (characters, number) of each convolution. project: whether a linear map follows the highways;
-    without it the numbers of the filters sum to `width`.
+    without it, the features of the filters must sum to `width`.
     """
 
     def __init__(
@@ -50,11 +50,11 @@ class CharacterEncoder(nn.Module):
         self.width = width
         self.activation = {"relu": torch.relu, "tanh": torch.tanh}[activation]
         self.embedding = nn.Parameter(torch.empty(NUM_CHARACTERS - 1, embedding_size).uniform_(-1, 1))
-        """(characters, embedding_size), without the mask: its vector is zero, and stays it."""
+        """(characters, embedding_size), without the mask, whose vector is always zero."""
         self.filters = nn.ParameterList(torch.empty(size, embedding_size, number) for size, number in filters)
-        """Of each convolution (characters, embedding_size, number)."""
+        """For each convolution (characters, embedding_size, number)."""
         self.biases = nn.ParameterList(torch.zeros(number) for _, number in filters)
-        # He et al., 2015, arXiv:1502.01852, equation 10; without its 2 where small numbers pass unchanged.
+        # He et al., 2015, arXiv:1502.01852, equation 10; without its factor 2 for tanh, which is linear near zero.
         gain = 2 if activation == "relu" else 1
         for weight in self.filters:
             nn.init.normal_(weight, std=(gain / weight[..., 0].numel()) ** 0.5)
@@ -62,19 +62,19 @@ class CharacterEncoder(nn.Module):
         self.projection: nn.Module = nn.Linear(total, width) if project else nn.Identity()
 
     def forward(self, characters: Tensor) -> Tensor:
-        """(words, length) ids to (words, width), the maximum being over all of `length`."""
+        """(words, length) ids to (words, width), with the maximum over all of `length`."""
         everything = characters.new_full((len(characters),), characters.shape[1])
         return self._finished(self._pooled(characters, everything, self._tables()))
 
     def embed_words(self, words: Sequence[str]) -> Tensor:
-        """(words, width), as `forward(spelled(words))` but in less time."""
+        """(words, width), like `forward(spelled(words))` but faster."""
         return self.embed_rows(spelled(words))
 
     def embed_rows(self, rows: Tensor) -> Tensor:
-        """(words, 50) ids to (words, width), as `forward(rows)` but in less time; on the encoder's device.
+        """(words, 50) ids to (words, width), like `forward(rows)` but faster; on the encoder's device.
 
-        Of the windows that hold nothing but padding only the first is looked at. Without gradients a word's
-        bits do not depend on the other words.
+        Of the windows with only padding, it reads just the first. Without gradients, a word's bits do not depend
+        on the other words.
         """
         rows = rows.to(self.embedding.device)
         tables = self._tables()
@@ -88,7 +88,7 @@ class CharacterEncoder(nn.Module):
         return done[: len(rows)]
 
     def _tables(self) -> list[Tensor]:
-        """Of each convolution (characters of its width, 262, number): what a character adds in each place."""
+        """For each convolution (characters of its width, 262, number): contributions of characters at each place."""
         embedding = F.pad(self.embedding, (0, 0, 1, 0))
         return [embedding @ weight for weight in self.filters]
 
@@ -115,7 +115,7 @@ class Highway(nn.Module):
         """W_g and b_g, then W_t and b_t."""
         nn.init.normal_(self.linear.weight, std=width**-0.5)
         nn.init.zeros_(self.linear.bias)
-        # Section 2.2 of the paper: at first most of the input passes.
+        # Section 2.2 of the paper: initially most of the input passes.
         nn.init.constant_(self.linear.bias[:width], -2.0)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -124,7 +124,7 @@ class Highway(nn.Module):
 
 
 def _linear(x: Tensor, layer: nn.Linear) -> Tensor:
-    """`layer(x)`, each row beginning at a multiple of 64 bytes."""
+    """`layer(x)`, with each row aligned to 64 bytes."""
     spare = -x.shape[1] % ALIGNED
     return F.linear(F.pad(x, (0, spare)), F.pad(layer.weight, (0, spare)), layer.bias) if spare else layer(x)
 
@@ -132,7 +132,7 @@ def _linear(x: Tensor, layer: nn.Linear) -> Tensor:
 def _highest(rows: Tensor, last: Tensor, table: Tensor) -> Tensor:
     """(words, number) the highest sum over windows that begin at 0 to `last` (words,).
 
-    Where no kernel runs, later windows are looked at too: they are those of other words' padding.
+    Without a kernel, it also reads later windows, which contain only padding.
     """
     if table.device.type == "cpu" and table.dtype in (torch.float32, torch.float64):
         return _Highest.apply(rows, last, table)

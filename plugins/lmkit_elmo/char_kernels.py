@@ -1,4 +1,4 @@
-"""Convolution over characters and its maximum, from tables of what each character adds in each place of a filter."""
+"""Kernels for the convolution over characters and its maximum, from tables of the contributions of characters."""
 
 import numpy as np
 
@@ -9,10 +9,10 @@ from lmkit.jit import kernel
 def highest(
     rows: np.ndarray, last: np.ndarray, table: np.ndarray, best: np.ndarray, place: np.ndarray
 ) -> None:
-    """Fill best and place, both (words, filters), with a filter's highest sum over a word and where that begins.
+    """Fill best and place, both (words, filters), with a filter's highest sum over a word and the start of its window.
 
-    rows: (words, length) characters. table: (width, characters, filters). last: of each word, where the last
-    window begins. The first of equal sums is taken. No word's sums depend on another's, nor does their order.
+    rows: (words, length) characters. table: (width, characters, filters). last: the start of each word's last
+    window. The first of equal sums wins. The sums of a word do not depend on the other words.
     """
     width, filters = table.shape[0], table.shape[2]
     total = np.empty(filters, table.dtype)

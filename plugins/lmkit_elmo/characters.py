@@ -1,7 +1,7 @@
-"""Words as the original ELMo spells them: rows of fifty character ids, from the bytes of UTF-8.
+"""Spell words like the original ELMo: rows of fifty character ids, from the bytes of UTF-8.
 
 Peters et al., 2018, arXiv:1802.05365, after Jozefowicz et al., 2016, arXiv:1602.02410. The ids are those of the
-published models plus one throughout, so that 0 is the mask, whose vector is zero.
+published models plus one, so that 0 is the mask, whose vector is zero.
 """
 
 from collections.abc import Sequence
@@ -11,17 +11,17 @@ import torch
 from torch import Tensor
 
 LENGTH = 50
-"""Ids of a word: its begin, at most 48 bytes, its end, and padding."""
+"""Ids of a word: its start mark, at most 48 bytes, its end mark, and padding."""
 MOST_BYTES = LENGTH - 2
 
 # Bytes are 1 to 256.
 BOS, EOS, BEGIN, END, PAD = 257, 258, 259, 260, 261
 NUM_CHARACTERS = 262
-"""The ids that there are, the mask among them."""
+"""The number of ids, including the mask."""
 
 
 def spelling(word: str) -> bytes:
-    """What is read of a word: its first 48 bytes; lone surrogates have none."""
+    """The part of a word that is read: its first 48 bytes; lone surrogates have none."""
     return word.encode(errors="ignore")[:MOST_BYTES]
 
 
@@ -31,7 +31,7 @@ def spelled(words: Sequence[str]) -> Tensor:
 
 
 def rows_of(spellings: Sequence[bytes]) -> Tensor:
-    """(words, 50) int64 ids of words that `spelling` gave."""
+    """(words, 50) int64 ids of results of `spelling`."""
     lengths = np.fromiter(map(len, spellings), np.int64, len(spellings))
     rows = np.full((len(spellings), LENGTH), PAD, np.int64)
     rows[:, 0] = BEGIN
@@ -49,11 +49,11 @@ def _boundary(character: int) -> Tensor:
 
 
 BOS_ROW = _boundary(BOS)
-"""(50,) how the original spells what stands before a sentence."""
+"""(50,) the original's spelling of the boundary before a sentence."""
 EOS_ROW = _boundary(EOS)
-"""(50,) how the original spells what stands behind a sentence."""
+"""(50,) the original's spelling of the boundary after a sentence."""
 
 
 def occupied(rows: Tensor) -> Tensor:
-    """(words,) how many ids of each row (words, 50) are not padding."""
+    """(words,) the number of ids of each row (words, 50) that are not padding."""
     return (rows != PAD).sum(1)

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 class DirectionLM(NeuralLanguageModel):
-    """p(token | tokens before), or, backward, p(token | tokens after): lines are then read from their end.
+    """p(token | tokens before), or, backward, p(token | tokens after), which reads lines from their end.
 
-    It has no weights of its own: the encoder's are shared.
+    It shares the encoder's weights.
     """
 
     def __init__(self, encoder: "BiLM", *, backward: bool) -> None:

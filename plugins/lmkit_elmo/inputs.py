@@ -1,4 +1,4 @@
-"""What the encoder reads tokens by: their characters, or a learned vector for each."""
+"""The input vectors of tokens: from their characters, or learned for each token."""
 
 from collections.abc import Sequence
 
@@ -13,11 +13,11 @@ from lmkit_elmo.options import BiLMOptions
 from lmkit_elmo.words import WordVectors
 
 BOUNDARIES = 2
-"""Ids behind the vocabulary's: what stands before a sentence, and what stands behind it."""
+"""Number of ids after the vocabulary's: the boundaries before and after a sentence."""
 
 
 class CharacterInputs(nn.Module):
-    """Vectors (..., width) by the characters of each token; words need not be in the vocabulary."""
+    """Vectors (..., width) from the characters of each token; words need not be in the vocabulary."""
 
     def __init__(self, options: BiLMOptions, vocabulary: Vocabulary, width: int) -> None:
         super().__init__()
@@ -32,22 +32,22 @@ class CharacterInputs(nn.Module):
         self.words = WordVectors(self.encoder)
         self.vocabulary = vocabulary
         self.spellings: list[str] = []
-        """Of every id of the vocabulary."""
+        """The spelling of every id of the vocabulary."""
         self._rows = torch.zeros(0, 0, dtype=torch.int16)
 
     def use_tokenizer(self, tokenizer: Tokenizer) -> None:
-        """Learn how ids are spelled."""
+        """Store the spelling of ids."""
         self.spellings = [symbol.decode("utf-8", "replace") for symbol in tokenizer.symbols()]
         rows = [spelled(self.spellings), BOS_ROW[None], EOS_ROW[None]]
         self._rows = torch.cat(rows).to(torch.int16)
 
     def forward(self, ids: Tensor) -> Tensor:
-        """(..., width) of ids, those of the two boundaries among them."""
+        """(..., width) of ids, including those of the two boundaries."""
         distinct, places = ids.unique(return_inverse=True)
         return self.encoder.embed_rows(self._rows[distinct.cpu()].long())[places]
 
     def token_vectors(self, ids: Sequence[int], spellings: Sequence[str]) -> Tensor:
-        """(tokens, width) of ids; an unknown one is read as it is spelled in the text."""
+        """(tokens, width) of ids; an unknown one is read by its spelling in the text."""
         unknown = self.vocabulary.unk_id
         words = [text if i == unknown else self.spellings[i] for i, text in zip(ids, spellings, strict=True)]
         if not torch.is_grad_enabled():
@@ -56,7 +56,7 @@ class CharacterInputs(nn.Module):
         return self.encoder.embed_words(list(places))[[places[word] for word in words]]
 
     def boundaries(self) -> Tensor:
-        """(2, width): what stands before a sentence, and what stands behind it."""
+        """(2, width): the boundaries before and after a sentence."""
         if not torch.is_grad_enabled():
             return self.words.boundaries()
         return self.encoder.embed_rows(torch.stack([BOS_ROW, EOS_ROW]))
@@ -73,10 +73,10 @@ class TokenInputs(nn.Module):
             nn.init.uniform_(weight, -0.1, 0.1)
 
     def use_tokenizer(self, tokenizer: Tokenizer) -> None:
-        """Nothing: ids are enough."""
+        """Do nothing: ids are enough."""
 
     def forward(self, ids: Tensor) -> Tensor:
-        """(..., width) of ids, those of the two boundaries among them."""
+        """(..., width) of ids, including those of the two boundaries."""
         size = self.embedding.num_embeddings
         inside = ids < size
         vectors = self.embedding(ids.masked_fill(~inside, 0))
@@ -88,7 +88,7 @@ class TokenInputs(nn.Module):
         return self.embedding(torch.tensor(ids, dtype=torch.int64, device=self.edges.device))
 
     def boundaries(self) -> Tensor:
-        """(2, width): what stands before a sentence, and what stands behind it."""
+        """(2, width): the boundaries before and after a sentence."""
         return self.edges
 
 

@@ -1,4 +1,4 @@
-"""The bidirectional encoder: two stacks of recurrent cells over the same token vectors, trained as two language models.
+"""The bidirectional encoder: two stacks of recurrent cells over shared token vectors, trained as language models.
 
 Peters et al. (2018), "Deep contextualized word representations", arXiv:1802.05365, with any registered cell.
 """
@@ -28,8 +28,8 @@ from lmkit_elmo.sentences import Reader, Sentence, bidirectional
 class BiLM(TrainableModel, Encoder):
     """Layer 0 of a token is its vector without context, twice; layer l is [forward_l; backward_l].
 
-    Both directions share the token vectors and the output layer; each has a stack of its own. A line is a
-    sentence: `<s>` and `</s>` stand around it, and no state crosses it, in training, in scores and in vectors.
+    Both directions share the token vectors and the output layer; each has a separate stack. A line is a sentence
+    between `<s>` and `</s>`, and no state is carried to the next, in training, in scores and in vectors.
     """
 
     def __init__(self, options: BiLMOptions, vocabulary: Vocabulary) -> None:
@@ -52,8 +52,8 @@ class BiLM(TrainableModel, Encoder):
         words = min(options.output_words, size)
         if words < size and (unk_id is None or unk_id >= words):
             raise UsageError(
-                f"--output-words {words} leaves tokens out, and this vocabulary of {size} has no unknown token to "
-                f"stand for them: give --output-words {size}"
+                f"--output-words {words} omits tokens, but this vocabulary of {size} has no unknown token for "
+                f"them: give --output-words {size}"
             )
         if isinstance(self.inputs, TokenInputs) and options.tied and words == size:
             weight = cast(nn.Parameter, self.inputs.embedding.weight)
@@ -75,10 +75,10 @@ class BiLM(TrainableModel, Encoder):
         return {FORWARD: DirectionLM(self, backward=False), BACKWARD: DirectionLM(self, backward=True)}
 
     def scoring_output(self) -> ShortlistOutputLayer:
-        """The output layer; ModelError where there is none."""
+        """The output layer; ModelError if there is none."""
         if self.output is None:
             raise ModelError(
-                "this encoder has no output layer (imported ones have none): it gives vectors (lmkit embed), no scores"
+                "this encoder has no output layer (like imported ones), so it gives no scores; use lmkit embed"
             )
         return self.output
 
@@ -95,7 +95,7 @@ class BiLM(TrainableModel, Encoder):
     def streams(self, store: TokenStore, batch_size: int, bptt: int) -> Streams:
         if self.output is None:
             raise UsageError(
-                "--no-softmax leaves no words to predict, so that nothing can be trained; leave it out"
+                "--no-softmax leaves no words to predict, so the encoder cannot be trained; leave it out"
             )
         return Streams(store, batch_size, bptt, "line", self.start_id, both_ways=True)
 
@@ -105,7 +105,7 @@ class BiLM(TrainableModel, Encoder):
     def step_loss(self, window: Window, state: State) -> tuple[Tensor, State]:
         assert window.backward is not None
         ways = (window, window.backward)
-        # Together, since most words of a window stand in both.
+        # Together, since most words of a window are in both.
         ids = torch.stack([self._with_boundaries(way.inputs, back) for back, way in enumerate(ways)])
         vectors = self._drop(self.inputs(ids))
         outputs, after = [], []
@@ -129,7 +129,7 @@ class BiLM(TrainableModel, Encoder):
         return self.stack(backward)(vectors, state, reset=reset)
 
     def _with_boundaries(self, ids: Tensor, backward: bool | int) -> Tensor:
-        """`<s>` and `</s>` as what stands before and behind a sentence: the backward model meets them the other way."""
+        """The boundaries `<s>` and `</s>` of a sentence, exchanged for the backward model."""
         first, last = self.vocabulary.size + bool(backward), self.vocabulary.size + (not backward)
         starts = ids == self.start_id
         return ids.masked_fill(ids == self.vocabulary.eos_id, last).masked_fill(starts, first)
@@ -141,8 +141,8 @@ class BiLM(TrainableModel, Encoder):
     ) -> list[Tensor]:
         """Per sentence (num_layers, tokens, width); see `Encoder.embed`.
 
-        stateful: as the original did it, sentence k goes on with the states that sentence k of the last call left,
-        so that vectors depend on what was embedded before; `forget` ends it.
+        stateful: as in the original, sentence k continues with the final states of sentence k of the last call, so that
+        vectors depend on earlier sentences; `forget` ends it.
         """
         refuse_one_string(sentences, "sentences")
         read = Reader(self.inputs, self.tokenizer).read(sentences)
@@ -157,11 +157,11 @@ class BiLM(TrainableModel, Encoder):
         return bidirectional(self.forward_stack, self.backward_stack, sentences, self.inputs.boundaries())
 
     def forget(self) -> None:
-        """Let go of what `embed(stateful=True)` carries."""
+        """Reset the states of `embed(stateful=True)`."""
         self._carried.clear()
 
     def _carry_on(self, row: int, sentence: Sentence) -> Tensor:
-        """One sentence, boundaries read and all, from the states of its row."""
+        """One sentence, including its boundaries, from the states of its row."""
         if row == len(self._carried):
             self._carried.append((self.forward_stack.initial_state(1), self.backward_stack.initial_state(1)))
         first, last = self.inputs.boundaries()
@@ -189,7 +189,7 @@ def _stack(options: BiLMOptions, width: int) -> Recurrent:
 
 
 def _check_filters(options: BiLMOptions, width: int) -> None:
-    """UsageError where filters without a projection do not sum to the width of a token."""
+    """Raise UsageError if filters without a projection do not sum to the width of a token."""
     total = sum(number for _, number in parse_filters(options.filters))
     if not options.project_filters and total != width:
         raise UsageError(

@@ -1,4 +1,4 @@
-"""Runs from the weights of the original ELMo (Peters et al., 2018, arXiv:1802.05365), as bilm-tf wrote them."""
+"""Import the weights of the original ELMo (Peters et al., 2018, arXiv:1802.05365), in the format of bilm-tf."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -36,17 +36,17 @@ if TYPE_CHECKING:
     import h5py
 
 FORGET_BIAS = 1.0
-"""What bilm-tf, as TensorFlow's LSTMCell, adds to the forget gate when it runs."""
+"""The number that bilm-tf, like TensorFlow's LSTMCell, adds to the forget gate."""
 
 Weights = Callable[[str], Tensor]
-"""From a dataset's path to its numbers."""
+"""Maps a dataset's path to its numbers."""
 
 
 def read(out: Path, *, overwrite: bool = False, options: OriginalOptions) -> None:
-    """Make a run of an options.json and the weights in HDF5 that belong to it. Its words are split at white space.
+    """Create a run from an options.json and its weights in HDF5. Its words are split at white space.
 
     Raises UsageError when `out` is taken or h5py is missing, ModelError when a file is damaged or the two do not
-    belong together; `out` is untouched then.
+    match; then `out` is unchanged.
     """
     if options.options is None or options.weights is None:
         raise UsageError(
@@ -56,7 +56,7 @@ def read(out: Path, *, overwrite: bool = False, options: OriginalOptions) -> Non
     tokenizer_choice = choose("tokenizer", "lmkit:word", "import")
     tokenizer: Tokenizer = tokenizer_choice.load().fit([], tokenizer_choice.options)
     described, weights = Path(options.options), Path(options.weights)
-    with _blamed(described, "give the options.json that the model was published with"):
+    with _blamed(described, "give the published options.json of the model"):
         layout = read_layout(described)
     with (
         _blamed(weights, f"give the weights that belong to {described.name}"),
@@ -75,7 +75,7 @@ def read(out: Path, *, overwrite: bool = False, options: OriginalOptions) -> Non
 
 @contextmanager
 def _blamed(path: Path, remedy: str) -> Iterator[None]:
-    """Say of a ValueError or OSError which file it is about and what to do, as a ModelError."""
+    """Turn a ValueError or OSError into a ModelError with the file and the remedy."""
     try:
         yield
     except (ValueError, OSError) as error:
@@ -104,9 +104,9 @@ def _choice(layout: Layout) -> Chosen:
 
 
 def _datasets(file: "h5py.File", layout: Layout) -> "dict[str, h5py.Dataset]":
-    """The datasets of a layout, none of which is read yet; ValueError unless they are all there is to read.
+    """The datasets of a layout, not read yet; ValueError unless they are exactly those in the file.
 
-    Together they are no larger than the file, so that no claim of a size is believed.
+    Together they must not be larger than the file, since sizes in headers are not trusted.
     """
     found = {}
     for name, shape in layout.shapes().items():
@@ -122,30 +122,30 @@ def _datasets(file: "h5py.File", layout: Layout) -> "dict[str, h5py.Dataset]":
     _check_rest(file, found)
     numbers = sum(math.prod(dataset.shape) for dataset in found.values())
     if 4 * numbers > file.id.get_filesize():
-        raise ValueError(f"it claims {numbers:,} numbers, more than it holds")
+        raise ValueError(f"it claims {numbers:,} numbers, more than its size allows")
     return found
 
 
 def _check_rest(file: "h5py.File", known: "dict[str, h5py.Dataset]") -> None:
-    """ValueError for weights that the layout does not have, such as those of a third layer."""
+    """Raise ValueError for weights that the layout lacks, such as those of a third layer."""
     groups = {name[:at] for name in known for at, letter in enumerate(name) if letter == "/"}
     for group in ("", *sorted(groups)):
         for name in cast("h5py.Group", file[group]) if group else file:
             path = f"{group}/{name}".lstrip("/")
             if path not in groups and path not in known and path.startswith((CNN, RNN)):
-                raise ValueError(f"it has '{path}', which the options do not")
+                raise ValueError(f"it has '{path}', which is not in the options")
 
 
 def _numbers(dataset: "h5py.Dataset", name: str) -> Tensor:
-    """The numbers of a dataset; ValueError where NaN or an infinity is among them."""
+    """The numbers of a dataset; ValueError if any is NaN or infinite."""
     numbers = torch.from_numpy(dataset[()].astype("f4", copy=False))
     if not numbers.isfinite().all():
-        raise ValueError(f"NaN or an infinity is in '{name}'")
+        raise ValueError(f"'{name}' contains NaN or an infinity")
     return numbers
 
 
 def _fill(model: BiLM, layout: Layout, weights: Weights) -> None:
-    """Put the original's weights into a model of its layout."""
+    """Copy the original's weights into a model of its layout."""
     _fill_characters(cast(CharacterInputs, model.inputs).encoder, layout, weights)
     for direction, stack in enumerate((model.forward_stack, model.backward_stack)):
         for layer, cell in enumerate(stack.layers):
@@ -153,7 +153,7 @@ def _fill(model: BiLM, layout: Layout, weights: Weights) -> None:
 
 
 def _fill_characters(encoder: CharacterEncoder, layout: Layout, weights: Weights) -> None:
-    # A 262nd row is for an id that no word has.
+    # A 262nd row is for an unused id.
     encoder.embedding.copy_(weights(CHARACTERS)[: NUM_CHARACTERS - 1])
     for i in range(len(layout.filters)):
         encoder.filters[i].copy_(weights(f"{CNN}/W_cnn_{i}")[0])

@@ -1,4 +1,4 @@
-"""The original ELMo's options.json: what a network it describes, and the datasets that its weights are in."""
+"""Read the original ELMo's options.json: the network, and the datasets of its weights."""
 
 import reprlib
 from collections.abc import Sequence
@@ -10,10 +10,10 @@ from lmkit import strict_json
 from lmkit_elmo.characters import LENGTH, NUM_CHARACTERS
 
 LARGEST_FILE = 1 << 20
-"""Bytes of an options.json, which has some hundreds."""
+"""Maximum bytes of an options.json, which normally has some hundreds."""
 LARGEST_SIZE = 1 << 16
 LARGEST_CHARACTER_SIZE = 4096
-"""That of `--character-size`."""
+"""The maximum of `--character-size`."""
 MOST_FILTERS = 64
 MOST_LAYERS = 64
 ACTIVATIONS = ("relu", "tanh")
@@ -28,7 +28,7 @@ Shapes = dict[str, tuple[int, ...]]
 class Layout:
     """A network of the original's kind; Peters et al., 2018, arXiv:1802.05365, and their bilm-tf.
 
-    dim: units of each LSTM. width: of tokens, and of the projected outputs. Clips: None is none.
+    dim: units of each LSTM. width: of tokens, and of the projected outputs. Clips: None means no clipping.
     """
 
     dim: int
@@ -56,7 +56,7 @@ class Layout:
         return self.dim != self.width
 
     def shapes(self) -> Shapes:
-        """The shape of every dataset but `char_embed`, by its path."""
+        """The shape of every dataset except `char_embed`, by its path."""
         shapes: Shapes = {}
         for i, (size, number) in enumerate(self.filters):
             shapes[f"{CNN}/W_cnn_{i}"] = (1, size, self.character_size, number)
@@ -88,12 +88,12 @@ def lstm(direction: int, layer: int) -> str:
 
 
 def read_layout(path: Path) -> Layout:
-    """The network that an options.json describes; OSError or ValueError, which say what is wrong."""
+    """The network of an options.json; OSError or ValueError with the reason."""
     options = _Table(strict_json.read(path, LARGEST_FILE))
     stack, characters = options.table("lstm"), options.table("char_cnn")
     options.one_of("bidirectional", (True,), default=True)
     characters.one_of("max_characters_per_token", (LENGTH,), default=LENGTH)
-    # bilm-tf trains with the smaller number; to encode, its users write the larger one, with the mask, in its place.
+    # bilm-tf trains with the smaller number; for encoding, its users replace it by the larger one, with the mask.
     characters.one_of("n_characters", (NUM_CHARACTERS - 1, NUM_CHARACTERS), default=NUM_CHARACTERS)
     layout = Layout(
         dim=stack.size("dim", LARGEST_SIZE),
@@ -113,11 +113,11 @@ def read_layout(path: Path) -> Layout:
 
 
 class _Table:
-    """A table of JSON, whose values are checked as they are taken out; null counts as missing."""
+    """A JSON object whose values are checked on access; null counts as missing."""
 
     def __init__(self, value: Any, path: str = "") -> None:
         if not isinstance(value, dict):
-            raise ValueError(f"{path or 'it'} is no table")
+            raise ValueError(f"{path or 'it'} is not an object")
         self._values: dict[str, Any] = value
         self._path = f"{path}." if path else ""
 
@@ -141,7 +141,7 @@ class _Table:
     def one_of(self, key: str, allowed: Sequence[Any], *, default: Any = None) -> Any:
         """One of the allowed values."""
         found = self._or(key, default)
-        # 1 is no true.
+        # 1 is not true.
         sound = any(type(value) is type(found) and value == found for value in allowed)
         return found if sound else self._refuse(key, " or ".join(map(strict_json.dumps, allowed)))
 

@@ -12,11 +12,11 @@ from lmkit.neural.output import ROWS, OutputLayer
 
 
 class ShortlistOutputLayer(OutputLayer):
-    """A softmax over the ids below `len(weight)`; those past it share the probability of the unknown evenly.
+    """A softmax over the ids below `len(weight)`; the others share the probability of the unknown token evenly.
 
-    ids must fall in frequency, as those of the word tokenizer do. size: of the vocabulary. unk_id: the class of
-    the unknown; None only where every id has a class of its own.
-    samples: the loss is a sampled softmax (`sampled_loss`) where there are more than twice as many classes.
+    ids must be in descending order of frequency, as in the word tokenizer. size: of the vocabulary. unk_id: the
+    class of the unknown token; None only if every id has a separate class.
+    samples: the loss is a sampled softmax (`sampled_loss`) if there are more than twice as many classes.
     """
 
     def __init__(self, weight: nn.Parameter, size: int, unk_id: int | None, samples: int) -> None:
@@ -28,7 +28,7 @@ class ShortlistOutputLayer(OutputLayer):
 
     @property
     def log_share(self) -> float:
-        """The logarithm of how many ids share the unknown's probability."""
+        """The logarithm of the number of ids that share the unknown token's probability."""
         return math.log1p(self.beyond)
 
     def logits(self, features: Tensor) -> Tensor:
@@ -56,17 +56,17 @@ class ShortlistOutputLayer(OutputLayer):
         return targets.masked_fill(targets >= len(self.weight), self.unk_id) if self.beyond else targets
 
     def _shared(self, classes: Tensor) -> Tensor:
-        """What -log p of each target is larger by, since its class is shared."""
+        """The increase of each target's -log p if its class is shared."""
         return (classes == self.unk_id) * self.log_share
 
 
 def sampled_loss(features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, samples: int) -> Tensor:
     """The mean of -log p(target), in nats, with the sum over all classes estimated from a sample of them.
 
-    Importance sampling (Bengio and Senecal, 2008): beside the target, each class in the sample counts as many
-    times as it is rarer there than always, so that the sum is right on average; its logarithm is a little too
-    small. The sample is drawn from p(k) = log((k + 2) / (k + 1)) / log(classes + 1), Zipf's law for ids that fall in
-    frequency; all rows share it. For training alone: scores take the whole softmax.
+    Importance sampling (Bengio and Senecal, 2008): besides the target, each class in the sample is weighted by the
+    inverse of its probability to be in it, so that the sum is unbiased; its logarithm is slightly too small. The
+    sample is drawn from p(k) = log((k + 2) / (k + 1)) / log(classes + 1), Zipf's law for ids in descending order of
+    frequency; all rows share it. Only for training: scores use the whole softmax.
     """
     size = len(weight)
     uniform = torch.rand(samples, device=weight.device)
@@ -80,8 +80,8 @@ def sampled_loss(features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor
 class SampledCrossEntropy(torch.autograd.Function):
     """The mean of log(exp(wanted) + sum of exp(logits of a sample)) - wanted, a few rows of logits at a time.
 
-    A row's own target does not count again where it is in the sample. As in `ChunkedCrossEntropy`, gradients are
-    formed in the forward pass, so that no logits are kept.
+    A row's target does not count again if it is in the sample. As in `ChunkedCrossEntropy`, gradients are computed
+    in the forward pass, so no logits are kept.
     """
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Sentences to vectors: both directions over batches of sentences of like length, none knowing of the others."""
+"""Compute vectors of sentences: both directions over batches of sentences of similar length."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,20 +15,20 @@ from lmkit.recurrence import Recurrent
 from lmkit_elmo.inputs import CharacterInputs, TokenInputs
 
 BATCH_TOKENS = 2048
-"""Tokens of a batch, its padding and the boundaries among them."""
+"""Tokens of a batch, including padding and boundaries."""
 MOST_SENTENCES = 128
 WINDOW = 512
-"""Tokens that are read at once: what the layers need besides their outputs does not grow with the sentence."""
+"""Tokens per step, so that the memory of the layers besides their outputs does not grow with the sentence."""
 
 Encoded = tuple[str, Encoding, np.ndarray | None]
-"""A text, its encoding and its words, where they are asked for and are not the tokens: as `read_words` gives them."""
+"""A text, its encoding and its words if they are wanted and not the tokens, as from `read_words`."""
 
 
 @dataclass(frozen=True)
 class Sentence:
-    """The vectors (tokens, width) of a sentence's tokens, and which tokens make its words.
+    """The vectors (tokens, width) of a sentence's tokens, and the tokens of its words.
 
-    words: (words, 2) the first token of each and the one past its last; None where the tokens are what is asked for.
+    words: (words, 2) the first token of each and the one past its last; None if vectors of tokens are wanted.
     """
 
     vectors: Tensor
@@ -37,8 +37,8 @@ class Sentence:
     def joined(self, layers: Tensor) -> Tensor:
         """(layers, words, features) from (layers, tokens, features).
 
-        As in Akbik et al. (2018), a word is what each direction knows when it has read the whole of it: the
-        forward half of its last token and the backward half of its first. A word without tokens is zeros.
+        As in Akbik et al. (2018), the vector of a word is the forward half of its last token and the backward half of
+        its first, so both directions have read all of it. A word without tokens gets zeros.
         """
         if self.words is None:
             return layers
@@ -59,11 +59,11 @@ class Reader:
         self.tokenizer = tokenizer
 
     def read(self, sentences: Sequence[str] | Sequence[Sequence[str]]) -> list[Sentence]:
-        """The sentences in their order; the vectors of all are computed at once."""
+        """The sentences in order; all vectors are computed at once."""
         return self._sentences([self._encoded(sentence) for sentence in sentences])
 
     def read_encoded(self, sentences: Sequence[str], encodings: Sequence[Encoding]) -> list[Sentence]:
-        """The same for strings whose encodings are known."""
+        """The same for encoded strings."""
         return self._sentences([(*pair, None) for pair in zip(sentences, encodings, strict=True)])
 
     def _encoded(self, sentence: str | Sequence[str]) -> Encoded:
@@ -91,9 +91,9 @@ class Reader:
 def bidirectional(
     forward: Recurrent, backward: Recurrent, sentences: Sequence[Sentence], boundaries: Tensor
 ) -> list[Tensor]:
-    """Per sentence (layers, words, features), in the order of the sentences; each begins with a fresh state.
+    """Per sentence (layers, words, features), in the order of the sentences; each begins with the initial state.
 
-    boundaries: (2, width), what the forward and the backward stack read first.
+    boundaries: (2, width), the first inputs of the forward and the backward stack.
     """
     found: list[Tensor | None] = [None] * len(sentences)
     lengths = [len(sentence.vectors) + 1 for sentence in sentences]
@@ -102,7 +102,7 @@ def bidirectional(
         ahead = _outputs(forward, rows, boundaries[0])
         behind = _outputs(backward, [row.flip(0) for row in rows], boundaries[1])
         for place, (index, row) in enumerate(zip(batch, rows, strict=True)):
-            # What was read first is the boundary.
+            # The first output is that of the boundary.
             own = slice(1, len(row) + 1)
             above = torch.cat([ahead[:, place, own], behind[:, place, own].flip(1)], 2)
             layers = torch.cat([torch.cat([row, row], 1)[None], above])

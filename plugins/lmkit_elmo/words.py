@@ -1,4 +1,4 @@
-"""The vectors of words from their spelling, each distinct word computed once, recent ones not again."""
+"""Compute the vectors of words from their spelling, once per distinct word, with a cache of recent ones."""
 
 import operator
 import threading
@@ -12,15 +12,15 @@ from lmkit_elmo.char_cnn import CharacterEncoder
 from lmkit_elmo.characters import BOS_ROW, EOS_ROW, rows_of, spelling
 
 MOST_WORDS = 1 << 15
-"""Words that are remembered: 64 MiB of vectors of width 512."""
+"""Words in the cache: 64 MiB of vectors of width 512."""
 PART = 64
-"""Numbers of each weight that are looked at for a change."""
+"""Numbers of each weight to check for a change."""
 
 
 class WordVectors:
-    """What an encoder makes of words, kept until its weights change or others are used more recently.
+    """A cache of an encoder's vectors of words, cleared when its weights change; the least recent are dropped.
 
-    Copies, pickled ones too, begin with nothing kept. Threads may share it.
+    Copies and pickles start empty. Threads may share it.
     """
 
     def __init__(self, encoder: CharacterEncoder, most_words: int = MOST_WORDS) -> None:
@@ -32,7 +32,7 @@ class WordVectors:
         self._boundaries: Tensor | None = None
         self._weights: list[nn.Parameter] = []
         self._versions: list[tuple[int, int | None]] = []
-        """Where each weight is, and how often it was changed in place."""
+        """The memory address of each weight, and its number of changes in place."""
         self._parts = torch.empty(0)
         """The first numbers of each weight."""
         self._lock = threading.Lock()
@@ -41,10 +41,10 @@ class WordVectors:
         return WordVectors, (self.encoder, self.most_words)
 
     def __call__(self, words: Sequence[str]) -> Tensor:
-        """(words, width), for use without gradients: none flows into the encoder."""
+        """(words, width), without gradients for the encoder."""
         spellings = [spelling(word) for word in words]
         distinct = list(dict.fromkeys(spellings))
-        # What is kept is used with inference mode on and off, so it is made with it off.
+        # Cached vectors are used with inference mode on and off, so they are computed with it off.
         with self._lock, torch.inference_mode(False), torch.no_grad():
             self._let_go_of_old_weights()
             if len(distinct) > self.most_words:
@@ -57,7 +57,7 @@ class WordVectors:
             return table[rows.to(table.device)]
 
     def boundaries(self) -> Tensor:
-        """(2, width) what stands before a sentence, and behind it; for use without gradients."""
+        """(2, width) the boundaries before and after a sentence, without gradients."""
         with self._lock, torch.inference_mode(False), torch.no_grad():
             self._let_go_of_old_weights()
             if self._boundaries is None:
@@ -65,7 +65,7 @@ class WordVectors:
             return self._boundaries.clone()
 
     def _keep(self, distinct: Sequence[bytes]) -> None:
-        """Give every spelling a row of the table, if need be that of another."""
+        """Give every spelling a row of the table, if necessary that of another."""
         new = []
         for key in distinct:
             if key in self._slots:
@@ -83,16 +83,16 @@ class WordVectors:
         self._slots.update(zip(new, slots, strict=True))
 
     def _grow(self, rows: int) -> None:
-        """Room for so many rows, and to spare, so that growing is rare."""
+        """Make room for this many rows and more, so that growing is rare."""
         if rows > len(self._table):
             spare = min(max(rows, 2 * len(self._table)), self.most_words) - len(self._table)
             self._table = torch.cat([self._table, self._table.new_empty(spare, self.encoder.width)])
 
     def _let_go_of_old_weights(self) -> None:
-        # Kept themselves, so that none can take the place of another in memory unnoticed.
+        # The weights are kept alive, so that no other can get the same address unnoticed.
         weights = list(self.encoder.parameters())
         versions = [(w.data_ptr(), None if w.is_inference() else w._version) for w in weights]
-        # Fused optimisers count no versions, but change every weight.
+        # Fused optimisers do not increase versions, but change every weight.
         parts = torch.cat([w.flatten()[:PART] for w in weights])
         same = len(weights) == len(self._weights) and all(map(operator.is_, weights, self._weights))
         if not same or versions != self._versions or not torch.equal(parts, self._parts):

@@ -1,4 +1,4 @@
-"""The interpolated model: p(token) = sum over parts of weight * p_part(token), its parts in its own run."""
+"""The interpolated model: p(token) = sum over parts of weight * p_part(token), with its parts in its run."""
 
 import shutil
 from collections.abc import Sequence
@@ -25,8 +25,8 @@ MOST_PARTS = 100
 class InterpolatedModel(LanguageModel):
     """Parts with weights that sum to one; a state is the tuple of the parts' states.
 
-    Where some parts start anew with every line and others do not, the mixture goes on as the others do, and those
-    parts start anew by themselves after each `</s>`.
+    If some parts are reset at every line and others are not, the mixture is reset like the others, and those parts
+    are reset after each `</s>`.
     """
 
     def __init__(self, options: Any, vocabulary: Vocabulary) -> None:
@@ -57,7 +57,7 @@ class InterpolatedModel(LanguageModel):
 
     @property
     def device(self) -> torch.device:
-        """Where the mixing is done, in float64, wherever its parts are: not every accelerator has that type."""
+        """The device of the mixing in float64, on the CPU, since not every accelerator has that type."""
         return torch.device("cpu")
 
     def place(self, device: torch.device) -> Self:
@@ -142,7 +142,7 @@ class InterpolatedModel(LanguageModel):
 
 
 def check(parts: Sequence[runs.LoadedRun]) -> None:
-    """UsageError unless the runs can be mixed: causal, normalized, over one vocabulary, with resets that agree."""
+    """Raise UsageError unless the runs can be mixed: causal, normalized, over one vocabulary, with equal resets."""
 
     def refuse(run: runs.LoadedRun, why: str) -> UsageError:
         return UsageError(f"{run.directory}: {why}")
@@ -151,23 +151,22 @@ def check(parts: Sequence[runs.LoadedRun]) -> None:
         if not isinstance(part.model, LanguageModel):
             raise refuse(part, "an encoder has no causal probabilities to mix; leave it out")
         if not part.model.normalized:
-            raise refuse(part, "its scores do not sum to one, so that they cannot be mixed; leave it out")
+            raise refuse(part, "its scores do not sum to one, so they cannot be mixed; leave it out")
         if part.model.vocabulary.fingerprint != parts[0].model.vocabulary.fingerprint:
             sizes = [one.model.vocabulary.size for one in (part, parts[0])]
             raise refuse(
                 part,
                 f"it has another vocabulary (of {sizes[0]:,}) than {parts[0].directory} ({sizes[1]:,}); train both on "
-                "the same text with one --tokenizer, --vocab-size and --min-count (an n-gram keeps every word, "
-                "--min-count 1, unless told otherwise)",
+                "the same text with one --tokenizer, --vocab-size and --min-count (1 by default for n-grams)",
             )
     common_policy([cast(LanguageModel, part.model).reset_policy for part in parts])
 
 
 def common_policy(policies: Sequence[str]) -> str:
-    """When the mixture's state starts anew; UsageError where some parts do at documents and others never."""
+    """The mixture's reset policy; UsageError if some parts are reset at documents and others never."""
     wider = set(policies) - {"line"}
     if len(wider) > 1:
         raise UsageError(
-            "some of the runs start anew with every document and others never (--reset); mix runs that agree"
+            "some of the runs are reset at every document and others never (--reset); mix runs with the same --reset"
         )
     return wider.pop() if wider else "line"

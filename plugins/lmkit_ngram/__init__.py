@@ -16,7 +16,7 @@ def lmkit_models() -> Iterable[ModelSpec]:
             "lmkit_ngram.model:NgramModel",
             "Smoothed n-gram counts of any order (Kneser and Ney, 1995; Chen and Goodman, 1998)",
             NgramOptions,
-            # As in KenLM every word counts, and the unknown is what the text does not have.
+            # As in KenLM, every word is kept, and only words outside the text are unknown.
             tokenizers={"lmkit:word": {"min_count": 1, "vocab_size": MOST_IDS}},
             formats=(
                 FileFormat(

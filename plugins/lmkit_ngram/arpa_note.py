@@ -1,7 +1,7 @@
-"""Lines before the n-grams of an ARPA file for what the format lacks: the tokenizer, and stupid backoff.
+"""Comment lines of an ARPA file for facts that the format lacks: the tokenizer, and stupid backoff.
 
-The first is a note in JSON, the others are the tokenizer's files (`arpa_tokenizer`). KenLM takes lines that begin
-with `#` there for comments, and other programs skip all lines before `\\data\\`.
+The first is a note in JSON, the others are the tokenizer's files (`arpa_tokenizer`). KenLM treats lines that begin
+with `#` there as comments, and other programs skip all lines before `\\data\\`.
 """
 
 import re
@@ -12,12 +12,12 @@ from typing import Any
 from lmkit import strict_json
 
 WORDS = "lmkit:word"
-"""The tokenizer of files that name none."""
+"""The tokenizer of files without a tokenizer's name."""
 PREFIX, PACKED_PREFIX = b"# lmkit: ", b"# lmkit+ "
 LINE = 1000
-"""Base64 characters in a line: few lines, and none too long for other programs."""
+"""Base64 characters in a line: few lines, but short enough for other programs."""
 LARGEST = 1 << 28
-"""Bytes that a tokenizer's files have in all; more are not packed."""
+"""Maximum total bytes of a tokenizer's files; larger ones are not packed."""
 MOST_FILES = 100
 LONGEST_NAME = 255
 
@@ -27,10 +27,10 @@ _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 @dataclass(frozen=True)
 class Note:
-    """What lmkit notes of a model.
+    """lmkit's note about a model.
 
     tokenizer: its long name. fingerprint: of its vocabulary. alpha: of stupid backoff, None for probabilities.
-    options: of the tokenizer. files: the size of each of its files, empty where they are not packed.
+    options: of the tokenizer. files: the size of each of its files, empty if they are not packed.
     packed: these files in base64.
     """
 
@@ -59,7 +59,7 @@ def parse(line: bytes) -> Note:
         raise ValueError("it is not an object")
     tokenizer, fingerprint, alpha = (facts.get(name) for name in ("tokenizer", "fingerprint", "alpha"))
     if not (isinstance(tokenizer, str) and _PART.fullmatch(tokenizer) and len(tokenizer) <= LONGEST_NAME):
-        raise ValueError("it names no tokenizer")
+        raise ValueError("it has no tokenizer")
     if not isinstance(fingerprint, str):
         raise ValueError("it has no fingerprint")
     if alpha is not None and not (isinstance(alpha, float) and 0 < alpha <= 1):
@@ -73,7 +73,7 @@ def parse(line: bytes) -> Note:
 
 
 def can_pack(files: Mapping[str, Any]) -> bool:
-    """Whether the names and sizes are such that the files can be packed: few, in one folder, not too large."""
+    """Whether the files can be packed: few, in one folder, not too large."""
     return (
         len(files) <= MOST_FILES
         and all(_FILE.fullmatch(name) for name in files)

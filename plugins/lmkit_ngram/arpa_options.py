@@ -1,4 +1,4 @@
-"""What reading an ARPA file can be told; light, since the import command reads it."""
+"""The options for reading an ARPA file; light, since the import command reads it."""
 
 from dataclasses import dataclass
 
@@ -7,12 +7,12 @@ from lmkit import option
 
 @dataclass(frozen=True)
 class ArpaOptions:
-    """How the words of a file are taken."""
+    """How to read the words of a file."""
 
     tokenizer: str | None = option(
         None,
         "tokenizer of the file: word, char, byte or sentencepiece:FILE with the tokenizer's model "
-        "(default: the one that the file names, else word)",
+        "(default: the one in the file, else word)",
     )
     encoding: str = option("utf-8", "encoding of the file, such as latin-1")
     keep_names: bool = option(False, "keep the names @s@, @/s@ and @unk@ instead of <s>, </s> and <unk>")

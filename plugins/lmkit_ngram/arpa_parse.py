@@ -9,14 +9,14 @@ from lmkit.jit import kernel
 NEEDS_MORE, MARKER = 0, 1
 """All lines were read; a line that begins with a backslash was reached."""
 READ = -1
-"""A line with its log-probability was reached."""
+"""A line was reached that has a log-probability."""
 NO_NUMBER, POSITIVE, TOO_FEW, TOO_MANY, NO_WORD, UNCOUNTED = 2, 3, 4, 5, 6, 7
-"""What is wrong with a line: see `arpa_sections`."""
+"""Faults of a line: see `arpa_sections`."""
 
 ZERO = np.float32(-99)
-"""SRILM's way to write log 0."""
+"""SRILM's value for log 0."""
 DIGITS_KEPT = 18
-"""So many digits fit 63 bits."""
+"""This many digits fit into 63 bits."""
 POWERS = np.array([10.0**i for i in range(309)])
 FACTOR = np.uint64(0x9E3779B97F4A7C15)
 """2**64 divided by the golden ratio: multiplying by it spreads bits upwards (Knuth, TAOCP 6.4)."""
@@ -26,7 +26,7 @@ NEWLINE, RETURN, TAB, BLANK, NUL, BACKSLASH = 10, 13, 9, 32, 0, 92
 PLUS, MINUS, POINT, NOUGHT, SMALL_E = 43, 45, 46, 48, 101
 INFINITY = np.frombuffer(b"infinity", np.uint8)
 TO_SMALL = 32
-"""Sets the bit by which small letters differ from capitals."""
+"""Sets the bit that distinguishes lower-case from upper-case letters."""
 
 
 @kernel
@@ -57,7 +57,7 @@ def line_end(text: np.ndarray, at: int, end: int) -> int:
 
 @kernel
 def is_infinity(text: np.ndarray, at: int, end: int) -> bool:
-    """Whether the field is "inf" or "infinity", in letters of any size."""
+    """Whether the field is "inf" or "infinity", in any case."""
     size = end - at
     i = 0
     while i < min(size, 8) and text[at + i] | TO_SMALL == INFINITY[i]:
@@ -67,7 +67,7 @@ def is_infinity(text: np.ndarray, at: int, end: int) -> bool:
 
 @kernel
 def parse_number(text: np.ndarray, at: int, end: int) -> np.float32:
-    """The number that a field is, as float32; NaN when it is none or too large, -inf for -99 too."""
+    """The number in a field, as float32; NaN if it is not a number or too large, -inf also for -99."""
     nothing = np.float32(math.nan)
     negative = at < end and text[at] == MINUS
     if at < end and (negative or text[at] == PLUS):
@@ -126,7 +126,7 @@ def parse_number(text: np.ndarray, at: int, end: int) -> np.float32:
 
 @kernel
 def hash_bytes(text: np.ndarray, at: int, end: int, seed: np.uint64) -> np.uint64:
-    """64 bits that differ for most words; seed: so that no file can be made whose words all collide."""
+    """64 bits that differ for most words; seed: prevents crafted files whose words all collide."""
     found = seed
     for i in range(at, end):
         found = (found ^ np.uint64(text[i])) * FACTOR
@@ -152,7 +152,7 @@ def find_word(
     slots: np.ndarray,
     seed: np.uint64,
 ) -> tuple[int, int]:
-    """The word that a field is, or -1; and the slot where it stands or would stand.
+    """The word in a field, or -1; and the slot where it is or would be.
 
     slots: the upper half of the word's hash and the word + 1, or 0. Their number is a power of two.
     """
@@ -172,7 +172,7 @@ def find_word(
 
 @kernel
 def index_words(pool: np.ndarray, starts: np.ndarray, slots: np.ndarray, seed: np.uint64) -> int:
-    """Put all words into empty slots; the first word that is there already, or -1."""
+    """Put all words into empty slots; return the first duplicate, or -1."""
     for word in range(len(starts) - 1):
         found, slot = find_word(pool, starts[word], starts[word + 1], pool, starts, slots, seed)
         if found >= 0:
@@ -194,10 +194,10 @@ def parse_unigrams(
     log_probs: np.ndarray,
     backoffs: np.ndarray,
 ) -> tuple[int, int]:
-    """Read lines `log-probability word [backoff]` up to `end`, `most` of them; how many, and what came then.
+    """Read at most `most` lines `log-probability word [backoff]` up to `end`; return their number, and the outcome.
 
-    place: (2,) int64, where to begin and how many lines came before; moved on, to the faulty line where there is
-    one. spans: (rows, 2), where each word lies in the text; lines: the number of its line.
+    place: (2,) int64, the start and the number of lines before it; updated, to the faulty line if there is one.
+    spans: (rows, 2), the place of each word in the text; lines: the number of its line.
     """
     at, row = place[0], 0
     while True:
@@ -262,7 +262,7 @@ def parse_ngrams(
 def parse_head(
     text: np.ndarray, place: np.ndarray, at: int, end: int, row: int, most: int, log_probs: np.ndarray
 ) -> tuple[int, int, int]:
-    """Read the log-probability on the next line that has anything: where it ends, where the line does, what came."""
+    """Read the log-probability on the next non-blank line: its end, the line's end, the outcome."""
     while at < end:
         place[0] = at
         last = line_end(text, at, end)
@@ -295,7 +295,7 @@ def check_end(
     with_backoffs: bool,
     backoffs: np.ndarray,
 ) -> int:
-    """Read what follows the words of a line: a backoff, or nothing, which is log 1; what is wrong with it, or 0.
+    """Read the rest of a line after its words, a backoff or nothing (log 1); return the fault, or 0.
 
     with_backoffs: not of the highest order, where backoffs are useless but some programs write them.
     """

@@ -1,4 +1,4 @@
-"""Runs from ARPA files, the text format that SRILM, KenLM and most other programs write."""
+"""Import ARPA files, the text format that SRILM, KenLM and most other programs write."""
 
 import logging
 from collections.abc import Sequence
@@ -25,11 +25,11 @@ from lmkit_ngram.model_files import IMPORTED, StoredModel
 from lmkit_ngram.table import NgramTable
 
 NO_UNKNOWN = -100.0
-"""log10 p of unknown words where a file has no `<unk>`, as KenLM's (lm/config.cc, unknown_missing_logprob)."""
+"""log10 p of unknown words if a file has no `<unk>`, as in KenLM (lm/config.cc, unknown_missing_logprob)."""
 ALL_WORDS = {"min_count": 1, "vocab_size": MOST_IDS}
 """Options of the word tokenizer, which keeps each word of a file."""
 SINGLE, FEWEST = 0.9, 20
-"""Above this share of single characters, the words may be those of a model of characters, unless they are fewer."""
+"""Above this share of single characters, the file may be of a model of characters, unless it has very few words."""
 
 log = logging.getLogger(__name__)
 
@@ -37,11 +37,11 @@ log = logging.getLogger(__name__)
 def read_arpa(
     file: Path, out: Path, *, overwrite: bool = False, max_expansion: float, options: ArpaOptions
 ) -> None:
-    """Make a run of the n-grams in an ARPA file: any order, compressed or not, with or without `<unk>`.
+    """Create a run from the n-grams in an ARPA file: any order, compressed or not, with or without `<unk>`.
 
     max_expansion: refuse a compressed file that grows by more than this factor, past 64 MiB (0: no limit).
-    Raises UsageError when `out` is taken, or for a tokenizer that cannot be made, ModelError when the file is
-    damaged; `out` is untouched then.
+    Raises UsageError when `out` is taken, or for a tokenizer that cannot be created, ModelError when the file is
+    damaged; then `out` is unchanged.
     """
     runs.check_free(out, overwrite=overwrite)
     arpa = read_sections(file, max_expansion, options.encoding)
@@ -67,7 +67,7 @@ def read_arpa(
 
 
 def _notice(stored: StoredModel, tokenizer: Tokenizer) -> str | None:
-    """What readers of the run's scores should know, which `lmkit info` repeats."""
+    """Notes on the scores of the run, which `lmkit info` also prints."""
     if not stored.normalized:
         return "the probabilities do not sum to one: scores are for ranking, and no perplexity is printed"
     if tokenizer.novelty is not None:
@@ -81,7 +81,7 @@ def _notice(stored: StoredModel, tokenizer: Tokenizer) -> str | None:
 
 
 def _judged(table: NgramTable, lacking: np.ndarray, note: Note | None, tokenizer: Tokenizer) -> StoredModel:
-    """The model, which knows whether its scores are probabilities; a note or a warning says so."""
+    """The model, with a check whether its scores are probabilities and a note or a warning about it."""
     if note is not None and note.alpha is not None:
         plain = stupid_backoff.from_file(table, note.alpha)
         if plain is not None:
@@ -91,9 +91,7 @@ def _judged(table: NgramTable, lacking: np.ndarray, note: Note | None, tokenizer
                 note.alpha,
             )
             return StoredModel(plain, None, "stupid-backoff", normalized=False, alpha=note.alpha)
-        log.warning(
-            "the file says that it is of stupid backoff, but its backoffs are not: they are used as they are"
-        )
+        log.warning("the file claims stupid backoff, but its backoffs do not match: they are used unchanged")
     sums = check_sums(table, tokenizer.vocabulary.eos_id, lacking)
     log.log(NOTE, "after %d of its contexts probabilities sum to %s", sums.contexts, _span(sums))
     if sums.wrong:
@@ -114,10 +112,10 @@ def _span(sums: Sums) -> str:
 
 
 def make_tokenizer(arpa: Arpa, words: list[bytes], options: ArpaOptions) -> tuple[Chosen, Tokenizer]:
-    """The tokenizer that is asked for, or that the file's note names, or that of words.
+    """The given tokenizer, or the one in the file's note, or the word tokenizer.
 
-    It comes with its codes if the note has its files.
-    Raises UsageError where it cannot be made, ModelError where the words are not of that tokenizer.
+    It has its codes if the note has its files.
+    Raises UsageError if it cannot be created, ModelError if the words are not of that tokenizer.
     """
     name, file = split_name(options.tokenizer) if options.tokenizer else ("", None)
     note = arpa.note
@@ -131,7 +129,7 @@ def make_tokenizer(arpa: Arpa, words: list[bytes], options: ArpaOptions) -> tupl
         kept = kept_tokenizer(note)
         if set(words) <= set(kept[1].symbols()):
             return kept
-        log.warning("the file has words that its tokenizer lacks: a tokenizer is made from the words instead")
+        log.warning("the file has words that its tokenizer lacks: using a new tokenizer of its words instead")
     if chosen.name == WORDS:
         chosen = choose("tokenizer", table | ALL_WORDS, "import")
     kind = chosen.load()
@@ -143,7 +141,7 @@ def make_tokenizer(arpa: Arpa, words: list[bytes], options: ArpaOptions) -> tupl
         and note.tokenizer == chosen.name
         and note.fingerprint != tokenizer.vocabulary.fingerprint
     ):
-        raise UsageError(f"{file} is not the tokenizer with which the model in the ARPA file was trained")
+        raise UsageError(f"{file} is not the tokenizer of the model in the ARPA file; give the right one")
     return chosen, tokenizer
 
 
@@ -166,27 +164,29 @@ def _warn_of_characters(words: list[bytes]) -> None:
 
 
 def ordinary_words(arpa: Arpa, options: ArpaOptions) -> list[bytes]:
-    """The words of a file but `<s>`, `</s>` and `<unk>`, in their order, under the names that they have in texts.
+    """The words of a file except `<s>`, `</s>` and `<unk>`, in order, with their names in texts.
 
-    Raises ModelError when two of them are one word then.
+    Raises ModelError if two of them become the same word.
     """
     names = [name for name in arpa.names if name not in (START, END, *UNKNOWN)]
     if options.keep_names:
         return names
     words = [original(name) for name in names]
     if told := changed(names, words):
-        log.log(NOTE, "words are taken for those that export renames (not so with --keep-names): %s", told)
+        log.log(NOTE, "some words get the names that export replaces (--keep-names keeps them): %s", told)
     if len(set(words)) < len(words):
-        raise ModelError("two of its words are one when @s@ and the like are renamed; give --keep-names")
+        raise ModelError(
+            "two of its words become the same when @s@ and the like are renamed; give --keep-names"
+        )
     return words
 
 
 def make_table(arpa: Arpa, words: list[bytes], tokenizer: Tokenizer) -> tuple[NgramTable, np.ndarray]:
-    """The table of a file's n-grams under the ids of a tokenizer that knows its ordinary words; ids that it lacks.
+    """The table of a file's n-grams with the ids of a tokenizer that has its ordinary words; ids missing in the file.
 
-    Without `<s>` in the file a line begins in no context. Without `<unk>` unknown words have KenLM's -100; ids
-    that the file lacks score as unknown words do. Raises ModelError for a file without `</s>`, with two unknown
-    words, with words that the tokenizer lacks, or of n-grams that are impossible.
+    Without `<s>` in the file, a line begins without context. Without `<unk>`, unknown words have KenLM's -100; ids
+    missing in the file score like unknown words. Raises ModelError for a file without `</s>`, with two unknown
+    words, with words that the tokenizer lacks, or with impossible n-grams.
     """
     vocabulary = tokenizer.vocabulary
     found = _special_names(arpa, vocabulary.unk_id is not None)
@@ -207,7 +207,7 @@ def make_table(arpa: Arpa, words: list[bytes], tokenizer: Tokenizer) -> tuple[Ng
     lacking = lacking[lacking != vocabulary.unk_id]
     if len(lacking):
         log.warning(
-            "%s tokens of the tokenizer are not in the file: they score as unknown words do",
+            "%s tokens of the tokenizer are not in the file: they score like unknown words",
             f"{len(lacking):,}",
         )
     unigrams = Section(np.arange(size, dtype=np.int32)[:, None], log_probs, backoffs)
@@ -220,15 +220,15 @@ def make_table(arpa: Arpa, words: list[bytes], tokenizer: Tokenizer) -> tuple[Ng
 
 
 def _special_names(arpa: Arpa, has_unknown: bool) -> list[bytes]:
-    """Those of `<s>`, `</s>`, `<unk>` and `<UNK>` that the file has, with a warning or a ModelError for the others."""
+    """Which of `<s>`, `</s>`, `<unk>` and `<UNK>` the file has; a warning or a ModelError for missing ones."""
     found = [name for name in arpa.names if name in (START, END, *UNKNOWN)]
     if END not in found:
-        raise ModelError("it has no </s>, so that no line can end; make it with sentence ends")
+        raise ModelError("it has no </s>, so no line can end; create it with sentence ends")
     if START not in found:
         log.warning("the file has no <s>: the first word of each line is scored without a context")
     unknown = [name for name in found if name in UNKNOWN]
     if len(unknown) > 1:
-        raise ModelError("<unk> and <UNK> both stand in it; KenLM takes them for one: rename one")
+        raise ModelError("it has both <unk> and <UNK>, which are the same for KenLM; rename one")
     if not unknown and has_unknown:
         log.log(
             NOTE,
@@ -241,7 +241,7 @@ def _special_names(arpa: Arpa, has_unknown: bool) -> list[bytes]:
 def _ids_of(
     names: list[bytes], words: list[bytes], symbols: Sequence[bytes], tokenizer: Tokenizer
 ) -> list[int]:
-    """The id of each name; -1 for the unknown word where the tokenizer has none."""
+    """The id of each name; -1 for the unknown word if the tokenizer has none."""
     vocabulary = tokenizer.vocabulary
     unknown = -1 if vocabulary.unk_id is None else vocabulary.unk_id
     special = {START: vocabulary.size, END: vocabulary.eos_id} | dict.fromkeys(UNKNOWN, unknown)

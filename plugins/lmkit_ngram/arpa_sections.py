@@ -1,4 +1,4 @@
-"""ARPA files as arrays of numbered words, with every fault found and named by its line."""
+"""Read ARPA files as arrays of numbered words, and report every fault with its line."""
 
 import codecs
 import logging
@@ -23,16 +23,16 @@ from lmkit_ngram.arpa_words import SPACE
 from lmkit_ngram.options import MOST_WORDS
 
 LONGEST_LINE = 1 << 24
-"""Bytes; no n-gram is as long."""
+"""Bytes; longer than any n-gram."""
 LONGEST_PREFACE = 1 << 16
-"""Bytes that may come before the counts."""
+"""Maximum number of bytes before the counts."""
 LONGEST_SHOWN = 60
-"""Bytes of a line that a message repeats."""
+"""Maximum number of bytes of a line in a message."""
 
-_COMPRESSED = "it is compressed, and its name must end in {}: rename it"
+_COMPRESSED = "it is compressed, but its name does not end in {}: rename it"
 _OTHERS = {
-    b"mmap lm http://kheafield.com/code": "a binary file of KenLM's build_binary, from which nothing "
-    "can be read back; give the ARPA file that it was made from",
+    b"mmap lm http://kheafield.com/code": "a binary file of KenLM's build_binary, which cannot be "
+    "read back; give the ARPA file that it was created from",
     b"SRILM_BINARY": "a binary file of SRILM; write it as ARPA first: ngram -lm FILE -write-lm FILE.arpa",
     b"blmt": "a binary file of IRSTLM; write it as ARPA first: compile-lm FILE FILE.arpa --text=yes",
     b"Qblmt": "a quantised binary file of IRSTLM; write it as ARPA first: compile-lm FILE FILE.arpa --text=yes",
@@ -42,10 +42,10 @@ _OTHERS = {
     b"\xfd7zXZ\0": _COMPRESSED.format(".xz"),
     b"\x28\xb5\x2f\xfd": _COMPRESSED.format(".zst"),
 }
-"""How files of other formats begin, and what to do about them."""
+"""The first bytes of files of other formats, and the remedy."""
 _COUNT = re.compile(rb"ngram\s+([0-9]{1,20})\s*=\s*([0-9]{1,20})")
 _FAULTS = {
-    arpa_parse.NO_NUMBER: "a log-probability or a backoff is no finite number",
+    arpa_parse.NO_NUMBER: "a log-probability or a backoff is not a finite number",
     arpa_parse.POSITIVE: "a log-probability is above 0",
     arpa_parse.TOO_FEW: "it has too few words",
     arpa_parse.TOO_MANY: "it has too many fields",
@@ -58,7 +58,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Section:
-    """The n-grams of one order, as they come in the file.
+    """The n-grams of one order, in the order of the file.
 
     rows: (n, order) int32, words by their number. log_probs, backoffs: (n,) float32.
     """
@@ -72,7 +72,7 @@ class Section:
 class Arpa:
     """A whole file. names: the unigrams' words, all different and in UTF-8; sections: order by order.
 
-    note: what lmkit wrote before the n-grams, if it did.
+    note: lmkit's note before the n-grams, if there is one.
     """
 
     names: list[bytes]
@@ -81,9 +81,9 @@ class Arpa:
 
 
 def read_sections(path: Path, max_expansion: float, encoding: str = "utf-8") -> Arpa:
-    """The n-grams of an ARPA file, decompressed where its name ends in .gz, .bz2, .xz or .zst.
+    """The n-grams of an ARPA file, decompressed if its name ends in .gz, .bz2, .xz or .zst.
 
-    Nothing is allocated for what the header promises, only for what comes. Raises ModelError, with the line.
+    Memory is allocated for the lines read, not for the counts in the header. Raises ModelError, with the line.
     """
     source = Source(path, max_expansion, encoding)
     note = _read_preface(source)
@@ -98,14 +98,14 @@ def read_sections(path: Path, max_expansion: float, encoding: str = "utf-8") -> 
     if useless := np.count_nonzero(sections[-1].backoffs):
         log.log(
             NOTE,
-            "backoffs of n-grams of the highest order, which nothing uses, are left out: %s",
+            "unused backoffs of n-grams of the highest order are ignored: %s",
             f"{useless:,}",
         )
     return Arpa(names, sections, note)
 
 
 class Source:
-    """The bytes of a file, block by block. data[at:] was not read yet; line: how many lines were."""
+    """The bytes of a file, block by block. data[at:] is not read yet; line: the number of lines read."""
 
     def __init__(self, path: Path, max_expansion: float, encoding: str) -> None:
         self.path = path
@@ -124,12 +124,12 @@ class Source:
         self.data, self.at = self.data[self.at :] + block, 0
         if len(self.data) - len(block) > LONGEST_LINE:
             raise ModelError(
-                f"{self.path}: line {self.line + 1}: longer than {LONGEST_LINE >> 20} MiB, so this is no ARPA file"
+                f"{self.path}: line {self.line + 1}: longer than {LONGEST_LINE >> 20} MiB, so this is not an ARPA file"
             )
         return True
 
     def complete(self) -> int:
-        """Where the last whole line of the data ends."""
+        """The end of the last complete line of the data."""
         return len(self.data) if self._ended else self.data.rfind(b"\n") + 1
 
     def next_line(self) -> bytes | None:
@@ -151,22 +151,22 @@ class Source:
         return line
 
     def drain(self) -> None:
-        """Read to the end, where compressed files have their checksums."""
+        """Read to the end, so that checksums of compressed files are checked."""
         for _ in self._blocks:
             pass
 
     def refuse(self, problem: str, line: bytes | None) -> NoReturn:
-        """ModelError for the line that was read last; None: the file has ended."""
+        """Raise ModelError for the last line; None: for the end of the file."""
         if line is None:
             raise ModelError(
-                f"{self.path}: line {self.line + 1}: the file ends, {problem}; get it again, whole"
+                f"{self.path}: line {self.line + 1}: the file ends, {problem}; get the complete file again"
             )
         shown = line[:LONGEST_SHOWN].decode(errors="replace") + ("..." if len(line) > LONGEST_SHOWN else "")
         raise ModelError(f"{self.path}: line {self.line}: {problem}: {shown!r}; fix the file or get it again")
 
 
 def _content(path: Path, max_expansion: float, encoding: str) -> Generator[bytes]:
-    """What the reader of compressed text gives, in UTF-8, whose errors are those of a model here."""
+    """The blocks of the reader of compressed text, in UTF-8, with its errors as ModelErrors."""
     try:
         raw = _checked(path, blocks(path, max_expansion=max_expansion))
         yield from raw if is_utf8(encoding) else _in_utf8(path, raw, encoding)
@@ -175,7 +175,7 @@ def _content(path: Path, max_expansion: float, encoding: str) -> Generator[bytes
 
 
 def _checked(path: Path, found: Iterator[bytes]) -> Iterator[bytes]:
-    """The blocks of a file; ModelError where the first begins as the files of another format do."""
+    """The blocks of a file; ModelError if the first begins like another format."""
     start = next(found, b"")
     for magic, problem in _OTHERS.items():
         if start.startswith(magic):
@@ -194,7 +194,7 @@ def _in_utf8(path: Path, raw: Iterator[bytes], encoding: str) -> Iterator[bytes]
 
 
 def _read_preface(source: Source) -> Note | None:
-    r"""What lmkit noted before the line that says `\data\`, which is read too."""
+    r"""lmkit's note before the line `\data\`, which is also read."""
     room, packed, note = LONGEST_PREFACE, [], None
     while (line := source.next_line()) is not None:
         line = line.removeprefix(b"\xef\xbb\xbf")
@@ -208,7 +208,7 @@ def _read_preface(source: Source) -> Note | None:
         room -= len(line) + 1
         if room < 0:
             break
-    raise ModelError(f"{source.path}: no line says \\data\\, so this is no ARPA file; check the path")
+    raise ModelError(f"{source.path}: no line \\data\\, so this is not an ARPA file; check the path")
 
 
 def _parse_note(source: Source, line: bytes) -> Note:
@@ -222,7 +222,7 @@ def _parse_note(source: Source, line: bytes) -> Note:
 
 
 def _read_counts(source: Source, max_expansion: float) -> list[int]:
-    r"""How many n-grams of each order the header promises; the line that says `\1-grams:` is read too."""
+    r"""The counts of each order in the header; the line `\1-grams:` is also read."""
     size = source.path.stat().st_size
     largest = float(size)
     if source.path.suffix.lower() in SUFFIXES:
@@ -231,20 +231,20 @@ def _read_counts(source: Source, max_expansion: float) -> list[int]:
     while (line := source.full_line()) is not None and (found := _COUNT.fullmatch(line)):
         order, count = int(found[1]), int(found[2])
         if order != len(counts) + 1 or order > MOST_WORDS:
-            source.refuse(f"orders are counted 1, 2, 3 and so on, up to {MOST_WORDS}", line)
+            source.refuse(f"orders must be 1, 2, 3 and so on, up to {MOST_WORDS}", line)
         counts.append(count)
-        # An n-gram takes its words, a digit and a byte to end each of them.
+        # An n-gram needs its words and a digit, each with a separator.
         if sum(n * 2 * (k + 1) for k, n in enumerate(counts, 1)) > largest + 1 or sum(counts) > MOST_IDS:
-            source.refuse(f"a file of {size:,} bytes has no room for so many n-grams", line)
+            source.refuse(f"a file of {size:,} bytes has no room for this many n-grams", line)
     if not counts or line != b"\\1-grams:":
-        source.refuse("where 'ngram 1=...' or, after the last of these, '\\1-grams:' should stand", line)
+        source.refuse("expected 'ngram 1=...' or, after the last of these, '\\1-grams:'", line)
     return counts
 
 
 def _expect(source: Source, marker: bytes) -> None:
     line = source.full_line()
     if line != marker:
-        source.refuse(f"where '{marker.decode()}' should stand", line)
+        source.refuse(f"expected '{marker.decode()}'", line)
 
 
 def _read_unigrams(source: Source, counts: list[int]) -> tuple[list[bytes], Section]:
@@ -266,19 +266,19 @@ def _read_unigrams(source: Source, counts: list[int]) -> tuple[list[bytes], Sect
 
 
 def _check_names(source: Source, names: list[bytes], lines: np.ndarray) -> None:
-    """ModelError for a word that is not UTF-8, and for one that stands there twice."""
+    """Raise ModelError for a word that is not UTF-8, and for one that occurs twice."""
     seen: set[bytes] = set()
     for number, name in enumerate(names):
         if name in seen:
             source.line = int(lines[number])
-            source.refuse("a word stands in the unigrams twice", name)
+            source.refuse("a word occurs twice in the unigrams", name)
         if not name.isascii():
             try:
                 name.decode()
             except UnicodeDecodeError:
                 shown = name[:LONGEST_SHOWN].decode(errors="backslashreplace")
                 raise ModelError(
-                    f"{source.path}: line {lines[number]}: the word '{shown}' is not UTF-8; name the file's encoding, "
+                    f"{source.path}: line {lines[number]}: the word '{shown}' is not UTF-8; give the file's encoding, "
                     "such as --encoding latin-1, or convert it: iconv -f LATIN1 -t UTF-8"
                 ) from None
         seen.add(name)
@@ -291,7 +291,7 @@ class WordIndex:
         self.starts = np.zeros(len(names) + 1, np.int64)
         np.cumsum([len(name) for name in names], out=self.starts[1:])
         self.pool = np.frombuffer(b"".join(names), np.uint8)
-        # A third to two thirds of the slots are taken.
+        # A third to two thirds of the slots are used.
         self.slots = np.zeros(1 << (3 * len(names) // 2).bit_length(), np.uint64)
         self.seed = np.random.default_rng().integers(1 << 63, dtype=np.uint64)
         arpa_parse.index_words(self.pool, self.starts, self.slots, self.seed)
@@ -315,7 +315,7 @@ def _read_ngrams(source: Source, counts: list[int], order: int, index: WordIndex
 def _pieces(
     source: Source, counts: list[int], order: int
 ) -> Iterator[tuple[np.ndarray, int, np.ndarray, list[int]]]:
-    r"""A section's text piece by piece: bytes, where whole lines end, place and lines (`parse_unigrams`), rows left.
+    r"""A section's text piece by piece: bytes, end of complete lines, place and lines (`parse_unigrams`), rows left.
 
     It ends before the line that begins with a backslash.
     """
@@ -334,7 +334,7 @@ def _pieces(
 def _settle(
     source: Source, place: np.ndarray, status: int, found: int, left: list[int], counts: list[int], order: int
 ) -> None:
-    """Move the source on to where a kernel stopped; ModelError when a fault stopped it."""
+    """Move the source to the position of a kernel; ModelError when a fault stopped it."""
     left[0] -= found
     source.at, source.line = int(place[0]), int(place[1])
     if status == arpa_parse.MARKER:
@@ -356,10 +356,10 @@ def _check_count(source: Source, counts: list[int], order: int, left: int) -> No
 def _refuse_count(source: Source, counts: list[int], order: int, have: str) -> NoReturn:
     raise ModelError(
         f"{source.path}: line {source.line}: the header promises {counts[order - 1]:,} n-grams of order {order}, "
-        f"and there are {have}; fix the file or get it again"
+        f"but there are {have}; fix the file or get it again"
     )
 
 
 def _room(end: int, place: np.ndarray, order: int) -> int:
-    """The most n-grams that a text can have: each takes its words, a digit and a byte to end each of them."""
+    """The largest number of n-grams in a text: each needs its words and a digit, each with a separator."""
     return max(0, end - int(place[0])) // (2 * (order + 1)) + 1

@@ -1,4 +1,4 @@
-"""Whether the n-grams of a file are probabilities: what comes after some of the contexts is summed up."""
+"""Check whether the n-grams of a file are probabilities, by their sums after some contexts."""
 
 import math
 from dataclasses import dataclass
@@ -10,22 +10,22 @@ from lmkit_ngram.queries import NOTHING, Grams, as_grams
 from lmkit_ngram.table import NgramTable
 
 TOLERANCE = 0.01
-"""Log-probabilities and backoffs of four digits are wrong by a thousandth at most, and a sum by one an order."""
+"""Log-probabilities and backoffs of four digits are wrong by at most a thousandth, so a sum by one per order."""
 CONTEXTS = 48
-"""Contexts to look at; each takes the time of a pass over the vocabulary."""
+"""Number of contexts to check; each takes a pass over the vocabulary."""
 MOSTLY = 0.5
 """From this share of wrong sums on, the scores are not probabilities."""
 SAMPLE = 4096
-"""N-grams of an order among which contexts are chosen."""
+"""Number of n-grams of an order from which contexts are chosen."""
 
 
 @dataclass(frozen=True)
 class Sums:
-    """The sums after some contexts: the smallest, the largest, and the words of the one that is farthest from 1.
+    """The sums after some contexts: the smallest, the largest, and the words of the one farthest from 1.
 
-    contexts: how many there are. wrong: how many of them are not 1. normalized: whether the model's scores are taken
-    for probabilities: not where the sum of the unigrams or that after `<s>` is wrong, or those after half of the
-    contexts of some length. (Files that were edited by hand have a wrong context here and there.)
+    contexts: their number. wrong: the number of sums that are not 1. normalized: whether the model's scores count as
+    probabilities: not if the sum of the unigrams or that after `<s>` is wrong, or those after half of the contexts
+    of some length. (Files edited by hand may have a few wrong contexts.)
     """
 
     least: float
@@ -37,15 +37,15 @@ class Sums:
 
     @property
     def farthest(self) -> float:
-        """The sum that is farthest from 1."""
+        """The sum farthest from 1."""
         return max(self.least, self.most, key=_distance)
 
 
 def check_sums(table: NgramTable, eos_id: int, uncounted: np.ndarray) -> Sums:
-    """Sum what follows no context, `<s>` and, of each length, contexts with many followers, with few and others.
+    """Sum the probabilities after no context, `<s>` and, for each length, contexts with many, few and other followers.
 
-    uncounted: ids that have the score of the unknown word because the file lacks them. `<s>` is never scored;
-    a file that gives it a share, as any word, may leave it out of the sum or not.
+    uncounted: ids with the score of the unknown word because the file lacks them. `<s>` is never scored; a file that
+    gives it a probability may include it in the sum or not.
     """
     grams = as_grams(table, eos_id)
     row = np.empty((1, table.vocab_size), np.float32)
@@ -72,7 +72,7 @@ def _distance(total: float) -> float:
 
 
 def _chosen(table: NgramTable, eos_id: int) -> list[int]:
-    """The ids of contexts, NOTHING among them; none ends in `</s>`, after which a new line begins."""
+    """The ids of contexts, including NOTHING; none ends in `</s>`, after which a new line begins."""
     states = [NOTHING]
     for order in range(1, table.order):
         first, last = map(int, table.offsets[order - 1 : order + 1])
@@ -80,7 +80,7 @@ def _chosen(table: NgramTable, eos_id: int) -> list[int]:
             continue
         sample = np.unique(np.linspace(first, last - 1, min(last - first, SAMPLE)).astype(np.int64))
         widths = table.children[sample + 1] - table.children[sample]
-        # Contexts without followers matter too: their backoff may not be 1.
+        # Contexts without followers matter, since their backoff may not be 1.
         ranked = sample[np.argsort(-widths, kind="stable")]
         fertile = ranked[: np.count_nonzero(widths)]
         share = max(CONTEXTS // (table.order - 1) // 4, 1)
@@ -93,7 +93,7 @@ def _chosen(table: NgramTable, eos_id: int) -> list[int]:
 
 
 def _of_start(grams: Grams, start: int, state: int) -> float:
-    """What a file gives to `<s>` as a word after a context; a log-probability of 0 is KenLM's way to give none."""
+    """The probability of `<s>` after a context in the file; KenLM writes a log-probability of 0 for none."""
     if grams.log_probs[start] >= 0:
         return 0.0
     log_prob = float(grams.log_probs[start])

@@ -1,4 +1,4 @@
-"""From n-grams in any order to a table: sorted, linked, and with the contexts that a file left out."""
+"""Build a table from n-grams in any order: sort, link, and add missing contexts."""
 
 import logging
 from collections import defaultdict
@@ -19,12 +19,12 @@ log = logging.getLogger(__name__)
 
 
 def build_table(sections: list[Section], vocab_size: int, names: Sequence[bytes]) -> NgramTable:
-    """The table of the n-grams in a file, whose words are ids by now (`<s>` is `vocab_size`).
+    """The table of the n-grams in a file, with words as ids (`<s>` is `vocab_size`).
 
     sections: order by order; the first has all unigrams in the order of their ids. names: of the ids.
-    A context that is no n-gram of its own, as pruning may leave some, becomes one, with the probability that
-    backing off gives it: no score changes. A suffix that is no n-gram needs nothing: the link goes to the
-    longest suffix that is one. Raises ModelError for n-grams that stand there twice or are too many.
+    A context that is not an n-gram, as after pruning, is added with its backoff probability, so no score changes. A
+    missing suffix is not added: the link goes to the longest existing suffix. Raises ModelError for duplicate
+    n-grams or too many.
     """
     sections = [sections[0], *(_without_late_starts(section, vocab_size) for section in sections[1:])]
     builder = _Builder(sections, {}, vocab_size, names)
@@ -33,7 +33,7 @@ def build_table(sections: list[Section], vocab_size: int, names: Sequence[bytes]
         added = {order: np.unique(np.concatenate(rows), axis=0) for order, rows in builder.missing.items()}
         log.log(
             NOTE,
-            "contexts of n-grams that are no n-grams themselves are added: %s",
+            "missing contexts of n-grams are added: %s",
             ", ".join(f"{len(rows):,} of order {order}" for order, rows in sorted(added.items())),
         )
         builder = _Builder(sections, added, vocab_size, names)
@@ -42,19 +42,19 @@ def build_table(sections: list[Section], vocab_size: int, names: Sequence[bytes]
 
 
 def _without_late_starts(section: Section, start: int) -> Section:
-    """The n-grams that have `<s>` as their first word at most."""
+    """The n-grams without `<s>` after their first word."""
     late = (section.rows[:, 1:] == start).any(1)
     if not late.any():
         return section
-    log.warning("%s n-grams with <s> after a word are left out: no text has such", f"{late.sum():,}")
+    log.warning("%s n-grams with <s> after a word are ignored: they occur in no text", f"{late.sum():,}")
     return Section(section.rows[~late], section.log_probs[~late], section.backoffs[~late])
 
 
 class _Builder:
     """A table that grows order by order.
 
-    added: by order, rows of contexts to put in where the file has them not.
-    missing: after `build`, by order, the contexts that would have to be added first; the table is useless then.
+    added: by order, rows of contexts to add if the file lacks them.
+    missing: after `build`, by order, the contexts to add first; then the table is unusable.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class _Builder:
         places = np.flatnonzero(parents >= 0).astype(np.int32)
         if len(places) < len(rows):
             self._note_missing(rows[parents < 0], -parents[parents < 0])
-        # The n-grams of one context stand side by side, by rising word.
+        # The n-grams of one context are adjacent, by ascending word.
         first = self._offsets[order - 2]
         keys = ((parents[places] - first) * (self._vocab_size + 1) + rows[places, -1]).astype(np.uint64)
         bits = int(keys.max()).bit_length() if len(keys) else 0
@@ -113,18 +113,18 @@ class _Builder:
         )  # fmt: skip
         if end < 0:
             words = b" ".join(self._names[i] for i in rows[places[-end]]).decode()
-            raise ModelError(f"the n-gram '{words}' stands in it twice; fix the file or get it again")
+            raise ModelError(f"the n-gram '{words}' occurs twice; fix the file or get it again")
         self._offsets[order] = end
 
     def _note_missing(self, rows: np.ndarray, lengths: np.ndarray) -> None:
-        """Note all contexts of these n-grams that are longer than the one that there is."""
+        """Record all contexts of these n-grams that are longer than the existing one."""
         for length in range(2, rows.shape[1]):
             self.missing[length].append(rows[lengths < length, :length])
 
 
 @kernel
 def find_contexts(rows: np.ndarray, children: np.ndarray, words: np.ndarray, parents: np.ndarray) -> None:
-    """The ids of all words of each row but the last; -length where only so many words are an n-gram."""
+    """The ids of all words of each row except the last; -length if only this many words are an n-gram."""
     for row in range(len(rows)):
         state = int(np.int64(rows[row, 0]))
         for i in range(1, rows.shape[1] - 1):
@@ -151,12 +151,12 @@ def place_ngrams(
     log_probs: np.ndarray,
     backoffs: np.ndarray,
 ) -> int:
-    """Put the n-grams of one order behind those of the lower ones; the id after the last.
+    """Append the n-grams of one order to those of the lower ones; return the id after the last.
 
-    keys: context and word of each, sorted; places: their rows, equal ones by rising row. Rows past those of the
-    file are contexts that were added: where the file has them, or another was the same, they are left out.
+    keys: context and word of each, sorted; places: their rows, equal ones by ascending row. Rows past those of the
+    file are added contexts: duplicates of the file's or of each other are skipped.
     first_context, first: the first ids of the order below and of this one.
-    Gives -i when the key i is that of an n-gram that stands in the file before.
+    Returns -i if the key i is a duplicate of an n-gram in the file.
     """
     ngram = first
     context = first_context
@@ -172,7 +172,7 @@ def place_ngrams(
         while context <= parent:
             children[context] = ngram
             context += 1
-        # Backing off goes through the very contexts among whose children the longest suffix is to be found.
+        # Backing off passes the contexts that have the longest suffix among their children.
         weight = np.float64(backoffs[parent])
         state = int(np.int64(suffixes[parent]))
         suffix = NOTHING

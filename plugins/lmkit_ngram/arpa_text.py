@@ -7,27 +7,27 @@ import numpy as np
 from lmkit.jit import kernel
 
 DIGITS = 9
-"""So many significant digits tell any two float32 numbers apart."""
+"""This many significant digits distinguish any two float32 numbers."""
 LIMIT = 10**DIGITS
 TEN = np.uint32(10)
 POWERS = np.array([10.0**i for i in range(64)])
 USUAL_FROM, USUAL_TO = 1e-4, 1e8
-"""Between these a power of ten is found without a logarithm."""
+"""Between these, the power of ten needs no logarithm."""
 ROOM_FOR_NUMBERS = 160
-"""Bytes for two numbers and what stands around them: the smallest float32 takes 56 without an exponent."""
+"""Bytes for two numbers and separators: the smallest float32 needs 56 without an exponent."""
 ZERO = -99.0
-"""How log 0 is written, as SRILM does."""
+"""The text for log 0, as in SRILM."""
 WRONG_NUMBER, DAMAGED = -1, -2
-"""What kernels give in place of a size: NaN where a number should be; a link that leads out of the table."""
+"""Return values of kernels instead of a size: NaN in place of a number; a link outside the table."""
 
 TAB, NEWLINE, BLANK, MINUS, POINT, NOUGHT = 9, 10, 32, 45, 46, 48
 
 
 @kernel
 def put_number(number: np.float32, out: np.ndarray, at: int) -> int:
-    """Write a float32 so that reading it gives the same bits, -inf as -99; where it ends, or WRONG_NUMBER.
+    """Write a float32 so that reading it gives the same bits, -inf as -99; return its end, or WRONG_NUMBER.
 
-    Never with an exponent: some readers know none.
+    Never with an exponent, which some readers do not accept.
     """
     value = np.float64(number)
     if math.isnan(value) or value == math.inf:
@@ -63,7 +63,7 @@ def put_number(number: np.float32, out: np.ndarray, at: int) -> int:
 
 @kernel
 def put_digits(digits: int, exponent: int, out: np.ndarray, at: int) -> int:
-    """Write nine digits, the first of which counts 10 ** exponent, without the noughts at their end."""
+    """Write nine digits, the first of which counts 10 ** exponent, without trailing zeros."""
     point = exponent + 1
     if point <= 0:
         out[at] = NOUGHT
@@ -76,7 +76,7 @@ def put_digits(digits: int, exponent: int, out: np.ndarray, at: int) -> int:
     if 0 < point < DIGITS:
         last += 1
     place = last
-    # Without a sign, divisions by a constant are a multiplication each.
+    # Unsigned divisions by a constant compile to multiplications.
     rest = np.uint32(digits)
     for i in range(DIGITS - 1, -1, -1):
         place -= 1
@@ -117,7 +117,7 @@ def put_log_prob(log_probs: np.ndarray, ngram: int, out: np.ndarray, at: int) ->
 
 @kernel
 def put_end(backoffs: np.ndarray, ngram: int, with_backoff: bool, out: np.ndarray, at: int) -> int:
-    """End a line, after its backoff where there is one."""
+    """End a line, after its backoff if there is one."""
     if with_backoff:
         out[at] = TAB
         at = put_number(backoffs[ngram], out, at + 1)
@@ -138,7 +138,7 @@ def write_unigrams(
     with_backoffs: bool,
     out: np.ndarray,
 ) -> tuple[int, int]:
-    """Write the unigrams from ids[first] on that there is room for; the first one left, and the bytes written."""
+    """Write the unigrams from ids[first] on that fit; return the first one left, and the bytes written."""
     at = 0
     for place in range(first, len(ids)):
         word = ids[place]
@@ -168,9 +168,9 @@ def write_ngrams(
     context: np.ndarray,
     out: np.ndarray,
 ) -> int:
-    """Write n-grams of more than one word from path[-1] on, as many as there is room for; the bytes written.
+    """Write n-grams of more than one word from path[-1] on, as many as fit; return the bytes written.
 
-    path: (order,) int64, the next n-gram after those of its first 1, 2 ... words; it is moved on. end: the id
+    path: (order,) int64, the next n-gram after those of its first 1, 2 ... words; updated. end: the id
     after the last of this order. context: scratch for the text of all words but the last.
     """
     at = 0
@@ -210,7 +210,7 @@ def put_context(
     starts: np.ndarray,
     context: np.ndarray,
 ) -> int:
-    """Move the contexts in `path` on to those of its last n-gram, and write their words; the length, or DAMAGED."""
+    """Move the contexts in `path` to those of its last n-gram, and write their words; the length, or DAMAGED."""
     for i in range(len(path) - 2, -1, -1):
         while path[i + 1] >= children[path[i] + 1]:
             path[i] += 1

@@ -1,4 +1,4 @@
-"""The files of a tokenizer in the comments of an ARPA file: its codes and its rate of new words come back with it."""
+"""Store the files of a tokenizer in the comments of an ARPA file, which keeps its codes and its rate of new words."""
 
 import base64
 import logging
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from lmkit.runs import LoadedRun
 
 LARGEST_GROWTH = 100
-"""How many times their packed size files may have, past 64 MiB."""
+"""Maximum factor of expansion of packed files, past 64 MiB."""
 
 log = logging.getLogger(__name__)
 
 
 def note_of(run: "LoadedRun", alpha: float | None) -> Note | None:
-    """The note of a run, with its tokenizer's files; None where its words say it all. alpha: of stupid backoff."""
+    """The note of a run, with its tokenizer's files; None if its words are enough. alpha: of stupid backoff."""
     name, fingerprint = run.tokenizer_choice.name, run.tokenizer.vocabulary.fingerprint
     if name == WORDS and run.tokenizer.novelty is None and alpha is None:
         return None
@@ -53,7 +53,7 @@ def kept_tokenizer(note: Note) -> tuple[Chosen, "Tokenizer"]:
             chosen = choose("tokenizer", {"name": note.tokenizer, **note.options}, "options")
             tokenizer: Tokenizer = chosen.load().load(Path(folder), chosen.options)
             if tokenizer.vocabulary.fingerprint != note.fingerprint:
-                raise ValueError("its fingerprint is another")
+                raise ValueError("its fingerprint differs")
         except (ModelError, UsageError, ValueError) as error:
             reason = str(error).replace(f"{Path(folder)}/", "").partition("; ")[0]
             raise ModelError(
@@ -64,10 +64,10 @@ def kept_tokenizer(note: Note) -> tuple[Chosen, "Tokenizer"]:
 
 
 def _unpack(note: Note, folder: Path) -> None:
-    """Write the files of a note; ValueError unless they are just as large as it says."""
+    """Write the files of a note; ValueError unless they have the sizes in the note."""
     size = sum(note.files.values())
     if size > max(EXPANSION_FLOOR, LARGEST_GROWTH * len(note.packed)):
-        raise ValueError("it is too large for what is packed")
+        raise ValueError("it is larger than the packed data allows")
     stream = zlib.decompressobj()
     try:
         content = stream.decompress(base64.b64decode(note.packed, validate=True), size + 1)

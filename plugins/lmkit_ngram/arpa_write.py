@@ -1,4 +1,4 @@
-"""N-gram models as ARPA files, the text format that SRILM, KenLM and most other programs read."""
+"""Export n-gram models to ARPA files, the text format that SRILM, KenLM and most other programs read."""
 
 import bz2
 import contextlib
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
     from lmkit.runs import LoadedRun
 
 CHUNK = 1 << 22
-"""Bytes of text that are made at once."""
+"""Bytes of text per block."""
 GZIP_LEVEL, XZ_PRESET = 6, 1
-"""Beyond these, files of numbers shrink little more and take far longer."""
+"""With higher levels, files of numbers are hardly smaller but take much longer."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Names:
-    """What the unigrams are called. pool: the bytes of all names, uint8; starts: where each begins, and the end."""
+    """The names of the unigrams. pool: the bytes of all names, uint8; starts: the start of each, and the end."""
 
     pool: np.ndarray
     starts: np.ndarray
@@ -50,14 +50,14 @@ class Names:
         return cls(np.frombuffer(b"".join(names), np.uint8), starts, max(map(len, names)))
 
     def longest_line(self, order: int) -> int:
-        """The most bytes that a line of n-grams can take."""
+        """The largest number of bytes in a line of n-grams."""
         return order * (self.longest + 1) + ROOM_FOR_NUMBERS
 
 
 def write_arpa(run: "LoadedRun", file: Path, *, overwrite: bool = False) -> None:
-    """Write the n-grams of a run's model, compressed where the file's name ends in .gz, .bz2 or .xz.
+    """Write the n-grams of a run's model, compressed if the file's name ends in .gz, .bz2 or .xz.
 
-    The file appears whole or not at all. Raises UsageError when it exists, PluginError when the tokenizer cannot
+    The file is written atomically. Raises UsageError when it exists, PluginError when the tokenizer cannot
     spell its ids, ModelError when the model is damaged.
     """
     model: Any = run.model
@@ -75,9 +75,9 @@ def write_arpa(run: "LoadedRun", file: Path, *, overwrite: bool = False) -> None
 
 
 def word_names(symbols: Sequence[bytes], vocabulary: "Vocabulary") -> list[bytes]:
-    """What the ids of a vocabulary, and `<s>` after them, are called in an ARPA file.
+    """The names of a vocabulary's ids, and of `<s>` after them, in an ARPA file.
 
-    symbols: of each id. Raises PluginError when one is empty, has white space in it or stands for two ids.
+    symbols: of each id. Raises PluginError when one is empty, contains white space or belongs to two ids.
     """
     special = {vocabulary.eos_id: END} | (
         {} if vocabulary.unk_id is None else {vocabulary.unk_id: UNKNOWN[0]}
@@ -85,18 +85,18 @@ def word_names(symbols: Sequence[bytes], vocabulary: "Vocabulary") -> list[bytes
     words = [special.get(i, symbol) for i, symbol in enumerate(symbols)]
     names = [special.get(i, renamed(symbol)) for i, symbol in enumerate(symbols)]
     if told := changed(words, names):
-        log.log(NOTE, "ordinary words whose names ARPA files use otherwise are renamed: %s", told)
+        log.log(NOTE, "ordinary words with names reserved in ARPA files are renamed: %s", told)
     if split := sum(len(name.decode().split()) > 1 for name in names):
         log.log(
             NOTE,
-            "%s words have white space in them that lmkit and lmplz take for letters (form feed, no-break space); "
-            "KenLM's query and Python binding, or other readers, may cut them there", f"{split:,}",
+            "%s words contain white space that lmkit and lmplz treat as letters (form feed, no-break space); "
+            "KenLM's query and Python binding, or other readers, may split them there", f"{split:,}",
         )  # fmt: skip
     names.append(START)
     if len(set(names)) < len(names) or any(not name or name.translate(None, SPACE) != name for name in names):
         raise PluginError(
-            "the tokenizer's symbols cannot stand in an ARPA file: one is empty, has white space in it or stands "
-            "for two ids; report it to the tokenizer's author"
+            "the tokenizer's symbols do not fit an ARPA file: one is empty, contains white space or belongs "
+            "to two ids; report it to the tokenizer's author"
         )
     return names
 
@@ -106,8 +106,8 @@ def write_table(
 ) -> None:
     """Write the n-grams of a table, a chunk of text at a time.
 
-    names: of each unigram, `<s>` the last. As lmplz does, `<unk>`, `<s>` and `</s>` come first, and all but
-    the longest n-grams have a backoff. Without an unknown id there is no `<unk>`, and readers make one up.
+    names: of each unigram, with `<s>` last. As in lmplz, `<unk>`, `<s>` and `</s>` come first, and all except the
+    longest n-grams have a backoff. Without an unknown id there is no `<unk>`, and readers add one.
     """
     counts = "".join(f"ngram {k}={size}\n" for k, size in enumerate(table.sizes(), 1))
     target.write(f"\\data\\\n{counts}".encode())
@@ -162,12 +162,12 @@ def _made(buffer: np.ndarray, size: int) -> memoryview:
 
 
 def _compressed(file: BinaryIO, suffix: str) -> contextlib.AbstractContextManager[IO[bytes]]:
-    """What is written into a file whose name has this suffix."""
+    """Compress the text for a file with this suffix."""
     if suffix == ".xz":
         return lzma.open(file, "wb", preset=XZ_PRESET)
     if suffix == ".bz2":
         return bz2.open(file, "wb")
     if suffix == ".gz":
-        # Neither name nor time in it: equal models make equal files.
+        # Without name and time, so that equal models give equal files.
         return gzip.GzipFile("", "wb", GZIP_LEVEL, file, mtime=0)  # pyright: ignore[reportReturnType]
     return contextlib.nullcontext(file)

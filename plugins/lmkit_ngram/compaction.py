@@ -8,10 +8,10 @@ from lmkit_ngram.table import LAYOUT, NgramTable
 
 
 def without(table: NgramTable, keep: np.ndarray, allocate: Allocate) -> NgramTable:
-    """A new table of the n-grams that are kept, and of their log_probs and backoffs as they stand.
+    """A new table of the kept n-grams, with their log_probs and backoffs unchanged.
 
-    keep: (total,) bool; true for all unigrams, and with an n-gram for its suffix and the n-gram that it extends.
-    allocate: makes the new arrays, while the old ones are still in use.
+    keep: (total,) bool; true for all unigrams, and for the suffix and the context of each kept n-gram.
+    allocate: creates the new arrays, while the old ones are still in use.
     """
     kept_before = np.zeros(table.total + 1, np.int32)
     np.cumsum(keep, out=kept_before[1:])
@@ -40,7 +40,7 @@ def _move(
     new_log_probs: np.ndarray,
     new_backoffs: np.ndarray,
 ) -> None:
-    """Copy what is kept; kept_before[i] is the new id of n-gram i, kept where kept_before[i + 1] is another."""
+    """Copy the kept n-grams; kept_before[i] is the new id of n-gram i, kept if kept_before[i + 1] differs."""
     for old in range(len(words)):
         new = kept_before[old]
         if kept_before[old + 1] == new:

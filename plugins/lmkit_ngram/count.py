@@ -1,4 +1,4 @@
-"""Counting the n-grams of every order of a text in one pass over its sorted positions."""
+"""Count the n-grams of every order of a text in one pass over its sorted positions."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,20 +15,20 @@ from lmkit_ngram.table import LAYOUT, NgramTable, TextIndex
 from lmkit_ngram.threads import batched, parts, side_by_side
 
 Allocate = Callable[[str, int, type[np.generic]], np.ndarray]
-"""Makes an array by its name, length and type: in memory, or mapped to a file."""
+"""Creates an array by its name, length and type: in memory, or mapped to a file."""
 
 """Ids and positions are int32."""
 SEGMENTS = 64
-"""The text's first words are worked on in so many parts, each of which lets go of its memory when it is done."""
+"""The first words of the text are processed in this many parts, each of which frees its memory at its end."""
 
 
 @dataclass
 class Counted:
     """The n-grams of a text.
 
-    counts: (total,) int32, the very memory of `table.log_probs`: adjusted counts (Kneser and Ney), or raw ones.
-    raw: (total,) int32, the raw counts of all orders, where they were asked for.
-    index: the text and its sorted positions, where they were asked for.
+    counts: (total,) int32, in the same memory as `table.log_probs`: adjusted counts (Kneser and Ney), or raw ones.
+    raw: (total,) int32, the raw counts of all orders, on request.
+    index: the text and its sorted positions, on request.
     """
 
     table: NgramTable
@@ -56,16 +56,16 @@ def count_ngrams(
 ) -> Counted:
     """The n-grams of up to `order` words in a text, with their counts.
 
-    tokens: (num_tokens,) ids, each line's `</s>` included. continuation: adjusted counts for the lower orders,
-    which are the numbers of distinct words before an n-gram (raw after `<s>`); else raw counts throughout.
-    threads: how many parts are worked on at once. Raises DataError when the text is too long for int32.
+    tokens: (num_tokens,) ids, including the `</s>` of each line. continuation: adjusted counts for the lower orders,
+    which are the numbers of distinct words before an n-gram (raw after `<s>`); else raw counts everywhere.
+    threads: number of parts processed at once. Raises DataError when the text is too long for int32.
     """
     assert len(tokens) == 0 or tokens[-1] == eos_id, "the last line has its </s>"
     if len(tokens) + num_lines > MOST_IDS:
         raise DataError(
             f"the text has {len(tokens):,} tokens, more than {MOST_IDS - num_lines:,}: count a part of it"
         )
-    # In memory, as they are read here and there: only what is written in order may be mapped to a file.
+    # In memory, because of random access: only arrays written in order may be mapped to a file.
     text = np.empty(len(tokens) + num_lines, np.int32)
     count_kernels.add_starts(tokens, eos_id, vocab_size, text)
     let_go(tokens)
@@ -94,7 +94,7 @@ def count_ngrams(
         ends = 0
         for group in batched(segments, 2 * threads):
             ends += sum(side_by_side((partial(part, *words) for words in group), threads))
-            # Between groups, since it takes pages from all threads.
+            # Between groups, since it affects the pages of all threads.
             let_go(table.words, table.suffixes, table.children, into)
         if adjusted and order > 1:
             into[eos_id] = ends
@@ -118,7 +118,7 @@ def count_ngrams(
 
 
 def _placed(name: str, array: np.ndarray, allocate: Allocate) -> np.ndarray:
-    """The same array where `allocate` wants it."""
+    """Copy the array to memory from `allocate`."""
     if allocate is in_memory:
         return array
     copy = allocate(name, len(array), np.int32)
@@ -143,7 +143,7 @@ def _sort(
     eos_id: int,
     threads: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sort the positions; their spans (`sort_buckets`), and how many n-grams of each order there are."""
+    """Sort the positions; return their spans (`sort_buckets`), and the number of n-grams of each order."""
     bits = max(1, (len(starts) - 3).bit_length())  # of the largest id; `<s>` only begins a line
     spans = np.empty(len(positions), np.uint16)
     totals = np.zeros((len(segments), order + 1), np.int64)
@@ -159,7 +159,7 @@ def _sort(
 
 
 def _mark(spans: np.ndarray, order: int, threads: int) -> np.ndarray:
-    """(blocks, order - 1, 2) uint64: where n-grams of two words and more are new, and how many before (`mark`)."""
+    """(blocks, order - 1, 2) uint64: the places of new n-grams of two and more words, and counts before (`mark`)."""
     marks = np.zeros(((len(spans) >> 6) + 1, max(order - 1, 1), 2), np.uint64)
     blocks = parts(0, len(marks), threads)
     side_by_side((partial(count_kernels.mark, spans, order, marks, *part) for part in blocks), threads)
@@ -168,7 +168,7 @@ def _mark(spans: np.ndarray, order: int, threads: int) -> np.ndarray:
 
 
 def _table(order: int, vocab_size: int, totals: np.ndarray, allocate: Allocate) -> NgramTable:
-    """A table with room for all n-grams; unigrams are filled in."""
+    """A table with room for all n-grams; the unigrams are filled in."""
     sizes = [vocab_size + 1, *totals[2:].tolist()]
     offsets = np.cumsum([0, *sizes], dtype=np.int64)
     total, contexts = int(offsets[order]), int(offsets[order - 1])

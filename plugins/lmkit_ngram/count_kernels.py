@@ -1,4 +1,4 @@
-"""From sorted positions to the n-grams of every order and their counts, in one pass."""
+"""Kernels that compute the n-grams of every order and their counts from sorted positions, in one pass."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from lmkit.jit import kernel
 from lmkit_ngram.intrinsics import prefetch
 
 FAR, NEAR = 32, 14
-"""How many slots ahead memory is fetched: first the index, then what it points to."""
+"""Number of slots to prefetch ahead: first the index, then its target."""
 
 
 @kernel
@@ -35,10 +35,10 @@ def link(
 ) -> None:
     """Fill next_slots[i] with a slot whose words are those one word after slot i's (-1: it is `</s>`).
 
-    before[next_slots[i]] becomes spans[i]; it is left alone for positions of `<s>`, before which is no word.
-    Walking through all slots in order, the words before them meet the slots of each word's bucket in order too:
-    what stands in a bucket is sorted by what follows. (Where positions are equal as deep as they were sorted,
-    one stands for another: their n-grams are the same.)
+    before[next_slots[i]] becomes spans[i]; it is unchanged for positions of `<s>`, which have no word before them.
+    In a walk through all slots in order, the words before them reach the slots of each word's bucket in order too,
+    since a bucket is sorted by the words that follow. (Positions that are equal to the depth of the sorting are
+    interchangeable: their n-grams are the same.)
     """
     next_in = starts[:-1].copy()
     start_id = len(starts) - 2
@@ -82,7 +82,7 @@ def accumulate(marks: np.ndarray) -> None:
 
 @kernel
 def _ones(bits: np.uint64) -> np.uint64:
-    """How many bits are set; compilers know this form and use the processor's own instruction."""
+    """The number of set bits; compilers recognise this form and use the processor's instruction."""
     bits = bits - ((bits >> np.uint64(1)) & np.uint64(0x5555555555555555))
     bits = (bits & np.uint64(0x3333333333333333)) + ((bits >> np.uint64(2)) & np.uint64(0x3333333333333333))
     bits = (bits + (bits >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
@@ -113,13 +113,13 @@ def fill(
     A slot at which an n-gram of k words is new gives it the next id of that order; the id of the n-gram without
     its first word is found by counting marks up to the next slot. The highest order's counts are raw. So are all
     others without `continuation`; with it, an n-gram's count is the number of distinct words before it, but raw
-    where it begins with `<s>` (the last word), before which is none.
-    Returns how many bigrams end in `</s>`, which has no slot of its own.
+    if it begins with `<s>` (the last word), which has no word before it.
+    Returns the number of bigrams that end in `</s>`, which has no slot.
     """
     start_id = len(starts) - 2
     flat = marks.reshape(-1)
     row = 2 * (order - 1)
-    next_ids = np.empty(order + 1, np.int64)  # of each order, the next new n-gram's id
+    next_ids = np.empty(order + 1, np.int64)  # for each order, the id of the next new n-gram
     slot = starts[first_word]
     for length in range(2, order + 1):
         next_ids[length] = offsets[length - 1] + _rank(marks, slot - 1, length)
@@ -167,7 +167,7 @@ def fill(
 
 @kernel
 def _rank(marks: np.ndarray, slot: int, length: int) -> np.int64:
-    """How many n-grams of `length` words are new up to a slot, itself included."""
+    """The number of new n-grams of `length` words up to and including a slot."""
     if slot < 0:
         return np.int64(0)
     block = slot >> 6

@@ -1,4 +1,4 @@
-"""Leaving out n-grams without which a model changes little: relative-entropy pruning (Stolcke 1998)."""
+"""Relative-entropy pruning (Stolcke 1998): drop n-grams that hardly change the model."""
 
 import logging
 import math
@@ -14,13 +14,13 @@ from lmkit_ngram.table import NgramTable
 log = logging.getLogger(__name__)
 
 UNTOUCHED = -1.0
-"""Instead of a mass: of contexts that have lost no n-gram, and keep their backoff weight as it was."""
+"""Instead of a mass, for contexts that have lost no n-gram and keep their backoff weight."""
 
 
 def entropy_prune(
     table: NgramTable, threshold: float, eos_id: int, allocate: Allocate = in_memory
 ) -> NgramTable:
-    """A smaller model: without n-grams whose loss, each alone, changes perplexity by a smaller share than that.
+    """A smaller model, without n-grams whose single removal changes perplexity by less than this share.
 
     The relative entropy between the model and the one without p(w|h) is
 
@@ -29,11 +29,11 @@ def entropy_prune(
     over the v that follow h, with h' one word shorter, a the backoff weight and a' the one without the n-gram;
     perplexity changes by exp(D) - 1 (A. Stolcke, "Entropy-based pruning of backoff language models", 1998).
     p(h) is the product of the model's own probabilities; a line begins as often as it ends, so p(`</s>`) stands
-    for p(`<s>`). From the longest n-grams down, all but unigrams are looked at; one that a longer one that stays
-    needs, as its beginning or its end, stays as well. Then contexts that have lost n-grams get new weights.
+    for p(`<s>`). From the longest n-grams down, all except unigrams are checked; one that is the context or the
+    suffix of a kept one also stays. Then contexts that have lost n-grams get new weights.
 
-    table: must be normalised; it is left as it is. allocate: makes the new arrays, while the old ones are in use.
-    (`prune.check` refuses methods that give no probabilities.)
+    table: must be normalised; it is not modified. allocate: creates the new arrays, while the old ones are in use.
+    (`prune.check` refuses methods without probabilities.)
     """
     probs, weights = _linear(table.log_probs), _linear(table.backoffs)
     history = np.empty(table.contexts, np.float64)
@@ -87,9 +87,9 @@ def _choose(
     first: int,
     last: int,
 ) -> None:
-    """Mark what stays after the contexts first .. last - 1, once it is known what stays of all longer n-grams.
+    """Mark the kept n-grams after the contexts first .. last - 1, given the kept longer n-grams.
 
-    left[context] becomes the mass that is not given to followers that stay.
+    left[context] becomes the mass that kept followers do not use.
     """
     for context in range(first, last):
         begin = children[context]
@@ -99,7 +99,7 @@ def _choose(
             continue
         shorter = unseen_mass(children, suffixes, words, vocab_size, probs, weights, context)
         weight = np.float64(weights[context])
-        own = weight * shorter  # what the context leaves to words that do not follow it
+        own = weight * shorter  # the context's mass for words that do not follow it
         lost = 0.0
         dropped = False
         for child in range(begin, end):

@@ -1,4 +1,4 @@
-"""From a text to a model: count, smooth, prune."""
+"""Estimate a model from a text: count, smooth, prune."""
 
 import logging
 from typing import TYPE_CHECKING
@@ -25,9 +25,9 @@ def estimate_model(
     threads: int = 1,
     allocate: Allocate = in_memory,
 ) -> tuple[NgramTable, TextIndex | None]:
-    """The n-grams of a corpus with their probabilities, and its text where it is to be kept.
+    """The n-grams of a corpus with their probabilities, and its text if it is stored.
 
-    allocate: makes the arrays of what is returned; all else is in memory. Raises UsageError for a bad --prune.
+    allocate: creates the returned arrays; all others are in memory. Raises UsageError for a bad --prune.
     """
     prune.check(options)
     counted = count_ngrams(

@@ -1,4 +1,4 @@
-"""An instruction of the processor that numba has no name for: fetch memory ahead."""
+"""A processor instruction that numba lacks: prefetch memory."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,14 +12,14 @@ from numba.extending import intrinsic
 __all__ = ["prefetch"]
 
 READ, KEEP, DATA = 0, 3, 1
-"""What llvm.prefetch is told: it will be read, it belongs in every cache, and it is data, not code."""
+"""Arguments of llvm.prefetch: for reading, in every cache level, and data, not code."""
 
 
 def _prefetch(typing_context: Any, array: Any, index: Any) -> Any:
-    """prefetch(array, index): ask for the cache line of array[index], of any type, and do not wait for it.
+    """prefetch(array, index): request the cache line of array[index], of any type, without waiting.
 
-    The array must be contiguous and of one dimension. Nothing is checked, and nothing goes wrong: an address
-    outside the array is at worst a line fetched for nothing.
+    The array must be contiguous and of one dimension. The index is not checked: an address outside the array
+    causes no error, only a useless fetch.
     """
     signature = types.void(array, index)
 

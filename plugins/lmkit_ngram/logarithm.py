@@ -1,4 +1,4 @@
-"""The logarithm of whole float32 arrays, written so that it is worked out for several numbers at once."""
+"""The logarithm of float32 arrays, vectorised over several numbers at once."""
 
 import math
 
@@ -27,7 +27,7 @@ def to_log10(values: np.ndarray) -> None:
     """
     patterns = values.view(np.int32)
     for i in range(len(values)):
-        # int32 throughout and no branch, or the compiler does one number at a time as well.
+        # Only int32 and no branch; otherwise the compiler does not vectorise.
         bits = patterns[i]
         fraction = np.int32(bits & FRACTION)
         upper = fraction > SQUARE_ROOT_2

@@ -1,4 +1,4 @@
-"""Letting go of the pages of mapped files, which count as a process's memory while they are held."""
+"""Release the pages of mapped files, which count as a process's memory."""
 
 import mmap
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def let_go(*arrays: np.ndarray) -> None:
-    """Give back the memory of arrays that are mapped to files; what is next read comes from the file."""
+    """Release the memory of arrays mapped to files; later reads come from the files."""
     for array in arrays:
         owner = array
         while isinstance(owner, np.ndarray) and not isinstance(owner, np.memmap):

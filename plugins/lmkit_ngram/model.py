@@ -1,4 +1,4 @@
-"""The n-gram model as a LanguageModel: next words, scores and counts from a table of n-grams."""
+"""The n-gram model: next words, scores and counts from a table of n-grams."""
 
 import math
 from collections.abc import Sequence
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 
 class NgramModel(LanguageModel):
-    """p(word | the order - 1 words before it, `<s>` at most) with backoff, on the CPU, without gradients.
+    """p(word | the order - 1 words before it, back to `<s>`) with backoff, on the CPU, without gradients.
 
-    A state is an int64 tensor (batch,): the id of the longest context in the table; -1 where nothing is known.
-    With stupid backoff it is (batch, 2): that id, and how many words the context has fewer than order - 1.
+    A state is an int64 tensor (batch,): the id of the longest context in the table; -1 without information.
+    With stupid backoff it is (batch, 2): that id, and the number of words that the context lacks from order - 1.
     table: the n-grams. index: the text that they were counted in, or None.
     """
 
@@ -46,7 +46,7 @@ class NgramModel(LanguageModel):
 
     @classmethod
     def from_table(cls, options: NgramOptions, vocabulary: Vocabulary, stored: StoredModel) -> Self:
-        """A model of n-grams that are there already: from its own files, or from those of another program."""
+        """A model of existing n-grams: from its own files, or from those of another program."""
         model = cls(options, vocabulary)
         model._fill(stored)
         return model
@@ -71,7 +71,7 @@ class NgramModel(LanguageModel):
 
     @property
     def stored(self) -> StoredModel:
-        """What the model's files hold."""
+        """The contents of the model's files."""
         self._ready()
         return StoredModel(self.table, self.index, self._smoothing, self.normalized, self._alpha)
 
@@ -128,16 +128,14 @@ class NgramModel(LanguageModel):
         return torch.from_numpy(log_probs), torch.from_numpy(words)
 
     def count(self, ids: Sequence[int]) -> int:
-        """How often these words follow one another in the training text, as many as they may be.
+        """The count of any number of consecutive words in the training text.
 
-        ids: `<s>`, which is vocabulary.size, may come first, and `</s>` last; of none, the number of tokens is
-        given. Raises ModelError when the model did not keep its text, UsageError for ids that are none.
+        ids: `<s>`, which is vocabulary.size, may come first, and `</s>` last; without ids, the number of tokens.
+        Raises ModelError if the model did not store its text, UsageError for invalid ids.
         """
         self._ready()
         if self.index is None:
-            raise ModelError(
-                f"{self._where} did not keep the text that it was counted in: train it with --store-text"
-            )
+            raise ModelError(f"{self._where} did not store its training text: train it with --store-text")
         words = self._ids(np.array(ids, np.int64), start=True)
         text, positions = queries.as_text(self.index)
         if not len(words):
@@ -158,26 +156,26 @@ class NgramModel(LanguageModel):
 
     def _ready(self) -> Grams:
         if self._grams is None:
-            raise ModelError("the n-gram model has counted nothing yet: fit it or load it")
+            raise ModelError("the n-gram model is empty: fit it or load it")
         return self._grams
 
     def _lifts(self, missing: np.ndarray) -> np.ndarray:
         return missing * -self._log_alpha
 
     def _lift(self, words: np.ndarray, resets: np.ndarray, missing: np.ndarray, scores: np.ndarray) -> None:
-        """Take off scores of stupid backoff what they are charged too much; missing: of the states, moved on."""
+        """Correct scores of stupid backoff; missing: of the states, updated."""
         if self._alpha is not None:
             stupid_backoff.lift(
                 words, resets, missing, self.vocabulary.eos_id, self._missing, self._log_alpha, scores
             )
 
     def _ids(self, ids: np.ndarray, *, start: bool = False) -> np.ndarray:
-        """int32 ids; UsageError when one is none of the vocabulary's. start: `<s>` may be among them."""
+        """int32 ids; UsageError if one is not in the vocabulary. start: `<s>` is allowed."""
         size = self.vocabulary.size + start
         if ids.size and not (ids.min() >= 0 and ids.max() < size):
             raise UsageError(
-                f"the ids {ids.min()} to {ids.max()} do not lie within a vocabulary of {self.vocabulary.size:,}: "
-                "take them from the model's own tokenizer"
+                f"the ids {ids.min()} to {ids.max()} are outside the vocabulary of {self.vocabulary.size:,}: "
+                "use ids from the model's own tokenizer"
             )
         return np.ascontiguousarray(ids, np.int32)
 

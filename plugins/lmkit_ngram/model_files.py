@@ -1,4 +1,4 @@
-"""A model's arrays as .npy files that are mapped, not read: `ngram.json` says what they are, `ngram/` holds them."""
+"""Save and memory-map a model's arrays: `ngram.json` describes the .npy files in `ngram/`."""
 
 import contextlib
 import os
@@ -21,18 +21,18 @@ FORMAT = 1
 HEADER = "ngram.json"
 FOLDER = "ngram"
 LARGEST_ARRAY_HEADER = 4096
-"""Characters of the line before an array that says what it is; what we write is far smaller."""
+"""Maximum characters of the header of an array; those of lmkit are far smaller."""
 TEXT = (("text", np.int32), ("positions", np.int32))
 """The arrays of a TextIndex."""
 IMPORTED = "imported"
-"""The smoothing of a model whose probabilities came from elsewhere."""
+"""The smoothing of a model with probabilities from another program."""
 
 
 @dataclass(frozen=True)
 class StoredModel:
-    """What the files of a model hold.
+    """The contents of the files of a model.
 
-    index: None where the text was not kept. alpha: the factor of a model of stupid backoff (`stupid_backoff`).
+    index: None if the text was not stored. alpha: the factor of a model of stupid backoff (`stupid_backoff`).
     """
 
     table: NgramTable
@@ -43,10 +43,10 @@ class StoredModel:
 
 
 class Allocator:
-    """Makes large arrays: in memory, or in .npy files of a folder, so that a disk can hold what memory cannot.
+    """Creates large arrays: in memory, or in .npy files of a folder, for arrays larger than memory.
 
-    Called as allocate(name, length, type). A second array of a name takes the first one's place in the folder;
-    the first is still an array. Raises OSError when the disk is too small, before anything is written.
+    Called as allocate(name, length, type). A second array of a name replaces the first one in the folder; the first
+    remains usable. Raises OSError when the disk is too small, before anything is written.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -57,22 +57,22 @@ class Allocator:
         if self.folder is None or not length:
             return np.empty(length, dtype)
         before = self._files.get(name)
-        # Each has another name: a file that is mapped must not be written again.
+        # Each has another name, since a mapped file must not be written again.
         path = self.folder / (f"{name}.npy" if before is None else f"{before.stem}-next.npy")
         self._files[name] = path
         mapped = np.lib.format.open_memmap(path, "w+", dtype, (length,))
         if before is not None:
-            with contextlib.suppress(OSError):  # some systems keep what is mapped
+            with contextlib.suppress(OSError):  # some systems keep mapped files
                 before.unlink()
         if hasattr(os, "posix_fallocate"):
-            # Else a full disk would kill the process when it writes to the map.
+            # Otherwise a full disk would kill the process when it writes to the map.
             with path.open("rb+") as file:
                 os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-        return np.asarray(mapped)  # kernels take plain arrays
+        return np.asarray(mapped)  # kernels need plain arrays
 
 
 def save(directory: Path, model: StoredModel, vocabulary: Vocabulary) -> None:
-    """Write a model into an existing directory; arrays that an Allocator made in files are linked, not copied."""
+    """Write a model into an existing directory; arrays from an Allocator in files are linked, not copied."""
     folder = directory / FOLDER
     folder.mkdir(exist_ok=True)
     table, index = model.table, model.index
@@ -81,7 +81,7 @@ def save(directory: Path, model: StoredModel, vocabulary: Vocabulary) -> None:
         arrays |= {name: getattr(index, name) for name, _ in TEXT}
     for name, array in arrays.items():
         path = folder / f"{name}.npy"
-        path.unlink(missing_ok=True)  # it may be the very file that is mapped, so it is not written to
+        path.unlink(missing_ok=True)  # it may be the mapped file, so it is not written to
         _write(path, array)
     header = {
         "format": FORMAT,
@@ -100,19 +100,19 @@ def save(directory: Path, model: StoredModel, vocabulary: Vocabulary) -> None:
 
 
 def load(directory: Path, vocabulary: Vocabulary) -> StoredModel:
-    """What `save` wrote, mapped read-only; nothing but sizes is read, so that it takes no time.
+    """Load the files of `save`, mapped read-only; only sizes are read, so this takes no time.
 
-    What is inside the arrays is checked where it is followed, by the queries. Raises ModelError for files that
-    are missing, damaged, or of a model with another vocabulary.
+    Queries check links in the arrays when they follow them. Raises ModelError for files that are missing, damaged,
+    or of a model with another vocabulary.
     """
     path = directory / HEADER
     header = _read_header(path)
     wanted = (vocabulary.size, vocabulary.eos_id, vocabulary.unk_id)
     found = tuple(header.get(name) for name in ("vocab_size", "eos_id", "unk_id"))
     if found != wanted or any(isinstance(value, bool) for value in found):
-        _refuse(path, f"its vocabulary is {reprlib.repr(found)}, the tokenizer's is {wanted}")
+        _refuse(path, f"its vocabulary is {reprlib.repr(found)}, but the tokenizer's is {wanted}")
     if header.get("smoothing") not in (*SMOOTHINGS, IMPORTED) or type(header.get("normalized")) is not bool:
-        _refuse(path, "it does not say how its probabilities were estimated")
+        _refuse(path, "it has no known smoothing")
     order = _whole(header.get("order"), 1, MOST_WORDS, path, "order")
     offsets = _offsets(header.get("offsets"), order, vocabulary.size, path)
     total, contexts = offsets[order], offsets[order - 1]
@@ -121,7 +121,7 @@ def load(directory: Path, vocabulary: Vocabulary) -> StoredModel:
     arrays = {name: _map(folder / f"{name}.npy", dtype, lengths[name]) for name, dtype in LAYOUT}
     table = NgramTable(order, vocabulary.size, np.array(offsets, np.int64), **arrays)
     for k in range(order):
-        # The children of the first context of an order are the first of the next; those of none end the arrays.
+        # The first child of the first context of an order is the first n-gram of the next order.
         if table.children[offsets[k]] != offsets[k + 1]:
             _refuse(folder / "children.npy", f"the n-grams of {k + 2} words do not begin where they should")
     index = None
@@ -137,8 +137,8 @@ def _alpha(header: dict[str, Any], path: Path) -> float | None:
     alpha = header.get("alpha")
     if alpha is None:
         raise ModelError(
-            f"{path}: an earlier lmkit wrote it, whose stupid backoff left out alpha after contexts that were never "
-            "seen; train the model again"
+            f"{path}: from an earlier lmkit, whose stupid backoff ignored alpha after unseen contexts; "
+            "train the model again"
         )
     if type(alpha) is not float or not 0 < alpha <= 1:
         _refuse(path, f"'alpha' has {reprlib.repr(alpha)}, not a number from 0 to 1")
@@ -147,7 +147,7 @@ def _alpha(header: dict[str, Any], path: Path) -> float | None:
 
 def _load_text(folder: Path, lengths: Any, path: Path) -> TextIndex:
     if not isinstance(lengths, list) or len(lengths) != 2:
-        _refuse(path, "'text' must be two lengths")
+        _refuse(path, "'text' must have two lengths")
     length = _whole(lengths[0], 0, MOST_IDS, path, "text")
     sizes = (length, _whole(lengths[1], 0, length, path, "text"))
     return TextIndex(
@@ -157,10 +157,10 @@ def _load_text(folder: Path, lengths: Any, path: Path) -> TextIndex:
 
 def _write(path: Path, array: np.ndarray) -> None:
     mapped = array if isinstance(array, np.memmap) else array.base
-    # A whole array that an Allocator mapped to a file of its own; what was loaded belongs to another model.
+    # A whole array that an Allocator mapped to a file; loaded arrays belong to another model.
     if isinstance(mapped, np.memmap) and mapped.mode == "r+" and mapped.nbytes == array.nbytes:
         mapped.flush()
-        with contextlib.suppress(OSError):  # other disk, other system, other file by now: copied
+        with contextlib.suppress(OSError):  # another disk, another system, or a changed file: copied
             os.link(str(mapped.filename), path)
             return
     with path.open("wb") as file:
@@ -182,7 +182,9 @@ def _offsets(found: Any, order: int, vocab_size: int, path: Path) -> list[int]:
         _refuse(path, f"'offsets' must be {order + 1} numbers")
     offsets = [_whole(offset, 0, MOST_IDS, path, "offsets") for offset in found]
     if offsets[:2] != [0, vocab_size + 1] or offsets != sorted(offsets):
-        _refuse(path, "'offsets' must begin with 0 and the size of the vocabulary with <s>, and never fall")
+        _refuse(
+            path, "'offsets' must begin with 0 and the size of the vocabulary with <s>, and never decrease"
+        )
     return offsets
 
 
@@ -204,20 +206,20 @@ def _map(path: Path, dtype: type[np.generic], length: int) -> np.ndarray:
             if size != start + length * wanted.itemsize:
                 _refuse(path, f"it has {size:,} bytes, not {start + length * wanted.itemsize:,}")
             if not length:
-                return np.empty(0, dtype)  # nothing cannot be mapped
+                return np.empty(0, dtype)  # an empty file cannot be mapped
             return np.asarray(np.memmap(file, wanted, "r", start, (length,)))
     except OSError as error:
         _refuse(path, f"it cannot be read ({reason_of(error)})")
 
 
 def _check_array(path: Path, file: BinaryIO, dtype: np.dtype, length: int) -> int:
-    """Where the values of the array begin; ModelError unless there are `length` of this type in one piece."""
+    """The offset of the array's values; ModelError unless there are `length` of this type, contiguous."""
     try:
         if np.lib.format.read_magic(file) != (1, 0):
             _refuse(path, "it is of another version of the .npy format")
         shape, fortran, found = np.lib.format.read_array_header_1_0(file, LARGEST_ARRAY_HEADER)
     except ValueError as error:
-        _refuse(path, f"it is no .npy file ({first_line(error)})")
+        _refuse(path, f"it is not a .npy file ({first_line(error)})")
     if shape != (length,) or fortran or found != dtype:
         _refuse(path, f"it holds {found} of shape {reprlib.repr(shape)}, not {dtype} of shape ({length},)")
     return file.tell()

@@ -1,4 +1,4 @@
-"""Leaving out n-grams that were counted seldom: which, and what they leave to their contexts."""
+"""Count pruning: drop rare n-grams, and keep their mass for their contexts."""
 
 import logging
 
@@ -13,38 +13,38 @@ from lmkit_ngram.options import NgramOptions
 
 log = logging.getLogger(__name__)
 
-"""No count is larger."""
+"""The largest possible count."""
 
 
 def thresholds(options: NgramOptions) -> tuple[int, ...]:
-    """For each order the raw count up to which its n-grams are left out, as `--prune` has it.
+    """For each order, the raw count up to which its n-grams are dropped, from `--prune`.
 
-    Counting must give raw counts too when any of them is not 0. Raises UsageError for a value that is no list of
-    whole numbers, begins with another number than 0, falls, or is longer than the order.
+    Counting must also give raw counts if any of them is not 0. Raises UsageError for a value that is not a list of
+    whole numbers, does not begin with 0, decreases, or is longer than the order.
     """
     given = f"--prune '{options.prune}'"
     try:
         values = [int(value) for value in options.prune.replace(",", " ").split()]
     except ValueError:
-        raise UsageError(f"{given}: wanted whole numbers, one an order, such as '0 0 1'") from None
+        raise UsageError(f"{given}: not whole numbers; give one per order, such as '0 0 1'") from None
     if not values or min(values) < 0:
-        raise UsageError(f"{given}: wanted one or more numbers from 0 on, one an order, such as '0 0 1'")
+        raise UsageError(f"{given}: not one or more numbers from 0; give one per order, such as '0 0 1'")
     if values[0] != 0:
         raise UsageError(
-            f"{given}: the first must be 0, as single words are never left out: use '0 {values[0]}'"
+            f"{given}: the first must be 0, since single words are never dropped: use '0 {values[0]}'"
         )
     if values != sorted(values):
-        raise UsageError(f"{given}: no order may have a smaller number than the one before, as in '0 0 1 1'")
+        raise UsageError(f"{given}: the numbers must not decrease: use, for example, '0 0 1 1'")
     if len(values) > options.order:
         raise UsageError(
-            f"{given}: {len(values)} numbers for --order {options.order}: give one an order at most"
+            f"{given}: {len(values)} numbers for --order {options.order}: give at most one per order"
         )
     values += values[-1:] * (options.order - len(values))
     return tuple(min(value, MOST_IDS) for value in values)
 
 
 def check(options: NgramOptions) -> None:
-    """UsageError for a bad `--prune`, or for `--entropy-prune` with scores that are no probabilities."""
+    """Raise UsageError for a bad `--prune`, or for `--entropy-prune` with scores that are not probabilities."""
     thresholds(options)
     if options.entropy_prune and options.smoothing == "stupid-backoff":
         raise UsageError(
@@ -53,10 +53,10 @@ def check(options: NgramOptions) -> None:
 
 
 def drop_rare(counted: Counted, limits: tuple[int, ...], allocate: Allocate) -> np.ndarray:
-    """Leave out of `counted` the n-grams with raw counts of at most limits[order - 1].
+    """Drop from `counted` the n-grams with raw counts of at most limits[order - 1].
 
-    Its table and counts are replaced, its raw counts let go. Returns (contexts,) int32, what the n-grams that
-    are gone had been counted after each context that stays. Unigrams all stay.
+    Its table and counts are replaced, its raw counts freed. Returns (contexts,) int32, the sum of the counts of the
+    dropped n-grams after each kept context. All unigrams stay.
     """
     table = counted.table
     assert counted.raw is not None, "pruning needs raw counts"

@@ -1,8 +1,8 @@
-"""Kernels that walk through the n-grams of a model, and trust no index that they find in its arrays.
+"""Kernels that walk through the n-grams of a model, and check every index in its arrays.
 
-A state is the id of the longest n-gram that ends a text and can be a context; -1 where nothing is known. A table
-may come from a file that somebody else wrote, so kernels give DAMAGED instead of following a link that leads
-outside it; every link that they follow leads to a smaller id, so that every walk ends.
+A state is the id of the longest n-gram that ends a text and can be a context; -1 without information. A table may
+come from an untrusted file, so kernels return DAMAGED instead of following a link outside it; every link must lead
+to a smaller id, so every walk ends.
 """
 
 import heapq
@@ -15,7 +15,7 @@ from lmkit.jit import kernel
 from lmkit_ngram.table import NgramTable, TextIndex
 
 NOTHING = -1
-"""The state where nothing is known; no n-gram, where one was looked for."""
+"""The state without information; as the result of a search, no n-gram."""
 DAMAGED = -2
 SOUND = 0
 
@@ -23,9 +23,9 @@ LN10 = math.log(10)
 
 
 class Grams(NamedTuple):
-    """A table as kernels take it: read-only arrays, so that each kernel is compiled for one set of types.
+    """A table for kernels: read-only arrays, so that each kernel is compiled for one set of types.
 
-    start: the state after `<s>`, NOTHING where no n-gram is long enough to have a context.
+    start: the state after `<s>`, or NOTHING if no n-gram is long enough to have a context.
     """
 
     order: int
@@ -40,7 +40,7 @@ class Grams(NamedTuple):
 
 
 def as_grams(table: NgramTable, eos_id: int) -> Grams:
-    """The table for kernels; nothing is copied."""
+    """The table for kernels, without copies."""
     return Grams(
         table.order,
         eos_id,
@@ -55,7 +55,7 @@ def as_grams(table: NgramTable, eos_id: int) -> Grams:
 
 
 def as_text(index: TextIndex) -> tuple[np.ndarray, np.ndarray]:
-    """The text and its positions for kernels; nothing is copied."""
+    """The text and its positions for kernels, without copies."""
     return _read_only(index.text), _read_only(index.positions)
 
 
@@ -67,7 +67,7 @@ def _read_only(array: np.ndarray) -> np.ndarray:
 
 @kernel
 def find_child(children: np.ndarray, words: np.ndarray, state: int, word: int) -> int:
-    """The id of the n-gram that is `state` and one more word; NOTHING if there is none, or DAMAGED."""
+    """The id of the n-gram of `state` and one more word; NOTHING if there is none, or DAMAGED."""
     low, high = children[state], children[state + 1]
     if low <= state or high < low or high > len(words):
         return DAMAGED
@@ -90,7 +90,7 @@ def shorter(suffixes: np.ndarray, state: int) -> int:
 
 @kernel
 def state_after(suffixes: np.ndarray, contexts: int, ngram: int) -> int:
-    """The state after an n-gram that no `</s>` ends was read, or DAMAGED."""
+    """The state after an n-gram that does not end in `</s>`, or DAMAGED."""
     if ngram < contexts:
         return ngram
     suffix = suffixes[ngram]
@@ -103,11 +103,11 @@ def score_rows(
 ) -> int:
     """SOUND, with the log10 probability of each word in `scores` and the new states in `states`, or DAMAGED.
 
-    ids: (batch, time) int32. reset: (batch, time) bool, where a line begins besides after each `</s>`.
+    ids: (batch, time) int32. reset: (batch, time) bool, beginnings of lines besides those after each `</s>`.
     states: (batch,) int64. scores: (batch, time) float32. Backoffs are added from the shortest context to the
     longest, in float32, as KenLM does, so that the sums are equal to the last bit.
     """
-    pending = np.empty(grams.order, np.float32)  # the backoffs of the contexts that were left
+    pending = np.empty(grams.order, np.float32)  # the backoffs of the dropped contexts
     for row in range(len(ids)):
         state = states[row]
         if state < NOTHING or state >= grams.contexts:
@@ -148,11 +148,11 @@ def score_rows(
 
 @kernel
 def find_chain(grams: Grams, state: int, lift: float, chain: np.ndarray, weights: np.ndarray) -> int:
-    """How many contexts there are from `state` to its shortest suffix, or DAMAGED.
+    """The number of contexts from `state` to its shortest suffix, or DAMAGED.
 
     chain: (order,) int64 gets their ids. weights: (order + 1,) float64 gets the sum of the backoffs of the
-    contexts before each, which weighs its children; the one past the last weighs the unigrams. lift: log10 of a
-    factor of all scores after this state.
+    contexts before each, the weight of its children; the one past the last is the weight of the unigrams. lift:
+    log10 of a factor of all scores after this state.
     """
     if state < NOTHING or state >= grams.contexts:
         return DAMAGED
@@ -176,8 +176,8 @@ def fill_distributions(grams: Grams, states: np.ndarray, lifts: np.ndarray, rows
     """SOUND, with the natural log-probability of every next word in `rows`, or DAMAGED.
 
     states: (batch,) int64. lifts: (batch,) float64, as for `find_chain`. rows: (batch, vocabulary) float32. Each
-    row begins as that of the shortest context; longer ones write what they know better over it, so the time goes
-    with the vocabulary and their children.
+    row starts with the shortest context; longer ones overwrite the words that they have, so the time is that of the
+    vocabulary plus their children.
     """
     chain, weights = np.empty(grams.order, np.int64), np.empty(grams.order + 1)
     vocab_size = rows.shape[1]
@@ -209,9 +209,9 @@ def in_longer(grams: Grams, chain: np.ndarray, level: int, word: int) -> bool:
 def find_top(
     grams: Grams, state: int, lift: float, vocab_size: int, words: np.ndarray, log_probs: np.ndarray
 ) -> int:
-    """SOUND, with the likeliest next words, the best first and of equal ones the lower id, or DAMAGED.
+    """SOUND, with the most probable next words, best first, ties by id, or DAMAGED.
 
-    words: (k,) int64, k of the vocabulary at most. log_probs: (k,) float32, natural. Only k words are sorted.
+    words: (k,) int64, k at most the size of the vocabulary. log_probs: (k,) float32, natural. Only k words are sorted.
     """
     chain, weights = np.empty(grams.order, np.int64), np.empty(grams.order + 1)
     depth = find_chain(grams, state, lift, chain, weights)
@@ -228,7 +228,7 @@ def find_top(
             word = grams.words[ngram] if level < depth else ngram
             if word < 0 or word >= vocab_size:
                 return DAMAGED
-            # Rounded as `fill_distributions` does, so that what is equal there is equal here.
+            # Rounded as in `fill_distributions`, so that the same values are equal.
             log_prob = np.float32((grams.log_probs[ngram] + weights[level]) * LN10)
             found = (np.float64(log_prob), -word)
             if len(best) == len(words) and found < best[0]:
@@ -247,7 +247,7 @@ def find_top(
 
 @kernel
 def compare(text: np.ndarray, position: int, ids: np.ndarray, depth: int) -> int:
-    """-1, 0 or 1: how the words of the text from `position` stand to the first `depth` of `ids`."""
+    """-1, 0 or 1: the comparison of the words of the text from `position` with the first `depth` of `ids`."""
     for i in range(depth):
         if position + i >= len(text) or text[position + i] < ids[i]:
             return -1
@@ -258,10 +258,10 @@ def compare(text: np.ndarray, position: int, ids: np.ndarray, depth: int) -> int
 
 @kernel
 def count_ngram(text: np.ndarray, positions: np.ndarray, ids: np.ndarray, order: int) -> int:
-    """How often the words `ids` stand in the text one after another, or DAMAGED.
+    """The count of the consecutive words `ids` in the text, or DAMAGED.
 
-    ids: (words,) int32, at least one, in which nothing comes before `<s>` or after `</s>`, which is not alone.
-    order: as deep as the positions are sorted; what is longer is compared word by word where that much agrees.
+    ids: (words,) int32, at least one; `<s>` only first, `</s>` only last and not alone.
+    order: the depth to which the positions are sorted; longer n-grams are compared word by word beyond it.
     """
     depth = min(len(ids), order)
     bounds = np.zeros(2, np.int64)

@@ -1,7 +1,7 @@
-"""Scoring many lines fast: one look-up a word in a hash table, for sixteen places of the text in turns.
+"""Score many lines fast: one look-up per word in a hash table, alternating between sixteen places of the text.
 
-A look-up in a large table waits for memory most of the time. Each of the lanes asks for the line of memory that
-it will need next (a prefetch), and while that is on its way the other lanes take their steps.
+A look-up in a large table mostly waits for memory. Each of the lanes prefetches the cache line that it needs next,
+and meanwhile the other lanes take their steps.
 """
 
 from typing import Any
@@ -14,33 +14,33 @@ from lmkit_ngram.queries import DAMAGED, NOTHING, SOUND, Grams, score_rows, shor
 from lmkit_ngram.threads import parts, side_by_side
 
 LANES = 16
-"""Places of the text that are scored in turns: enough to hide the wait for memory; more gains nothing."""
+"""Places of the text that are scored alternately: enough to hide the wait for memory."""
 SPACE = 2
 """Slots of the hash table for each n-gram in it."""
 MARGIN = 4096
-"""Slots behind the last that a search begins at; so many in a row are never taken by chance."""
+"""Slots after the last start of a search; random keys never fill this many in a row."""
 BREAK_EVEN = 0.3
-"""Words to score for each n-gram of the model, from which on building the hash table takes less time than it saves."""
+"""From this many words to score per n-gram of the model on, the hash table saves more time than it costs."""
 LEAST = 1 << 16
-"""Words that are worth a thread."""
+"""Minimum number of words per thread."""
 AHEAD = 64
-"""N-grams whose slots are asked for before the first of them is filled."""
+"""Number of n-grams whose slots are prefetched."""
 
 SLOT = np.dtype([("key", "u8"), ("next", "i4"), ("log_prob", "f4")], align=True)
-"""What follows a state and a word, which are the key: the next state and the log10 probability."""
+"""An entry by state and word, the key: the next state and the log10 probability."""
 EMPTY = np.uint64(2**64 - 1)
 """The key of an empty slot; no state and word that fit 31 bits each have it."""
 LANE = np.dtype(
     [("key", "u8"), *((name, "i8") for name in ("position", "end", "state", "slot")), ("cost", "f4")],
     align=True,
 )
-"""A place of the text: the word to score, the end of its piece, where the look-up has come to and at what cost."""
+"""A place of the text: the word to score, the end of its piece, the position of the look-up and its cost so far."""
 NODE = np.dtype([("suffix", "i4"), ("backoff", "f4")], align=True)
-"""Of each context: the state where it has no such word, and what that costs. The last stands for no context."""
+"""For each context: the state to back off to, and the cost. The last is for no context."""
 
 
 class StreamScorer:
-    """The log-probabilities of lines, by the walk at first and by the hash table once that many words pay for it."""
+    """The log-probabilities of lines, first by a walk, and by the hash table once enough words are scored."""
 
     def __init__(self, grams: Grams) -> None:
         self._grams = grams
@@ -55,7 +55,7 @@ class StreamScorer:
     def score(self, ids: np.ndarray, threads: int = 1) -> np.ndarray | None:
         """(tokens,) float32, log10 p of each word of whole lines; None when the arrays are damaged.
 
-        ids: (tokens,) int32 of the vocabulary, each line's `</s>` included. threads: used at most.
+        ids: (tokens,) int32 of the vocabulary, including the `</s>` of each line. threads: maximum number.
         """
         if self._slots is None and self._walked + len(ids) > BREAK_EVEN * len(self._grams.words):
             slots = np.empty(SPACE * len(self._grams.words) + MARGIN, SLOT)
@@ -80,7 +80,7 @@ class StreamScorer:
         return SOUND
 
     def _pieces(self, ids: np.ndarray, count: int) -> list[tuple[int, int]]:
-        """The ids in so many ranges, each of which ends where a line does."""
+        """The ids in this many ranges, each of whole lines."""
         pieces, first = [], 0
         for _, end in parts(0, len(ids), count):
             last = line_end(ids, max(first, end), self._grams.eos_id)
@@ -101,7 +101,7 @@ def line_end(ids: np.ndarray, position: int, eos_id: int) -> int:
 def key_of(state: int, word: Any) -> Any:
     """64 mixed bits of a state and a word; no other pair has the same."""
     pair = np.uint64(state) << np.uint64(32) | np.uint64(word)
-    # Products with odd numbers (these spread bits well) and exclusive ors with shifted bits can be undone.
+    # Products with odd numbers (which mix bits well) and exclusive ors with shifted bits are invertible.
     pair *= np.uint64(0x9E3779B97F4A7C15)
     pair ^= pair >> np.uint64(32)
     return pair * np.uint64(0xD6E8FEB86659FD93)
@@ -109,7 +109,7 @@ def key_of(state: int, word: Any) -> Any:
 
 @kernel
 def slot_of(key: Any, num_slots: int) -> int:
-    """Where the search for a key begins: its upper half, scaled to the table, so that higher keys come later."""
+    """The start of the search for a key: its upper half, scaled to the table, so that higher keys come later."""
     scaled = (key >> np.uint64(32)) * np.uint64(num_slots - MARGIN) >> np.uint64(32)
     return np.int64(scaled)  # pyright: ignore[reportReturnType]  (int() would leave it unsigned here)
 
@@ -118,17 +118,17 @@ def slot_of(key: Any, num_slots: int) -> int:
 def fill_slots(grams: Grams, slots: np.ndarray, nodes: np.ndarray) -> int:
     """SOUND, with every n-gram in `slots` and every context in `nodes`, or DAMAGED.
 
-    Single words follow the context of none, which has the last number: every word is found there. What is in
-    them afterwards has been checked, and can be followed unchecked. Keys rise from slot to slot, but for empty
-    ones: a search ends at the first that is higher, even where the table is rather full.
+    Single words follow the empty context, which has the last number and contains every word. All entries are checked
+    here, so later code need not check them. Keys ascend from slot to slot, except for empty ones: a search ends at
+    the first higher key, even in a rather full table.
     """
     for i in range(len(slots)):
         slots[i].key = EMPTY
-    waiting = np.empty((AHEAD, 2), np.int64)  # state and n-gram of those to put in
+    waiting = np.empty((AHEAD, 2), np.int64)  # state and n-gram of those to insert
     filled = 0
     none = grams.contexts
     nodes[none].suffix, nodes[none].backoff = none, np.float32(0)
-    # `<s>` is the last single word, whether or not anything follows it.
+    # `<s>` is the last single word, even if no words follow it.
     for word in range(grams.start if grams.start != NOTHING else len(grams.words) - 1):
         waiting[0, 0], waiting[0, 1] = none, word
         if put(grams, slots, waiting, 1) == DAMAGED:
@@ -176,7 +176,7 @@ def put(grams: Grams, slots: np.ndarray, waiting: np.ndarray, count: int) -> int
         end = slot
         while slots[end].key != EMPTY:
             end += 1
-        if end + 1 == len(slots):  # the last stays empty: it ends every search
+        if end + 1 == len(slots):  # the last stays empty, to end every search
             return DAMAGED
         for moved in range(end, slot, -1):
             slots[moved] = slots[moved - 1]
@@ -188,7 +188,7 @@ def put(grams: Grams, slots: np.ndarray, waiting: np.ndarray, count: int) -> int
 
 @kernel
 def skip_childless(grams: Grams, state: int) -> int:
-    """The state without the words that change nothing: those of contexts with no child and no cost."""
+    """The state without words that have no effect: those of contexts without children and cost."""
     while (
         state > NOTHING and grams.children[state] == grams.children[state + 1] and grams.backoffs[state] == 0
     ):
@@ -208,9 +208,9 @@ def score_lanes(
 ) -> None:
     """Fill scores with the log10 probability of each word of lines.
 
-    ids: (tokens,) int32, each line's `</s>` included; they are cut at ends of lines into a piece a lane.
+    ids: (tokens,) int32, including the `</s>` of each line; they are cut at ends of lines into one piece per lane.
     scores: (tokens,) float32; backoffs are added from the longest context on, which rounds differently from
-    `score_rows`. lanes: room for LANES of them; those that have something left to score are moved to the front.
+    `score_rows`. lanes: room for LANES of them; unfinished ones are moved to the front.
     """
     live = 0
     first = 0
@@ -234,8 +234,8 @@ def score_lanes(
             slot += 1
             held = slots[slot]
         node: Any = nodes[lane.state]
-        # No branch, since nobody could guess whether the word is there: what is written for one that is not will
-        # be written again from a shorter context.
+        # No branch, since it would be unpredictable: the score of a word that is not found here is overwritten
+        # from a shorter context.
         found = held.key == key
         scores[position] = lane.cost + held.log_prob
         lane.cost = np.float32(0) if found else lane.cost + node.backoff

@@ -1,4 +1,4 @@
-"""Smoothing: from the counts of n-grams to their log-probabilities and backoff weights, for every method."""
+"""Compute the log-probabilities and backoff weights of n-grams from their counts, for every smoothing method."""
 
 import logging
 from collections.abc import Callable
@@ -20,13 +20,13 @@ log = logging.getLogger(__name__)
 
 KNESER_NEY = ("modified-kneser-ney", "kneser-ney")
 FALLBACK = {"modified-kneser-ney": (0.5, 1.0, 1.5), "kneser-ney": (0.75, 0.75, 0.75)}
-"""Discounts by count where the text gives none: lmplz's --discount_fallback, and the usual absolute discount."""
+"""Default discounts by count: lmplz's --discount_fallback, and the usual absolute discount."""
 SEGMENT = 1 << 22
-"""Contexts that are worked on before the memory of mapped arrays is given back."""
+"""Contexts to process before the memory of mapped arrays is released."""
 
 
 def counts_needed(smoothing: str) -> bool:
-    """Whether a method wants adjusted (continuation) counts; else raw ones."""
+    """Whether a method needs adjusted (continuation) counts; else raw ones."""
     return smoothing in KNESER_NEY
 
 
@@ -35,21 +35,21 @@ def estimate(
 ) -> None:
     """Fill in `counted.table.log_probs`, over the counts, and `.backoffs`.
 
-    With `options.prune` counted.table is first replaced by a smaller one, whose arrays `allocate` makes while
-    those of the old table are still in use. All methods end in unigrams over a vocabulary of |V| words, `</s>` and
-    the unknown among them, `<s>` not; `<s>` has log-probability 0, as in ARPA files.
+    With `options.prune`, counted.table is first replaced by a smaller one, whose arrays `allocate` creates while those
+    of the old table are still in use. All methods end in unigrams over a vocabulary of |V| words, with `</s>` and the
+    unknown word but without `<s>`, which has log-probability 0, as in ARPA files.
 
     - modified-kneser-ney (Chen and Goodman 1998), interpolated, with the numbers of KenLM's lmplz;
-    - kneser-ney: one discount an order (Kneser and Ney 1995), interpolated; without `options.interpolate` the
-      shorter context counts only for what was not seen, normalised. Unigrams are mixed with 1/|V| in both;
+    - kneser-ney: one discount per order (Kneser and Ney 1995), interpolated; without `options.interpolate`, the
+      shorter context is used only for unseen words, normalised. Unigrams are mixed with 1/|V| in both;
     - witten-bell (Witten and Bell 1991, method C), interpolated, unigrams mixed with 1/|V|;
     - add-k: (c(hw) + k) / (c(h) + k|V|), where h is the whole context of order - 1 words, or less after `<s>`;
-      1/|V| after a context that was never seen;
-    - mle: c(hw) / c(h), and 0 for what never followed a context that was seen; after others, as after the
-      longest end of theirs that was seen;
+      1/|V| after an unseen context;
+    - mle: c(hw) / c(h), and 0 for words that never followed a seen context; after an unseen context, as after its
+      longest seen suffix;
     - stupid-backoff (Brants et al. 2007): c(hw) / c(h), else alpha times the score after the shorter context,
-      whether the longer one was ever seen or not: `stupid_backoff.scale` says how the table keeps this. Scores do
-      not sum to one; words that never occur score 0 (-inf).
+      even if the longer one was never seen: `stupid_backoff.scale` describes the table for this. Scores do not sum
+      to one; words that never occur score 0 (-inf).
 
     Raises UsageError for a bad --prune.
     """
@@ -78,7 +78,7 @@ def _to_log10(array: np.ndarray, first: int, last: int) -> None:
 
 
 def _discounts(counted: Counted, options: NgramOptions) -> np.ndarray:
-    """(order, 4) float32: what is taken off a count of an n-gram of some order, by count, the last for 3 and more."""
+    """(order, 4) float32: the discount of an n-gram of each order, by count, the last for 3 and more."""
     order, smoothing = options.order, options.smoothing
     discounts = np.zeros((order, 4), np.float32)
     if smoothing not in KNESER_NEY:
@@ -96,16 +96,16 @@ def _discounts(counted: Counted, options: NgramOptions) -> np.ndarray:
     if reasons:
         fallback = " / ".join(f"{value:g}" for value in dict.fromkeys(FALLBACK[smoothing]))
         log.warning(
-            "the text is too small or too regular for Kneser-Ney discounts of its own; discounts of %s are used (%s)",
+            "the text is too small or too regular to estimate Kneser-Ney discounts; using the defaults %s (%s)",
             fallback, "; ".join(reasons),
         )  # fmt: skip
     return discounts
 
 
 def _modified_discounts(seen: tuple[int, ...]) -> list[np.float32] | str:
-    """D1, D2, D3+ from how many n-grams are counted once to four times (Chen and Goodman 1998, equation 26).
+    """D1, D2, D3+ from the numbers of n-grams with counts of one to four (Chen and Goodman 1998, equation 26).
 
-    As lmplz does, in float32; or why there are none.
+    In float32, like lmplz; or the reason why they do not exist.
     """
     if missing := [str(count) for count in (1, 2, 3) if not seen[count - 1]]:
         return f"no n-gram has a count of {' or '.join(missing)}"
@@ -120,14 +120,14 @@ def _modified_discounts(seen: tuple[int, ...]) -> list[np.float32] | str:
 
 
 def _single_discount(seen: tuple[int, ...]) -> np.float32 | str:
-    """n1 / (n1 + 2 n2) (Kneser and Ney 1995; Ney, Essen and Kneser 1994), or why it is of no use."""
+    """n1 / (n1 + 2 n2) (Kneser and Ney 1995; Ney, Essen and Kneser 1994), or the reason why it is not usable."""
     if missing := [str(count) for count in (1, 2) if not seen[count - 1]]:
         return f"no n-gram has a count of {' or '.join(missing)}"
     return np.float32(seen[0] / (seen[0] + 2 * seen[1]))
 
 
 def _mixed_unigrams(counted: Counted, discounts: np.ndarray, options: NgramOptions) -> None:
-    """Unigrams mixed with the uniform distribution as `discounting.interpolate` mixes longer ones."""
+    """Mix unigrams with the uniform distribution, as `smoothing_kernels.interpolate` does for longer ones."""
     vocab_size = counted.table.vocab_size
     counts = counted.counts[:vocab_size].copy()
     classes = np.minimum(counts, 3)
@@ -191,15 +191,15 @@ def _back_off(
 
 
 def _uniform_below(table: NgramTable) -> list[int]:
-    """Make uniform what is said after contexts that are not whole, and give the first whole context of each order.
+    """Make the distributions after incomplete contexts uniform; return the first complete context of each order.
 
-    Whole are those of order - 1 words, and shorter ones that begin with `<s>`, which stand last in their order.
+    Complete are those of order - 1 words, and shorter ones that begin with `<s>`, which are last in their order.
     """
     uniform = 1 / table.vocab_size
     firsts = [0, 0]
     context = table.start
     for order in range(2, table.order):
-        # Contexts have order - 1 words here; what follows `<s>` is last among the n-grams as well.
+        # Contexts have order - 1 words here; n-grams that begin with `<s>` are last.
         firsts.append(context)
         table.backoffs[table.offsets[order - 2] : context] = 1
         following = int(table.children[context])
@@ -218,7 +218,7 @@ def _each_order(
         first, last = firsts[order], int(table.offsets[order - 1])
         for spans in batched(parts(first, last, _segments(last - first, threads)), threads):
             side_by_side((partial(work, order, *span) for span in spans), threads)
-            # Not within a part, since it takes pages from all threads.
+            # Not within a part, since it affects the pages of all threads.
             let_go(table.words, table.suffixes, table.children, table.log_probs, table.backoffs)
 
 

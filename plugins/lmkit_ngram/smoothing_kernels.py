@@ -1,7 +1,7 @@
-"""From counts to probabilities, context by context: the kernels of all smoothing methods.
+"""The kernels of all smoothing methods: from counts to probabilities, context by context.
 
-None of their numbers is a logarithm yet. counts and probs are one memory: each count is read before the probability
-of its n-gram is written. The n-grams of one order are done before those of the next.
+Their numbers are not logarithms yet. counts and probs share memory: each count is read before the probability of
+its n-gram is written. The n-grams of one order are finished before those of the next.
 """
 
 import numpy as np
@@ -10,15 +10,15 @@ from lmkit.jit import kernel
 from lmkit_ngram.intrinsics import prefetch
 
 AHEAD = 40
-"""How many n-grams ahead the probability of a suffix is fetched."""
+"""Number of n-grams to prefetch the probability of a suffix ahead."""
 NEARLY_ALL = 1e-3
-"""Where followers leave less of the shorter context's mass than this, the rest is summed up term by term: the
-difference between one and a sum of float32 numbers would have few digits left."""
+"""If followers leave less of the shorter context's mass than this, the rest is summed term by term, since the
+difference between one and a sum of float32 numbers would have few correct digits."""
 
 
 @kernel
 def counts_of_counts(counts: np.ndarray, first: int, last: int) -> tuple[int, int, int, int]:
-    """How many of counts[first:last] are 1, 2, 3 and 4."""
+    """The numbers of 1, 2, 3 and 4 in counts[first:last]."""
     ones = twos = threes = fours = 0
     for i in range(first, last):
         count = counts[i]
@@ -44,13 +44,13 @@ def interpolate(
 ) -> None:
     """Probabilities after the contexts first .. last - 1, mixed with those of the context one word shorter.
 
-    p(w|h) = (a - D(a)) / A + gamma(h) p(w|h'), where the a are the counts of what follows h, T of them, and
+    p(w|h) = (a - D(a)) / A + gamma(h) p(w|h'), where the a are the counts of the T followers of h, and
     A = sum a + pruned + follower_weight T.
     gamma(h) = (D1 N1 + D2 N2 + D3 N3+ + pruned + follower_weight T) / A, where N1, N2, N3+ count followers by a.
-    All in float32 and in the order of operations of KenLM's lmplz, whose numbers these are.
+    All in float32 and in KenLM's order of operations, to give the numbers of lmplz.
 
-    discounts: (4,) float32, D by count, the last for 3 and more. pruned: (contexts,) int32, what the followers
-    that were left out had been counted; empty where none were.
+    discounts: (4,) float32, D by count, the last for 3 and more. pruned: (contexts,) int32, the sum of the counts of
+    dropped followers; empty without pruning.
     """
     one = np.float32(1)
     for context in range(first, last):
@@ -110,11 +110,11 @@ def back_off(
     first: int,
     last: int,
 ) -> None:
-    """Probabilities after the contexts first .. last - 1, from a shorter context only where nothing was seen.
+    """Probabilities after the contexts first .. last - 1, from a shorter context only for unseen words.
 
-    p(w|h) = (c - discount) / (sum c + pruned + added). What this leaves is shared out to the other words as the
-    shorter context has it (Katz 1987): alpha(h) = left / (1 - sum of p(w|h') over what follows h); if no other
-    word is possible, those that follow share it. unnormalized: alpha(h) is 1, whatever is left.
+    p(w|h) = (c - discount) / (sum c + pruned + added). The rest is distributed to the other words like the shorter
+    context (Katz 1987): alpha(h) = left / (1 - sum of p(w|h') over the followers of h); if no other word is
+    possible, the followers share it. unnormalized: alpha(h) is 1 in any case.
 
     pruned: as for `interpolate`.
     """
@@ -153,10 +153,10 @@ def unseen_mass(
     backoffs: np.ndarray,
     context: int,
 ) -> float:
-    """What the distribution one word shorter than a context's gives to words that do not follow the context.
+    """The mass that the distribution of the shorter context gives to words that do not follow the context.
 
     Shorter contexts must have their backoffs; the context's own, and the probabilities of its children, are not
-    looked at.
+    read.
     """
     total = 0.0
     share = 1.0
@@ -168,8 +168,8 @@ def unseen_mass(
             rest -= probs[suffixes[child]]
         if rest > NEARLY_ALL:
             return float(total + share * rest)
-        # Who follows a context also follows the shorter one, so only there are others to be looked for; what is
-        # left beyond them is the shorter context's own unseen mass.
+        # All followers of a context also follow the shorter one, so others are only there; the rest is the
+        # shorter context's own unseen mass.
         shorter = suffixes[context]
         other = np.int64(0)
         others_end = np.int64(vocab_size)

@@ -1,17 +1,17 @@
-"""Sorting of 64-bit keys with their values, by the method that fits the size."""
+"""Sort 64-bit keys with their values, by a method that suits the size."""
 
 import numpy as np
 
 from lmkit.jit import kernel
 
 INSERTION = 20
-"""Up to so many pairs, insertion sort is fastest."""
+"""Up to this many pairs, insertion sort is fastest."""
 QUICK = 1500
-"""Up to so many, quicksort; above, radix sort, whose passes cost the same for any size."""
+"""Up to this many, quicksort; above, radix sort, whose number of passes does not depend on the size."""
 DIGIT = 11
 """Bits of a radix sort's digit: its 2048 counts stay in the first cache."""
 STACK = 256
-"""Entries of quicksort's stack; the larger part is always put off, so 2 log2(n) suffice."""
+"""Entries of quicksort's stack; the larger part is always postponed, so 2 log2(n) suffice."""
 
 
 @kernel
@@ -93,7 +93,7 @@ def radix_sort(
     shift = 0
     swapped = False
     while shift < bits:
-        # A digit that all keys share needs no pass.
+        # A digit shared by all keys needs no pass.
         if (differing >> np.uint64(shift)) & mask:
             if swapped:
                 _distribute(keys2, values2, keys, values, count, shift, mask, starts)

@@ -1,11 +1,11 @@
-"""Stupid backoff (Brants et al. 2007): a factor alpha for every word of the context that is left out, seen or not.
+"""Stupid backoff (Brants et al. 2007): a factor alpha for every dropped word of the context, seen or not.
 
     S(w | h) = c(hw) / c(h) if hw was seen, else alpha S(w | h'), with h' one word shorter
 
-A table knows only contexts that were seen, so no backoff weight can charge for one that never was. Therefore the
-scores of k words are kept as alpha ** (order - k) c(hw) / c(h), with backoffs of 1: the score after any context of
-order - 1 words is then right, wherever the walk ends. A context that has m words fewer, near the beginning of a
-line, is charged for m words too many, which `lift` takes off. A state says how many these are.
+A table has only seen contexts, so no backoff weight can charge for an unseen one. Therefore the scores of k words
+are stored as alpha ** (order - k) c(hw) / c(h), with backoffs of 1: the score after any context of order - 1 words
+is then correct, wherever the walk ends. A context with m words fewer, near the beginning of a line, is charged for
+m words too many, which `lift` corrects. A state contains m.
 """
 
 import math
@@ -16,16 +16,16 @@ from lmkit.jit import kernel
 from lmkit_ngram.table import NgramTable
 
 TOLERANCE = 1e-4
-"""How far a backoff that was read may lie from the one that export writes: its digits and float32 are no reason."""
+"""The tolerance between a backoff that was read and the one that export writes, for rounding of digits and float32."""
 
 
 def missing_at_start(order: int) -> int:
-    """How many words the context `<s>` has fewer than the longest."""
+    """The number of words that the context `<s>` lacks from the longest."""
     return max(order - 2, 0)
 
 
 def scale(table: NgramTable, alpha: float) -> None:
-    """Put alpha ** (order - k) on the log10 scores c(hw) / c(h) of a table's n-grams of k words, in place."""
+    """Multiply the scores c(hw) / c(h) of a table's n-grams of k words by alpha ** (order - k), in log10, in place."""
     table.log_probs[: table.start] += (table.order - 1) * math.log10(alpha)
     for k in range(2, table.order + 1):
         first, last = table.offsets[k - 1 : k + 1]
@@ -33,17 +33,17 @@ def scale(table: NgramTable, alpha: float) -> None:
 
 
 def for_files(table: NgramTable, alpha: float) -> NgramTable:
-    """A table for readers of ARPA files, which know backoff weights only: right wherever those can be.
+    """A table for readers of ARPA files, which have only backoff weights: correct wherever these can be.
 
-    What follows a line's beginning that was seen has its plain score, and the backoffs there take off what
-    shorter n-grams charge too much. Only words 2 to order - 2 of a line are scored too low, where what comes before
-    them was never seen and a reader no longer knows how near the line's beginning is.
+    Words after a seen beginning of a line have their plain score, and the backoffs there correct the excess of
+    shorter n-grams. Only words 2 to order - 2 of a line score too low, if the beginning of the line was never seen,
+    since a reader then does not know the distance to it.
     """
     return _moved(table, -math.log10(alpha), table.backoffs + _start_backoffs(table, alpha))
 
 
 def from_file(table: NgramTable, alpha: float) -> NgramTable | None:
-    """The table whose `for_files` was read; None if its backoffs say that it was not made so."""
+    """Invert `for_files`; None if the backoffs show that the table is not from it."""
     start = _start_backoffs(table, alpha)
     if not np.allclose(table.backoffs, start, rtol=0, atol=TOLERANCE):
         return None
@@ -71,7 +71,7 @@ def _start_backoffs(table: NgramTable, alpha: float) -> np.ndarray:
 
 
 def _start_ngrams(table: NgramTable) -> list[tuple[int, int]]:
-    """Of each order, the ids of the n-grams that begin with `<s>`, which are the last ones: [first, last)."""
+    """For each order, the ids of the n-grams that begin with `<s>`, which are the last ones: [first, last)."""
     found = [(table.start, table.start + 1)]
     for k in range(1, table.order):
         found.append((int(table.children[found[-1][0]]), int(table.offsets[k + 1])))
@@ -88,10 +88,10 @@ def lift(
     log_alpha: float,
     scores: np.ndarray,
 ) -> None:
-    """Take off the log10 scores what they are charged too much, and count the missing words on.
+    """Correct the excess of the log10 scores, and update the number of missing words.
 
-    ids, scores: (batch, time). reset: (batch, time) bool, where a line begins besides after each `</s>`.
-    missing: (batch,) int64, how many words the context has fewer than order - 1; at_start: after `<s>`.
+    ids, scores: (batch, time). reset: (batch, time) bool, beginnings of lines besides those after each `</s>`.
+    missing: (batch,) int64, the number of words that the context lacks from order - 1; at_start: after `<s>`.
     """
     for row in range(len(ids)):
         left = missing[row]

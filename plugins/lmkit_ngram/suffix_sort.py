@@ -1,7 +1,7 @@
-"""The positions of a text in the order of the words that follow them, only as deep as an order needs.
+"""Sort the positions of a text by the words that follow them, only to the depth of the order.
 
-Sorting stops where the order no longer tells two positions apart, and where a line ends, so its cost grows with the
-tokens and not with the text's repetitions. What neighbours share falls out of the sorted keys.
+Sorting stops at this depth and at the ends of lines, so its cost grows with the tokens and not with the text's
+repetitions. The shared words of neighbours follow from the sorted keys.
 """
 
 import numpy as np
@@ -11,14 +11,14 @@ from lmkit_ngram.intrinsics import prefetch
 from lmkit_ngram.sorting import INSERTION, QUICK, STACK, insertion_sort, quicksort, radix_sort
 
 AHEAD = 24
-"""How many positions ahead their words are fetched."""
+"""Number of positions to prefetch words ahead."""
 COUNTED = 100_000
 """Buckets of more positions are first split by their second word, by counting."""
 
 
 @kernel
 def bucket(text: np.ndarray, eos_id: int, positions: np.ndarray, starts: np.ndarray) -> None:
-    """Fill positions with those of all words but `</s>`, by word; those of word w begin at starts[w].
+    """Fill positions with those of all words except `</s>`, by word; those of word w begin at starts[w].
 
     starts: (words + 1,) int64, zeros.
     """
@@ -48,11 +48,11 @@ def sort_buckets(
     spans: np.ndarray,
     totals: np.ndarray,
 ) -> None:
-    """Sort the buckets of the words first_word .. last_word - 1 as deep as `order`, and say what is new where.
+    """Sort the buckets of the words first_word .. last_word - 1 to depth `order`, and mark new n-grams.
 
-    bits: of a word's id. spans: (positions,) uint16, filled with `shared | available << 8`: how many words a
-    position shares with the one before it (order, when all that matters), and how many it has, to `order` at
-    most, its `</s>` included. The n-grams of shared + 1 .. available words are met here for the first time.
+    bits: of a word's id. spans: (positions,) uint16, filled with `shared | available << 8`: the number of words
+    that a position shares with the previous one (`order` if all), and the number that it has, at most `order`,
+    including `</s>`. The n-grams of shared + 1 .. available words are new here.
     totals: (order + 1,) int64, to which the number of new n-grams of each order is added.
     """
     per_key = max(1, min(64 // bits, order - 1))
@@ -125,7 +125,7 @@ def _room32(array: np.ndarray, count: int) -> np.ndarray:
 
 @kernel
 def _available(text: np.ndarray, position: int, order: int, eos_id: int) -> int:
-    """How many words from a position on belong to n-grams: to its line's `</s>`, `order` at most."""
+    """The number of words of n-grams from a position on: to its line's `</s>`, at most `order`."""
     length = 1
     while length < order and text[position + length - 1] != eos_id:
         length += 1
@@ -144,7 +144,7 @@ def _pack(
     bits: int,
     keys: np.ndarray,
 ) -> None:
-    """One key a position: its words from `depth` on, the first in the highest bits, zeros after `</s>`."""
+    """One key per position: its words from `depth` on, the first in the highest bits, zeros after `</s>`."""
     width = np.uint64(bits)
     for slot in range(begin, end):
         if slot + AHEAD < len(positions):
@@ -157,7 +157,7 @@ def _pack(
             key = (key << width) | np.uint64(word)
             taken += 1
             if word == eos_id:
-                # A shift by all 64 bits cannot happen: at least one word was taken.
+                # A shift by all 64 bits cannot happen, since there is at least one word.
                 key <<= np.uint64(bits * (words - taken))
                 break
         keys[slot - begin] = key
@@ -179,7 +179,7 @@ def _compare(
     groups: np.ndarray,
     height: int,
 ) -> tuple[np.ndarray, int]:
-    """What sorted neighbours share, and the groups of equal keys that the order still tells apart."""
+    """The shared words of sorted neighbours, and the groups of equal keys to sort further."""
     run = 0
     for i in range(1, count + 1):
         if i < count and keys[i] == keys[i - 1]:
@@ -221,7 +221,7 @@ def _split_by_second_word(
     word_counts: np.ndarray,
     scratch: np.ndarray,
 ) -> tuple[np.ndarray, int]:
-    """Sort a large bucket by the next word, by counting; the groups that are still to be sorted."""
+    """Sort a large bucket by the next word, by counting; return the groups to sort further."""
     for slot in range(first, last):
         word_counts[text[positions[slot] + 1]] += 1
     seen = np.flatnonzero(word_counts)  # in the order of words

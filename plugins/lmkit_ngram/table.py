@@ -1,4 +1,4 @@
-"""The n-grams of a model as flat arrays: which there are, their probabilities and how to walk from one to another."""
+"""The n-grams of a model as flat arrays: their words, probabilities and links."""
 
 from dataclasses import dataclass
 
@@ -18,14 +18,14 @@ LAYOUT = (
 class NgramTable:
     """N-grams have ids by order: `offsets[k - 1] .. offsets[k] - 1` are those of k words.
 
-    A unigram's id is its word's; `<s>` is a word of its own after the vocabulary's: its id is `vocab_size`, the
-    last unigram. The n-grams that extend one n-gram (its children) stand side by side, by rising word.
+    A unigram's id is its word's; `<s>` is an additional word with the id `vocab_size`, the last unigram. The n-grams
+    that extend one n-gram (its children) are adjacent, by ascending word.
     `contexts` = offsets[order - 1] is the number of n-grams that can have children.
 
     words: (total,) int32, the last word of each n-gram.
     suffixes: (total,) int32, the id of the n-gram without its first word; -1 for unigrams. Always below the id.
-    children: (contexts + 1,) int32; those of n-gram i are `children[i] .. children[i + 1] - 1`. Never falls.
-    log_probs: (total,) float32, log10 p(last word | words before); <= 0, -inf where the probability is 0.
+    children: (contexts + 1,) int32; those of n-gram i are `children[i] .. children[i + 1] - 1`. Never decreases.
+    log_probs: (total,) float32, log10 p(last word | words before); <= 0, -inf for a probability of 0.
     backoffs: (contexts,) float32, log10 of the weight of the shorter context's distribution; may be positive.
     """
 
@@ -52,7 +52,7 @@ class NgramTable:
         return self.vocab_size
 
     def sizes(self) -> list[int]:
-        """How many n-grams of each order there are, `<s>` among the unigrams."""
+        """The number of n-grams of each order, with `<s>` among the unigrams."""
         return np.diff(self.offsets).tolist()
 
 
@@ -61,8 +61,8 @@ class TextIndex:
     """The training text and its positions in the order of the words that follow, for counts of any n-gram.
 
     text: (length,) int32 word ids, `<s>` (= vocab_size) before and `</s>` after each line.
-    positions: (length - lines,) int32, all but those of `</s>`, sorted by the words from there on, as deep as
-    the model's order and no further than `</s>`.
+    positions: (length - lines,) int32, all except those of `</s>`, sorted by the following words, to the depth of
+    the model's order and up to `</s>`.
     """
 
     text: np.ndarray

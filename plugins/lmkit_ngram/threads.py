@@ -1,4 +1,4 @@
-"""Work on parts of arrays side by side: kernels leave the interpreter's lock alone."""
+"""Process parts of arrays in parallel threads: kernels release the GIL."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,7 +15,7 @@ def available() -> int:
 
 
 def side_by_side(calls: Iterable[Callable[[], T]], threads: int) -> list[T]:
-    """The results of some calls, in their order, made by so many threads; one thread is the caller's own."""
+    """The results of calls, in order, computed by this many threads; with one, in the caller's thread."""
     if threads == 1:
         return [call() for call in calls]
     with ThreadPoolExecutor(threads) as pool:
@@ -23,11 +23,11 @@ def side_by_side(calls: Iterable[Callable[[], T]], threads: int) -> list[T]:
 
 
 def parts(first: int, last: int, count: int) -> list[tuple[int, int]]:
-    """`first .. last` cut into `count` ranges of about one size."""
+    """Split `first .. last` into `count` ranges of about equal size."""
     cuts = [first + (last - first) * i // count for i in range(count + 1)]
     return list(pairwise(cuts))
 
 
 def batched(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    """The items in groups of so many, the last one smaller."""
+    """The items in groups of this size; the last may be smaller."""
     return (items[first : first + size] for first in range(0, len(items), size))

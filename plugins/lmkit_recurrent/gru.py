@@ -12,7 +12,7 @@ from lmkit.recurrence import GatedCell
 class GRUCell(GatedCell):
     """r, z = sigmoid(x + h); n = tanh(x_n + r h_n); h_t = (1 - z) n + z h_{t-1}.
 
-    The reset gate acts after the recurrent product, whose bias is its own: hence x and h apart.
+    The reset gate acts after the recurrent product, which has a separate bias, so x and h are separate.
     """
 
     num_gates = 3

@@ -13,7 +13,7 @@ from lmkit_recurrent.options import LSTMOptions
 class LSTMCell(GatedCell):
     """i, f, o = sigmoid(x + h); g = tanh(x + h); c_t = f c_{t-1} + i g; h_t = o tanh(c_t).
 
-    options.clip: c_t is put within it before h_t is taken from it. options.forget_bias: f has it at the start.
+    options.clip: bound of c_t, applied before h_t is computed. options.forget_bias: initial bias of f.
     """
 
     num_gates = 4

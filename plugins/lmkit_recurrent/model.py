@@ -22,7 +22,7 @@ from lmkit_recurrent.model_options import RecurrentOptions
 class RecurrentLanguageModel(NeuralLanguageModel):
     """p(token | tokens before) from the output of the last layer (Mikolov et al., 2010).
 
-    Its `options` are those given with the sizes that they leave open filled in.
+    Its `options` are the given ones with missing sizes filled in.
     """
 
     def __init__(self, options: RecurrentOptions, vocabulary: Vocabulary) -> None:
@@ -32,7 +32,7 @@ class RecurrentLanguageModel(NeuralLanguageModel):
         self.reset_policy = options.reset
         width = options.embedding_size or options.projection_size or _last(options.hidden_size)
         self.embedding = nn.Embedding(vocabulary.size, width)
-        # `<s>` has a vector of its own, outside the vocabulary, so that the embedding can be tied to the output.
+        # `<s>` has a separate vector, outside the vocabulary, so that the embedding can be tied to the output.
         self.start = nn.Parameter(torch.empty(width))
         self.stack = make_stack(options, width)
         self.output = self._output_layer()
@@ -46,12 +46,12 @@ class RecurrentLanguageModel(NeuralLanguageModel):
         if options.output == "adaptive":
             if options.tied:
                 raise UsageError(
-                    "an adaptive output layer shares no weights with the embedding: give --no-tied"
+                    "an adaptive output layer cannot share the embedding's weights: give --no-tied"
                 )
             cutoffs = (options.cutoffs,) if isinstance(options.cutoffs, int) else options.cutoffs
             return AdaptiveOutputLayer(width, size, cutoffs)
         if options.cutoffs is not None:
-            raise UsageError("--cutoffs are those of an adaptive output layer: give --output adaptive too")
+            raise UsageError("--cutoffs need an adaptive output layer: also give --output adaptive")
         if not options.tied:
             return OutputLayer(nn.Parameter(torch.empty(size, width)))
         if self.embedding.embedding_dim != width:
@@ -85,14 +85,14 @@ class RecurrentLanguageModel(NeuralLanguageModel):
 
     def _drop_inputs(self, vectors: Tensor, ids: Tensor) -> Tensor:
         options = self.options
-        # `<s>` is a word like others here: the one after the last.
+        # `<s>` is a word here: the one after the last.
         vectors = drop_words(vectors, ids, self.vocabulary.size + 1, options.word_dropout)
         rate = share(options.input_dropout, options)
         return drop(vectors, rate, locked_dim=1 if options.locked else None)
 
 
 def make_stack(options: RecurrentOptions, input_size: int) -> Recurrent:
-    """The layers that options with sizes describe."""
+    """The layers of options with sizes."""
     assert options.hidden_size is not None
     return Recurrent(
         input_size,
@@ -105,12 +105,12 @@ def make_stack(options: RecurrentOptions, input_size: int) -> Recurrent:
 
 
 def share(own: float | None, options: RecurrentOptions) -> float:
-    """The rate of dropout at one place: its own, or the common one."""
+    """The dropout rate at one place: its own, or the common one."""
     return options.dropout if own is None else own
 
 
 def with_sizes(options: RecurrentOptions, vocabulary: Vocabulary) -> RecurrentOptions:
-    """The options with every size known: the number of layers, and the hidden size that `params` leads to."""
+    """The options with all sizes: the number of layers, and the hidden size for `params`."""
     if options.params is not None:
         options = _solved(options, options.params, vocabulary)
     hidden_size = DEFAULT_HIDDEN_SIZE if options.hidden_size is None else options.hidden_size

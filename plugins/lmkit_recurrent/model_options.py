@@ -15,25 +15,25 @@ class RecurrentOptions(StackOptions, LayerOptions):
         None, "choose the hidden size that gives the model about this many parameters: 20M, 500k"
     )
     embedding_size: int | None = option(
-        None, "width of the embedding (default: that of the output)", min=1, max=LARGEST_HIDDEN_SIZE
+        None, "width of the embedding (default: that of the output layer)", min=1, max=LARGEST_HIDDEN_SIZE
     )
     input_dropout: float | None = option(None, "dropout on embeddings (default: --dropout)", min=0, max=0.99)
     layer_dropout: float | None = option(None, "dropout between layers (default: --dropout)", min=0, max=0.99)
     output_dropout: float | None = option(None, "dropout on outputs (default: --dropout)", min=0, max=0.99)
     word_dropout: float = option(
-        0.0, "share of the words whose embeddings are dropped whole", min=0, max=0.99
+        0.0, "share of the words whose whole embeddings are dropped", min=0, max=0.99
     )
     tied: bool = option(True, "the output layer shares the embedding's weights")
     output: str = option(
         "softmax",
-        "softmax, or adaptive: faster past 100,000 words, where ids fall in frequency (tokenizer word)",
+        "softmax, or adaptive: faster past 100,000 words, for ids by frequency (tokenizer word)",
         choices=("softmax", "adaptive"),
     )
     cutoffs: int | tuple[int, ...] | None = option(
-        None, "adaptive: ids from which words are in narrower layers (default 1/16, 1/4 of the words)", min=1
+        None, "adaptive: first word id of each cluster (default 1/16, 1/4 of the words)", min=1
     )
     reset: str = option(
         "document",
-        "where the state starts anew, in training and in scoring",
+        "where the state is reset, in training and in scoring",
         choices=("line", "document", "never"),
     )

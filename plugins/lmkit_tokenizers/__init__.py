@@ -6,7 +6,7 @@ from lmkit_tokenizers.options import CharOptions, SentencePieceOptions, WordOpti
 
 @hookimpl
 def lmkit_tokenizers() -> list[TokenizerSpec]:
-    """Specs only: the tokenizers themselves are imported when they are used."""
+    """Specs only; the tokenizers are imported when they are used."""
     return [
         TokenizerSpec(
             name="word",

@@ -17,11 +17,10 @@ EOS = 256
 
 
 class ByteTokenizer(Tokenizer):
-    """Ids: a byte is its own value, 256 is `</s>`; nothing is unknown and nothing is dropped.
+    """Ids: the value of each byte, and 256 for `</s>`; no byte is unknown and nothing is dropped.
 
-    All bytes of a character have that character's span: tokens that share a span spell it together.
-    `word_starts` is None, since no byte begins a word wherever it stands: what decides is the white space
-    before it, which belongs to the word before.
+    All bytes of a character have that character's span. `word_starts` is None, since no byte always begins a word:
+    the white space before it decides, which belongs to the previous word.
     """
 
     lossless: ClassVar[bool] = True
@@ -33,7 +32,7 @@ class ByteTokenizer(Tokenizer):
 
     @classmethod
     def fit(cls, lines: Iterable[str], options: NoOptions) -> Self:
-        """There is nothing to learn: the lines are not read."""
+        """Learn nothing, without reading the lines."""
         return cls()
 
     def ids(self, line: str) -> np.ndarray:
@@ -51,18 +50,18 @@ class ByteTokenizer(Tokenizer):
         return numbers[numbers != EOS].astype(np.uint8).tobytes().decode(errors="replace")
 
     def residual_bits(self, line: str, ids: np.ndarray) -> float:
-        """Zero: the ids are the line."""
+        """Zero: the ids contain the whole line."""
         return 0.0
 
     def symbols(self) -> list[bytes]:
-        """ASCII as it is, other bytes and white space as `<0xE4>`, a space as U+2581."""
+        """ASCII unchanged, other bytes and white space as `<0xE4>`, a space as U+2581."""
         return [*spelled(bytes([b]) if b < 0x80 else byte_symbol(b) for b in range(256)), b"</s>"]
 
     @classmethod
     def from_symbols(cls, symbols: Sequence[bytes], options: NoOptions) -> Self:
         tokenizer = cls()
         if strange := set(symbols) - set(tokenizer.symbols()):
-            raise ModelError(f"its word {min(strange).decode()!r} spells no byte; give --tokenizer word")
+            raise ModelError(f"its word {min(strange).decode()!r} is not a byte; give --tokenizer word")
         return tokenizer
 
     def save(self, directory: Path) -> None:

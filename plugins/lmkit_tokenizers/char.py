@@ -27,11 +27,11 @@ REPLACEMENT = 0xFFFD
 
 
 class CharTokenizer(Tokenizer):
-    """Ids: 0 is `</s>`, 1 the unknown character, then characters by falling count, ties by code point.
+    """Ids: 0 is `</s>`, 1 the unknown character, then characters by descending count, ties by code point.
 
-    `lossless` is False: an unknown character is decoded as U+FFFD, and `residual_bits` pays for which it
-    was. `word_starts` is None, since no character begins a word wherever it stands: what decides is the white
-    space before it, which belongs to the word before. Spans are single characters.
+    `lossless` is False: an unknown character is decoded as U+FFFD, and `residual_bits` includes its identity.
+    `word_starts` is None, since no character always begins a word: the white space before it decides, which belongs
+    to the previous word. Spans are single characters.
     """
 
     exact: ClassVar[bool] = True
@@ -41,7 +41,7 @@ class CharTokenizer(Tokenizer):
         """characters: (known,) distinct code points in the order of their ids."""
         self.novelty = novelty
         self._codes = np.concatenate([[REPLACEMENT, REPLACEMENT], characters]).astype("<u4")
-        # 4 MB, which makes a line of any script one gather.
+        # 4 MB, so that a line of any script is one gather.
         self._ids = np.full(CODE_POINTS, UNK, np.int32)
         self._ids[characters] = np.arange(FIRST, FIRST + len(characters), dtype=np.int32)
         self._unknown_bits = math.log2(max(CHARACTERS - len(characters), 1))
@@ -54,7 +54,7 @@ class CharTokenizer(Tokenizer):
         lines = _Counted(lines)
         for text in _batches(lines):
             counts += np.bincount(code_points(text), minlength=CODE_POINTS)
-        # A stable sort keeps ties in the order of code points.
+        # A stable sort keeps ties in order of code points.
         ranked = np.argsort(-counts, kind="stable")
         kept = int((counts >= options.min_count).sum())
         if options.vocab_size is not None:
@@ -84,7 +84,7 @@ class CharTokenizer(Tokenizer):
         return np.full(int((ids == UNK).sum()), self._unknown_bits)
 
     def symbols(self) -> list[bytes]:
-        """The characters; white space as `symbols.spelled` has it."""
+        """The characters; white space as in `symbols.spelled`."""
         characters = self._codes[FIRST:].tobytes().decode("utf-32-le")
         return [b"</s>", b"<unk>", *spelled(c.encode() for c in characters)]
 
@@ -110,17 +110,17 @@ class CharTokenizer(Tokenizer):
         except UnicodeDecodeError as error:
             raise files.damaged(path, f"byte {error.start} is not UTF-8") from error
         if len(np.unique(characters)) != len(characters):
-            raise files.damaged(path, "a character stands in it twice")
+            raise files.damaged(path, "a character occurs twice")
         novelty = header.get("novelty", 0.0)
         if novelty is not None and (type(novelty) not in (int, float) or not 0 <= novelty < 1):
-            raise files.damaged(directory / files.HEADER, "its novelty is no number from 0 to 1")
+            raise files.damaged(directory / files.HEADER, "its novelty is not a number from 0 to 1")
         tokenizer = cls(characters, novelty)
         files.check_header(directory, header, tokenizer.vocabulary)
         return tokenizer
 
 
 class _Counted:
-    """Lines, and how many there were."""
+    """Lines, and their number."""
 
     def __init__(self, lines: Iterable[str]) -> None:
         self._lines = lines
@@ -137,7 +137,7 @@ def _slices(text: str) -> Iterator[str]:
 
 
 def _batches(lines: Iterable[str]) -> Iterator[str]:
-    """The text in strings of about CHUNK characters, enough to count over all of Unicode."""
+    """The text in strings of about CHUNK characters, for counting over all of Unicode."""
     waiting: list[str] = []
     size = 0
     for line in lines:

@@ -1,4 +1,4 @@
-"""A sentencepiece model read field by field, so that the C++ library only ever sees a sound one."""
+"""Check a sentencepiece model field by field, so that the C++ library gets only valid ones."""
 
 import math
 import struct
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 EOS, UNK = 0, 1
 EOS_PIECE, UNK_PIECE = "</s>", "<unk>"
 SPACE = "▁"
-"""How pieces write a space."""
+"""The character for a space in pieces."""
 
 LONGEST_PIECE = 1024
 """Bytes; the trainer's own limit is 16 characters."""
@@ -26,7 +26,7 @@ _VARINT, _EIGHT_BYTES, _BYTES, _FOUR_BYTES = 0, 1, 2, 5
 
 @dataclass(frozen=True)
 class PieceModel:
-    """What a model says. pieces and kinds: by id. parts: everything that decides ids, for the fingerprint.
+    """The contents of a model. pieces and kinds: by id. parts: everything that decides ids, for the fingerprint.
 
     identity: the text is neither normalised nor trimmed.
     """
@@ -38,7 +38,7 @@ class PieceModel:
 
 
 def parse(data: bytes) -> PieceModel:
-    """The model in `data`; ValueError, saying what is wrong, unless `fit` could have made it."""
+    """The model in `data`; ValueError, with the reason, unless `fit` could have created it."""
     pieces: list[str] = []
     kinds: list[int] = []
     parts: list[bytes] = []
@@ -56,7 +56,7 @@ def parse(data: bytes) -> PieceModel:
         else:
             specs[number] = value
     if _TRAINER not in specs or _NORMALIZER not in specs:
-        raise ValueError("it has no settings: it is cut off or no sentencepiece model")
+        raise ValueError("it has no settings: it is cut off or not a sentencepiece model")
     _check_pieces(pieces, kinds)
     if specs.get(_DENORMALIZER):
         raise ValueError("it changes text when decoding")
@@ -72,7 +72,7 @@ def parse(data: bytes) -> PieceModel:
 
 
 def byte_of(piece: str) -> int:
-    """The byte that a byte piece such as `<0x0A>` stands for."""
+    """The byte of a byte piece such as `<0x0A>`."""
     return int(piece[3:5], 16)
 
 
@@ -105,7 +105,7 @@ def _check_pieces(pieces: list[str], kinds: list[int]) -> None:
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, int | float | bytes]]:
-    """The fields of a protobuf message, as it stands on the wire; every length is checked."""
+    """The fields of an encoded protobuf message; every length is checked."""
     at = 0
     while at < len(data):
         tag, at = _varint(data, at)
@@ -121,7 +121,7 @@ def _fields(data: bytes) -> Iterator[tuple[int, int | float | bytes]]:
                 raise ValueError("it is not a sentencepiece model")
             value, at = data[at : at + size], at + size
             if at > len(data):
-                raise ValueError("it is cut off or no sentencepiece model")
+                raise ValueError("it is cut off or not a sentencepiece model")
             if wire == _FOUR_BYTES:
                 (value,) = struct.unpack("<f", value)
         yield number, value
@@ -131,7 +131,7 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
     value = 0
     for shift in range(0, 64, 7):
         if at >= len(data):
-            raise ValueError("it is cut off or no sentencepiece model")
+            raise ValueError("it is cut off or not a sentencepiece model")
         value |= (data[at] & 0x7F) << shift
         at += 1
         if data[at - 1] < 0x80:

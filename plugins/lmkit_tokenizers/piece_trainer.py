@@ -1,4 +1,4 @@
-"""Training sentencepiece in a child process, on lines that it will not drop."""
+"""Train sentencepiece in a child process, on lines that it does not drop."""
 
 import logging
 import re
@@ -30,8 +30,8 @@ log = logging.getLogger(__name__)
 def train(lines: Iterable[str], options: SentencePieceOptions) -> bytes:
     """A trained model, serialised.
 
-    Raises UsageError when vocab_size is too small for the text, DataError when the text holds nothing to
-    learn from or the trainer was killed.
+    Raises UsageError when vocab_size is too small for the text, DataError when the text has no characters or the
+    trainer was killed.
     """
     feed = CheckedLines(lines)
     with tempfile.TemporaryDirectory(prefix="lmkit-sentencepiece-") as folder:
@@ -46,11 +46,10 @@ def train(lines: Iterable[str], options: SentencePieceOptions) -> bytes:
 
 
 def settings(options: SentencePieceOptions) -> dict[str, Any]:
-    """The trainer's own settings.
+    """The trainer's settings.
 
-    There is no space put before each line: pieces then spell the line and nothing else, and the text of two
-    sequences of ids is that of the first followed by that of the second. A space always has a piece, since
-    spelled in bytes it would come back as U+2581.
+    No space is added before each line, so pieces spell exactly the line, and the text of two sequences of ids is
+    the concatenation of their texts. A space always has a piece, since as bytes it would be decoded as U+2581.
     """
     return {
         "vocab_size": options.vocab_size,
@@ -63,7 +62,7 @@ def settings(options: SentencePieceOptions) -> dict[str, Any]:
         "max_sentence_length": LONGEST_LINE,
         "add_dummy_prefix": False,
         "required_chars": SPACE,
-        # A vocabulary larger than the text allows is made smaller instead of refused.
+        # A vocabulary larger than the text allows is reduced, not refused.
         "hard_vocab_limit": False,
         "eos_id": EOS,
         "unk_id": UNK,
@@ -75,7 +74,7 @@ def settings(options: SentencePieceOptions) -> dict[str, Any]:
 
 
 class CheckedLines:
-    """Lines in UTF-8 that the trainer takes as they are: long ones cut, forbidden characters left out."""
+    """Lines in UTF-8 that the trainer accepts unchanged: long ones are cut, forbidden characters removed."""
 
     def __init__(self, lines: Iterable[str]) -> None:
         self._lines = lines
@@ -95,7 +94,7 @@ class CheckedLines:
                     yield piece
 
     def report(self, max_lines: int) -> None:
-        """Say what the trainer did not see as it stands in the text."""
+        """Log how the trainer's input differs from the text."""
         if self.cut_long:
             log.log(
                 NOTE,
@@ -134,7 +133,7 @@ def _cut(data: bytes) -> Iterator[bytes]:
 
 
 def _command(trainer: dict[str, Any], max_lines: int, model: Path) -> list[str]:
-    # -P: a file of the working directory called sentencepiece.py is not imported.
+    # -P: do not import a file sentencepiece.py in the working directory.
     return [
         sys.executable,
         "-P",
@@ -147,13 +146,13 @@ def _command(trainer: dict[str, Any], max_lines: int, model: Path) -> list[str]:
 
 
 def _run(command: list[str], lines: Iterable[bytes], stderr: IO[bytes]) -> int:
-    """The exit code of the child after it was fed, negative when a signal ended it."""
+    """Send the input to the child; return its exit code, negative for a signal."""
     child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=stderr)
     try:
         _feed(child, lines)
         return child.wait()
     finally:
-        # Still running only when the lines, or the user, broke in.
+        # Still running only after an error in the lines or an interrupt.
         if child.poll() is None:
             child.kill()
             child.wait()
@@ -164,7 +163,7 @@ def _feed(child: "subprocess.Popen[bytes]", lines: Iterable[bytes]) -> None:
     for line in lines:
         try:
             child.stdin.write(line + b"\n")
-        except BrokenPipeError:  # The child is gone; its exit code says why.
+        except BrokenPipeError:  # The child has ended; see its exit code.
             break
     try:
         child.stdin.close()
@@ -176,13 +175,11 @@ def _failure(code: int, reason: str, nothing: bool, options: SentencePieceOption
     if code != REFUSED:
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         return DataError(
-            f"the training of sentencepiece was stopped ({how}), most likely for want of memory: "
+            f"the training of sentencepiece was stopped ({how}), most likely because memory ran out: "
             f"lower max_lines ({options.max_lines}) or threads ({options.threads})"
         )
     if nothing:
-        return DataError(
-            "there are no characters in the text to learn sentencepiece's pieces from: give it more text"
-        )
+        return DataError("the text has no characters to train sentencepiece on: give more text")
     if too_small := _TOO_SMALL.search(reason):
         return UsageError(
             f"vocab_size {options.vocab_size} is too small for the characters of this text: "

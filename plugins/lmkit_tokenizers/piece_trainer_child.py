@@ -1,7 +1,7 @@
-"""The process in which sentencepiece trains: lines on stdin, a model in a file, so that a crash stays here.
+"""The process for training sentencepiece, to isolate crashes: lines on stdin, the model in a file.
 
-Run as `python -m lmkit_tokenizers.piece_trainer_child SETTINGS MAX_LINES MODEL`; SETTINGS are the trainer's
-own, in JSON.
+Run as `python -m lmkit_tokenizers.piece_trainer_child SETTINGS MAX_LINES MODEL`; SETTINGS are the trainer's,
+in JSON.
 """
 
 import json
@@ -34,9 +34,9 @@ def main(settings: str, max_lines: str, path: str) -> int:
 
 
 def sample(lines: Iterable[bytes], size: int) -> list[bytes]:
-    """At most so many lines, each as likely as the others, the same for the same text (Vitter, 1985).
+    """A uniform sample of at most this many lines, the same for the same text (Vitter, 1985).
 
-    The trainer can sample too, but differently each time.
+    The trainer can also sample, but differently each time.
     """
     chance = random.Random(0)
     kept: list[bytes] = []

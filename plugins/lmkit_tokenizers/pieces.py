@@ -24,7 +24,7 @@ from lmkit_tokenizers.symbols import spelled
 from lmkit_tokenizers.text import encoded
 
 LONGEST_PART = 1 << 16
-"""Characters that are segmented at once; longer lines are cut before a space, where no piece would cross."""
+"""Characters to segment at once; longer lines are cut before a space, which no piece crosses."""
 
 LARGEST_MODEL = 1 << 30
 """Bytes."""
@@ -35,13 +35,13 @@ log = logging.getLogger(__name__)
 class SentencePieceTokenizer(Tokenizer):
     """Ids: 0 is `</s>`, 1 the unknown, then the model's pieces; there are no other control symbols.
 
-    With the default options every line is restored by its ids, a literal U+2581 too: sentencepiece would
-    write it as a space, so it is spelled in its three bytes here. `lossless` and `exact` are False because
-    other options lose text.
+    With the default options, ids restore every line, even a literal U+2581: sentencepiece would decode it as a
+    space, so it is spelled in its three bytes here. `lossless` and `exact` are False because other options lose
+    text.
 
-    No space is put before a line, so its first word begins with a piece that may stand inside a word
-    elsewhere: the first token of a line begins a word whatever `word_starts` says of it. The bytes that spell
-    one character all have that character's span.
+    No space is added before a line, so its first word begins with a piece that may be inside a word elsewhere: the
+    first token of a line always begins a word, whatever its `word_starts`. The bytes of one character all have that
+    character's span.
     """
 
     unit: ClassVar[str] = "piece"
@@ -51,7 +51,7 @@ class SentencePieceTokenizer(Tokenizer):
         self._model = model
         self._processor = SentencePieceProcessor(model_proto=data)
         in_bytes = BYTE in model.kinds
-        # Where text is changed, or bytes have no pieces, nothing is gained by leaving U+2581 to us.
+        # If text is changed, or bytes have no pieces, a special case for U+2581 has no benefit.
         self._in_parts = model.identity and in_bytes
         mark = [byte_piece(byte) for byte in SPACE.encode()]
         self._mark = np.array([model.pieces.index(piece) for piece in mark] if in_bytes else [], np.int32)
@@ -72,7 +72,7 @@ class SentencePieceTokenizer(Tokenizer):
         return cls(data, model)
 
     def ids(self, line: str) -> np.ndarray:
-        encoded(line)  # DataError for what is not text
+        encoded(line)  # DataError if it is not text
         return _joined([self._part_ids(text) for _, text in self._parts(line)])
 
     def encode(self, line: str) -> Encoding:
@@ -93,37 +93,37 @@ class SentencePieceTokenizer(Tokenizer):
         return self._processor.decode([int(i) for i in ids])
 
     def residual_bits(self, line: str, ids: np.ndarray) -> float:
-        """Zero: ids that restore a line need nothing more, and no code of ours mends the others."""
+        """Zero: ids that restore a line need no more bits, and there is no code for the other lines."""
         return 0.0
 
     def symbols(self) -> list[bytes]:
-        """The pieces, which write a space as U+2581; other white space in them as `symbols.spelled` has it."""
+        """The pieces, which write a space as U+2581; other white space in them as in `symbols.spelled`."""
         first = max(EOS, UNK) + 1
         return [b"</s>", b"<unk>", *spelled(piece.encode() for piece in self._model.pieces[first:])]
 
     @classmethod
     def from_symbols(cls, symbols: Sequence[bytes], options: SentencePieceOptions) -> Self:
         raise UsageError(
-            "pieces do not say how text is cut into them: give the model of the tokenizer too, --tokenizer "
-            "sentencepiece:FILE (of a run: its tokenizer/sentencepiece.model), or --tokenizer word"
+            "pieces do not determine how text is segmented: also give the tokenizer's model, --tokenizer "
+            "sentencepiece:FILE (in a run: its tokenizer/sentencepiece.model), or --tokenizer word"
         )
 
     @classmethod
     def from_file(cls, file: Path, options: SentencePieceOptions) -> Self:
-        """The tokenizer of a sentencepiece model that `fit` could have made."""
+        """The tokenizer of a sentencepiece model that `fit` could have created."""
         try:
             data = files.read_bytes(file, LARGEST_MODEL)
             return cls(data, piece_model.parse(data))
         except (ValueError, RuntimeError) as error:
             raise ModelError(
-                f"{file}: lmkit cannot take this sentencepiece model: {error}; train one with lmkit, or give "
-                "--tokenizer word and text that is cut into its pieces"
+                f"{file}: lmkit cannot use this sentencepiece model: {error}; train one with lmkit, or give "
+                "--tokenizer word and text segmented into its pieces"
             ) from error
 
     def word_starts(self) -> Tensor:
         """(size,) bool: the pieces whose text begins with white space.
 
-        A piece of nothing but white space is marked too: a word has ended where it stands.
+        Pieces of only white space are included, since a word ends before them.
         """
         pairs = zip(self._model.pieces, self._model.kinds, strict=True)
         return torch.tensor([_first_character(piece, kind) in WHITE_SPACE for piece, kind in pairs])
@@ -135,7 +135,7 @@ class SentencePieceTokenizer(Tokenizer):
 
     @classmethod
     def load(cls, directory: Path, options: SentencePieceOptions) -> Self:
-        """The C++ library is given only a file that has its checksum and whose every field was checked."""
+        """Load the model; the C++ library gets only a file with the right checksum and valid fields."""
         header = files.read_header(directory, "sentencepiece")
         path = directory / "sentencepiece.model"
         data = files.read_bytes(path, LARGEST_MODEL)
@@ -156,7 +156,7 @@ class SentencePieceTokenizer(Tokenizer):
         return self._in_parts and text == SPACE
 
     def _parts(self, line: str) -> Iterator[tuple[int, str]]:
-        """Where each part of the line begins, and its text: a literal U+2581 or what is segmented at once."""
+        """The start of each part of the line, and its text: a literal U+2581 or text to segment at once."""
         if not self._in_parts or (len(line) <= LONGEST_PART and SPACE not in line):
             yield 0, line
             return
@@ -179,7 +179,7 @@ def _part_end(line: str, start: int) -> int:
 
 
 def _shared(offsets: np.ndarray) -> np.ndarray:
-    """(tokens, 2) offsets: the bytes of a character share its span, which sentencepiece gives to the last."""
+    """(tokens, 2) offsets: the bytes of a character share its span, which sentencepiece gives only to the last."""
     wide = np.flatnonzero(offsets[:, 1] > offsets[:, 0])
     if len(wide) < len(offsets):
         following = np.searchsorted(wide, np.arange(len(offsets)))

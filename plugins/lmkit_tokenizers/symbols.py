@@ -1,4 +1,4 @@
-"""Spellings of ids for files of n-grams, where white space separates words."""
+"""Spell ids for files of n-grams, in which white space separates words."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -6,21 +6,21 @@ from collections.abc import Iterable, Sequence
 from lmkit.corpus.words import WHITE_SPACE
 
 SPACE = "\u2581".encode()
-"""What sentencepiece writes for a space."""
+"""sentencepiece's character for a space."""
 
 _GAP = re.compile(f"[{WHITE_SPACE}]".encode())
 
 
 def byte_symbol(byte: int) -> bytes:
-    """A byte that cannot stand by itself in text, written as sentencepiece writes it: `<0x09>`."""
+    """A byte that is not text by itself, in sentencepiece's notation: `<0x09>`."""
     return b"<0x%02X>" % byte
 
 
 def spelled(tokens: Iterable[bytes]) -> list[bytes]:
     """Distinct tokens, spelled distinctly without white space and NUL.
 
-    A token without such bytes keeps its spelling. In others a space becomes U+2581 and the rest `<0x09>` and the
-    like, with as many underscores behind as tell it from what is spelled so already: a literal U+2581, say.
+    A token without such bytes keeps its spelling. In others, a space becomes U+2581 and the rest `<0x09>` and the
+    like, followed by underscores if another token, such as a literal U+2581, has that spelling already.
     """
     tokens = list(tokens)
     found = [_GAP.sub(_escape, token) for token in tokens]
@@ -35,9 +35,9 @@ def spelled(tokens: Iterable[bytes]) -> list[bytes]:
 
 
 def unspelled(symbols: Sequence[bytes]) -> list[str]:
-    """The single characters that were spelled so, each a string; what spells none is given as it is.
+    """The single characters of these spellings, each a string; other spellings are returned unchanged.
 
-    U+2581 is a space, unless a symbol with underscores behind says that it stands for itself.
+    U+2581 is a space, unless a symbol with underscores shows that it is literal.
     """
     marks = [symbol for symbol in symbols if symbol.rstrip(b"_") == SPACE]
     white = {max(marks, key=len, default=SPACE): " "}

@@ -8,21 +8,21 @@ from lmkit.corpus.words import WHITE_SPACE, hidden
 from lmkit.errors import DataError
 
 CHUNK = 1 << 20
-"""Long lines are worked through in chunks of so many bytes or characters, which bounds memory."""
+"""Long lines are processed in chunks of this many bytes or characters, which bounds memory."""
 
 _IN_WORD = np.ones(max(map(ord, WHITE_SPACE)) + 2, np.int8)
-"""Of each code point whether words have it; the last stands for all that follow."""
+"""For each code point, whether words can contain it; the last entry is for all others."""
 _IN_WORD[[ord(c) for c in WHITE_SPACE]] = 0
 
 
 def encoded(line: str, encoding: str = "utf-8") -> bytes:
-    """The line in a Unicode encoding; DataError when half a surrogate pair is in it, which is no text."""
+    """The line in a Unicode encoding; DataError if it contains half a surrogate pair, which is not text."""
     try:
         return line.encode(encoding)
     except UnicodeEncodeError as error:
         code = ord(line[error.start])
         raise DataError(
-            f"character {error.start} of a line is U+{code:04X}, half a surrogate pair, which is no text: "
+            f"character {error.start} of a line is U+{code:04X}, half a surrogate pair, which is not text: "
             "decode its source with errors='replace'"
         ) from None
 
@@ -37,7 +37,7 @@ def word_chunks(line: str) -> Iterator[list[bytes]]:
     data = hidden(encoded(line))
     start = 0
     while start < len(data):
-        # A cut never falls inside a word.
+        # A cut is never inside a word.
         end = data.find(b" ", start + CHUNK) if len(data) - start > CHUNK else -1
         end = len(data) if end < 0 else end
         yield data[start:end].split()

@@ -1,4 +1,4 @@
-"""What a saved tokenizer says of itself, and reading it back without trust."""
+"""Write and check the header and files of a saved tokenizer, which are untrusted."""
 
 import hashlib
 import reprlib
@@ -29,7 +29,7 @@ def fingerprint(kind: str, parts: Iterable[bytes]) -> str:
 
 
 def write_header(directory: Path, kind: str, vocabulary: Vocabulary, **more: str | float | None) -> None:
-    """Say what the directory holds, so that `check_header` can tell when it does not."""
+    """Write the header of the directory, for `check_header`."""
     header = {
         "format": FORMAT,
         "tokenizer": kind,
@@ -59,13 +59,13 @@ def read_header(directory: Path, kind: str) -> dict[str, Any]:
 
 
 def check_header(directory: Path, header: dict[str, Any], vocabulary: Vocabulary) -> None:
-    """ModelError unless the vocabulary that was read is the one that was written."""
+    """Raise ModelError unless the vocabulary is the one that was written."""
     if (header["size"], header.get("fingerprint")) != (vocabulary.size, vocabulary.fingerprint):
-        raise damaged(directory, "its vocabulary is not the one that its header describes")
+        raise damaged(directory, "its vocabulary does not match its header")
 
 
 def read_bytes(path: Path, largest: int) -> bytes:
-    """A whole file; ModelError when it is missing, is no file, or is larger than any that we write."""
+    """A whole file; ModelError when it is missing, not a file, or larger than any that lmkit writes."""
     try:
         return read_bounded(path, largest)
     except OSError as error:
@@ -80,5 +80,5 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def damaged(path: Path, reason: str) -> ModelError:
-    """The error for a file that is not what `save` wrote."""
+    """The error for a file that has changed since `save`."""
     return ModelError(f"{path}: {reason}; restore it from a backup or train again")

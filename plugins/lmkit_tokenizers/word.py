@@ -26,19 +26,19 @@ FIRST = 2
 """The id of the most frequent word."""
 
 WORDS_A_LINE = 1000
-"""Words of a vocabulary that are made a line of text."""
+"""Words of a vocabulary per line of text."""
 LARGEST_VOCABULARY = 1 << 34
-"""Bytes of a list of words."""
+"""Maximum bytes of a list of words."""
 
 log = logging.getLogger(__name__)
 
 
 class WordTokenizer(Tokenizer):
-    """Ids: 0 is `</s>`, 1 the unknown word, then words by falling count, ties by code points.
+    """Ids: 0 is `</s>`, 1 the unknown word, then words by descending count, ties by code points.
 
     Words are separated by NUL, tab, line feed, carriage return and space, nothing else. `<unk>`, `<s>` and
-    `</s>` in a text are ordinary words; only `unk_word`, where there is one, is the unknown word itself. What ids
-    drop is paid for by `residual_bits`, the unknown word's own spelling too.
+    `</s>` in a text are ordinary words; only `unk_word`, if given, is the unknown word. `residual_bits`
+    covers everything that ids drop, including the spellings of unknown words.
     """
 
     exact: ClassVar[bool] = True
@@ -53,17 +53,17 @@ class WordTokenizer(Tokenizer):
         self.novelty = residual.novelty
         self._table: WordTable | None = None
         self._block_bytes = 0
-        """Of all blocks so far: many are worth a table."""
+        """The bytes of all blocks so far: from some size on, a table is faster."""
         print_ = files.fingerprint("word", _in_form(shown, words))
         self.vocabulary = Vocabulary(len(words) + FIRST, EOS, UNK, print_)
 
     @classmethod
     def fit(cls, lines: Iterable[str], options: WordOptions) -> Self:
-        """One pass; what is held is the counts of types. UsageError if unk_word is not one word."""
+        """One pass, with the counts of types in memory. UsageError if unk_word is not one word."""
         unk_word = _one_word(options.unk_word)
         counted = word_counts.count_words(lines)
         most = options.vocab_size - FIRST
-        # One more than there is room for, since the unknown word may be among them.
+        # One more than fits, since the unknown word may be among them.
         numbers, words = counted.most_frequent(options.min_count, most + 1)
         kept = [i for i, word in enumerate(words) if word != unk_word][:most]
         words = [words[i] for i in kept]
@@ -97,12 +97,12 @@ class WordTokenizer(Tokenizer):
 
     @classmethod
     def from_symbols(cls, symbols: Sequence[bytes], options: WordOptions) -> Self:
-        """The words, with ids in this order, and the codes that fit a text of each of them once."""
+        """The words, with ids in this order, and codes fitted on a text with each word once."""
         rest = iter(symbols)
         lines = (b" ".join(part).decode() for part in iter(lambda: list(islice(rest, WORDS_A_LINE)), []))
         counted = word_counts.count_words(lines)
         fitted = counted.residual(np.arange(len(counted.counts)))
-        # A list of words does not show how often a text has new ones.
+        # A list of words does not show the rate of new words.
         return cls(_in_form(hidden, symbols), WordResidual(fitted.spelling, fitted.spaces, None))
 
     def encode(self, line: str) -> Encoding:
@@ -113,7 +113,7 @@ class WordTokenizer(Tokenizer):
         return " ".join(self._spell(i) for i in ids if i != EOS)
 
     def residual_bits(self, line: str, ids: np.ndarray) -> float:
-        """White space by three frozen tables, unknown words by n-grams of bytes fitted on the words seen once."""
+        """White space by three frozen tables, unknown words by n-grams of bytes, fitted on words that occur once."""
         return self._residual.spaces.bits(gaps(line)) + float(self.spelling_bits(line, ids).sum())
 
     def spelling_bits(self, line: str, ids: np.ndarray) -> np.ndarray:
@@ -145,7 +145,7 @@ class WordTokenizer(Tokenizer):
             raise files.damaged(path, str(error)) from error
         unk_word = header.get("unk_word")
         if not isinstance(unk_word, str | None):
-            raise files.damaged(directory / files.HEADER, "its unk_word is no string")
+            raise files.damaged(directory / files.HEADER, "its unk_word is not a string")
         tokenizer = cls(words, residual, unk_word)
         files.check_header(directory, header, tokenizer.vocabulary)
         return tokenizer
@@ -179,9 +179,9 @@ def _read_words(path: Path, expected: int) -> list[bytes]:
         raise files.damaged(path, f"byte {error.start} is not UTF-8") from error
     words = [word for chunk in word_chunks(text) for word in chunk]
     if b"".join(shown(word) + b"\n" for word in words) != data:
-        raise files.damaged(path, "it is not one word a line")
+        raise files.damaged(path, "it does not have one word per line")
     if len(words) != expected:
-        raise files.damaged(path, f"it has {len(words)} words, its header says {expected}")
+        raise files.damaged(path, f"it has {len(words)} words, but its header has {expected}")
     if len(set(words)) != len(words):
-        raise files.damaged(path, "a word stands in it twice")
+        raise files.damaged(path, "a word occurs twice")
     return words

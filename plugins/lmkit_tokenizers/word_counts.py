@@ -1,4 +1,4 @@
-"""Counting the words and the white space of training text, a little in Python, much by compiled loops."""
+"""Count the words and the white space of training text, with compiled loops for large texts."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -14,15 +14,15 @@ from lmkit.spelling import SpellingCode, spread
 from lmkit_tokenizers.text import word_chunks
 
 LARGE = 4 << 20
-"""Bytes of text from which on importing the compiler's package, half a second, is worth it."""
+"""Bytes of text from which on importing the compiler, which takes half a second, is worthwhile."""
 
 
 @dataclass(frozen=True)
 class WordCounts:
     """The distinct words of a text.
 
-    counts: (words,) int64. spell: the spellings (as in the text) of the words of some numbers. spaces: the code of
-    the white space. large: whether it was a large text.
+    counts: (words,) int64. spell: gives the spellings (as in the text) of words by number. spaces: the code of the
+    white space. large: whether it was a large text.
     """
 
     counts: np.ndarray
@@ -31,13 +31,13 @@ class WordCounts:
     large: bool
 
     def most_frequent(self, min_count: int, most: int) -> tuple[np.ndarray, list[bytes]]:
-        """At most `most` words that occur often enough: by falling count, ties by their bytes.
+        """At most `most` words that occur often enough: by descending count, ties by their bytes.
 
         Returns their numbers and spellings.
         """
         frequent = np.flatnonzero(self.counts >= min_count)
         if len(frequent) > most:
-            # Of those that do not fit only the ones that tie with the last need to be spelled.
+            # Of the words that do not fit, only those that tie with the last need spellings.
             last = np.partition(self.counts[frequent], -most)[-most]
             frequent = frequent[self.counts[frequent] >= last]
         words = self.spell(frequent)
@@ -46,7 +46,7 @@ class WordCounts:
         return frequent[order], [words[i] for i in order.tolist()]
 
     def residual(self, kept: np.ndarray) -> WordResidual:
-        """The code for what ids drop, where words of the numbers `kept` alone have ids."""
+        """The code for everything that ids drop, if only the words with the numbers `kept` have ids."""
         cut = np.ones(len(self.counts), bool)
         cut[kept] = False
         once = self.counts == 1
@@ -60,7 +60,7 @@ class WordCounts:
 
 
 def count_words(lines: Iterable[str]) -> WordCounts:
-    """The words of lines, one pass; what is held is the counts of distinct words."""
+    """The words of lines, in one pass, with the counts of distinct words in memory."""
     if isinstance(lines, TextLines):
         return _count_blocks(
             part.text.encode() if isinstance(part, Line) else part.raw for part in lines.blocks()

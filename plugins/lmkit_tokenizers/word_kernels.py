@@ -1,8 +1,8 @@
-"""Compiled loops over the bytes of lines: words counted, numbered or looked up at the speed of memory.
+"""Compiled loops over the bytes of lines that count, number or look up words at the speed of memory.
 
 A table of words is `slots`, (a power of two, 2) uint64, open addressing with linear probing, at most half full:
-a key, 0 where the slot is free, and twice the word's number, plus one for a long word. The key of a word of up to
-eight bytes is these bytes themselves, the first one lowest; no other short word has it, since none has a NUL in it.
+a key, 0 if the slot is free, and twice the word's number, plus one for a long word. The key of a word of up to
+eight bytes is these bytes, the first one lowest; it is unique, since words contain no NUL.
 The key of a longer word is a hash, so its bytes are compared with those in `pool`, where those of word i are
 `pool[starts[i]:starts[i + 1]]`.
 """
@@ -12,17 +12,17 @@ import numpy as np
 from lmkit.jit import kernel
 
 BEFORE, BETWEEN, AFTER = 0, 1, 2
-"""Where white space stands in a line (`lmkit.residual.LineCode.places`)."""
+"""The places of white space in a line (`lmkit.residual.LineCode.places`)."""
 LONGEST_RUN = 64
-"""Spaces that are counted by their number; other white space is listed."""
+"""Runs of up to this many spaces are counted by length; other white space is listed."""
 
 BATCH = 64
-"""Words that are read before they are looked up together, so that waiting for one slot is waiting for all."""
+"""Words to read before looking them up together, so that the waits for their slots overlap."""
 
 PADDING = 16
-"""Line feeds behind the text, which end its last word and let eight bytes be read anywhere in it."""
+"""Line feeds after the text, which end its last word and allow reading eight bytes anywhere in it."""
 
-# Odd constants with bits all over, from splitmix64 (Steele, Lea and Flood, 2014).
+# Odd constants with well-distributed bits, from splitmix64 (Steele, Lea and Flood, 2014).
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 _STEP = np.uint64(0xBF58476D1CE4E5B9)
 _LOW_BITS = np.uint64(0x0101010101010101)
@@ -30,7 +30,7 @@ _HIGH_BITS = np.uint64(0x8080808080808080)
 _PAST_SPACE = np.uint64(0x2121212121212121)
 _ZERO, _ONE = np.uint64(0), np.uint64(1)
 _SHORT = 8
-"""Bytes of the longest word that is its own key."""
+"""Bytes of the longest word whose bytes are its key."""
 
 
 @kernel
@@ -43,15 +43,15 @@ def is_gap(byte: int) -> bool:
 def eight_bytes(packs: np.ndarray, start: int) -> np.uint64:
     """The bytes from `start` on, the first one lowest. packs: the text as uint64."""
     pack, shift = start >> 3, np.uint64((start & 7) << 3)
-    # A shift by 64 has no value, hence two.
+    # A shift by 64 is undefined, hence two.
     return (packs[pack] >> shift) | ((packs[pack + 1] << _ONE) << (np.uint64(63) - shift))
 
 
 @kernel
 def first_control(pack: np.uint64) -> np.uint64:
-    """The lowest bit of the first byte of 32 or less; 0 when there is none.
+    """The lowest bit of the first byte of 32 or less; 0 if there is none.
 
-    Subtraction borrows only past such a byte, so that the lowest high bit left is that of the first one
+    Subtraction borrows only past such a byte, so the lowest remaining high bit is that of the first one
     (Anderson, Bit Twiddling Hacks, "hasless").
     """
     found = (pack - _PAST_SPACE) & ~pack & _HIGH_BITS
@@ -60,7 +60,7 @@ def first_control(pack: np.uint64) -> np.uint64:
 
 @kernel
 def mixed(hashed: np.uint64, pack: np.uint64) -> np.uint64:
-    """A hash with eight more bytes in it."""
+    """Update a hash with eight more bytes."""
     hashed = (hashed ^ pack) * _STEP
     return hashed ^ (hashed >> np.uint64(32))
 
@@ -91,7 +91,7 @@ def read_word(data: np.ndarray, packs: np.ndarray, start: int) -> tuple[int, np.
 
 @kernel
 def read_word_by_bytes(data: np.ndarray, packs: np.ndarray, start: int) -> tuple[int, np.uint64]:
-    """The same, for a word that has control characters in it."""
+    """The same, for a word with control characters."""
     end = start
     hashed, pack = _ZERO, _ZERO
     while not is_gap(data[end]):
@@ -109,7 +109,7 @@ def read_word_by_bytes(data: np.ndarray, packs: np.ndarray, start: int) -> tuple
 
 @kernel
 def first_slot(key: np.uint64, size: int) -> int:
-    """Where the search for a key begins in a table of `size` slots."""
+    """The start of the search for a key in a table of `size` slots."""
     spread = key * _MIX
     return int(np.int64((spread ^ (spread >> np.uint64(32))) & np.uint64(size - 1)))
 
@@ -125,7 +125,7 @@ def find(
     pool: np.ndarray,
     starts: np.ndarray,
 ) -> int:
-    """The slot of the word `data[start:end]`, or the free one where it belongs; the search begins at `slot`."""
+    """The slot of the word `data[start:end]`, or the free slot for it; the search begins at `slot`."""
     length = end - start
     is_long = np.uint64(length > _SHORT)
     while slots[slot, 0] != _ZERO:
@@ -146,7 +146,7 @@ def find(
 
 @kernel
 def fetch(keys: np.ndarray, used: int, slots: np.ndarray, places: np.ndarray, touched: np.ndarray) -> None:
-    """Where the searches for some keys begin. All these slots are read at once, not each after the last is found."""
+    """The starts of the searches for some keys; all these slots are read at once, not one after another."""
     for i in range(used):
         places[i] = first_slot(keys[i], len(slots))
     for i in range(used):
@@ -169,12 +169,12 @@ def count_lines(
     first_runs: np.ndarray,
     odd: np.ndarray,
 ) -> tuple[int, int, int, int]:
-    """Count the words of lines joined by line feeds, and the white space around them, until something is full.
+    """Count the words of lines joined by line feeds, and the white space around them, until an array is full.
 
-    data: (stop + padding,) uint8; packs: the same memory as uint64. position, place: where to go on, at first 0
-    and BEFORE. words: how many words are in the table; starts, counts: (capacity + 1,), (capacity,) int64. pool has
-    room for all that is left of `data`. runs: (3, LONGEST_RUN + 1) int64, how often so many spaces stood at each
-    place; first_runs: where that was first. odd: (rows, 3) int64: place, start and end of other white space.
+    data: (stop + padding,) uint8; packs: the same memory as uint64. position, place: where to continue, initially 0
+    and BEFORE. words: number of words in the table; starts, counts: (capacity + 1,), (capacity,) int64. pool has
+    room for the rest of `data`. runs: (3, LONGEST_RUN + 1) int64, the counts of runs of spaces at each place, by
+    length; first_runs: their first positions. odd: (rows, 3) int64: place, start and end of other white space.
     Returns position (past `stop` when all is done), place, words and rows of `odd` used.
     """
     num_odd = 0
@@ -241,7 +241,7 @@ def look_up_lines(
     ids: np.ndarray,
     line_ends: np.ndarray,
 ) -> int:
-    """Write the ids of lines joined by line feeds, and where each line ends in them; how many ids there are.
+    """Write the ids of lines joined by line feeds, and the end of each line in them; return the number of ids.
 
     Word i of the table has the id first_id + i. ids: (stop + 1,) int32; line_ends: (lines,) int64.
     """

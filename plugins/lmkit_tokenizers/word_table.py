@@ -1,4 +1,4 @@
-"""The distinct words of a text in flat arrays, for texts that are too large to go through Python word by word."""
+"""The distinct words of a text in flat arrays, for texts too large to process word by word in Python."""
 
 from collections.abc import Iterable
 
@@ -17,15 +17,15 @@ from lmkit_tokenizers.word_kernels import (
 
 WORDS_AT_FIRST = 1 << 15
 BYTES_A_WORD = 8
-"""Room for spellings at first; all room is doubled when it is used up."""
+"""Initial room for spellings; all room is doubled when it is full."""
 ODD_GAPS = 1 << 14
-"""White space that is not all spaces: so many strings are handed to Python at once."""
+"""Number of strings of other white space than spaces to pass to Python at once."""
 
 
 class WordTable:
-    """Words numbered in the order in which they were first seen, with their counts.
+    """Words numbered by their first occurrence, with their counts.
 
-    Words are exact: two of one hash are told apart by their bytes.
+    Words are exact: two with the same hash are distinguished by their bytes.
     """
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class WordTable:
         return [bytes(pool[start:end]) for start, end in zip(starts, ends, strict=True)]
 
     def count(self, raw: bytes, spaces: GapCounter) -> None:
-        """Count the words of lines that are joined by line feeds, and the white space of each line."""
+        """Count the words of lines joined by line feeds, and the white space of each line."""
         data, packs = _padded(raw)
         runs = np.zeros((3, LONGEST_RUN + 1), np.int64)
         first_runs = np.empty_like(runs)
@@ -70,9 +70,9 @@ class WordTable:
             runs[:] = 0
 
     def ids(self, raw: bytes, first_id: int, unknown: int, end_of_line: int) -> tuple[np.ndarray, np.ndarray]:
-        """The ids of lines that are joined by line feeds, and where each line ends in them.
+        """The ids of lines joined by line feeds, and the end of each line in them.
 
-        Word i has the id first_id + i; after each line stands end_of_line.
+        Word i has the id first_id + i; each line is followed by end_of_line.
         """
         data, packs = _padded(raw)
         ids = np.empty(len(raw) + 1, np.int32)
@@ -84,7 +84,7 @@ class WordTable:
         return ids[:used].copy(), line_ends
 
     def _make_room(self, num_bytes: int) -> None:
-        """Let a batch of words in, and spellings of as many bytes."""
+        """Make room for a batch of words, and for spellings of this many bytes."""
         wanted = self._size + BATCH
         if 2 * wanted > len(self._slots):
             slots = np.zeros((2 * len(self._slots), 2), np.uint64)
@@ -99,7 +99,7 @@ class WordTable:
 
 
 def _padded(raw: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """Text as bytes and as uint64, with line feeds behind it."""
+    """Text as bytes and as uint64, followed by line feeds."""
     packs = np.empty((len(raw) + PADDING + 7) // 8, np.uint64)
     data = packs.view(np.uint8)
     data[: len(raw)] = np.frombuffer(raw, np.uint8)
@@ -110,7 +110,7 @@ def _padded(raw: bytes) -> tuple[np.ndarray, np.ndarray]:
 def _add_gaps(
     spaces: GapCounter, raw: bytes, runs: np.ndarray, first_runs: np.ndarray, odd: np.ndarray
 ) -> None:
-    """Count white space in the order in which each string was first seen, on which tables may depend."""
+    """Count white space in the order of first occurrence, on which tables may depend."""
     found = [
         (int(first_runs[place, length]), place, " " * length, int(runs[place, length]))
         for place, length in np.argwhere(runs).tolist()

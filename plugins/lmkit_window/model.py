@@ -1,4 +1,4 @@
-"""The window model: a neural n-gram, to measure recurrence against (Bengio et al., 2003, JMLR 3:1137-1155)."""
+"""The window model: a neural n-gram, a baseline for recurrence (Bengio et al., 2003, JMLR 3:1137-1155)."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -19,10 +19,10 @@ from lmkit_window.options import WindowOptions
 class WindowLanguageModel(NeuralLanguageModel):
     """y = b + W x + U tanh(d + H x), x the embeddings of the last N - 1 tokens, nearest first.
 
-    options.direct: whether there is W. More than one hidden layer, other activations, dropout and the tie
-    of U to the embedding are additions. The state of the network is the ids of the window, (batch, N - 1),
-    nearest first, so that embeddings get their gradient across training windows too. Before a text there is
-    `<s>` in all places; where nothing is known there is a vector of zeros.
+    options.direct: whether there is W. More than one hidden layer, other activations, dropout and tying U to the
+    embedding are additions. The state of the network is the ids of the window, (batch, N - 1), nearest first, so
+    that embeddings get gradients across training windows too. Before a text, all places are `<s>`; without
+    information, they are vectors of zeros.
     """
 
     def __init__(self, options: WindowOptions, vocabulary: Vocabulary) -> None:
@@ -33,7 +33,7 @@ class WindowLanguageModel(NeuralLanguageModel):
         self.nothing_id = self.start_id + 1
         width = options.embedding_size or hidden_size
         self.embedding = nn.Embedding(vocabulary.size, width)
-        # `<s>` has a vector of its own, outside the vocabulary, so that the embedding can be tied to the output.
+        # `<s>` has a separate vector, outside the vocabulary, so that the embedding can be tied to the output.
         self.start = nn.Parameter(torch.empty(width))
         sizes = [self.context * width] + [hidden_size] * options.num_layers
         self.layers = nn.ModuleList(nn.Linear(below, above) for below, above in pairwise(sizes))
@@ -43,13 +43,13 @@ class WindowLanguageModel(NeuralLanguageModel):
             nn.init.uniform_(weight, -0.1, 0.1)
 
     def _output_weight(self, options: WindowOptions, hidden_size: int) -> nn.Parameter:
-        """U, with W beside it if there is one."""
+        """U, concatenated with W if there is one."""
         width = self.embedding.embedding_dim
         if not options.tied:
             inputs = self.context * width if options.direct else 0
             return nn.Parameter(torch.empty(self.vocabulary.size, hidden_size + inputs))
         if options.direct:
-            raise UsageError("direct connections have weights that no embedding has: give --no-tied too")
+            raise UsageError("direct connections cannot share the embedding's weights: also give --no-tied")
         if width != hidden_size:
             raise UsageError(
                 "tied weights need an embedding as wide as the hidden layer: "
@@ -74,17 +74,17 @@ class WindowLanguageModel(NeuralLanguageModel):
         """The last N - 1 ids at each step, nearest first: (batch, time, N - 1)."""
         starts = ids == self.start_id
         anew = starts if reset is None else starts | reset
-        # Before `<s>` there is nothing but `<s>`.
+        # All places before `<s>` are `<s>`.
         filling = torch.where(starts, self.start_id, self.nothing_id)
         places = [ids]
         for place in range(self.context - 1):
-            # One place further away is what stood here a step ago, unless a text begins.
+            # The next place is the token here one step before, unless a text begins.
             shifted = torch.cat([state[:, place : place + 1], places[-1]], 1)[:, :-1]
             places.append(torch.where(anew, filling, shifted))
         return torch.stack(places, -1)
 
     def embed(self, ids: Tensor) -> Tensor:
-        """(..., width) from ids, `<s>` and "nothing" among them."""
+        """(..., width) from ids, including `<s>` and "nothing"."""
         known = ids < self.vocabulary.size
         vectors = self.embedding(ids.masked_fill(~known, 0))
         special = torch.where((ids == self.start_id)[..., None], self.start, torch.zeros_like(self.start))
@@ -92,7 +92,7 @@ class WindowLanguageModel(NeuralLanguageModel):
 
 
 def hidden_size_of(options: WindowOptions, vocabulary: Vocabulary) -> int:
-    """The units of a layer: as given, the default, or what `params` leads to."""
+    """The units of a layer: as given, the default, or for `params`."""
     if options.params is None:
         return options.hidden_size or DEFAULT_HIDDEN_SIZE
 

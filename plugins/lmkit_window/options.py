@@ -17,7 +17,7 @@ class WindowOptions:
         min=1,
         max=LARGEST_HIDDEN_SIZE,
     )
-    num_layers: int = option(1, "hidden layers, each reading the one below", min=1, max=256)
+    num_layers: int = option(1, "hidden layers", min=1, max=256)
     params: str | None = option(
         None, "choose the hidden size that gives the model about this many parameters: 20M, 500k"
     )

@@ -89,7 +89,7 @@ def test_what_is_no_run(run: Path, tmp_path: Path) -> None:
     """A damaged manifest, a half-trained run, a file of a run and a folder of runs say what to do."""
     for make, words in (
         (lambda: run / "model.safetensors", f"give the directory, {run}"),
-        (lambda: run.parent, f"folder of runs: give one of them, {run}"),
+        (lambda: run.parent, f"folder of runs, not a run: give one of them, {run}"),
         (lambda: run.with_name("rum"), f"did you mean {run}?"),
     ):
         result = info(make())
@@ -100,7 +100,7 @@ def test_what_is_no_run(run: Path, tmp_path: Path) -> None:
     (run / "lmkit.json").write_text(json.dumps({**manifest, "vocabulary": 3}))
     assert "damaged" in info(run).stderr
     (run / "lmkit.json").write_text("{}")
-    assert "damaged: it names no format" in info(run).stderr
+    assert "damaged: it has no format" in info(run).stderr
     (run / "lmkit.json").unlink()
     result = info(run)
     assert result.exit_code == 4

@@ -37,7 +37,7 @@ def test_data_is_never_a_run(tmp_path: Path) -> None:
     [
         (lambda path: path / "absent", ModelError, "does not exist"),
         (lambda path: make_run(path / "r") / "model.safetensors", UsageError, "is a file of the run"),
-        (lambda path: _unfinished(path / "half"), ModelError, "its training has not finished"),
+        (lambda path: _unfinished(path / "half"), ModelError, "its training is unfinished"),
         (lambda path: _archive(path / "run.tar.gz"), ModelError, "is an archive"),
     ],
 )
@@ -50,7 +50,7 @@ def test_what_is_no_run(tmp_path: Path, make, error: type[LmkitError], words: st
 def test_half_trained_beside_a_run(tmp_path: Path) -> None:
     """A run without a model is refused beside others too: it is not read as text."""
     one, half = make_run(tmp_path / "one"), _unfinished(tmp_path / "half")
-    with pytest.raises(ModelError, match="its training has not finished"):
+    with pytest.raises(ModelError, match="its training is unfinished"):
         split_items([str(one), str(half), "text.txt"], (), "eval")
 
 
@@ -85,5 +85,5 @@ def test_likely_runs_are_named(tmp_path: Path) -> None:
         split_items([str(tmp_path / "kn4"), "text.txt"], (), "eval")
     with pytest.raises(ModelError, match=r"exist\): give"):
         split_items([str(tmp_path / "lstm"), "text.txt"], (), "eval")
-    with pytest.raises(ModelError, match=r"folder of runs: give one of them, .*kn5"):
+    with pytest.raises(ModelError, match=r"folder of runs, not a run: give one of them, .*kn5"):
         split_items([str(tmp_path), "text.txt"], (), "eval")

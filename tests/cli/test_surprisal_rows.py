@@ -100,8 +100,8 @@ def test_what_is_written_is_read_back(run: str, table: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("flags", "code", "words"),
     [
-        (("--keep", "text"), 2, "lmkit writes a column of that name"),
-        (("--keep", "run"), 2, "lmkit writes a column of that name"),
+        (("--keep", "text"), 2, "lmkit has its own column of that name"),
+        (("--keep", "run"), 2, "lmkit has its own column of that name"),
         (("--keep", "itm"), 3, "no field 'itm'; its fields are 'item', 'text', 'rating', 'cond'"),
     ],
 )

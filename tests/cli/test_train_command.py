@@ -110,7 +110,7 @@ def test_another_part_leaves_the_old_ones_options_out(lmkit, api, recipe):
     result = lmkit("train", "--recipe", recipe, "--model", "gru")
     options = api.last.recipe.model.options
     assert (options.cell.name, options.hidden_size) == ("lmkit:gru", 20)
-    assert result.stderr.count("takes the place of lmkit:rnn") == 1
+    assert result.stderr.count("replaces lmkit:rnn") == 1
     lmkit("train", "--recipe", recipe, "--model", "ngram")
     assert api.last.recipe.model.name == "lmkit:ngram"
 
@@ -172,17 +172,17 @@ def test_the_tokenizer_is_the_texts_choice_until_named(lmkit, api):
     """No tokenizer is None; naming one, or giving an option that word tokenizers alone have, chooses it."""
     lmkit("train", "a.txt")
     assert api.last.recipe.tokenizer is None
-    assert "so that one is used" not in lmkit("train", "--vocab-size", 100, "a.txt").stderr
+    assert "is therefore used" not in lmkit("train", "--vocab-size", 100, "a.txt").stderr
     assert api.last.recipe.tokenizer is None
     assert api.last.recipe.tokenizer_options == {"vocab_size": 100}
     said = lmkit("train", "--unk-word", "<unk>", "--vocab-size", 100, "a.txt").stderr
-    assert "--unk-word, --vocab-size: for the tokenizer word, so that one is used for any text" in said
+    assert "--unk-word, --vocab-size: for the tokenizer word, which is therefore used for any text" in said
     assert (api.last.recipe.tokenizer.name, api.last.recipe.tokenizer.options.vocab_size) == (
         "lmkit:word",
         100,
     )
     named = lmkit("train", "--tokenizer", "word", "--vocab-size", 100, "a.txt")
-    assert "so that one is used" not in named.stderr
+    assert "is therefore used" not in named.stderr
     lmkit("train", "--tokenizer", "byte", "a.txt")
     assert api.last.recipe.tokenizer.name == "lmkit:byte"
 

@@ -93,5 +93,5 @@ def test_without_topics(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     monkeypatch.setattr(pydocs, "_library", lambda: tmp_path)
     assert pydocs._documents.__wrapped__() == ("Says what it does.\n\nDoes it.\n\n",)
     (tmp_path / "a.py").unlink()
-    with pytest.raises(DataError, match="name a text of your own"):
+    with pytest.raises(DataError, match="give another text"):
         pydocs._documents.__wrapped__()

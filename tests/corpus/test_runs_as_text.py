@@ -27,11 +27,11 @@ def folder(tmp_path: Path) -> Path:
     ("name", "words"),
     [
         ("runs/done", "is a run, not text"),
-        ("runs/half", "training that has not finished"),
+        ("runs/half", "directory of an unfinished training"),
         ("runs/done/lmkit.json", "is a file of the run"),
         ("runs/done/tokenizer/words.txt", "is a file of the run"),
         ("runs/half/recipe.toml", "is a file of the run"),
-        ("runs/*/recipe.toml", "files of runs alone"),
+        ("runs/*/recipe.toml", "only files of runs"),
         ("runs", "only runs"),
     ],
 )

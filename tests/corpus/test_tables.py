@@ -82,27 +82,31 @@ def test_own_tsv_is_read_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("a.csv", 'id,text\n1,"Oh no, she said.\n2,x\n', r"line 2: a quote is opened and never closed"),
+        ("a.csv", 'id,text\n1,"Oh no, she said.\n2,x\n', r"line 2: a quote is never closed"),
         (
             "a.csv",
             'id,text\n1,ok\n2,"Yes" he said.\n',
-            r"line 3: a quoted cell goes on after its closing quote",
+            r"line 3: a quoted cell continues after its closing quote",
         ),
-        ("a.csv", "id,text\n1,Oh no, she said.\n", r"line 2, row 1: 3 cells, but the header names 2 columns"),
-        ("a.csv", 'id,text\n\n""\n', r"line 3, row 1: 1 cell, but the header names 2 columns"),
-        ("a.csv", "id,text\n1\n", r"line 2, row 1: 1 cell, but the header names 2 columns"),
+        ("a.csv", "id,text\n1,Oh no, she said.\n", r"line 2, row 1: 3 cells, but the header has 2 columns"),
+        ("a.csv", 'id,text\n\n""\n', r"line 3, row 1: 1 cell, but the header has 2 columns"),
+        ("a.csv", "id,text\n1\n", r"line 2, row 1: 1 cell, but the header has 2 columns"),
         ("a.csv", "id,text\n1,a\rb\n", r"line 2: a carriage return outside of quotes"),
         ("a.csv", "id,text,text\n1,2,3\n", r"line 1: two columns are named 'text'"),
         ("a.csv", "id,text\n1,a\0b\n", r"line 2 \(byte 11\): a NUL"),
-        ("a.tsv", "id\ttext\n1\ta\tb\n", r"line 2, row 1: 3 cells, but the header names 2 columns"),
-        ("a.tsv", "id\ttext\n\n1\n", r"line 3, row 1: 1 cell, but the header names 2 columns"),
+        ("a.tsv", "id\ttext\n1\ta\tb\n", r"line 2, row 1: 3 cells, but the header has 2 columns"),
+        ("a.tsv", "id\ttext\n\n1\n", r"line 3, row 1: 1 cell, but the header has 2 columns"),
         ("a.json", "[[1]]", r"line 1, row 1: a list, not an object or a string"),
         ("a.json", '[{"text": "a"},\n{"text": x}]', r"line 2: not JSON: Expecting value"),
         ("a.json", '[{"text": "a"}\n', r"line 2: the array has no end"),
-        ("a.json", '["a"] ["b"]', r"line 1: there is more after the array's end"),
+        ("a.json", '["a"] ["b"]', r"line 1: data after the end of the array"),
         ("a.json", '["a\\ud800"]', r"line 1, row 1, field 'text': half a surrogate pair"),
-        ("a.json", '{"data": [{"text": "a"}]}', r"line 1: no field 'text'.*write them a line each"),
-        ("a.jsonl", '{"text": [{"text": "a"}]}', r"line 1: the field 'text' is a list with an object in it"),
+        ("a.json", '{"data": [{"text": "a"}]}', r"line 1: no field 'text'.*write one per line"),
+        (
+            "a.jsonl",
+            '{"text": [{"text": "a"}]}',
+            r"line 1: the field 'text' is a list that contains an object",
+        ),
         ("a.jsonl", '[\n"a"\n]', r"line 1: not JSON.*--input-format json"),
         ("a.json", '{\n"text": "a"\n}', r"line 1: not JSON.*write each object on one line"),
     ],
@@ -128,7 +132,7 @@ def test_a_quote_that_is_never_closed_takes_bounded_memory(
     """A broken row is given up at a limit, and reading can go on at the next line."""
     monkeypatch.setattr(delimited, "ROW_LIMIT", 100)
     table = b'text\n"never\n' + b"plain\n" * 50
-    with pytest.raises(DataError, match="line 2: a quote is opened and not closed"):
+    with pytest.raises(DataError, match="line 2: a quote is not closed"):
         rows(tmp_path / "a.csv", table)
     assert len(rows(tmp_path / "a.csv", table, on_bad_line="skip")) == 50
 
@@ -200,7 +204,7 @@ def test_kept_columns_travel_with_the_lines(tmp_path: Path) -> None:
     text = Text([str(path)], DataOptions(), keep=("item", "meta.ok"))
     assert [line.kept for line in text] == [(7, True)] * 2
     with pytest.raises(
-        DataError, match=r"no field 'itm'; its fields are 'text', 'item', 'meta.ok'; name one with --keep"
+        DataError, match=r"no field 'itm'; its fields are 'text', 'item', 'meta.ok'; choose one with --keep"
     ):
         list(Text([str(path)], DataOptions(), keep=("itm",)))
     (tmp_path / "a.txt").write_text("x\n")

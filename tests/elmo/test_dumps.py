@@ -90,7 +90,7 @@ write_dump(Path({str(tmp_path / "x.hdf5")!r}), (torch.ones(1, 9, 9) for _ in ran
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.returncode
-    assert "x.hdf5 cannot be written (File too large); make room" in done.stderr.splitlines()[-1]
+    assert "x.hdf5 cannot be written (File too large); free some space" in done.stderr.splitlines()[-1]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -147,12 +147,12 @@ def _named(file: h5py.File) -> None:
         (_soft, "link"),
         (_outside, "other files"),
         (_virtual, "other files"),
-        (_huge, "does not hold"),
+        (_huge, "holds fewer"),
         (_compressed, "h5repack"),
         (_text, "float32"),
         (_double, "float32"),
         (_flat, "dimensions"),
-        (_group, "no dataset"),
+        (_group, "is not a dataset"),
         (_named, "no dataset '1'"),
     ],
 )

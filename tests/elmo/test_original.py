@@ -282,17 +282,17 @@ WRONG_WEIGHTS: dict[str, tuple[Callable[[h5py.File], None], str]] = {
     "rank": (_replace("char_embed", lambda f: f.create_dataset("char_embed", (261,), "f4", np.ones(261))), "[261, 3]"),
     "type": (_replace(f"{LSTM}/B", lambda f: f.create_dataset(f"{LSTM}/B", (24,), "i8", np.ones(24))), "float32"),
     "huge": (_replace("char_embed", lambda f: f.create_dataset("char_embed", (10**12, 3), "f4")), "char_embed"),
-    "not there": (_replace("char_embed", lambda f: f.create_dataset("char_embed", (261, 3), "f4")), "does not hold"),
+    "not there": (_replace("char_embed", lambda f: f.create_dataset("char_embed", (261, 3), "f4")), "holds fewer"),
     "external": (_replace("RNN_0", lambda f: f.__setitem__("RNN_0", h5py.ExternalLink("w.hdf5", "RNN_0"))), "a link"),
     "soft": (_replace("RNN_0", lambda f: f.__setitem__("RNN_0", h5py.SoftLink("/RNN_1"))), "a link"),
     "a file's": (
         _replace("CNN/b_cnn_0", lambda f: f.create_dataset("CNN/b_cnn_0", (2,), "f4", external=[("b", 0, 8)])),
         "other files",
     ),
-    "infinite": (lambda f: f["CNN/b_cnn_0"].__setitem__(0, np.inf), "NaN or an infinity is in 'CNN/b_cnn_0'"),  # pyright: ignore
+    "infinite": (lambda f: f["CNN/b_cnn_0"].__setitem__(0, np.inf), "'CNN/b_cnn_0' contains NaN or an infinity"),  # pyright: ignore
     "third layer": (
         lambda f: f.__setitem__(f"{LSTM.replace('Cell0', 'Cell2')}/B", np.ones(24, "f4")),
-        "Cell2', which the options do not",
+        "Cell2', which is not in the options",
     ),
     "third highway": (lambda f: f.__setitem__("CNN_high_2/b_carry", np.ones(9, "f4")), "CNN_high_2"),
 }  # fmt: skip
@@ -315,8 +315,8 @@ def test_wrong_weights(files: Callable[..., OriginalOptions], tmp_path: Path, na
     ("options", "message"),
     [
         ("", "options.json"),
-        ("[]", "no table"),
-        ('{"lstm": 3}', "lstm is no table"),
+        ("[]", "not an object"),
+        ('{"lstm": 3}', "lstm is not an object"),
         ('{"lstm": {}, "lstm": {}}', "twice"),
         ("[" * 100_000, "nested"),
         (" " * (1 << 21), "bytes"),

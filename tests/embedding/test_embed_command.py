@@ -167,7 +167,7 @@ def test_reading_other_files(tmp_path: Path) -> None:
         read_vectors(path)
     for ends in ([3, 2, 4], [1, 2], [9]):
         save_file({"vectors": torch.zeros(4, 2), "ends": torch.tensor(ends)}, path)
-        with pytest.raises(DataError, match="do not end where"):
+        with pytest.raises(DataError, match="do not match its vectors"):
             read_vectors(path)
     path.write_bytes(path.read_bytes()[:-5])
     with pytest.raises(ModelError, match="cut off"):

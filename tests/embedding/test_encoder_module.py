@@ -101,5 +101,5 @@ def test_an_encoder_that_is_no_module_cannot_be_trained() -> None:
     """It is a UsageError to ask; frozen, it works."""
     module = EncoderModule(WordLengths())
     assert module([["the", "cats"]])[0].shape == (1, 2, module.width)
-    with pytest.raises(UsageError, match="WordLengths is no torch module"):
+    with pytest.raises(UsageError, match="WordLengths is not a torch module"):
         EncoderModule(WordLengths(), trainable=True)

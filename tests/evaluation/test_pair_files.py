@@ -59,10 +59,10 @@ def test_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ("", "no rows"),
+        ("", "no readable rows"),
         ("no json\n", "not JSON"),
         ("[]\n", "not an object"),
-        ('{"sentence_good": "x", "ungrammatical": "y"}\n', "'ungrammatical'; name one with --bad"),
+        ('{"sentence_good": "x", "ungrammatical": "y"}\n', "'ungrammatical'; choose one with --bad"),
         (line("x", None), "null, not a sentence"),
         (line("x", 3), "a number, not a sentence"),
         (line("x", " "), "'sentence_bad' is empty"),
@@ -88,7 +88,7 @@ def test_bad_rows_can_be_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     assert read_pairs([file], options=skip) == [Pair("x", "y", "pairs"), Pair("z", "w", "pairs")]
     assert "row 2" in caplog.text
     file.write_text(line("x", ""), encoding="utf-8")
-    with pytest.raises(DataError, match="no pairs"):
+    with pytest.raises(DataError, match="no readable pairs"):
         read_pairs([file], options=skip)
 
 

@@ -11,7 +11,7 @@ from lmkit.evaluation import pictures
 from lmkit.notes import NOTE
 
 
-@pytest.mark.parametrize(("name", "words"), [("a.doc", "end its name"), ("nowhere/a.png", "no folder")])
+@pytest.mark.parametrize(("name", "words"), [("a.doc", "use a name ending"), ("nowhere/a.png", "no folder")])
 def test_paths_are_checked_first(tmp_path: Path, name: str, words: str) -> None:
     """Another suffix, or a folder that is not there: one line with the remedy."""
     with pytest.raises(UsageError, match=words):

@@ -483,7 +483,7 @@ def test_spans_are_sums_of_their_tokens(tokenizers, name):
         ([(1, 5, 7)], r"span 5-7 of line 1 ends inside"),
         ([(1, 4, 99)], r"span 4-99 of line 1: the line has 11 characters"),
         ([(9, 0, 3)], r"span 0-3 of line 9: the text has 2 lines"),
-        ([(1, 3, 4)], r"span 3-4 of line 1 has no token"),
+        ([(1, 3, 4)], r"no token begins in span 3-4 of line 1"),
         ([(1, 3, 3)], r"span 3-3 of line 1"),
         ([(0, 0, 3)], r"line 0"),
         ([], r"no spans"),

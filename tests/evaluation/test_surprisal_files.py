@@ -153,7 +153,7 @@ def test_spans_are_read_by_their_names(tmp_path, text):
     ("data", "problem"),
     [
         (b"", "no spans"),
-        (b"1\t2\t3\n", "line 1: the header must name"),
+        (b"1\t2\t3\n", "line 1: the header must have"),
         (b"line\tstart\tend\n1\t2\n", "line 2: .* whole numbers"),
         (b"line\tstart\tend\n1\t2\t-3\n", "line 2: .* whole numbers"),
         (b'{"line": 1, "start": 4, "end": 7}\n{"line": 1, "start"\n', "line 2: not a JSON object"),

@@ -126,5 +126,5 @@ def test_python_takes_it(tmp_path):
     assert len(words) == len(set(words))
     ((other,),) = model.generate_each(["the cat"], seed=1, no_repeat_ngram=1, max_tokens=3)
     assert other == text
-    with pytest.raises(UsageError, match="give 1 or more"):
+    with pytest.raises(UsageError, match="it must be at least 1"):
         model.generate("the", no_repeat_ngram=0)

@@ -89,10 +89,10 @@ def test_a_model_scores_and_loads(tmp_path):
     ("table", "message"),
     [
         ({"tied": True}, "give --no-tied"),
-        ({"cutoffs": [9, 4]}, "do not rise"),
-        ({"cutoffs": 64}, "do not rise between 0 and the vocabulary's size, 64"),
-        ({"size": 9}, "do not rise"),
-        ({"output": "softmax", "cutoffs": 9}, "give --output adaptive too"),
+        ({"cutoffs": [9, 4]}, "must be ascending"),
+        ({"cutoffs": 64}, "must be ascending, between 0 and the vocabulary's size, 64"),
+        ({"size": 9}, "must be ascending"),
+        ({"output": "softmax", "cutoffs": 9}, "also give --output adaptive"),
     ],
 )
 def test_what_cannot_be_is_refused(table, message):

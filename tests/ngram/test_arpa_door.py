@@ -84,7 +84,7 @@ def test_unknown_formats(install: Install, tmp_path: Path) -> None:
     done = CliRunner().invoke(cli, ["import", "tabel", "a", "--out", "b"])
     assert (done.exit_code, "did you mean 'table'?" in done.stderr) == (2, True)
     done = CliRunner().invoke(cli, ["export", str(tmp_path), "b", "--to", "table"])
-    assert (done.exit_code, "there are: archive" in done.stderr) == (2, True)
+    assert (done.exit_code, "known: archive" in done.stderr) == (2, True)
 
 
 def test_a_model_of_another_class(run: Path, tmp_path: Path) -> None:

@@ -45,16 +45,16 @@ ngram 3=1
 """
 CASES = {
     # what is wrong: (what to replace, by what, what the message says)
-    "too few unigrams": ("-1.5\tb\t-0.25\n", "", "line 12: the header promises 5 n-grams of order 1, and there are"),
-    "too many bigrams": ("ngram 2=3", "ngram 2=2", "line 16: the header promises 2 n-grams of order 2, and there"),
+    "too few unigrams": ("-1.5\tb\t-0.25\n", "", "line 12: the header promises 5 n-grams of order 1, but there are"),
+    "too many bigrams": ("ngram 2=3", "ngram 2=2", "line 16: the header promises 2 n-grams of order 2, but there"),
     "a count of 10^18": ("ngram 2=3", "ngram 2=1000000000000000000", "line 3: a file of"),
     "a count of many digits": ("ngram 2=3", "ngram 2=" + "9" * 5000, "line 3: "),
     "a count past int32": ("ngram 3=1", "ngram 3=2147483640", "line 4: a file of"),
-    "orders out of order": ("ngram 2=3", "ngram 4=3", "line 3: orders are counted 1, 2, 3"),
-    "no counts": ("ngram 1=5\nngram 2=3\nngram 3=1\n", "", "line 3: where 'ngram 1=...'"),
-    "NaN": ("-0.25\ta b", "nan\ta b", "line 15: a log-probability or a backoff is no finite number: 'nan"),
-    "a backoff of NaN": ("a b\t-0.5", "a b\tNaN", "line 15: a log-probability or a backoff is no finite number"),
-    "an endless backoff": ("a b\t-0.5", "a b\tinf", "line 15: a log-probability or a backoff is no finite number"),
+    "orders out of order": ("ngram 2=3", "ngram 4=3", "line 3: orders must be 1, 2, 3"),
+    "no counts": ("ngram 1=5\nngram 2=3\nngram 3=1\n", "", "line 3: expected 'ngram 1=...'"),
+    "NaN": ("-0.25\ta b", "nan\ta b", "line 15: a log-probability or a backoff is not a finite number: 'nan"),
+    "a backoff of NaN": ("a b\t-0.5", "a b\tNaN", "line 15: a log-probability or a backoff is not a finite number"),
+    "an endless backoff": ("a b\t-0.5", "a b\tinf", "line 15: a log-probability or a backoff is not a finite number"),
     "a probability above 1": ("-0.25\ta b", "0.25\ta b", "line 15: a log-probability is above 0"),
     "a unigram above 1": ("-1\ta", "1e-3\ta", "line 10: a log-probability is above 0"),
     "a missing word": ("<s> a b\n", "<s> a\n", "line 19: it has too few words"),
@@ -66,15 +66,15 @@ CASES = {
     "a binary file of SRILM": ("\\data\\", "SRILM_BINARY_NGRAM_002\n\0", "binary file of SRILM"),
     "interpolated ARPA of IRSTLM": ("\\data\\", "iARPA\n\\data\\", "an intermediate file of IRSTLM"),
     "an unknown word": ("-0.25\ta b", "-0.25\ta c", "line 15: a word is not among the unigrams: 'c'"),
-    "a word twice": ("-1.5\tb", "-1.5\ta", "line 11: a word stands in the unigrams twice: 'a'"),
-    "an n-gram twice": ("-0.75\tb </s>", "-0.75\ta b", "the n-gram 'a b' stands in it twice"),
+    "a word twice": ("-1.5\tb", "-1.5\ta", "line 11: a word occurs twice in the unigrams: 'a'"),
+    "an n-gram twice": ("-0.75\tb </s>", "-0.75\ta b", "the n-gram 'a b' occurs twice"),
     "no end": ("\n\\end\\\n", "", "line 20: the file ends, before '\\end\\'"),
-    "another end": ("\\end\\", "\\ende\\", "line 21: where '\\end\\' should stand"),
+    "another end": ("\\end\\", "\\ende\\", "line 21: expected '\\end\\'"),
     "a section missing": ("\\2-grams:\n", "", "line 13: the header promises 5 n-grams of order 1"),
-    "a section too many": ("\\end\\", "\\4-grams:\n\\end\\", "line 21: where '\\end\\' should stand"),
-    "a section of another name": ("\\2-grams:", "\\two-grams:", "line 13: where '\\2-grams:' should stand"),
-    "no first section": ("\\1-grams:", "", "line 7: where"),
-    "no data": ("\\data\\", "data", "no line says \\data\\"),
+    "a section too many": ("\\end\\", "\\4-grams:\n\\end\\", "line 21: expected '\\end\\'"),
+    "a section of another name": ("\\2-grams:", "\\two-grams:", "line 13: expected '\\2-grams:'"),
+    "no first section": ("\\1-grams:", "", "line 7: expected"),
+    "no data": ("\\data\\", "data", "no line \\data\\"),
     "no sentence end": ("</s>", "c", "it has no </s>"),
     "two unknown words": ("-1.5\tb", "-1.5\t<UNK>", "line 15: a word is not among the unigrams: 'b'"),
     "names that fall together": ("-2\t<unk>", "-2\t@@s@@@\t0\n-2\t@s@@", "give --keep-names"),
@@ -118,7 +118,7 @@ def test_what_is_no_arpa_file(tmp_path: Path) -> None:
     """Nothing, a text, random bytes, a folder, a line without an end."""
     for number, data in enumerate((b"", b"the cat\n" * 20_000, random.Random(1).randbytes(100_000))):
         (tmp_path / f"{number}").write_bytes(data)
-        assert "no ARPA file" in refusal(tmp_path / f"{number}")
+        assert "not an ARPA file" in refusal(tmp_path / f"{number}")
     (tmp_path / "folder").mkdir()
     assert "cannot be read" in refusal(tmp_path / "folder")
     assert "cannot be read" in refusal(tmp_path / "nothing")
@@ -131,7 +131,7 @@ def test_words_are_utf8(tmp_path: Path) -> None:
     (tmp_path / "a.arpa").write_bytes(SOUND.encode().replace(b"-1.5\tb", b"-1.5\t\xe7a"))
     said = refusal(tmp_path / "a.arpa")
     assert said.endswith(
-        "line 11: the word '\\xe7a' is not UTF-8; name the file's encoding, such as --encoding latin-1, or convert "
+        "line 11: the word '\\xe7a' is not UTF-8; give the file's encoding, such as --encoding latin-1, or convert "
         "it: iconv -f LATIN1 -t UTF-8"
     )
 
@@ -157,10 +157,10 @@ NOTES = {
     "cut off": (noted(b"", {}, base64.b64encode(zlib.compress(b"a" * 999)[:-4])), "is damaged (it does not unpack"),
     "a larger file": (noted(b"a" * 999, {"files": {"a": 99}}), "is damaged (it does not unpack to 99 bytes)"),
     "a smaller file": (noted(b"a" * 999, {"files": {"a": 9999}}), "is damaged (it does not unpack to 9,999 bytes)"),
-    "a bomb": (noted(bytes(1 << 20), {"files": {"a": 200 << 20}}), "is damaged (it is too large for what is packed)"),
+    "a bomb": (noted(bytes(1 << 20), {"files": {"a": 200 << 20}}), "(it is larger than the packed data allows)"),
     "a file missing": (noted(b"a\n", {}), "is damaged (tokenizer.json: "),
     "an option": (noted(b"a\n", {"options": {"nothing": 1}}), "is damaged (options: unknown option 'nothing'"),
-    "too much": (noted(b"a", {}, b"A" * 70_000), "no line says \\data\\"),
+    "too much": (noted(b"a", {}, b"A" * 70_000), "no line \\data\\"),
 }  # fmt: skip
 
 
@@ -180,7 +180,7 @@ def test_a_note_of_another_tokenizer(tmp_path: Path) -> None:
     write_arpa(run, tmp_path / "a.arpa")
     text = (tmp_path / "a.arpa").read_text()
     (tmp_path / "a.arpa").write_text(text.replace(run.tokenizer.vocabulary.fingerprint, "0"))
-    assert "is damaged (its fingerprint is another)" in refusal(tmp_path / "a.arpa")
+    assert "is damaged (its fingerprint differs)" in refusal(tmp_path / "a.arpa")
     (tmp_path / "a.arpa").write_text(text.replace('"lmkit:word"', '"nobody:word"'))
     with pytest.raises(PluginError, match="of the distribution nobody"):
         read_arpa(tmp_path / "a.arpa", tmp_path / "b", max_expansion=200, options=ArpaOptions())

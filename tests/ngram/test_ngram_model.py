@@ -149,7 +149,7 @@ def test_counts_from_words(trained: Model) -> None:
 
 def test_counts_of_a_model_without_any(neural: Model) -> None:
     """A neural model keeps none."""
-    with pytest.raises(ModelError, match="keeps no counts"):
+    with pytest.raises(ModelError, match="has no counts"):
         neural.count("the")
 
 

@@ -40,7 +40,7 @@ def test_pieces_together_are_the_line(line: str, pairs: list[tuple[int, int]]) -
 )
 def test_other_integers_are_refused(row: list[int]) -> None:
     """A row that no tokenizer of ours made is an error, not some other text."""
-    with pytest.raises(UsageError, match="no spellings"):
+    with pytest.raises(UsageError, match="not characters of tokens"):
         read(np.array(row, np.int64))
 
 

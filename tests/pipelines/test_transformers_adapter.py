@@ -322,7 +322,11 @@ def test_mistakes_are_told(trained: Path, tmp_path: Path) -> None:
 
     ids = batch["input_ids"]
     told(UsageError, r"model\(\*\*tokenizer", lambda: model(ids))
-    told(UsageError, "do not belong together", lambda: model(ids[:, :1], characters=batch["characters"]))
+    told(
+        UsageError,
+        "ids and characters do not match",
+        lambda: model(ids[:, :1], characters=batch["characters"]),
+    )
     both = tokenizer.pad(
         [tokenizer("the cat"), {k: v[0].tolist() for k, v in words.items()}], return_tensors="pt"
     )
@@ -336,7 +340,7 @@ def test_mistakes_are_told(trained: Path, tmp_path: Path) -> None:
     told(UsageError, "device_map", lambda: LmkitModel.from_pretrained(tmp_path / "x", device_map="auto"))
     told(UsageError, "push_to_hub", lambda: model.save_pretrained(tmp_path / "y", push_to_hub=True))
     told(ModelError, "hf download", lambda: LmkitModel.from_pretrained("someone/something"))
-    told(ModelError, "names no tokenizer", lambda: LmkitTokenizer({}, tmp_path / "x"))
+    told(ModelError, "it has no tokenizer", lambda: LmkitTokenizer({}, tmp_path / "x"))
     told(ModelError, "no lmkit.json", lambda: LmkitTokenizer(name_or_path=tmp_path))
 
 

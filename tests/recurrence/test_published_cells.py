@@ -293,7 +293,7 @@ def test_the_rg_lru_starts_with_long_memories() -> None:
 def test_units_divide_among_heads(name: str) -> None:
     """Heads that are asked for must divide the units, or the error says what would do; else any size is taken."""
     assert [make(name, INPUT, size).num_heads for size in (8, 10, 7)] == [4, 2, 1]
-    with pytest.raises(UsageError, match="10 units do not divide among 4 heads: give --hidden-size 12"):
+    with pytest.raises(UsageError, match="10 units are not divisible by 4 heads: give --hidden-size 12"):
         make(name, INPUT, 10, num_heads=4)
 
 

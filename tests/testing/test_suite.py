@@ -401,7 +401,7 @@ def test_options() -> None:
 def test_an_exception_is_a_failure_of_the_rule() -> None:
     """Whatever a part raises becomes an AssertionError that names the rule and the exception."""
     message = broken_rules(part_of("model", "NoEndOfTime"))["check_time_zero"]
-    assert message.startswith("the model 'bad-parts:bad' breaks the rule: No tokens have no scores")
+    assert message.startswith("the model 'bad-parts:bad' breaks the rule: No tokens give no scores")
     assert "IndexError: no time" in message
 
 

@@ -94,7 +94,7 @@ def test_other_api_and_wrong_specs(python_with_plugins: Run) -> None:
     assert (
         "lmkit-demo-misfit 0.8.0: the decoder 'from-the-future' was made for plugin API 99" in result.stderr
     )
-    assert "lmkit_tokenizers must give TokenizerSpec objects, not CellSpec" in result.stderr
+    assert "lmkit_tokenizers must return TokenizerSpec objects, not CellSpec" in result.stderr
 
 
 def test_wrong_target(python_with_plugins: Run) -> None:

@@ -155,7 +155,7 @@ def test_tied_weights_are_one_parameter(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"embedding_size": 3}, "--embedding-size 5, not 3"), ({"direct": True}, "--no-tied too")],
+    [({"embedding_size": 3}, "--embedding-size 5, not 3"), ({"direct": True}, "also give --no-tied")],
 )
 def test_a_tie_that_cannot_be_is_refused(options: dict, message: str) -> None:
     """The error says which option would do."""
