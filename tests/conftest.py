@@ -59,7 +59,7 @@ def run(trained: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def plugin_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Each distribution of tests/thirdparty, installed in a folder of its own for PYTHONPATH."""
+    """Each distribution of tests/thirdparty, installed in a separate folder for PYTHONPATH."""
     wheels = tmp_path_factory.mktemp("wheels")
     sources = [str(path.parent) for path in sorted(THIRDPARTY.glob("*/pyproject.toml"))]
     options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check"]

@@ -36,7 +36,7 @@ def text(tmp_path: Path) -> Path:
 def test_an_option_of_the_word_tokenizer_chooses_it(
     tmp_path: Path, text: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As on the command line, an option that only words have means words, and that is said."""
+    """As on the command line, an option that only words have chooses words, with a note."""
     model = lmkit.train(text, out=tmp_path / "x", unk_word="<unk>", vocab_size=9, **SMALL)
     found = model.run.tokenizer_choice
     assert (found.name, found.options.vocab_size) == ("lmkit:word", 9)

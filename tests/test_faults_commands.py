@@ -123,7 +123,7 @@ def test_bad_lines_can_be_skipped(here: Path) -> None:
 
 
 def test_escapes_in_a_text_stay_off_the_terminal(here: Path) -> None:
-    """Neither the name of a file nor what stands in it can write to the terminal."""
+    """Neither the name of a file nor its contents can control the terminal."""
     (here / "a\x1b[31m.jsonl").write_bytes(b'{"\\u001b[2J": "x"}\n')
     assert refused(3, "eval", "run", "a\x1b[31m.jsonl", names=r"a\x1b[31m.jsonl").isprintable()
 

@@ -164,7 +164,7 @@ def test_what_the_library_writes_is_sound(tmp_path_factory, shapes):
 
 
 def test_every_type_has_the_size_that_torch_gives_it():
-    """One table of sizes stands beside one of torch's types."""
+    """One table of sizes corresponds to one of torch's types."""
     assert {name: SIZES[name] for name in DTYPES} == {n: t.itemsize for n, t in DTYPES.items()}
 
 

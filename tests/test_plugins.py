@@ -1,4 +1,4 @@
-"""Discovery and names: one broken plugin breaks itself only, and loading order decides nothing."""
+"""Discovery and names: a broken plugin disables only itself, and loading order has no effect."""
 
 import logging
 import subprocess

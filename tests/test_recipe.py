@@ -162,7 +162,7 @@ def test_what_is_written_reads_back(tmp_path_factory, paths, label, rate, fast, 
 
 
 def test_a_written_recipe_explains_itself(tmp_path):
-    """Every option stands in the file with its help; what is not set is a comment."""
+    """Every option is in the file with its help; options without a value are comments."""
     write(build({}), tmp_path / "r.toml")
     text = (tmp_path / "r.toml").read_text()
     assert "batch_size = 16 # parallel streams" in text

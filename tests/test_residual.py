@@ -129,7 +129,7 @@ def test_a_word_residual_pays_for_all_that_is_not_in_ids(line):
 
 
 def test_lines_of_the_same_ids_share_one_code():
-    """Brute force over what may stand around and in one unknown word: 2^-bits sums to at most one."""
+    """Brute force over the text around and in one unknown word: 2^-bits sums to at most one."""
     counter = ResidualCounter()
     for text in ("ab, ab!", "b."):
         counter.add(text, spans_of(text))

@@ -37,14 +37,14 @@ def test_numbers_that_json_lacks_are_null_with_their_reason():
 
 
 def test_results_keep_their_letters():
-    """Text is written as it is, in one line; half a surrogate pair, which UTF-8 has not, is escaped."""
+    """Text is written as it is, in one line; half a surrogate pair, which UTF-8 lacks, is escaped."""
     assert strict_json.report({"text": "天\n"}) == '{"text": "天\\n"}'
     assert parsed(strict_json.report({"name": "\udcff天"})) == {"name": "\udcff天"}
     strict_json.report({"name": "\udcff天", "a": math.nan}).encode()
 
 
 def test_own_files_never_hold_such_numbers():
-    """A file of lmkit's is read again: what cannot stand in it is an error, not null."""
+    """A file of lmkit is read again: a value that JSON lacks is an error, not null."""
     with pytest.raises(ValueError, match="JSON"):
         strict_json.dumps({"weights": [math.nan]})
 

@@ -28,7 +28,7 @@ def entropy_prune(
 
     over the v that follow h, with h' one word shorter, a the backoff weight and a' the one without the n-gram;
     perplexity changes by exp(D) - 1 (A. Stolcke, "Entropy-based pruning of backoff language models", 1998).
-    p(h) is the product of the model's own probabilities; a line begins as often as it ends, so p(`</s>`) stands
+    p(h) is the product of the model's own probabilities; a line begins as often as it ends, so p(`</s>`) is used
     for p(`<s>`). From the longest n-grams down, all except unigrams are checked; one that is the context or the
     suffix of a kept one also stays. Then contexts that have lost n-grams get new weights.
 

@@ -64,7 +64,7 @@ def test_colour_only_on_a_terminal_without_no_color(monkeypatch):
 
 @given(st.text(st.characters(codec=None)))
 def test_nothing_writes_to_the_terminal(text):
-    """What stands in a name or a file is shown, whatever it holds, and reads back as Python's escapes."""
+    """The contents of a name or a file are shown, and can be read back as Python's escapes."""
     shown = console.printable(text)
     assert all(c.isprintable() or c == "\n" or unicodedata.category(c) == "Zs" for c in shown)
     assert shown == text or not text.replace("\n", "").isprintable()
@@ -126,7 +126,7 @@ def test_any_loss_has_a_perplexity(loss):
 
 
 def test_warnings_of_plugins_are_labelled(capsys):
-    """A plugin logs under a name of its own; its warnings look like lmkit's."""
+    """A plugin logs under a separate name; its warnings look like lmkit's."""
     console.start_messages(verbose=False)
     logging.getLogger("somebodys_plugin").warning("too few words")
     logging.getLogger("somebodys_plugin").info("a detail")

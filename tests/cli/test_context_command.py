@@ -85,7 +85,7 @@ def test_plot(runs: Path, tmp_path: Path, suffix: str) -> None:
 
 
 def test_encoder(runs: Path) -> None:
-    """A bidirectional encoder is measured as its two directions, each with gradients of its own."""
+    """A bidirectional encoder is measured as its two directions, each with separate gradients."""
     result = context(runs, "elmo", "--json")
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)["runs"]
@@ -93,7 +93,7 @@ def test_encoder(runs: Path) -> None:
     one, other = found.values()
     assert one["context"]["nats"] != other["context"]["nats"]
     assert one["gradients"]["after"]["state"] != other["gradients"]["after"]["state"]
-    # States start anew with each line, of 13 tokens at most.
+    # States are reset at each line, of at most 13 tokens.
     assert np.allclose(one["context"]["nats"][-1:], np.log(one["context"]["full_perplexity"]), atol=1e-3)
 
 
@@ -118,7 +118,7 @@ def test_probabilities_of_zero(runs: Path, recwarn: pytest.WarningsRecorder) -> 
 
 
 def test_one_token_has_no_order(runs: Path) -> None:
-    """A context of one token cannot be shuffled, which is said before any work."""
+    """A context of one token cannot be shuffled, which is an error before any work."""
     line = [str(runs / "gru"), "--data", str(runs / "text.txt"), "--longest", "1", "--shuffle"]
     assert isinstance(CliRunner().invoke(command, line).exception, UsageError)
 

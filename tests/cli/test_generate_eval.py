@@ -66,7 +66,7 @@ def test_the_prompt_may_be_a_file(lmkit, api, tmp_path):
 
 
 def test_eval_reads_standard_input(lmkit, api):
-    """`-` is the text of standard input; what is wrong with it is said of that, not of a file."""
+    """`-` is the text of standard input; messages about it do not name a file."""
     assert lmkit("eval", "run", "-", stdin="one\ntwo\n").exit_code == 0
     assert api.last.lines == ["one", "two"]
     result = lmkit("eval", "run", "-", stdin=b"one\ncaf\xe9\n")

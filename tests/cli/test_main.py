@@ -92,7 +92,7 @@ def test_a_misspelt_command_gets_a_suggestion(lmkit):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 def test_sigterm_is_143():
-    """A terminated command exits with 143 of its own, not by the signal."""
+    """A terminated command exits with 143, not by the signal."""
     wait = (
         "import sys, time, types; m = types.ModuleType('lmkit.api');"
         "m.load = lambda *a, **k: (print('ready', flush=True), time.sleep(30)); sys.modules['lmkit.api'] = m;"

@@ -16,7 +16,7 @@ def loads(monkeypatch):
 
 
 def test_list_names_parts_and_failures(lmkit, everything):
-    """One broken plugin leaves everything else listed, and its reason stands below, said once."""
+    """One broken plugin leaves everything else listed, and its reason appears below, once."""
     result = lmkit("plugins", "list")
     assert result.exit_code == 0
     assert "acme-cells:mine" in result.stdout

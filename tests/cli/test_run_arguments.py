@@ -1,4 +1,4 @@
-"""RUN... TEXT...: which arguments are runs, which are text, and what is said of the rest."""
+"""RUN... TEXT...: which arguments are runs, which are text, and errors for the rest."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def make_run(path: Path) -> Path:
 
 
 def test_order_does_not_matter(tmp_path: Path) -> None:
-    """A directory with lmkit.json is a run wherever it stands; names that are no paths are texts."""
+    """A directory with lmkit.json is a run in any position; names that are not paths are texts."""
     one, two = make_run(tmp_path / "one"), make_run(tmp_path / "two")
     text = tmp_path / "text.txt"
     for items in ([one, two, text], [text, one, two], [one, text, two]):

@@ -48,7 +48,7 @@ def test_tsv_on_stdout_is_the_default(trained):
 
 
 def test_json_has_the_fields_that_scripts_rely_on(trained):
-    """--json is --format jsonl; entropy and rank stand in it when they are asked for."""
+    """--json is --format jsonl; entropy and rank are included on request."""
     line = (trained["char"], trained["text"], "--by", "char", "--entropy", "--rank", "--json")
     rows = [json.loads(row) for row in run(*line).stdout.splitlines()]
     assert list(rows[0]) == ["line", "start", "end", "text", "surprisal", "oov", "entropy", "rank", "row"]

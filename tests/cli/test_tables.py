@@ -34,7 +34,7 @@ def drawn(width: int, left: int = 2) -> str:
 
 @pytest.mark.parametrize("width", [24, 40, 60, 80, 120, 200])
 def test_a_table_fits_and_keeps_every_number(width):
-    """No line is wider than the terminal, and every number stands whole in one line, once."""
+    """No line is wider than the terminal, and every number is on one line, once."""
     lines = drawn(width).splitlines()
     assert max(map(cell_len, lines)) <= width
     shown = " ".join(lines).split()

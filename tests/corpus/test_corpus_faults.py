@@ -143,7 +143,7 @@ def test_wrong_encoding_named(tmp_path: Path) -> None:
 
 
 def test_unknown_encoding() -> None:
-    """An encoding that Python has not is a mistake of usage: 2."""
+    """An encoding unknown to Python is a usage error: 2."""
     for name in ("utf-9", "base64", "rot13"):
         with pytest.raises(UsageError, match=name):
             Text([], DataOptions(encoding=name))
@@ -174,7 +174,7 @@ def test_skipping_counts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> No
 
 
 def test_skipping_in_another_encoding(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Bytes that the named encoding has not make their line a bad one, no more."""
+    """Bytes invalid in the given encoding make only their line a bad one."""
     path = written(tmp_path / "a.txt", "一\n".encode("gb18030") + b"\xff\xff\n" + "二\n".encode("gb18030"))
     text = Text([str(path)], DataOptions(encoding="gb18030", on_bad_line="skip"))
     assert [line.text for line in text] == ["一", "二"]

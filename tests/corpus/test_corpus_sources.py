@@ -1,4 +1,4 @@
-"""What a name of DATA stands for, and what each format of file gives."""
+"""The sources of a name of DATA, and the text of each file format."""
 
 import bz2
 import gzip

@@ -1,4 +1,4 @@
-"""The held-out part: no line lost or twice, always the same, documents of its own."""
+"""The held-out part: no line is lost or doubled, always the same, separate documents."""
 
 from collections.abc import Iterator
 
@@ -96,7 +96,7 @@ def test_pieces_stay_together() -> None:
 
 
 def test_fingerprints_differ() -> None:
-    """The parts of one text have fingerprints of their own, the same each time."""
+    """The parts of one text have different fingerprints, the same each time."""
     parts = [part for _ in range(2) for part in hold_out(Text.from_lines(["a", "b", "c"])) if part]
     marks = [part.fingerprint() for part in parts]
     assert marks[:2] == marks[2:]

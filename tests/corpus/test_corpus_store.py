@@ -119,7 +119,7 @@ def test_it_is_made_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["tokens", "line_ends", "store.json", "document_starts"])
 @pytest.mark.parametrize("how", ["cut", "longer", "gone"])
 def test_damage_is_mended(tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, how: str) -> None:
-    """A file of another size than the header says, or a broken header, makes the store anew with a notice."""
+    """A file of another size than the header says, or a broken header, makes lmkit tokenize again, with a note."""
     tokens = build(tmp_path, LINES).tokens.tolist()
     (path,) = tmp_path.glob(f"*/{name}")
     content = path.read_bytes()

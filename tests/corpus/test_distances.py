@@ -80,7 +80,7 @@ def test_words_of_a_language(language):
 
 
 def test_text_repeats_and_seeds_differ():
-    """A name always stands for the same sentences, each a document; another seed gives others."""
+    """A name always gives the same sentences, each a document; another seed gives others."""
     text = Text(["distances:en,count=20,seed=3"], DataOptions())
     lines = list(text)
     assert [line.text for line in lines] == [line.text for line in text]

@@ -1,4 +1,4 @@
-"""Parallel streams: every token is a target once, and states start anew where the policy says."""
+"""Parallel streams: every token is a target once, and states are reset by the policy."""
 
 from itertools import pairwise
 
@@ -41,7 +41,7 @@ def test_an_epoch_is_the_corpus_cut_into_streams():
 
 @pytest.mark.parametrize(("policy", "starts"), [("line", [0, 7, 16]), ("document", [0, 16]), ("never", [0])])
 def test_resets_follow_the_policy(policy, starts):
-    """The state starts anew before the first token of a line, of a document, or of the corpus alone."""
+    """The state is reset before the first token of a line, of a document, or only of the corpus."""
     corpus = store(7, 9, 8)
     corpus.document_starts = np.array([0, 2])
     streams = Streams(corpus, batch_size=2, bptt=4, reset_policy=policy, start_id=START)

@@ -1,4 +1,4 @@
-"""Words that come as a list: what stands between them, by their script."""
+"""Words given as a list: the separators between them, by their script."""
 
 import pytest
 from hypothesis import given

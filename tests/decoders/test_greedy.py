@@ -85,6 +85,6 @@ def test_nothing_to_choose() -> None:
 
 
 def test_ids_outside_the_vocabulary() -> None:
-    """Ids that the vocabulary has not can be forbidden: they are never emitted anyway."""
+    """Ids outside the vocabulary can be forbidden: they are never emitted anyway."""
     wide = GREEDY.generate(MODEL, torch.tensor([4]), max_tokens=5, forbid_ids=frozenset({-1, 11, 10**9}))
     assert wide == GREEDY.generate(MODEL, torch.tensor([4]), max_tokens=5)

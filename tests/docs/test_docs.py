@@ -66,7 +66,7 @@ def write_file(folder: Path, block: Block) -> None:
 
 
 class Installed:
-    """Packages that stand for installed plugins; each brings the distribution of its name."""
+    """Packages in place of installed plugins; each has the distribution of its name."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._own = plugins.installed(third_party=False)
@@ -259,7 +259,7 @@ def test_every_hook_is_documented() -> None:
 def test_cli_page_is_current() -> None:
     """docs/cli.md is what `python docs/make_cli.py` writes."""
     script = ROOT / "docs" / "make_cli.py"
-    # A process of its own: plugins are left out of it.
+    # A separate process, without plugins.
     result = subprocess.run(
         [sys.executable, str(script), "--print"], capture_output=True, text=True, check=False
     )

@@ -1,4 +1,4 @@
-"""README's story from n-grams to an LSTM, pasted as it stands, with shorter trainings."""
+"""README's story from n-grams to an LSTM, unchanged except for shorter trainings."""
 
 import re
 import subprocess
@@ -55,6 +55,6 @@ def test_story(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_whole_story(tmp_path: Path) -> None:
-    """The lines as they stand, with the trainings that the page's figures come from."""
+    """The unchanged lines, with the trainings that the page's figures come from."""
     pytest.importorskip("matplotlib")
     check(run(story(), tmp_path), tmp_path)

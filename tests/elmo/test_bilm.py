@@ -99,7 +99,7 @@ def test_loss_is_that_of_two_causal_models(cell: str, inputs: str) -> None:
 
 @torch.no_grad()
 def test_backward_model_reads_from_the_end() -> None:
-    """The backward model's first token is predicted from what stands behind the sentence, its last is `</s>`."""
+    """The backward model's first token is predicted from the boundary after the sentence, its last is `</s>`."""
     model = encoder()
     backward = model.directions["backward"]
     ids = torch.tensor(model.tokenizer.ids("the cat sat").tolist())
@@ -131,7 +131,7 @@ def test_shortlist_is_a_distribution() -> None:
 
 
 def test_sampled_loss_becomes_the_softmax() -> None:
-    """With so many draws that every class is among them, the sampled loss and its gradients are the exact ones."""
+    """With enough draws to include every class, the sampled loss and its gradients are the exact ones."""
     from lmkit_elmo.output import sampled_loss
 
     torch.manual_seed(0)
@@ -229,7 +229,7 @@ def test_without_an_output_layer_nothing_is_trained() -> None:
 
 @torch.no_grad()
 def test_stateful_carries_rows() -> None:
-    """A stateful call goes on where the same row of the last call ended; forgetting makes it begin anew."""
+    """A stateful call goes on where the same row of the last call ended; forgetting resets it."""
     model = encoder()
     first = model.embed(LINES[:2], stateful=True)
     again = model.embed(LINES[:2], stateful=True)
@@ -248,7 +248,7 @@ def test_no_softmax_no_score() -> None:
 
 
 def test_impossible_options() -> None:
-    """Filters that are none, filters that do not fit and a shortlist without an unknown token are usage errors."""
+    """Invalid filters, filters that do not fit and a shortlist without an unknown token are usage errors."""
     with pytest.raises(UsageError, match="filters"):
         encoder(filters="3,4")
     with pytest.raises(UsageError, match="sum to the width"):

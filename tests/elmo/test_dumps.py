@@ -79,7 +79,7 @@ def test_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
-    """HDF5 crashes where it cannot write: the limit of the size of files stands for the disk, in another process."""
+    """HDF5 crashes where it cannot write: a limit on the size of files replaces a full disk, in another process."""
     code = f"""
 import resource, signal, torch
 from pathlib import Path

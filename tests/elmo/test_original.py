@@ -220,7 +220,7 @@ def test_states_of_smaller_batches(published: Path) -> None:
     with torch.no_grad():
         rows = [encoder.embed(batch, stateful=True) for batch in (two, one, three)]
         encoder.forget()
-        # Each row for itself, in a batch of its own.
+        # Each row by itself, in a separate batch.
         first = [encoder.embed([words], stateful=True)[0] for words in (["a"], ["The", "cat"], ["It"])]
         encoder.forget()
         second = [encoder.embed([words], stateful=True)[0] for words in (["dog", "barked"], [])]

@@ -82,7 +82,7 @@ def test_a_model_of_words_reads_the_words(run):
 @pytest.mark.parametrize(("model", "tokenizer"), KINDS)
 @pytest.mark.parametrize("separator", ["", " ", "-"])
 def test_a_separator_that_is_given_wins(run, model, tokenizer, separator):
-    """`separator` stands between the words of a list, whatever their script and the tokenizer are."""
+    """`separator` is put between the words of a list, whatever their script and the tokenizer are."""
     loaded, words = run(model, tokenizer), ["the", "cat", "北京", "吧"]
     text = separator.join(words)
     (found,) = loaded.embed([words], separator=separator)

@@ -131,7 +131,7 @@ def test_window_model_is_flat(tmp_path: Path) -> None:
 
 
 def test_line_resets_bound_the_context() -> None:
-    """A model whose state starts anew at lines is flat beyond the longest line; one that carries it is not."""
+    """The curve of a model that is reset at lines is flat beyond the longest line; one that carries it is not."""
     spread = {}
     for policy in ("line", "never"):
         model, tokenizer = recurrent(policy)
@@ -195,7 +195,7 @@ def test_target_losses_reset_as_windows_do() -> None:
 
 
 def test_short_texts(caplog: pytest.LogCaptureFixture) -> None:
-    """A text too short for a window has shorter contexts, which is said; one of a few tokens is refused."""
+    """A text too short for a window has shorter contexts, with a warning; one of a few tokens is refused."""
     model, tokenizer = recurrent("never")
     stream = read_stream(model, tokenizer, Text.from_lines(LINES[:2]))
     with caplog.at_level(NOTE):
@@ -208,7 +208,7 @@ def test_short_texts(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_long_texts(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """Of a very long text only the beginning is read, whole lines of it, which is said."""
+    """Only the beginning of a very long text is read, in whole lines, with a note."""
     monkeypatch.setattr(context, "MOST_TOKENS", 20)
     model, tokenizer = recurrent("never")
     with caplog.at_level(NOTE):

@@ -89,7 +89,7 @@ def test_ranking_of_the_distance_task(models: dict[str, api.Model]) -> None:
 
 @pytest.mark.parametrize("name", ["gru", "char", "ngram", "elmo"])
 def test_proposals_come_in_the_order_of_their_scores(models: dict[str, api.Model], name: str) -> None:
-    """Without candidates the model proposes some; none is empty or stands twice, and shares sum to one."""
+    """Without candidates the model proposes some; none is empty or occurs twice, and shares sum to one."""
     model = models[name]
     blank = parse(model.tokenizer, "the cat ____ the mat .")
     found = proposals(model.directions, model.tokenizer, blank, 2)

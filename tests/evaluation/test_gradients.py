@@ -116,7 +116,7 @@ def test_norms_are_those_of_autograd(name: str) -> None:
 
 
 def test_each_step_adds_its_part() -> None:
-    """The parts of the recurrent gradient are those of a weight of its own a step, and sum to the whole."""
+    """The parts of the recurrent gradient are those of a separate weight per step, and sum to the whole."""
     model, stream = recurrent("rnn")
     place = 30
     curves = gradient_curves(model, stream, np.array([place]), STEPS)

@@ -1,4 +1,4 @@
-"""Files of minimal pairs: BLiMP's and other tables, and what is said of files that are neither."""
+"""Files of minimal pairs: BLiMP's and other tables, and errors for other files."""
 
 import json
 from pathlib import Path

@@ -54,7 +54,7 @@ def test_an_error_leaves_the_old_picture(tmp_path: Path) -> None:
 
 
 def test_lines_differ_without_colour() -> None:
-    """Each of the first lines has a marker and dashes of its own together."""
+    """Each of the first lines has a different pair of marker and dashes."""
     styles = [pictures.line_style(place) for place in range(len(pictures.COLOURS))]
     assert len({(style["marker"], style["linestyle"]) for style in styles}) == len(styles)
     assert len({style["color"] for style in styles}) == len(styles)

@@ -232,7 +232,7 @@ def test_words_are_those_between_white_space(tokenizers, line):
 
 
 def test_characters_have_all_their_bytes(tokenizers):
-    """By char, the bytes that spell a character are summed; by token each has a record of its own."""
+    """By char, the bytes that spell a character are summed; by token each has a separate record."""
     tok = tokenizers["byte"]
     lm = model(tok.vocabulary)
     chars = records(lm, tok, ["aé天"], "char")
@@ -354,7 +354,7 @@ def test_words_equal_a_brute_force_marginalisation(line, words):
 
 @torch.no_grad()
 def test_first_words_share_out_all_probability():
-    """Over all that may stand first in a line - words up to three pieces, longer ones, `</s>` - p sums to one."""
+    """Over everything that may begin a line - words up to three pieces, longer ones, `</s>` - p sums to one."""
     lm = model(TinyPieces.vocabulary, spread=1.0)
     inside = [i for i, piece in enumerate(PIECES) if i and piece[0] != " "]
     words = [
@@ -460,7 +460,7 @@ def test_lines_are_drawn_as_they_are_scored(tokenizers):
 
 @pytest.mark.parametrize("name", TOKENIZERS)
 def test_spans_are_sums_of_their_tokens(tokenizers, name):
-    """A span has its tokens, in the order of the file; white space before a token does not stand in its way."""
+    """A span has its tokens, in the order of the file; white space before a token does not matter."""
     tok = tokenizers[name]
     lm = model(tok.vocabulary)
     lines = ["the cat sat", "a dog"]

@@ -82,7 +82,7 @@ def test_pandas_reads_back_what_was_written(tmp_path, form):
 
 
 def test_a_record_is_a_line(tmp_path):
-    """TSV has as many lines as records, and a header, whatever stands in the texts."""
+    """TSV has as many lines as records, and a header, for any texts."""
     with new_file(tmp_path / "a") as file:
         write_records(LINES, NAMES, "tsv", file)
     rows = (tmp_path / "a").read_bytes().decode().split("\n")
@@ -93,7 +93,7 @@ def test_a_record_is_a_line(tmp_path):
 
 
 def test_columns_that_were_not_asked_for_are_left_out():
-    """Entropy and rank stand in records only if they are wanted."""
+    """Entropy and rank are in records only on request."""
     assert column_names(entropy=False, rank=False) == (
         "line",
         "start",

@@ -29,7 +29,7 @@ def test_a_continuation_follows_its_prompt(models):
 
 
 def test_lines_go_on_where_the_state_does(models):
-    """A model that carries its state over lines writes on; one that starts anew stops at the line's end."""
+    """A model that carries its state over lines continues; one that is reset stops at the line's end."""
     (on,) = models["word", "document"].generate("the cat", decoder="greedy", max_tokens=10)
     assert on.text == " sat on the mat\nthe cat sat on the"
     assert len(on.text.split()) == 9
@@ -55,7 +55,7 @@ def test_several_texts_of_a_decoder_without_chance_differ(models):
 
 
 def test_a_model_by_line_forgets_the_prompts_earlier_lines(models):
-    """Where the state starts anew at each line, only the last line of a prompt is remembered."""
+    """If the state is reset at each line, only the last line of a prompt is remembered."""
     model = models["word", "line"]
     long, short = (
         model.generate(prompt, decoder="greedy", max_tokens=3)[0]
@@ -125,6 +125,6 @@ def test_each_prompt_is_continued_as_alone(models, decoder, options, num):
 
 
 def test_without_a_seed_equal_prompts_differ(models):
-    """Each prompt has chance of its own unless a seed is given."""
+    """Each prompt has its own randomness unless a seed is given."""
     texts = models["char", "document"].generate_each(["the"] * 5, max_tokens=30, temperature=3.0)
     assert len({found[0].text for found in texts}) == 5

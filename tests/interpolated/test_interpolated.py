@@ -28,7 +28,7 @@ def run(*line: object) -> Result:
 
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A bigram that starts anew with lines, a GRU that goes on, their mixture, and the texts."""
+    """A bigram that is reset at lines, a GRU that is not, their mixture, and the texts."""
     folder = tmp_path_factory.mktemp("mix")
     for name in ("train", "valid"):
         (folder / f"{name}.txt").write_text("\n".join(LINES * 10), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The door for file formats: what models bring, export and import offer."""
+"""File formats of plugins: export and import offer the formats of installed models."""
 
 import sys
 from collections.abc import Callable, Iterator

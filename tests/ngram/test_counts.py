@@ -24,7 +24,7 @@ small = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCh
 
 @pytest.fixture(autouse=True)
 def silent(caplog: pytest.LogCaptureFixture) -> None:
-    """Small texts give no discounts, which is said each time."""
+    """Small texts give no discounts, with a warning each time."""
     caplog.set_level(logging.ERROR)
 
 
@@ -49,7 +49,7 @@ def test_counts_of_substrings(fit: Fit, train: list[list[int]], order: int, data
 @given(lines, st.integers(1, 5), st.lists(st.integers(0, SIZE), min_size=1, max_size=6))
 @small
 def test_counts_of_anything(fit: Fit, train: list[list[int]], order: int, ids: list[int]) -> None:
-    """Any ids in any order, those that can stand nowhere too: no n-gram crosses a line."""
+    """Any ids in any order, even impossible ones: no n-gram crosses a line."""
     assert fit(train, SIZE, order=order).count(ids) == counted(train, ids)
 
 
@@ -63,7 +63,7 @@ def test_nothing_is_counted_as_the_tokens(fit: Fit, train: list[list[int]]) -> N
 
 
 def test_counts_need_the_text(fit: Fit) -> None:
-    """Without the text there are none, and the error says how to get them; so for models that never count."""
+    """Without the text, and for models that never count, the error says how to get counts."""
     with pytest.raises(ModelError, match="--store-text"):
         fit([[2, 3]], SIZE, order=2, store_text=False).count([2])
     with pytest.raises(ModelError, match="has no counts"):
@@ -87,7 +87,7 @@ def test_ids_outside_the_vocabulary_are_refused(fit: Fit, ids: list[int]) -> Non
 def test_damage_never_crashes(
     fit: Fit, train: list[list[int]], noise: list[tuple[int, int]], ids: list[int]
 ) -> None:
-    """Whatever stands in the text and its positions, there is a count or a ModelError."""
+    """Any text and positions give a count or a ModelError."""
     model = fit(train, SIZE, order=2)
     index = model.index
     assert index is not None

@@ -40,7 +40,7 @@ few = settings(max_examples=20, deadline=None, derandomize=True, suppress_health
 
 @pytest.fixture(autouse=True)
 def silent(caplog: pytest.LogCaptureFixture) -> None:
-    """Small texts give no discounts, which is said each time."""
+    """Small texts give no discounts, with a warning each time."""
     caplog.set_level(logging.ERROR)
 
 

@@ -1,4 +1,4 @@
-"""Entropy pruning leaves out what changes the model least, and nothing that the rest stands on."""
+"""Entropy pruning drops n-grams that change the model least, and none that others need."""
 
 import math
 import random

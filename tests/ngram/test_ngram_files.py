@@ -30,7 +30,7 @@ ARRAYS = [name for name, _ in (*LAYOUT, *files.TEXT)]
 
 @pytest.fixture(autouse=True)
 def silent(caplog: pytest.LogCaptureFixture) -> None:
-    """Small texts give no discounts, which is said each time."""
+    """Small texts give no discounts, with a warning each time."""
     caplog.set_level(logging.ERROR)
 
 
@@ -115,7 +115,7 @@ def test_arrays_made_in_files_are_linked(tmp_path: Path, fit: Fit) -> None:
 
 
 def test_allocator_keeps_an_array_whose_name_is_taken(tmp_path: Path) -> None:
-    """A second array of a name has a file of its own; the first is as it was."""
+    """A second array of a name has a separate file; the first is unchanged."""
     allocate = Allocator(tmp_path)
     arrays = [allocate("words", 1000, np.int32) for _ in range(3)]
     for value, array in enumerate(arrays):

@@ -25,7 +25,7 @@ TEXT = ["the cat sat on the mat", "", "the cat ran", "a dog sat on the cat", "th
 
 @pytest.fixture(autouse=True)
 def silent(caplog: pytest.LogCaptureFixture) -> None:
-    """Small texts give no discounts, which is said each time."""
+    """Small texts give no discounts, with a warning each time."""
     caplog.set_level(logging.ERROR)
 
 

@@ -32,7 +32,7 @@ def counted(options: NgramOptions, allocate: Allocator) -> Counted:
     ],
 )
 def test_thresholds(prune: str, order: int, limits: tuple[int, ...]) -> None:
-    """Numbers stand between spaces or commas, one an order; the last is for all higher ones."""
+    """Numbers are separated by spaces or commas, one per order; the last is for all higher ones."""
     assert thresholds(NgramOptions(order=order, prune=prune)) == limits
 
 

@@ -27,7 +27,7 @@ small = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCh
 
 @pytest.fixture(autouse=True)
 def silent(caplog: pytest.LogCaptureFixture) -> None:
-    """Small texts give no discounts, which is said each time."""
+    """Small texts give no discounts, with a warning each time."""
     caplog.set_level(logging.ERROR)
 
 
@@ -166,7 +166,7 @@ NOISE = st.lists(
 def test_damage_never_crashes(
     fit: Fit, train: list[list[int]], order: int, noise: list[tuple[str, int, int]], near: bool
 ) -> None:
-    """Whatever numbers stand in the arrays, a query gives figures or a ModelError, and comes to an end."""
+    """Any numbers in the arrays give figures or a ModelError, and every query ends."""
     model = fit(train, SIZE, order=order)
     total = model.table.total
     for name, place, value in noise:

@@ -23,7 +23,7 @@ small = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCh
 
 @pytest.fixture(autouse=True)
 def silent(caplog: pytest.LogCaptureFixture) -> None:
-    """Small texts give no discounts, which is said each time."""
+    """Small texts give no discounts, with a warning each time."""
     caplog.set_level(logging.ERROR)
 
 

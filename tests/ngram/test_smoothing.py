@@ -61,7 +61,7 @@ def definition(lines: Lines, vocab_size: int, options: NgramOptions) -> Any:
 
 
 def zipfian(num_lines: int, vocab_size: int) -> Lines:
-    """A text long enough for discounts of its own."""
+    """A text long enough to estimate discounts."""
     chance = random.Random(1)
     weights = [1 / rank for rank in range(1, vocab_size)]
     return [chance.choices(range(1, vocab_size), weights, k=chance.randrange(9)) for _ in range(num_lines)]

@@ -76,7 +76,7 @@ def test_vectors_are_those_of_lmkit(run: Path, settings: dict[str, Any]) -> None
 
 @pipelines
 def test_order_survives_sorting(run: Path) -> None:
-    """encode sorts by length and batches: each vector still stands at its sentence's place."""
+    """encode sorts by length and batches: each vector is still at its sentence's place."""
     texts = [" ".join(["cat", "mat", "the"][i % 3] for i in range(n)) for n in range(1, 40)]
     random.Random(1).shuffle(texts)
     alone = torch.cat([lmkit.load(run).embed([text], "mix", "mean")[0][None] for text in texts])

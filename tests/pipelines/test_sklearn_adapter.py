@@ -126,7 +126,7 @@ def test_pickle_holds_no_weights(trained: Path) -> None:
 
 
 def test_one_load_for_all_copies(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clones share one model in a process; a run that is replaced is loaded anew."""
+    """Clones share one model in a process; a run that is replaced is loaded again."""
     from lmkit import api, pipelines
 
     loads = []

@@ -23,7 +23,7 @@ TEXTS = ["the cat sat on the mat", "", "the dog, a cat.", "mat"] * 3
 
 
 def in_a_fresh_process(code: str, *args: object) -> str:
-    """What a program prints in a Python of its own, which spaCy's entry points alone tell of lmkit."""
+    """The output of a program in a new process, which finds lmkit only through spaCy's entry points."""
     command = [sys.executable, "-c", textwrap.dedent(code), *map(str, args)]
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert result.returncode == 0, result.stderr
@@ -115,7 +115,7 @@ def test_documents_of_given_words(runs) -> None:
 def test_tokens_may_be_read_as_words(
     trained: Path, pipeline: "Callable[..., Language]", layer: str | int
 ) -> None:
-    """With words=True a model of text in spaCy's tokens gets them as such; layers "all" stand side by side."""
+    """With words=True a model of text in spaCy's tokens gets them unchanged; layers "all" are concatenated."""
     doc = pipeline(layer=layer, words=True)("The cat's mat, isn't  it?")
     words = [token.text for token in doc]
     assert words == ["The", "cat", "'s", "mat", ",", "is", "n't", " ", "it", "?"]

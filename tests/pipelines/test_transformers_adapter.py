@@ -188,7 +188,7 @@ def test_a_collator_pads(exported: Path) -> None:
 
 @pipelines
 def test_ids_are_those_of_the_tokenizer(run: Path, exported: Path) -> None:
-    """Ids and their text are the run's; padding is an id of its own that no word in a text has."""
+    """Ids and their text are the run's; padding is a separate id that no word in a text has."""
     tokenizer, own = loaded(exported)[1], lmkit.load(run).tokenizer
     text = "the cat <pad>"
     assert tokenizer(text)["input_ids"] == own.ids(text).tolist()
@@ -288,7 +288,7 @@ for row, wanted in zip(found, own.embed(["the cat", "mat"], layer="top"), strict
 
 @pipelines
 def test_somebody_elses_encoder(python_with_plugins: Any) -> None:
-    """An encoder from a plugin goes the same way, in a process of its own."""
+    """An encoder from a plugin works the same, in a separate process."""
     result = python_with_plugins("-c", SCRIPT, plugins=("lmkit-demo-encoder",))
     assert result.returncode == 0, result.stderr
 
@@ -347,7 +347,7 @@ def test_mistakes_are_told(trained: Path, tmp_path: Path) -> None:
 @pipelines
 @pytest.mark.parametrize("separator", [None, "", " "])
 def test_words_of_scripts_have_the_separator_of_embed(exported: Path, separator: str | None) -> None:
-    """Lists of words are read as `embed` reads them; `separator` of the config says what stands between them."""
+    """Lists of words are read as `embed` reads them; `separator` of the config is put between them."""
     words = [["中国", "的", "cat"], ["the", "cat", "the"]]
     model, tokenizer = loaded(exported, layer="mix", separator=separator)
     batch = tokenizer(words, is_split_into_words=True, padding=True, return_tensors="pt")

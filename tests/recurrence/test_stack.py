@@ -169,7 +169,7 @@ def test_locked_dropout_keeps_its_mask_for_the_window():
 
 
 def test_word_dropout_drops_words_whole():
-    """A dropped word is zero wherever it stands; another is scaled wherever it stands."""
+    """A dropped word is zero everywhere; another is scaled everywhere."""
     ids = torch.randint(0, 9, (4, 50))
     dropped = drop_words(torch.ones(4, 50, 3), ids, 9, 0.5)
     for word in range(9):

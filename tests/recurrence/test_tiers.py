@@ -294,7 +294,7 @@ class LinearOne(LinearCell):
 
 
 def test_plain_is_the_definition_of_any_cell():
-    """`--tier plain` runs a cell's forward, whatever `sequence` it has of its own."""
+    """`--tier plain` runs a cell's forward, whatever its own `sequence` is."""
 
     class Wrong(LinearOne):
         def sequence(self, xs, state, resets=None):
@@ -308,7 +308,7 @@ def test_plain_is_the_definition_of_any_cell():
 
 
 def test_a_carried_state_does_not_keep_its_window(without_compiler):
-    """The last state has memory of its own: carrying it frees the states of the window."""
+    """The last state has separate memory: carrying it frees the states of the window."""
     cell = GRUCell(INPUT, HIDDEN)
     cell.use_tier("compiled")
     _, (h,) = cell.sequence(torch.randn(TIME, BATCH, INPUT), cell.initial_state(BATCH))

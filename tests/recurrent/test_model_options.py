@@ -57,7 +57,7 @@ def test_sizes_left_open_are_filled_in():
 
 
 def test_each_layer_has_its_cell_size_and_options():
-    """A list of tables gives each layer a cell with options of its own, and goes through a recipe unchanged."""
+    """A list of tables gives each layer a cell with separate options, and a recipe restores it unchanged."""
     cells = [{"name": "rnn", "activation": "relu"}, {"name": "rnn"}, {"name": "gru"}]
     tables = {"model": {"name": "recurrent", "cell": cells, "hidden_size": [8, 6, 4]}}
     recipe = recipes.build(tables)
@@ -161,7 +161,7 @@ def test_a_run_stores_the_solved_size(tmp_path):
 
 
 def test_dropout_of_each_place_has_its_own_rate():
-    """A rate of its own beats the common one; evaluation drops nothing."""
+    """A separate rate overrides the common one; evaluation drops nothing."""
     model = make(dropout=0.9, input_dropout=0.0, layer_dropout=0.0, output_dropout=0.0, num_layers=2).train()
     ids = torch.randint(0, 90, (2, 5))
     kept, _ = model.features(ids, model.blank_state(2))

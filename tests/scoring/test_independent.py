@@ -1,4 +1,4 @@
-"""Lines scored each by itself, and what is said of separate items that were scored as one stream."""
+"""Lines scored each by itself, and the warning about separate items scored as one stream."""
 
 import logging
 import math

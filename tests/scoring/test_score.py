@@ -113,7 +113,7 @@ def test_batch_and_window_move_nothing(policy):
 
 
 def test_scores_of_parts_add_up():
-    """A model that starts anew at each line gives a text the sum of its lines' scores and residual bits."""
+    """A model that is reset at each line gives a text the sum of its lines' scores and residual bits."""
     tok = tokenizer()
     lm = model(tok, reset="line")
     whole = evaluate(lm, tok, Text.from_lines(TEST), signature="s")
@@ -124,7 +124,7 @@ def test_scores_of_parts_add_up():
 
 
 def test_word_perplexity_is_withheld_without_spaces():
-    """Where words are not separated there is no perplexity a word; bits per character stand instead."""
+    """If words are not separated there is no word perplexity, but bits per character."""
     tok = tokenizer("char")
     score = evaluate(model(tok), tok, Text.from_lines(["今天天气很好", "我去打球"]), signature="s")
     assert score.word_perplexity is None

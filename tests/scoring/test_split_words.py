@@ -46,7 +46,7 @@ def words(reader: SplitWords, line: str) -> list[str]:
     ],
 )
 def test_auto(lines: list[str], line: str, read: str) -> None:
-    """Text as people type it is split where the training text was; text whose words stand apart is left alone."""
+    """Ordinary text is split where the training text was; text with separated words is unchanged."""
     reader = SplitWords(tokenizer(lines))
     found = words(reader, line)
     if '"' not in line:
@@ -132,7 +132,7 @@ def test_known_words_are_never_touched() -> None:
 
 
 def test_rules() -> None:
-    """ "always" splits text whose words stand apart too, "never" nothing; others than words are read as ever."""
+    """ "always" also splits text with separated words, "never" splits nothing; others than words are read as ever."""
     whole = tokenizer(APART)
     assert words(SplitWords(whole, "always"), "good. cat .") == ["good", ".", "cat", "."]
     assert read_as_typed(whole, "never") is whole

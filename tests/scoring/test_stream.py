@@ -21,7 +21,7 @@ def model(policy: str) -> RecurrentLanguageModel:
 
 
 def one_by_one(lm: RecurrentLanguageModel, lines: list[Sentence]) -> list[np.ndarray]:
-    """The definition: a token at a time, one state, started anew where the policy says."""
+    """The definition: a token at a time, one state, reset by the policy."""
     state, found = lm.initial_state(1), []
     for line in lines:
         if lm.reset_policy == "line" or (lm.reset_policy == "document" and line.starts_document):

@@ -62,7 +62,7 @@ def test_compare_raises_the_error_of_a_run(folder: Path, runs: list[Path], tmp_p
             (damaged / path.relative_to(runs[0])).write_bytes(path.read_bytes())
     words = damaged / "tokenizer" / "words.txt"
     words.write_bytes(words.read_bytes().replace(b"cat", b"dat"))
-    with pytest.raises(ModelError, match=r"words\.txt: not the file that was saved"):
+    with pytest.raises(ModelError, match=r"words\.txt: has changed since it was saved"):
         lmkit.compare([runs[1], damaged], folder / "test.txt")
 
 

@@ -26,7 +26,7 @@ def part_of(kind: str, target: str, **settings) -> Part:
 
 
 def broken_rules(part: Part) -> dict[str, str]:
-    """The rules of its own kind that a part breaks, with what is said."""
+    """The broken rules of a part's kind, with their messages."""
     broken = {}
     for check in checks_of(part):
         if check.function.__module__ != "lmkit.testing.common":

@@ -1,4 +1,4 @@
-"""Third-party parts, installed by pip from distributions of their own, work in every command."""
+"""Third-party parts, installed by pip from separate distributions, work in every command."""
 
 import json
 import os
@@ -257,7 +257,7 @@ def test_recipe_repeats_the_run(outcomes: dict[str, Outcome], folder: Path) -> N
 
 
 def test_help_and_description(outcomes: dict[str, Outcome]) -> None:
-    """Help and `plugins show` list another's options in a section of their own, and how to use the part."""
+    """Help and `plugins show` list another's options in a separate section, and how to use the part."""
     page = outcomes["help"].out
     assert "Options of model lmkit-demo-bigram:bigram" in page
     assert "added to every count" in page

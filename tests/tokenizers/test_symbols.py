@@ -1,4 +1,4 @@
-"""Spellings of ids for files of n-grams, and the word that stands for the unknown one."""
+"""Spellings of ids for files of n-grams, and the word for the unknown token."""
 
 import re
 from pathlib import Path

@@ -47,7 +47,7 @@ def test_words_are_split_at_five_characters_only(line):
 
 @given(lines)
 def test_spans_cover_the_words(tokenizer, line):
-    """The characters of each span are the word that its id stands for."""
+    """The characters of each span are the word of its id."""
     encoding = tokenizer.encode(line)
     assert [line[start:end] for start, end in encoding.spans] == kenlm_words(line)
     assert encoding.ids.dtype == np.int32

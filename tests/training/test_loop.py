@@ -53,7 +53,7 @@ def test_it_learns_a_line_that_repeats(tmp_path):
     [({"max_steps": 5}, 5), ({"max_epochs": 2}, 12), ({"max_epochs": 2, "max_steps": 7}, 7), ({}, 60)],
 )
 def test_the_nearest_limit_ends_training(tmp_path, options, steps):
-    """Steps or epochs, whichever comes first; ten epochs when nothing is said."""
+    """Steps or epochs, whichever comes first; ten epochs by default."""
     assert trainer(tmp_path, **options).run().step == steps
 
 
@@ -72,7 +72,7 @@ def test_stop_after_leaves_the_schedule_where_it_was(tmp_path):
 
 
 def test_the_best_weights_are_kept_and_patience_ends_it(tmp_path):
-    """Weights are kept when validation is better than ever; so many worse ones in a row end the training."""
+    """Weights are kept when validation is the best so far; several worse ones in a row end the training."""
     losses = iter([3.0, 2.0, 2.5, 2.4, 1.0])
     kept = []
     run = trainer(

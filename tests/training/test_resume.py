@@ -251,7 +251,7 @@ def test_a_file_that_cannot_grow_is_a_full_disk(tmp_path, text):
 
 
 def test_changing_what_is_free_leaves_the_model_loadable(tmp_path, text):
-    """A resumed run that writes its recipe anew, and finds no better weights, can still be loaded."""
+    """A resumed run that writes its recipe again, and finds no better weights, can still be loaded."""
     start(text, tmp_path / "run", stop_after=22, train={"learning_rate": 1.0, "warmup": 0.0})
     recipe = settings(text, train={"learning_rate": 1.0, "warmup": 0.0, "log_every": 7})
     resume_run(tmp_path / "run", recipe, reporter=Silent())

@@ -116,7 +116,7 @@ def test_unknown_options_are_named_with_a_suggestion(tmp_path, text):
 
 
 def test_options_find_their_owner_in_any_order(tmp_path, text):
-    """A cell's own option may stand before the cell that has it; the outermost table that has a name gets it."""
+    """A cell's own option may come before the name of the cell; the outermost table that has a name gets it."""
     model = train(text, tmp_path / "x", model="recurrent", activation="relu", cell="rnn", hidden_size=6)
     table = model.run.manifest["model"]
     assert table["cell"] == {"name": "lmkit:rnn", "activation": "relu"}
@@ -133,7 +133,7 @@ def test_resume_from_python(tmp_path, text):
 
 
 def test_no_data_named_means_pydocs_for_two_minutes():
-    """The first command of a new user needs no text; a limit that is given stands."""
+    """The first command of a new user needs no text; a given limit is kept."""
     plain = with_defaults(recipes.build({}), Silent())
     assert plain.train_paths == ("pydocs",)
     assert plain.train.max_time == 120

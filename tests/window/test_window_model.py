@@ -90,7 +90,7 @@ def test_gradients_are_those_of_the_equation(options: dict) -> None:
     ids = torch.randint(9, (3, 12))
     reset = torch.zeros(3, 12, dtype=torch.bool)
     reset[1, 5] = reset[2, 8] = reset[2, 9] = True
-    # As training reads a text: `<s>` stands in the place of the token before one that begins a text.
+    # As training reads a text: `<s>` takes the place of the token before one that begins a text.
     inputs = torch.cat([torch.full((3, 1), model.start_id), ids[:, :-1]], 1).masked_fill(
         reset, model.start_id
     )

@@ -31,7 +31,7 @@ class BigramModel(LanguageModel):
     def fit(self, corpus: "TokenStore", run: "FitContext") -> None:
         size = self.vocabulary.size
         tokens = np.asarray(corpus.tokens, np.int64)
-        # `</s>` ends each line, so it is also what stands before the first token of the next.
+        # `</s>` ends each line, so it also precedes the first token of the next.
         before = np.concatenate([[self.vocabulary.eos_id], tokens[:-1]])
         pairs = np.concatenate([before * size + tokens, size * size + tokens])
         self.keys, self.counts = np.unique(pairs, return_counts=True)

@@ -13,7 +13,7 @@ from lmkit.recurrence import TrainableModel
 
 
 class Neighbours(TrainableModel, Encoder):
-    """Layer 0 is a token's own vector, layer 1 the mean of its neighbours'; `<s>` stands on both ends.
+    """Layer 0 is a token's own vector, layer 1 the mean of its neighbours'; with `<s>` at both ends.
 
     It is trained to tell a token from its neighbours, and is made of no causal models.
     """
