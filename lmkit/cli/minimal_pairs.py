@@ -164,17 +164,19 @@ def _say_unknown(label: str, paradigms: "Paradigms") -> None:
     from lmkit.evaluation.minimal_pairs import mean_accuracy
 
     total = mean_accuracy(list(paradigms.values()))
+    facts = []
     if total.unknown_words:
-        console.say(
-            f"{label}: {total.unknown_words:,} words outside the vocabulary, in {total.pairs_with_unknown:,} of "
-            f"{total.pairs:,} pairs; {total.identical:,} of these differ in nothing else and count one half each",
-            "note",
-        )
-    elif total.identical:
-        console.say(
-            f"{label}: both sentences of {total.identical:,} pairs are the same tokens; each counts one half",
-            "note",
-        )
+        words = "word" if total.unknown_words == 1 else "words"
+        where = f"in {total.pairs_with_unknown:,} of {total.pairs:,} pairs"
+        facts.append(f"{total.unknown_words:,} {words} outside the vocabulary, {where}")
+    halves = (
+        (total.identical_unknown, "pairs that differ only in these words"),
+        (total.identical - total.identical_unknown, "pairs of equal sentences"),
+        (total.impossible, "pairs of two sentences with probability zero"),
+    )
+    facts += [f"{what}: {count:,}, each counts one half" for count, what in halves if count]
+    if facts:
+        console.say(f"{label}: {'; '.join(facts)}", "note")
 
 
 def _say_withheld(results: "Mapping[str, Paradigms]") -> None:

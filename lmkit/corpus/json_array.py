@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Any
 
 from lmkit.corpus.lines import BadLines
-from lmkit.corpus.rows import Row, kind_of
+from lmkit.corpus.rows import RepeatedKey, Row, checked_object, kind_of, repeated
 from lmkit.errors import DataError
 
 ITEM_LIMIT = 1 << 27
@@ -36,7 +36,9 @@ def read_array(blocks: Iterable[bytes], name: str, field: str, bad: BadLines) ->
         where = f"{name}: line {line}, row {bad.row - before}"
         if isinstance(value, str):
             value = {field: value}
-        if isinstance(value, dict):
+        if isinstance(value, RepeatedKey):
+            bad.report(where, *repeated(value))
+        elif isinstance(value, dict):
             yield Row(bad.row, where, value)
         else:
             bad.report(where, f"{kind_of(value)}, not an object or a string", f'write {{"{field}": "..."}}')
@@ -52,7 +54,7 @@ class _Items:
         self._text = ""
         self._at = 0
         self._line = 1
-        self._decode = json.JSONDecoder().raw_decode
+        self._decode = json.JSONDecoder(object_pairs_hook=checked_object).raw_decode
 
     def __iter__(self) -> Iterator[tuple[int, Any]]:
         self._expect("[")

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 from lmkit.corpus.decoding import decoded, wrong_bytes
 from lmkit.corpus.lines import BadLines
-from lmkit.corpus.rows import Row, kind_of
+from lmkit.corpus.rows import RepeatedKey, Row, checked_object, kind_of, repeated
 
 
 def read_jsonl(
@@ -38,17 +38,23 @@ def raw_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _row(raw: bytes, where: str, offset: int, field: str, bad: BadLines) -> Row | None:
+    quoted = b'"%s"' % field.rpartition(".")[2].encode()
     if decoded(raw) is None:
         at, problem, remedy = wrong_bytes(raw, bad.sample)
         bad.report(f"{where} (byte {offset + at})", problem, remedy)
         return None
     try:
         value = json.loads(raw)
+        if raw.count(quoted) > 1:  # rare, and slow to look into
+            value = json.loads(raw, object_pairs_hook=checked_object)
     except json.JSONDecodeError as error:
         bad.report(where, f"not JSON: {error.msg} at column {error.colno}", _remedy(raw))
     except (ValueError, RecursionError):
         bad.report(where, "JSON with too long a number or too deep nesting", "fix the line")
     else:
+        if isinstance(value, RepeatedKey):
+            bad.report(where, *repeated(value))
+            return None
         if isinstance(value, dict):
             return Row(bad.row, where, value)
         bad.report(where, f"{kind_of(value)}, not an object", f'write one {{"{field}": "..."}} per line')

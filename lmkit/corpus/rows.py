@@ -24,6 +24,31 @@ class Row:
     cells: dict[str, Any]
 
 
+class RepeatedKey(dict[str, Any]):
+    """An object of JSON in which the key `key` is written twice, here or in an object within."""
+
+    key: str
+
+
+def checked_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON from its pairs (`object_pairs_hook`)."""
+    found = dict(pairs)
+    twice = next((value.key for value in found.values() if isinstance(value, RepeatedKey)), None)
+    if len(found) < len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))
+    if twice is None:
+        return found
+    repeated = RepeatedKey(found)
+    repeated.key = twice
+    return repeated
+
+
+def repeated(value: RepeatedKey) -> tuple[str, str]:
+    """The problem of such an object, and what to do."""
+    return f"the field '{value.key}' is in it twice", "remove one"
+
+
 class CellError(Exception):
     """A cell that cannot be used. problem, remedy: for `BadLines.report`."""
 

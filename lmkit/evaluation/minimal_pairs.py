@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -86,8 +86,9 @@ class Accuracy:
     """The accuracy on the pairs of a paradigm, or the mean over paradigms, with counts.
 
     percent: a tie counts one half; None if a score is not a number. standard_error: of `percent`; None if it is
-    unknown. ties: pairs with equal scores, including identical ones. unknown_words: in all sentences;
-    pairs_with_unknown: the number of pairs with any.
+    unknown. ties: pairs with equal scores. identical: ties whose sentences are the same tokens; identical_unknown:
+    of these, pairs with unknown words. impossible: ties of two sentences with probability zero. unknown_words: in
+    all sentences; pairs_with_unknown: the number of pairs with any.
     """
 
     percent: float | None
@@ -95,6 +96,8 @@ class Accuracy:
     pairs: int
     ties: int
     identical: int
+    identical_unknown: int
+    impossible: int
     unknown_words: int
     pairs_with_unknown: int
 
@@ -137,7 +140,7 @@ def mean_accuracy(paradigms: Sequence[Accuracy]) -> Accuracy:
     percents, errors = [one.percent for one in paradigms], [one.standard_error for one in paradigms]
     percent = None if None in percents else sum(p for p in percents if p is not None) / len(percents)
     error = None if None in errors else math.hypot(*(e for e in errors if e is not None)) / len(errors)
-    names = ("pairs", "ties", "identical", "unknown_words", "pairs_with_unknown")
+    names = [item.name for item in fields(Accuracy) if item.name not in ("percent", "standard_error")]
     return Accuracy(percent, error, **{name: sum(getattr(one, name) for one in paradigms) for name in names})
 
 
@@ -182,6 +185,8 @@ def _accuracy(found: Judgement, places: np.ndarray) -> Accuracy:
         number,
         int(found.tie[places].sum()),
         int(found.identical[places].sum()),
+        int((found.identical[places] & (unknown > 0)).sum()),
+        int((np.isneginf(found.good[places]) & np.isneginf(found.bad[places])).sum()),
         int(unknown.sum()),
         int((unknown > 0).sum()),
     )

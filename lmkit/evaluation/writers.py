@@ -52,7 +52,9 @@ def _tsv_cell(value: object) -> str:
     value = _as_json(value)
     if value is None:
         return ""
-    return escaped(value if isinstance(value, str) else strict_json.dumps(value, ascii_only=False))
+    if isinstance(value, str):
+        return escaped(value)
+    return repr(value) if isinstance(value, float) else escaped(strict_json.report(value))
 
 
 def _jsonl(records: LineRecords) -> str:
@@ -71,7 +73,9 @@ def _as_json(value: object) -> object:
     if isinstance(value, list):
         return [_as_json(inner) for inner in value]
     if isinstance(value, float):
-        return value if math.isfinite(value) else None
+        return (
+            None if math.isnan(value) else value
+        )  # an infinity is null in JSON with the reason, "inf" in TSV
     return value if value is None or isinstance(value, (str, int)) else str(value)
 
 

@@ -55,7 +55,7 @@ def test_table_and_notice(folder: Path) -> None:
     assert "100.0 ± 0.0" in order
     assert "87.5 ± 12.5" in mean
     assert "kn: 6 words outside the vocabulary, in 3 of 4 pairs" in result.stderr
-    assert "1 of these differ in nothing else" in result.stderr
+    assert "pairs that differ only in these words: 1, each counts one half" in result.stderr
 
 
 def test_json_and_rows_agree(folder: Path, tmp_path: Path) -> None:

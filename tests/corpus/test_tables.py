@@ -107,6 +107,16 @@ def test_own_tsv_is_read_back(tmp_path: Path) -> None:
             '{"text": [{"text": "a"}]}',
             r"line 1: the field 'text' is a list that contains an object",
         ),
+        (
+            "a.jsonl",
+            '{"text": "a", "id": 1, "text": "b"}',
+            r"line 1: the field 'text' is in it twice; remove one",
+        ),
+        (
+            "a.json",
+            '["a", {"id": 1,\n"id": 2, "text": "b"}]',
+            r"line 1, row 2: the field 'id' is in it twice",
+        ),
         ("a.jsonl", '[\n"a"\n]', r"line 1: not JSON.*--input-format json"),
         ("a.json", '{\n"text": "a"\n}', r"line 1: not JSON.*write each object on one line"),
     ],

@@ -97,7 +97,15 @@ def test_pairs_that_differ_only_in_unknown_words(tokenizer: WordTokenizer) -> No
     assert found.identical.tolist() == [True, False, False]
     assert (found.unknown_good.tolist(), found.unknown_bad.tolist()) == ([1, 0, 1], [1, 1, 0])
     (one,) = accuracies(pairs, found).values()
-    assert (one.identical, one.unknown_words, one.pairs_with_unknown) == (1, 4, 3)
+    assert (one.identical, one.identical_unknown, one.unknown_words, one.pairs_with_unknown) == (1, 1, 4, 3)
+    assert one.impossible == 0
+
+
+def test_equal_sentences_and_impossible_ones_are_counted_apart(tokenizer: WordTokenizer) -> None:
+    """A pair of equal sentences has no unknown words to blame; two sentences of probability zero are such a tie."""
+    pairs = [pair("the cat", "the cat"), pair("cats", "cats cats"), pair("the", "the dog")]
+    (one,) = accuracies(pairs, judged(tokenizer, pairs, cats=0.0)).values()
+    assert (one.ties, one.identical, one.identical_unknown, one.impossible) == (2, 1, 0, 1)
 
 
 def test_a_score_that_is_not_a_number_is_never_right(tokenizer: WordTokenizer) -> None:
@@ -132,7 +140,7 @@ def test_standard_errors(tokenizer: WordTokenizer) -> None:
     (alone,) = accuracies(pairs[:1], judged(tokenizer, pairs[:1])).values()
     assert alone.standard_error is None
     assert mean_accuracy([p, alone]) == Accuracy(
-        mean_accuracy([p, alone]).percent, None, 11, p.ties + alone.ties, 1, 0, 0
+        mean_accuracy([p, alone]).percent, None, 11, p.ties + alone.ties, 1, 0, 0, 0, 0
     )
 
 
