@@ -190,7 +190,7 @@ def test_weights_that_are_no_numbers_need_a_flag(run, value):
     forge(run, save(weights))
     assert "output.bias" in refusal(run)
     assert "--allow-nonfinite" in refusal(run)
-    assert not lmkit.load(run, allow_nonfinite=True).output.bias.isfinite().all()
+    assert not lmkit.load(run, allow_nonfinite=True).run.model.output.bias.isfinite().all()
 
 
 def test_finite_weights_of_any_size_pass():

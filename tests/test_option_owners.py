@@ -153,8 +153,10 @@ def test_an_option_of_the_word_tokenizer_chooses_it(caplog: pytest.LogCaptureFix
     assert "tokenizer" not in keywords({}, {})
     assert keywords({TOKENIZER: "word"}, {"min_count": 2})["tokenizer"]["min_count"] == 2
     assert not caplog.text
-    assert keywords({}, {"min_count": 2})["tokenizer"] == {"name": "lmkit:word", "min_count": 2}
-    assert "min_count: for the tokenizer word" in caplog.text
+    assert keywords({}, {"min_count": 2})["tokenizer"] == {"min_count": 2}
+    assert not caplog.text
+    assert keywords({}, {"unk_word": "<unk>"})["tokenizer"] == {"name": "lmkit:word", "unk_word": "<unk>"}
+    assert "unk_word: for the tokenizer word" in caplog.text
 
 
 def test_decoders() -> None:
@@ -170,7 +172,7 @@ def test_unknown_keywords() -> None:
     """A near name is suggested; where none is near, each option is listed once, by the name that it is given by."""
     with pytest.raises(UsageError, match="unknown option 'hiden_size'; did you mean 'hidden_size'"):
         keywords({MODEL: "lstm"}, {"hiden_size": 3})
-    with pytest.raises(UsageError, match="unknown option 'cell'; there are: batch_size, bptt, "):
+    with pytest.raises(UsageError, match="unknown option 'cell'; known: batch_size, bptt, "):
         keywords({MODEL: "ngram"}, {"cell": "gru"})
 
 
