@@ -36,6 +36,7 @@ class SpellingCode:
         self._table = table
         self._found: dict[bytes, float] = {}
         self._levels = [_Level.of(keys % SYMBOLS ** (k + 1), counts) for k in range(1, order)]
+        self._packed = _packed(self._levels)
         singles = np.bincount(keys % SYMBOLS, counts, SYMBOLS)
         kinds = max(int(np.count_nonzero(singles)), 1)
         self._unigram = (singles + kinds / SYMBOLS) / (singles.sum() + kinds)
@@ -67,9 +68,12 @@ class SpellingCode:
         return np.array([self._found[word] for word in words], np.float64)
 
     def _spelled(self, words: Sequence[bytes]) -> np.ndarray:
-        sizes = np.array([len(word) + 1 for word in words])
-        bits = -np.log2(self.probabilities(_keys([shown(word) for word in words], len(self._levels) + 1)))
-        return np.add.reduceat(bits, np.cumsum(sizes) - sizes)
+        from lmkit.spelling_kernel import spelled  # here, since numba is slow to import
+
+        as_text = [shown(word) for word in words]
+        ends = np.cumsum([len(word) for word in as_text], dtype=np.int64)
+        raw = np.frombuffer(b"".join(as_text), np.uint8)
+        return spelled(raw, ends, self._unigram, *self._packed)
 
     def to_table(self) -> Any:
         """The argument of `from_table`, for JSON."""
@@ -134,6 +138,22 @@ class _Level(NamedTuple):
         total, followers = self.totals[context], self.followers[context]
         found = (count + followers * below) / (total + followers)
         return np.where(self.contexts[context] == keys // SYMBOLS, found, below)
+
+
+def _packed(levels: Sequence[_Level]) -> tuple[np.ndarray, ...]:
+    """The arrays of all levels one after another, and where those of n-grams and of contexts end at each level."""
+    joined = (
+        np.concatenate([np.zeros(0, kind), *(getattr(level, name) for level in levels)])
+        for name, kind in (
+            ("keys", np.int64), ("counts", np.float64), ("contexts", np.int64), ("totals", np.float64),
+            ("followers", np.int64),
+        )
+    )  # fmt: skip
+    ends = (
+        np.cumsum([0, *(len(getattr(level, name)) for level in levels)], dtype=np.int64)
+        for name in ("keys", "contexts")
+    )
+    return (*joined, *ends)
 
 
 def _keys(words: Sequence[bytes], order: int) -> np.ndarray:

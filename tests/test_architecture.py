@@ -29,7 +29,7 @@ LAYERS = (
         "perplexity",
     ),
     ("option_fields", "options", "plugins", "contracts", "safetensors_check", "hdf5"),
-    ("corpus", "residual", "spelling"),
+    ("corpus", "residual", "spelling", "spelling_kernel"),
     ("neural",),
     ("recurrence",),
     ("recipe", "option_owners", "manifest", "run_facts", "runs", "archive", "packed"),
