@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lmkit.corpus.resets import reset_positions
 from lmkit.corpus.store import TokenStore
 from lmkit.errors import DataError
 from lmkit.notes import NOTE
@@ -112,14 +113,3 @@ def mirrored(rows: np.ndarray, line_ends: np.ndarray) -> np.ndarray:
     first = np.where(line > 0, line_ends[line - 1], 0)
     eos = line_ends[line] - 1
     return np.where(rows == eos, rows, first + eos - 1 - rows)
-
-
-def reset_positions(store: TokenStore, policy: str) -> np.ndarray:
-    """The tokens before which the state is reset, in order; the corpus's first is always one."""
-    line_starts = np.concatenate([[0], store.line_ends[:-1]]).astype(np.int64)
-    if policy == "line":
-        return line_starts
-    if policy == "document":
-        return np.union1d([0], line_starts[store.document_starts])
-    assert policy == "never", policy
-    return np.zeros(1, np.int64)

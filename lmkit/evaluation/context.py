@@ -12,11 +12,12 @@ from torch import Tensor
 from lmkit import states
 from lmkit.contracts import LanguageModel, Tokenizer
 from lmkit.corpus.readers import Line
+from lmkit.corpus.resets import is_reset
 from lmkit.errors import DataError
 from lmkit.notes import NOTE
 from lmkit.scoring.directions import FORWARD, in_direction
 from lmkit.scoring.measured_lines import whole_lines
-from lmkit.scoring.stream import WINDOW, Measure, Sentence, measure_lines, starts_anew
+from lmkit.scoring.stream import WINDOW, Measure, Sentence, measure_lines
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +106,7 @@ def read_stream(
     first = 0
     for line in lines:
         begins[first] = True
-        resets[first] = first == 0 or starts_anew(model.reset_policy, line.starts_document)
+        resets[first] = first == 0 or is_reset(model.reset_policy, line.starts_document)
         first += len(line.ids)
     return Stream(lines, np.concatenate([line.ids for line in lines]), begins, resets)
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from lmkit.contracts import LanguageModel, Tokenizer
 from lmkit.corpus.readers import Line
+from lmkit.corpus.resets import is_reset
 from lmkit.corpus.writing_systems import ScriptCounter
 from lmkit.errors import DataError
 from lmkit.perplexity import perplexity
@@ -17,7 +18,7 @@ from lmkit.scoring.directions import FORWARD
 from lmkit.scoring.line_code import LineBits, LineCoder
 from lmkit.scoring.measured_lines import NO_LINES, RawLine, measured_lines
 from lmkit.scoring.stimuli import StreamWatch
-from lmkit.scoring.stream import WINDOW, starts_anew
+from lmkit.scoring.stream import WINDOW
 from lmkit.scoring.unknown import warn_of_unknown
 
 log = logging.getLogger(__name__)
@@ -231,7 +232,7 @@ def evaluate(
         code = coder.code(line, encoding.ids, scores)
         tally.add(line, encoding.ids == tokenizer.vocabulary.unk_id, scores, code)
         watch.add(line)
-        stretch = 0 if starts_anew(policy, line.starts_document) else stretch
+        stretch = 0 if is_reset(policy, line.starts_document) else stretch
         stretch += len(table)
         longest = max(longest, stretch)
     if carried is not None and longest > FARTHER * carried:

@@ -3,8 +3,8 @@
 import logging
 import re
 
+from lmkit.corpus.resets import is_reset
 from lmkit.scoring.measured_lines import RawLine
-from lmkit.scoring.stream import starts_anew
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class StreamWatch:
         """Check the next line."""
         if self._policy == "line" or self._lines == MOST_LINES:
             return
-        self._carried += self._lines > 0 and not starts_anew(self._policy, line.starts_document)
+        self._carried += self._lines > 0 and not is_reset(self._policy, line.starts_document)
         self._lines += 1
         self._documents += line.starts_document
         self._blank += line.num_words == 0

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lmkit import states
 from lmkit.contracts import LanguageModel
+from lmkit.corpus.resets import is_reset
 from lmkit.states import State
 
 BLOCK = 16384
@@ -105,11 +106,6 @@ class _Segment:
     """Whether the state is reset before it."""
 
 
-def starts_anew(policy: str, starts_document: bool) -> bool:
-    """Whether the state of a model with this `reset_policy` is reset before a line."""
-    return policy == "line" or (policy == "document" and starts_document)
-
-
 def _blocks(lines: Iterable[Sentence], block: int) -> Iterator[list[Sentence]]:
     group, size = [], 0
     for line in lines:
@@ -136,7 +132,7 @@ def _segments(group: list[Sentence], policy: str, *, fresh: bool) -> list[_Segme
     pieces: list[np.ndarray] = []
     first = at = 0
     for line in group:
-        if starts_anew(policy, line.starts_document):
+        if is_reset(policy, line.starts_document):
             if pieces:
                 segments.append(_Segment(np.concatenate(pieces), first, fresh))
             pieces, first, fresh = [], at, True
