@@ -34,7 +34,7 @@ Their distractor clauses are those of training; the test's are others.
 ANSWERS, ENCODER_ANSWERS = 10.0, 30.0
 ENCODER_TIMES = 3
 """An encoder is two networks, to each of which half of the answers, whose cause is on its other side, are noise: its
-answers weigh more, and it takes so many times `--seconds`."""
+answers weigh more, and it takes this many times `--seconds`."""
 
 NEURAL: dict[str, Any] = {
     "batch_size": 32,

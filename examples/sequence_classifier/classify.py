@@ -75,7 +75,7 @@ def split(examples: Sequence[Example], seed: int) -> tuple[list[Example], list[E
 
 
 def words_to_ids(examples: Sequence[Example], min_count: int) -> dict[str, int]:
-    """An id for every word that stands in the examples at least `min_count` times."""
+    """An id for every word that occurs in the examples at least `min_count` times."""
     counts = Counter(word for words, _ in examples for word in words)
     known = [word for word, count in counts.items() if count >= min_count]
     return {word: place for place, word in enumerate(known, UNKNOWN + 1)}

@@ -71,12 +71,12 @@ def onednn_takes(tensor: Tensor) -> bool:
 
 
 def in_onednns_layout(weight: Tensor, rows: int) -> Tensor:
-    """A weight (width, features) as oneDNN reads it fastest in products with so many rows."""
+    """A weight (width, features) in the layout that oneDNN reads fastest in products with this many rows."""
     return torch.ops.mkldnn._reorder_linear_weight(weight, rows)
 
 
 def _copy_for(weight: Tensor, rows: int) -> Tensor | None:
-    """The copy for products with so many rows, or None while none pays."""
+    """The copy for products with this many rows, or None as long as no copy pays."""
     size = weight.numel() * weight.element_size()
     if not (0 < rows <= MOST_ROWS and SMALLEST_BYTES <= size <= LARGEST_BYTES) or weight.is_inference():
         return None

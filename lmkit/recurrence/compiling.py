@@ -117,7 +117,7 @@ class _Step:
     ) -> tuple[StepInputs, StateGradients, Tensor, StepGradients]:
         """Zeros in the shapes that a step reads and writes: the arguments of `StepKernels.backward`.
 
-        Each is a tensor of its own, since the tracer knows an argument by its identity.
+        Each is a separate tensor, since the tracer knows an argument by its identity.
         """
         own = [named[name] for name in self.own]
         output, *memory = state

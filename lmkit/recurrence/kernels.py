@@ -20,7 +20,7 @@ class StepInputs(NamedTuple):
     product: (batch, G), W_hh y_{t-1}; None if the step is summed or the cell has no W_hh.
     bias: (G,), b_hh; None together with product.
     state: the state of `gates` before the step, each (batch, ...).
-    own: the cell's parameters and buffers that `gates` uses, each of its own shape.
+    own: the cell's parameters and buffers that `gates` uses, each in its shape.
     """
 
     x: Tensor

@@ -86,7 +86,7 @@ def as_gated(cell: Cell, what: str, option: str) -> GatedCell:
     if not owns_products(cell) or not cast(GatedCell, cell).recurrent:
         raise UsageError(
             f"{what} needs a cell whose recurrent product the engine computes (a GatedCell such as lstm); "
-            f"{type(cell).__name__} is none: leave out {option}, or take another --cell"
+            f"{type(cell).__name__} is not one: leave out {option}, or take another --cell"
         )
     return cast(GatedCell, cell)
 

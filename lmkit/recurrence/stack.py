@@ -64,7 +64,7 @@ class Recurrent(nn.Module):
         self.layers = nn.ModuleList(layers)
         self.norms = nn.ModuleList(norms)
         self.shortcuts = nn.ModuleList(shortcuts)
-        # The sum that residual layers write to has no norm of its own.
+        # The sum that residual layers write to has no norm.
         self.last_norm = make_norm(self.options.norm if self.options.residual else "none", width)
 
     def initial_state(self, batch_size: int) -> State:
