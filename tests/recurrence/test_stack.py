@@ -208,7 +208,7 @@ class Feedforward(GatedCell):
         ({"cell": "lstm,gru", "hidden_size": (6, 4, 5)}, "2 cells are listed for 3 layers"),
         ({"cell": Leaky, "projection_size": 3}, "Leaky is not one: leave out --projection-size"),
         ({"cell": Leaky, "weight_drop": 0.1}, "Leaky is not one: leave out --weight-drop"),
-        ({"cell": Feedforward, "weight_drop": 0.1}, "Feedforward is none"),
+        ({"cell": Feedforward, "weight_drop": 0.1}, "Feedforward is not one"),
         ({"cell": "gru", "cell_clip": 1.0}, "GRUCell has none; leave it out"),
         ({"cell": "lstm", "projection_clip": 1.0}, "give --projection-size too"),
     ],
