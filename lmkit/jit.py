@@ -91,6 +91,7 @@ class _Announcer(event.Listener):
             NOTE if folder else logging.WARNING,
             "compiling kernels for this processor; this takes some seconds (%s)",
             kept,
+            extra={"about": ""},  # of no run, whichever is being scored
         )
 
     def on_end(self, event: event.Event) -> None:
