@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from lmkit import CellSpec, DecoderSpec, ModelSpec, TokenizerSpec, hookimpl, option, plugins
+from lmkit import api as lmkit_api
 from lmkit.cli import cli
 from lmkit.options import Chosen
 from lmkit.plugins import Plugin
@@ -189,3 +190,21 @@ def lmkit(install: Callable[..., None], api: Api) -> Callable[..., Result]:
 def everything(install: Callable[..., None]) -> None:
     """The built-ins beside a plugin of somebody else and one that cannot be imported."""
     install(BUILTIN, THIRD, BROKEN)
+
+
+SEVERAL_LINES = ["the cat sat on the mat", "the dog sat", "a cat and a dog"]
+
+
+@pytest.fixture(scope="session")
+def several(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Small runs of several kinds and their text, by name: gru, elmo, chars, backoff, train.txt."""
+    folder = tmp_path_factory.mktemp("several")
+    text = folder / "train.txt"
+    text.write_text("\n".join(SEVERAL_LINES * 20), encoding="utf-8")
+    sizes = {"hidden_size": 8, "batch_size": 2, "bptt": 8, "max_steps": 3, "device": "cpu"}
+    lmkit_api.train(text, model="gru", tokenizer="word", out=folder / "gru", **sizes)
+    lmkit_api.train(text, model="elmo", inputs="tokens", tokenizer="word", out=folder / "elmo", **sizes)
+    lmkit_api.train(text, model="ngram", order=2, tokenizer="char", out=folder / "chars")
+    smoothing = {"model": "ngram", "smoothing": "stupid-backoff"}
+    lmkit_api.train(text, out=folder / "backoff", **smoothing)
+    return {name: folder / name for name in ("gru", "elmo", "chars", "backoff", "train.txt")}

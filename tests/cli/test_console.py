@@ -144,3 +144,9 @@ def test_notes_of_plugins_show_with_verbose(capsys):
 def test_packages_of_plugins_are_known_without_import():
     """The built-ins' packages are among those whose notes --verbose shows."""
     assert "lmkit_tokenizers" in plugins.packages()
+
+
+def test_tables_are_aligned() -> None:
+    """Columns are as wide as their widest cell, of which a Chinese character takes two places; bars are escaped."""
+    table = console.table(["词", "b"], [["手机", "1"], ["a|b", "100"]])
+    assert table.splitlines() == ["| 词   |   b |", "| ---- | --: |", "| 手机 |   1 |", "| a\\|b | 100 |"]

@@ -118,3 +118,15 @@ def test_what_is_refused(folder: Path, tmp_path: Path) -> None:
         assert result.stderr.count("\n") == 1
         assert result.stdout == ""
     assert not list(tmp_path.iterdir())
+
+
+def test_causal_models_and_encoders(several: dict[str, Path], tmp_path: Path) -> None:
+    """A row a paradigm and their mean, for causal models and encoders."""
+    rows = [{"sentence_good": "the cat sat", "sentence_bad": "sat the cat", "UID": name} for name in "ab"]
+    file = tmp_path / "pairs.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    result = run("minimal-pairs", several["gru"], several["elmo"], file)
+    assert result.exit_code == 0, result.stderr
+    assert len(result.stdout.splitlines()) == 5
+    facts = json.loads(run("minimal-pairs", several["chars"], file, "--json").stdout)
+    assert facts["chars"]["paradigms"].keys() == {"a", "b"}

@@ -1,0 +1,46 @@
+"""The words of a line coloured by their effect on the answer."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from lmkit import api
+from lmkit.evaluation import fill_report as heat
+from lmkit.evaluation.fill import fill
+from lmkit.evaluation.fill_why import Part, Why, why
+
+
+def test_pages_show_text_as_text(tmp_path: Path) -> None:
+    """Words that look like markup are escaped in HTML; without colours the terminal says the cost."""
+    parts = [Part("<b>", 0, " ", 2.0, 1.0), None, Part("x", 1, "", 0.0, 0.0)]
+    reasons = Why("a&b", " ", parts, parts)
+    page = heat.page({"run<": reasons})
+    assert "&lt;b&gt;" in page
+    assert "a&amp;b" in page
+    assert "run&lt;" in page
+    assert heat.terminal(reasons, colours=False) == "<b>(+2.0) [a&b] x"
+    heat.picture(tmp_path / "why.png", {"run": reasons})
+    assert (tmp_path / "why.png").stat().st_size > 1000
+
+
+def test_impossible_answers_are_drawn(tmp_path: Path) -> None:
+    """An infinite cost, as of an n-gram without smoothing, has the full colour; nothing is NaN."""
+    parts = [Part("a", 0, " ", math.inf, math.inf), Part("b", 2, " ", 2.0, 0.0), None]
+    reasons = Why("c", "", parts, parts)
+    assert "nan" not in heat.page({"run": reasons})
+    assert heat.terminal(reasons, colours=True).count(str(heat.REDS[-1])) == 2
+    heat.picture(tmp_path / "why.png", {"run": reasons})
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("char", "the\tcat ____ on !"), ("char", "a\u00a0b ____"), ("gru", "你，他 ____ 。")]
+)
+def test_any_white_space_and_clauses_within_words_are_drawn(
+    models: dict[str, api.Model], tmp_path: Path, name: str, text: str
+) -> None:
+    """The picture frames clauses wherever they begin: behind tabs, and within a word that is not known."""
+    model = models[name]
+    filled = fill(model.directions, model.tokenizer, text, ["a", "b"])
+    heat.picture(tmp_path / "why.png", {"run": why(model.directions, model.tokenizer, filled)})
+    assert (tmp_path / "why.png").stat().st_size > 1000
