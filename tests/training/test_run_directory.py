@@ -1,0 +1,76 @@
+"""The directory of a run in training: names, locks, and what a failure leaves."""
+
+from pathlib import Path
+
+import pytest
+
+from lmkit.errors import CheckpointError, UsageError
+from lmkit.options import choose
+from lmkit.training.run_directory import run_lock, workplace
+
+GRU = choose("model", {"name": "recurrent", "cell": "gru"}, "model")
+
+
+def test_free_names_are_claimed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without --out, the name of the cell under runs/, with the next free number."""
+    monkeypatch.chdir(tmp_path)
+    found = []
+    for _ in range(3):
+        with workplace(None, GRU, overwrite=False) as directory:
+            assert directory.is_dir()
+            (directory / "lmkit.json").write_text("{}")
+            found.append(directory.as_posix())
+    assert found == ["runs/gru", "runs/gru-2", "runs/gru-3"]
+
+
+def test_one_training_at_a_time(tmp_path: Path) -> None:
+    """While a directory is locked, a second lock is exit code 5; afterwards it is free again."""
+    with run_lock(tmp_path):
+        with (
+            pytest.raises(CheckpointError, match="another process is training in it") as caught,
+            run_lock(tmp_path),
+        ):
+            pass
+        assert caught.value.exit_code == 5
+    with run_lock(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize("existed", [False, True])
+def test_a_failure_before_a_checkpoint_leaves_nothing(tmp_path: Path, existed: bool) -> None:
+    """A directory made for the run is removed; an empty one that the user made is only emptied."""
+    out = tmp_path / "a" / "run"
+    if existed:
+        out.mkdir(parents=True)
+    with pytest.raises(ValueError, match="broken"), workplace(out, GRU, overwrite=False):  # noqa: PT012
+        (out / "recipe.toml").write_text("")
+        (out / "tokenizer").mkdir()
+        raise ValueError("broken")
+    assert out.exists() == existed
+    if existed:
+        assert [path.name for path in out.iterdir() if path.name != ".lock"] == []
+
+
+@pytest.mark.parametrize("name", ["lmkit.json", "checkpoints"])
+def test_a_failure_after_a_checkpoint_keeps_everything(tmp_path: Path, name: str) -> None:
+    """With a model or a checkpoint there is something to resume or load."""
+    with pytest.raises(KeyboardInterrupt), workplace(tmp_path / "run", GRU, overwrite=False) as directory:  # noqa: PT012
+        (directory / name).mkdir()
+        (directory / "recipe.toml").write_text("x")
+        raise KeyboardInterrupt
+    assert (tmp_path / "run" / "recipe.toml").read_text() == "x"
+
+
+def test_overwriting(tmp_path: Path) -> None:
+    """A run is replaced only on request, and a folder that is no run never; until then its files stay."""
+    run, other = tmp_path / "run", tmp_path / "other"
+    for folder, name in ((run, "recipe.toml"), (other, "letter.txt")):
+        folder.mkdir()
+        (folder / name).write_text("old")
+    with pytest.raises(UsageError, match="give --overwrite"), workplace(run, GRU, overwrite=False):
+        pass
+    with pytest.raises(UsageError, match="is not a run"), workplace(other, GRU, overwrite=True):
+        pass
+    assert (other / "letter.txt").read_text() == "old"
+    with workplace(run, GRU, overwrite=True) as directory:
+        assert (directory / "recipe.toml").read_text() == "old"
