@@ -341,7 +341,7 @@ def test_mistakes_are_told(trained: Path, tmp_path: Path) -> None:
     told(UsageError, "push_to_hub", lambda: model.save_pretrained(tmp_path / "y", push_to_hub=True))
     told(ModelError, "hf download", lambda: LmkitModel.from_pretrained("someone/something"))
     told(ModelError, "it has no tokenizer", lambda: LmkitTokenizer({}, tmp_path / "x"))
-    told(ModelError, "no lmkit.json", lambda: LmkitTokenizer(name_or_path=tmp_path))
+    told(ModelError, "folder of runs", lambda: LmkitTokenizer(name_or_path=tmp_path))
 
 
 @pipelines
