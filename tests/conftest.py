@@ -10,6 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# No example has a time limit: a loaded machine, or a kernel that compiles first, would fail it.
+settings.register_profile("lmkit", deadline=None)
+settings.load_profile("lmkit")
 
 ROOT = Path(__file__).parent.parent
 THIRDPARTY = ROOT / "tests" / "thirdparty"
