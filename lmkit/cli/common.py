@@ -83,11 +83,12 @@ def overwrite_option(replaces: str) -> Callable[[CommandT], CommandT]:
 
 
 def out_option(
-    shows: str, *, metavar: str = "FILE", required: bool = False
+    shows: str, *, metavar: str = "FILE", required: bool = False, long_name: bool = True
 ) -> Callable[[CommandT], CommandT]:
-    """--out, a path."""
+    """--out, a path; long_name: --output is the same, unless parts have an option of that name."""
     path = click.Path(path_type=Path)
-    return click.option("-o", "--out", "--output", metavar=metavar, type=path, required=required, help=shows)
+    names = ["-o", "--out", *(["--output"] if long_name else [])]
+    return click.option(*names, metavar=metavar, type=path, required=required, help=shows)
 
 
 def plot_option(draws: str = "Draw the result") -> Callable[[CommandT], CommandT]:

@@ -81,7 +81,12 @@ def note() -> str:
     type=click.Path(),
     help="Validation text; may be repeated.",
 )
-@out_option("Directory of the run (default: runs/ and the model's name, numbered).", metavar="DIR")
+@out_option(
+    "Directory of the run (default: runs/ and the model's name, numbered).",
+    metavar="DIR",
+    # --output is the output layer of the recurrent model.
+    long_name=False,
+)
 @overwrite_option("an existing run in --out")
 @click.option(
     "--stop-after",

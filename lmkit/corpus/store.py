@@ -82,6 +82,13 @@ class TokenStore:
             yield self.tokens[start:end]
             start = end
 
+    def counts(self, size: int) -> np.ndarray:
+        """(size,) int64: how often each id below `size` occurs, in memory bounded by a part of the tokens."""
+        found = np.zeros(size, np.int64)
+        for start in range(0, self.num_tokens, _FLUSH):
+            found += np.bincount(self.tokens[start : start + _FLUSH], minlength=size)
+        return found
+
     @classmethod
     def from_lines(cls, lines: Iterable[np.ndarray], vocabulary: "Vocabulary") -> Self:
         """A store in memory, one document; each line's ids end with `</s>`. The raw counts are zero."""

@@ -26,14 +26,16 @@ class Window:
     inputs: Tensor
     targets: Tensor
     reset: Tensor | None
+    weights: Tensor | None = None
+    """(batch, time) how much each target counts in the loss; None: all the same."""
     backward: "Window | None" = None
     """The same lines, each from its end; the resets are at the same places."""
 
     def to(self, device: torch.device) -> "Window":
         """The same window on a device."""
-        reset = None if self.reset is None else self.reset.to(device)
+        reset, weights = (None if t is None else t.to(device) for t in (self.reset, self.weights))
         backward = None if self.backward is None else self.backward.to(device)
-        return Window(self.inputs.to(device), self.targets.to(device), reset, backward)
+        return Window(self.inputs.to(device), self.targets.to(device), reset, weights, backward)
 
 
 class Streams:

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lmkit.errors import UsageError
-from lmkit.neural.output import OutputLayer
+from lmkit.neural.output import OutputLayer, shares
 
 DIVISOR = 4
 """Each cluster has this many times fewer features than the previous one (Grave et al., 2017)."""
@@ -68,11 +68,21 @@ class AdaptiveOutputLayer(OutputLayer):
     def forward(self, features: Tensor) -> Tensor:
         return self.logits(features)
 
-    def loss(self, features: Tensor, targets: Tensor) -> Tensor:
-        total = self.head.loss(features, self._head_targets(targets))
+    @torch.no_grad()
+    def start_at(self, counts: Tensor) -> None:
+        first, *bounds = (*self.cutoffs, len(counts))
+        within = [counts[low:high] for low, high in pairwise([first, *bounds])]
+        self.head.start_at(torch.cat([counts[:first], torch.stack([part.sum() for part in within])]))
+        for cluster, part in zip(self._layers(), within, strict=True):
+            cluster.start_at(part)
+
+    def loss(self, features: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+        total = self.head.loss(features, self._head_targets(targets), weights)
+        row_shares = shares(targets, weights, features)
         for index, rows, within in self._members(targets):
             narrow = F.linear(features[rows], self.projections[index])
-            total = total + self._layers()[index].loss(narrow, within) * (len(rows) / len(targets))
+            own = self._layers()[index].loss(narrow, within, row_shares[rows])
+            total = total + own * row_shares[rows].sum()
         return total
 
     def target_log_probs(self, features: Tensor, targets: Tensor) -> Tensor:

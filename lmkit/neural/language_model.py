@@ -49,19 +49,31 @@ class NeuralLanguageModel(TrainableModel, LanguageModel):
     def device(self) -> torch.device:
         return self.output.bias.device
 
+    def start_at(self, counts: Tensor) -> None:
+        self.output.start_at(counts)
+
     def step_loss(self, window: Window, state: State) -> tuple[Tensor, State]:
-        return self.window_loss(window.inputs, window.targets, state, reset=window.reset)
+        return self.window_loss(
+            window.inputs, window.targets, state, reset=window.reset, weights=window.weights
+        )
 
     def window_loss(
-        self, inputs: Tensor, targets: Tensor, state: State, *, reset: Tensor | None = None
+        self,
+        inputs: Tensor,
+        targets: Tensor,
+        state: State,
+        *,
+        reset: Tensor | None = None,
+        weights: Tensor | None = None,
     ) -> tuple[Tensor, State]:
-        """The mean loss in nats of a training window, and the network's state after it.
+        """The mean loss in nats of a training window, weighted by `weights`, and the network's state after it.
 
         inputs[b, t] is the token before targets[b, t] (`start_id` where a text begins): so every target has a
         gradient through the recurrence; with `log_probs` from a carried state, the first would have none.
         """
         features, state = self.features(inputs, state, reset=reset)
-        return self.output.loss(features.flatten(0, 1), targets.flatten()), state
+        flat = None if weights is None else weights.flatten()
+        return self.output.loss(features.flatten(0, 1), targets.flatten(), flat), state
 
     def initial_state(self, batch_size: int, *, start: bool = True) -> State:
         blank = self.blank_state(batch_size)

@@ -23,6 +23,9 @@ class TrainableModel(nn.Module, ABC):
     """
 
     reset_policy: str = "line"
+    penalty: Tensor | None = None
+    """A regularisation term of the last window, set by `step_loss`: the trainer adds it to the loss, but does not
+    report it."""
 
     def __init__(self, options: Any, vocabulary: Vocabulary) -> None:
         super().__init__()
@@ -34,6 +37,15 @@ class TrainableModel(nn.Module, ABC):
     @abstractmethod
     def blank_state(self, batch_size: int) -> State:
         """The state of the network before any input."""
+
+    def start_at(self, counts: Tensor) -> None:
+        """Start the output layer at the relative frequencies of the training text; by default, do nothing.
+
+        counts: (vocabulary,).
+        """
+
+    def sample_from(self, counts: Tensor) -> None:
+        """Draw the samples of a sampled loss by these counts (vocabulary,); by default, do nothing."""
 
     @abstractmethod
     def step_loss(self, window: Window, state: State) -> tuple[Tensor, State]:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from lmkit.errors import UsageError
 from lmkit.neural.language_model import NeuralLanguageModel
 from lmkit.neural.output import OutputLayer
+from lmkit.neural.sampled import SampledOutputLayer
 from lmkit.notes import NOTE
 from lmkit.recurrence.cells import Cell, GatedCell
 from lmkit.recurrence.engine import GatedStep, each_step
@@ -124,8 +125,8 @@ def to_int8(model: NeuralLanguageModel) -> None:
     left = set()
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
-            if type(child) is OutputLayer:
-                setattr(parent, name, Int8OutputLayer(child))
+            if type(child) in (OutputLayer, SampledOutputLayer):
+                setattr(parent, name, Int8OutputLayer(cast(OutputLayer, child)))
         if isinstance(parent, Recurrent):
             for index, cell in enumerate(parent.layers):
                 if owns_products(cast(Cell, cell)):

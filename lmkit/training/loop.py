@@ -6,8 +6,6 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
-import torch
-
 from lmkit import states
 from lmkit.corpus.streams import Streams
 from lmkit.errors import LmkitError
@@ -18,7 +16,7 @@ from lmkit.training.average import WeightAverage
 from lmkit.training.checkpoint import Checkpoints
 from lmkit.training.early_stopping import TrainState, after_validation, is_over
 from lmkit.training.metrics import Metrics
-from lmkit.training.optimiser import clip_norm, make_optimiser, peak_rate
+from lmkit.training.optimiser import clip_gradients, clip_norm, make_optimiser, peak_rate
 from lmkit.training.options import TrainOptions
 from lmkit.training.report import Reporter
 from lmkit.training.schedule import default_valid_every, rate_factor, total_steps, with_limits
@@ -118,10 +116,9 @@ class Trainer:
         self.optimiser.zero_grad(set_to_none=True)
         loss, hidden = model.step_loss(window.to(model.device), self.hidden)
         value = self._finite("loss", float(loss.detach()))
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), clip_norm(options), foreach=True)
+        (loss if model.penalty is None else loss + model.penalty).backward()
         # Before the step, which would spread NaN over all weights.
-        norm = self._finite("norm of the gradient", float(norm))
+        norm = self._finite("norm of the gradient", clip_gradients(model, clip_norm(options)))
         self.optimiser.step()
         if self.average:
             self.average.update(self.state.step)

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from lmkit.training.options import TrainOptions
+from lmkit.training.row_adam import RowAdamW, RowSGD
 
 # Plain SGD needs large steps with small gradients: 30 and 0.25 in Merity et al. (2017).
 DEFAULT_RATE = {"adamw": 2e-3, "sgd": 20.0}
@@ -24,9 +25,24 @@ def make_optimiser(model: nn.Module, options: TrainOptions) -> torch.optim.Optim
     ]
     rate = peak_rate(options)
     if options.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=rate, momentum=options.momentum, foreach=True)
+        return RowSGD(groups, lr=rate, momentum=options.momentum, foreach=True)
     # Fused: one pass over parameters and moments instead of about ten.
-    return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.99), fused=True)
+    return RowAdamW(groups, lr=rate, betas=(0.9, 0.99), fused=True)
+
+
+def clip_gradients(model: nn.Module, most: float) -> float:
+    """Scale all gradients so that their norm is at most `most`; return the norm before, NaN included.
+
+    Each row of a sparse gradient must occur once.
+    """
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    values = [g._values() if g.is_sparse else g for g in gradients]
+    norm = torch.nn.utils.get_total_norm(values, foreach=True)
+    if math.isfinite(most):
+        factor = (most / (norm + 1e-6)).clamp(max=1.0)
+        for gradient in values:
+            gradient.mul_(factor)
+    return float(norm)
 
 
 def peak_rate(options: TrainOptions) -> float:

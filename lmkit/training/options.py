@@ -33,6 +33,11 @@ class TrainOptions:
     decay_factor: float = option(
         4.0, "plateau: divide the rate by this when validation stops improving", min=1
     )
+    output_bias: str = option(
+        "unigram",
+        "start of the output layer's bias: the logarithm of the words' relative frequencies, or zeros",
+        choices=("unigram", "zero"),
+    )
     clip_norm: float | None = option(
         None, "largest norm of the gradient (default 1 for adamw, 0.25 for sgd; 0: none)", min=0
     )

@@ -59,7 +59,7 @@ def resume_run(
             raise CheckpointError(
                 f"{directory}: the text or the tokenizer has changed since the training began: {listed(problems)}"
             )
-        model = made(recipe, tokenizer).to(device)
+        model = made(recipe, corpus).to(device)
         recipes.write(recipe, directory / run_paths.RECIPE)
         saver = Saver(directory, recipe, corpus, model)
         trainer = make_trainer(model, recipe, corpus, saver, reporter)

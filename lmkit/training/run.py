@@ -71,7 +71,7 @@ def train_recipe(
         recipe = replace(recipe, tokenizer=choice)
         corpus = store_corpus(text, valid, tokenizer, choice, reporter)
         torch.manual_seed(recipe.train.seed)
-        model = made(recipe, tokenizer)
+        model = made(recipe, corpus)
         if isinstance(model, TrainableModel):
             # A model may fill in missing options, such as a size that depends on the vocabulary.
             reporter.message(described(model, recipe.model))
@@ -90,11 +90,17 @@ def train_recipe(
         return TrainedRun(directory, summary(directory, recipe, corpus, model, figures))
 
 
-def made(recipe: Recipe, tokenizer: Tokenizer) -> Any:
+def made(recipe: Recipe, corpus: Corpus) -> Any:
     """The model of a recipe with its initial weights: a LanguageModel or an Encoder, trainable or not."""
-    model = recipe.model.load()(recipe.model.options, tokenizer.vocabulary)
+    vocabulary = corpus.tokenizer.vocabulary
+    model = recipe.model.load()(recipe.model.options, vocabulary)
     if isinstance(model, Encoder):
-        model.use_tokenizer(tokenizer)
+        model.use_tokenizer(corpus.tokenizer)
+    if isinstance(model, TrainableModel):
+        counts = torch.from_numpy(corpus.train.counts(vocabulary.size))
+        model.sample_from(counts)
+        if recipe.train.output_bias == "unigram":
+            model.start_at(counts)
     return model
 
 

@@ -99,6 +99,12 @@ class BiLM(TrainableModel, Encoder):
             )
         return Streams(store, batch_size, bptt, "line", self.start_id, both_ways=True)
 
+    def start_at(self, counts: Tensor) -> None:
+        self.scoring_output().start_at(counts)
+
+    def sample_from(self, counts: Tensor) -> None:
+        self.scoring_output().sample_from(counts)
+
     def blank_state(self, batch_size: int) -> State:
         return self.forward_stack.initial_state(batch_size), self.backward_stack.initial_state(batch_size)
 
@@ -115,7 +121,9 @@ class BiLM(TrainableModel, Encoder):
             after.append(new_state)
         features = self._drop(torch.stack(outputs)).flatten(0, 2)
         targets = torch.stack([way.targets for way in ways]).flatten()
-        return self.scoring_output().loss(features, targets), tuple(after)
+        weights = [way.weights for way in ways if way.weights is not None]
+        flat = torch.stack(weights).flatten() if weights else None
+        return self.scoring_output().loss(features, targets, flat), tuple(after)
 
     def _drop(self, x: Tensor) -> Tensor:
         """Dropout of (directions, batch, time, width) in training."""

@@ -5,12 +5,16 @@ from dataclasses import replace
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lmkit.contracts import Vocabulary
 from lmkit.errors import UsageError
 from lmkit.neural.adaptive import AdaptiveOutputLayer
+from lmkit.neural.mixture import MixtureOutputLayer
 from lmkit.neural.output import OutputLayer
+from lmkit.neural.rows import TokenRows
+from lmkit.neural.sampled import SampledOutputLayer
 from lmkit.neural.sizes import DEFAULT_HIDDEN_SIZE, hidden_size_for, per_layer
 from lmkit.options import Chosen
 from lmkit.recurrence import NeuralLanguageModel, Recurrent
@@ -38,8 +42,11 @@ class RecurrentLanguageModel(NeuralLanguageModel):
         self.output = self._output_layer()
         for weight in (self.embedding.weight, self.start):
             nn.init.uniform_(weight, -0.1, 0.1)
-        if not options.tied and options.output == "softmax":
+        if not options.tied and options.output != "adaptive":
             nn.init.uniform_(self.output.weight, -0.1, 0.1)
+        if options.init_range is not None:
+            for weight in self.parameters():
+                nn.init.uniform_(weight, -options.init_range, options.init_range)
 
     def _output_layer(self) -> OutputLayer:
         options, width, size = self.options, self.stack.output_size, self.vocabulary.size
@@ -52,14 +59,26 @@ class RecurrentLanguageModel(NeuralLanguageModel):
             return AdaptiveOutputLayer(width, size, cutoffs)
         if options.cutoffs is not None:
             raise UsageError("--cutoffs need an adaptive output layer: also give --output adaptive")
-        if not options.tied:
-            return OutputLayer(nn.Parameter(torch.empty(size, width)))
+        if options.output == "mixture":
+            inner = self.embedding.embedding_dim
+            return MixtureOutputLayer(self._output_weight(inner), width, options.experts)
+        weight = self._output_weight(width)
+        return (
+            SampledOutputLayer(weight, options.samples)
+            if options.output == "sampled"
+            else OutputLayer(weight)
+        )
+
+    def _output_weight(self, width: int) -> nn.Parameter:
+        """(vocabulary, width): the embedding's, or new memory."""
+        if not self.options.tied:
+            return nn.Parameter(torch.empty(self.vocabulary.size, width))
         if self.embedding.embedding_dim != width:
             raise UsageError(
                 f"tied weights need an embedding as wide as the output: --embedding-size {width}, "
                 f"not {self.embedding.embedding_dim}; or give --no-tied"
             )
-        return OutputLayer(cast(nn.Parameter, self.embedding.weight))
+        return cast(nn.Parameter, self.embedding.weight)
 
     def blank_state(self, batch_size: int) -> State:
         return self.stack.initial_state(batch_size)
@@ -72,16 +91,56 @@ class RecurrentLanguageModel(NeuralLanguageModel):
         self, ids: Tensor, state: State, *, reset: Tensor | None = None
     ) -> tuple[list[Tensor], State]:
         """The embedding and the outputs of every layer, from the bottom."""
-        starts = ids == self.start_id
-        vectors = self.embedding(ids.masked_fill(starts, 0))
-        vectors = torch.where(starts[..., None], self.start, vectors)
+        return self._layers(ids, state, reset, None)
+
+    def window_loss(
+        self,
+        inputs: Tensor,
+        targets: Tensor,
+        state: State,
+        *,
+        reset: Tensor | None = None,
+        weights: Tensor | None = None,
+    ) -> tuple[Tensor, State]:
+        if not self.training or not isinstance(self.output, SampledOutputLayer):
+            return super().window_loss(inputs, targets, state, reset=reset, weights=weights)
+        # Inputs are the targets one step before, except the first of each stream.
+        first = inputs[:, 0]
+        sample = self.output.sample(torch.cat([targets.flatten(), first[first != self.start_id]]))
+        layers, state = self._layers(inputs, state, reset, sample.rows)
+        flat = None if weights is None else weights.flatten()
+        return self.output.sampled_loss(layers[-1].flatten(0, 1), targets.flatten(), sample, flat), state
+
+    def _layers(
+        self, ids: Tensor, state: State, reset: Tensor | None, rows: TokenRows | None
+    ) -> tuple[list[Tensor], State]:
+        """`layer_features`; rows: the only rows of the embedding that get a gradient, None for all."""
+        vectors = self._embedded(ids, rows)
         if self.training:
             vectors = self._drop_inputs(vectors, ids)
         outputs, state = self.stack.layer_outputs(vectors, state, reset=reset)
         if self.training:
-            rate = share(self.options.output_dropout, self.options)
-            outputs[-1] = drop(outputs[-1], rate, locked_dim=1 if self.options.locked else None)
+            raw, rate = outputs[-1], share(self.options.output_dropout, self.options)
+            outputs[-1] = drop(raw, rate, locked_dim=1 if self.options.locked else None)
+            self.penalty = self._penalty(raw, outputs[-1])
         return [vectors, *outputs], state
+
+    def _embedded(self, ids: Tensor, rows: TokenRows | None) -> Tensor:
+        """(batch, time, width) the vectors of ids, including `start_id`."""
+        starts = ids == self.start_id
+        known, weight = ids.masked_fill(starts, 0), cast(nn.Parameter, self.embedding.weight)
+        vectors = (
+            F.embedding(known, weight) if rows is None else F.embedding(rows.places(known), rows.of(weight))
+        )
+        return torch.where(starts[..., None], self.start, vectors)
+
+    def _penalty(self, raw: Tensor, dropped: Tensor) -> Tensor | None:
+        """alpha mean(dropped^2) + beta mean((raw_t - raw_t-1)^2) (Merity et al., 2018, arXiv:1708.02182)."""
+        alpha, beta = self.options.activation_penalty, self.options.temporal_penalty
+        if not alpha and not beta:
+            return None
+        changes = raw[:, 1:] - raw[:, :-1]
+        return alpha * dropped.square().mean() + beta * changes.square().sum() / max(1, changes.numel())
 
     def _drop_inputs(self, vectors: Tensor, ids: Tensor) -> Tensor:
         options = self.options

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from torch import Tensor, nn
+from torch import Tensor
 
 import lmkit
 from lmkit import states
@@ -19,7 +19,6 @@ from lmkit.corpus.readers import Text
 from lmkit.corpus.store import TokenStore
 from lmkit.corpus.streams import Streams
 from lmkit.errors import ModelError, UsageError
-from lmkit.neural.output import OutputLayer
 from lmkit.options import choose
 from lmkit.plugins import registry
 from lmkit.scoring.directions import from_the_end
@@ -130,34 +129,16 @@ def test_shortlist_is_a_distribution() -> None:
     torch.testing.assert_close(output.loss(features, targets), -rows[range(4), targets].mean())
 
 
-def test_sampled_loss_becomes_the_softmax() -> None:
-    """With enough draws to include every class, the sampled loss and its gradients are the exact ones."""
-    from lmkit_elmo.output import sampled_loss
-
-    torch.manual_seed(0)
-    layer = OutputLayer(nn.Parameter(torch.randn(11, 3)))
-    nn.init.normal_(layer.bias)
-    features, targets = torch.randn(5, 3, requires_grad=True), torch.tensor([0, 10, 3, 3, 7])
-    wanted = layer.loss(features, targets)
-    found = sampled_loss(features, layer.weight, layer.bias, targets, 20_000)
-    torch.testing.assert_close(found, wanted)
-    sources = (features, layer.weight, layer.bias)
-    for one, other in zip(
-        torch.autograd.grad(found, sources), torch.autograd.grad(wanted, sources), strict=True
-    ):
-        torch.testing.assert_close(one, other)
-
-
-def test_sampled_loss_estimates_the_softmax() -> None:
-    """The mean of many sampled losses is near the exact one, however rare the classes are."""
-    from lmkit_elmo.output import sampled_loss
-
-    torch.manual_seed(0)
-    weight, bias = 0.3 * torch.randn(500, 4), 0.3 * torch.randn(500)
-    features, targets = torch.randn(64, 4), torch.randint(500, (64,))
-    wanted = nn.functional.cross_entropy(features @ weight.t() + bias, targets)
-    found = torch.stack([sampled_loss(features, weight, bias, targets, 400) for _ in range(50)]).mean()
-    assert float(found) == pytest.approx(float(wanted), abs=0.05)
+def test_start_at_gives_the_frequencies() -> None:
+    """Without features, the shortlist predicts the relative frequencies, with those past it on the unknown token."""
+    model = encoder(output_words=5)
+    counts = torch.arange(model.vocabulary.size) ** 2
+    model.start_at(counts)
+    found = model.output(torch.zeros(1, model.output.width)).exp()[0].detach()
+    assert float(found.sum()) == pytest.approx(1)
+    unknown = model.vocabulary.unk_id
+    known = [index for index in range(5) if index != unknown]
+    torch.testing.assert_close(found[known], (counts / counts.sum())[known].float(), atol=2e-3, rtol=0)
 
 
 def brute(model: Any, sentence: str) -> Tensor:

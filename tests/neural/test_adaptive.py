@@ -99,3 +99,21 @@ def test_what_cannot_be_is_refused(table, message):
     """Ties, cutoffs out of order or past the vocabulary, cutoffs without clusters."""
     with pytest.raises(UsageError, match=message):
         make(**table)
+
+
+def test_start_at_gives_the_frequencies(layer):
+    """Without features, the layer predicts about the relative frequencies, and they sum to one."""
+    counts = torch.arange(SIZE) * 10 + 10
+    layer.start_at(counts)
+    found = layer(torch.zeros(1, WIDTH, dtype=torch.float64)).exp()[0]
+    torch.testing.assert_close(found.sum(), torch.tensor(1.0, dtype=torch.float64))
+    torch.testing.assert_close(found, (counts / counts.sum()).double(), rtol=1e-2, atol=0)
+
+
+def test_weights_of_rows(layer):
+    """With weights the loss is the weighted mean of -log p of the rows."""
+    torch.manual_seed(3)
+    features, targets = torch.randn(20, WIDTH, dtype=torch.float64), torch.randint(SIZE, (20,))
+    weights = torch.rand(20, dtype=torch.float64)
+    wanted = -(layer.target_log_probs(features, targets) * weights).sum() / weights.sum()
+    torch.testing.assert_close(layer.loss(features, targets, weights), wanted)

@@ -51,3 +51,34 @@ def test_no_rows_is_legal(layer):
     nothing = torch.zeros(0, WIDTH, dtype=torch.float64)
     assert layer.loss(nothing, torch.zeros(0, dtype=torch.long)).item() == 0
     assert layer.target_log_probs(nothing, torch.zeros(0, dtype=torch.long)).shape == (0,)
+
+
+def test_weights_of_rows(layer):
+    """With weights the loss is the weighted mean of -log p, in value and in every gradient."""
+    features = torch.randn(ROWS + 5, WIDTH, dtype=torch.float64)
+    targets, weights = torch.randint(0, VOCABULARY, (ROWS + 5,)), torch.rand(ROWS + 5).double()
+    ours, theirs = features.clone().requires_grad_(), features.clone().requires_grad_()
+    losses = F.cross_entropy(F.linear(theirs, layer.weight, layer.bias), targets, reduction="none")
+    expected = (losses * weights).sum() / weights.sum()
+    wanted = torch.autograd.grad(expected, [theirs, layer.weight, layer.bias])
+    loss = layer.loss(ours, targets, weights)
+    loss.backward()
+    torch.testing.assert_close(loss, expected, rtol=1e-12, atol=1e-12)
+    for found, gradient in zip((ours.grad, layer.weight.grad, layer.bias.grad), wanted, strict=True):
+        torch.testing.assert_close(found, gradient, rtol=1e-11, atol=1e-13)
+
+
+def test_a_target_of_no_probability_has_a_finite_loss(layer):
+    """Where the softmax of a target underflows, its logarithm is still exact."""
+    layer.bias.data[3] = -2000
+    features = torch.zeros(2, WIDTH, dtype=torch.float64)
+    expected = F.cross_entropy(layer.logits(features), torch.tensor([3, 0]))
+    torch.testing.assert_close(layer.loss(features, torch.tensor([3, 0])), expected)
+
+
+def test_start_at_gives_the_frequencies(layer):
+    """Without features the layer predicts the relative frequencies, and a little for a token that does not occur."""
+    counts = torch.arange(VOCABULARY)
+    layer.start_at(counts)
+    found = layer(torch.zeros(1, WIDTH, dtype=torch.float64)).exp()[0]
+    torch.testing.assert_close(found, (counts + 0.1).double() / (counts + 0.1).sum())
