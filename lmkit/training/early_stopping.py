@@ -12,6 +12,8 @@ class TrainState:
 
     step: int = 0
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    """Processor time of the steps alone."""
     rate_divisor: float = 1.0
     best_loss: float = math.inf
     best_step: int = 0
@@ -26,6 +28,7 @@ def is_over(state: TrainState, options: TrainOptions, total_steps: int | None) -
     return (
         (total_steps is not None and state.step >= total_steps)
         or (options.max_time is not None and state.seconds >= options.max_time)
+        or (options.max_cpu_time is not None and state.cpu_seconds >= options.max_cpu_time)
         or (options.patience is not None and state.worse >= options.patience)
     )
 

@@ -16,7 +16,7 @@ from lmkit.training.average import WeightAverage
 from lmkit.training.checkpoint import Checkpoints
 from lmkit.training.early_stopping import TrainState, after_validation, is_over
 from lmkit.training.metrics import Metrics
-from lmkit.training.optimiser import clip_gradients, clip_norm, make_optimiser, peak_rate
+from lmkit.training.optimiser import clip_gradients, make_optimiser, peak_rate
 from lmkit.training.options import TrainOptions
 from lmkit.training.report import Reporter
 from lmkit.training.schedule import default_valid_every, rate_factor, total_steps, with_limits
@@ -77,9 +77,13 @@ class Trainer:
         self.reporter.start(self.total_steps, f"training for {self._limits()}")
         speed = Speed()
         while not self.over() and not self._reached(stop_after) and not stop_requested():
+            begun = time.process_time()
             loss, grad_norm, rate, tokens = self._step()
+            cpu_seconds = self.state.cpu_seconds + time.process_time() - begun
             speed.add(tokens)
-            self.state = replace(self.state, step=self.state.step + 1, seconds=self._clock())
+            self.state = replace(
+                self.state, step=self.state.step + 1, seconds=self._clock(), cpu_seconds=cpu_seconds
+            )
             self._report(loss, grad_norm, rate, tokens, speed)
             if self.state.step % self.valid_every == 0:
                 self._validate()
@@ -118,7 +122,7 @@ class Trainer:
         value = self._finite("loss", float(loss.detach()))
         (loss if model.penalty is None else loss + model.penalty).backward()
         # Before the step, which would spread NaN over all weights.
-        norm = self._finite("norm of the gradient", clip_gradients(model, clip_norm(options)))
+        norm = self._finite("norm of the gradient", clip_gradients(model, options))
         self.optimiser.step()
         if self.average:
             self.average.update(self.state.step)
@@ -160,7 +164,7 @@ class Trainer:
             valid_loss=loss,
             valid_perplexity=perplexity(loss),
             best=best,
-            seconds=round(self.state.seconds, 2),
+            **self._times(),
         )
         self.reporter.validation(self.state.step, loss, best)
 
@@ -183,8 +187,12 @@ class Trainer:
                 grad_norm=grad_norm,
                 learning_rate=rate,
                 tokens_per_second=round(speed.tokens_per_second, 1),
-                seconds=round(self.state.seconds, 2),
+                **self._times(),
             )
+
+    def _times(self) -> dict[str, float]:
+        """The times of a record in metrics.jsonl."""
+        return {"seconds": round(self.state.seconds, 2), "cpu_seconds": round(self.state.cpu_seconds, 2)}
 
     def _clock(self) -> float:
         """Seconds of training so far, over all processes of a resumed run."""
@@ -192,8 +200,11 @@ class Trainer:
 
     def _progress(self) -> float:
         """The finished share of the training, by the nearest limit."""
-        by_time = self.state.seconds / self.options.max_time if self.options.max_time else 0.0
-        return max((self.state.step + 0.5) / self.total_steps if self.total_steps else 0.0, by_time)
+        options, state = self.options, self.state
+        shares = [(state.step + 0.5) / self.total_steps] if self.total_steps else []
+        shares += [state.seconds / options.max_time] if options.max_time else []
+        shares += [state.cpu_seconds / options.max_cpu_time] if options.max_cpu_time else []
+        return max(shares)
 
     def _seconds_left(self) -> float | None:
         limits = []
@@ -201,6 +212,9 @@ class Trainer:
             limits.append((self.total_steps - self.state.step) * self.state.seconds / self.state.step)
         if self.options.max_time:
             limits.append(self.options.max_time - self.state.seconds)
+        if self.options.max_cpu_time:
+            left = self.options.max_cpu_time - self.state.cpu_seconds
+            limits.append(left * self.state.seconds / max(self.state.cpu_seconds, 1e-9))
         return max(0.0, min(limits)) if limits else None
 
     def _limits(self) -> str:
@@ -210,6 +224,8 @@ class Trainer:
             parts.append(f"{self.total_steps} steps ({epochs:.3g} epochs)")
         if self.options.max_time:
             parts.append(f"{self.options.max_time:g} seconds")
+        if self.options.max_cpu_time:
+            parts.append(f"{self.options.max_cpu_time:g} seconds of processor time")
         return " or ".join(parts)
 
 

@@ -27,27 +27,31 @@ def make_optimiser(model: nn.Module, options: TrainOptions) -> torch.optim.Optim
     if options.optimizer == "sgd":
         return RowSGD(groups, lr=rate, momentum=options.momentum, foreach=True)
     # Fused: one pass over parameters and moments instead of about ten.
-    return RowAdamW(groups, lr=rate, betas=(0.9, 0.99), fused=True)
+    return RowAdamW(groups, lr=rate, betas=(options.beta1, options.beta2), fused=True)
 
 
-def clip_gradients(model: nn.Module, most: float) -> float:
-    """Scale all gradients so that their norm is at most `most`; return the norm before, NaN included.
+def peak_rate(options: TrainOptions) -> float:
+    """The learning rate after the warm-up."""
+    return DEFAULT_RATE[options.optimizer] if options.learning_rate is None else options.learning_rate
+
+
+def clip_gradients(model: nn.Module, options: TrainOptions) -> float:
+    """Clip the gradient by its norm, then each element by its value; return the norm before that, NaN included.
 
     Each row of a sparse gradient must occur once.
     """
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
     values = [g._values() if g.is_sparse else g for g in gradients]
     norm = torch.nn.utils.get_total_norm(values, foreach=True)
+    most = clip_norm(options)
     if math.isfinite(most):
         factor = (most / (norm + 1e-6)).clamp(max=1.0)
-        for gradient in values:
-            gradient.mul_(factor)
+        for elements in values:
+            elements.mul_(factor)
+    if options.clip_value is not None:
+        for elements in values:
+            elements.clamp_(-options.clip_value, options.clip_value)
     return float(norm)
-
-
-def peak_rate(options: TrainOptions) -> float:
-    """The learning rate after the warm-up."""
-    return DEFAULT_RATE[options.optimizer] if options.learning_rate is None else options.learning_rate
 
 
 def clip_norm(options: TrainOptions) -> float:

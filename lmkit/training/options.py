@@ -16,6 +16,9 @@ class TrainOptions:
     )
     max_steps: int | None = option(None, "maximum updates of the weights", min=1)
     max_time: float | None = option(None, "maximum seconds of training", min=0.1)
+    max_cpu_time: float | None = option(
+        None, "maximum seconds of processor time of training, without validations and checkpoints", min=0.1
+    )
     optimizer: str = option("adamw", "optimizer", choices=("adamw", "sgd"))
     learning_rate: float | None = option(
         None, "peak learning rate (default 0.002 for adamw, 20 for sgd)", min=0
@@ -24,6 +27,8 @@ class TrainOptions:
         None, "decay of weight matrices, multiplied by the rate (default 0.01 for adamw, 0 for sgd)", min=0
     )
     momentum: float = option(0.0, "momentum of sgd", min=0, max=1)
+    beta1: float = option(0.9, "adamw: decay of the mean of the gradients", min=0, max=0.999999)
+    beta2: float = option(0.99, "adamw: decay of the mean of their squares", min=0, max=0.999999)
     schedule: str = option(
         "cosine",
         "learning-rate schedule after the warm-up",
@@ -40,6 +45,9 @@ class TrainOptions:
     )
     clip_norm: float | None = option(
         None, "largest norm of the gradient (default 1 for adamw, 0.25 for sgd; 0: none)", min=0
+    )
+    clip_value: float | None = option(
+        None, "largest absolute value of an element of the gradient, after --clip-norm", min=0
     )
     average: float | None = option(
         None,
@@ -61,3 +69,9 @@ class TrainOptions:
     seed: int = option(0, "random seed", min=0, max=2**63 - 1)
     device: str = option("auto", "cpu, cuda, cuda:1, mps ... (auto: a GPU if there is one)")
     threads: int | None = option(None, "CPU threads (default: torch's choice)", min=1, max=1024)
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether an option limits the length of the training."""
+        limits = (self.max_epochs, self.max_steps, self.max_time, self.max_cpu_time)
+        return any(limit is not None for limit in limits)

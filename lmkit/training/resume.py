@@ -28,7 +28,9 @@ FREE = frozenset(
 
 The paths of the text are among them, since fingerprints show whether it is the same.
 """
-LIMITS = frozenset(f"train.{name}" for name in ("max_epochs", "max_steps", "max_time", "patience"))
+LIMITS = frozenset(
+    f"train.{name}" for name in ("max_epochs", "max_steps", "max_time", "max_cpu_time", "patience")
+)
 """Settings that it may change, but which change the result."""
 
 
@@ -66,10 +68,10 @@ def resume_run(
         restore(trainer, saved)
         for difference in checkpoint.differences(saved.facts["machine"], machine(model)):
             log.log(NOTE, "the result may differ in the last bits from an uninterrupted run: %s", difference)
-        if recipe.train.max_time is not None:
+        if recipe.train.max_time is not None or recipe.train.max_cpu_time is not None:
             log.log(
                 NOTE,
-                "with --max-time the learning rate depends on the clock, so no two runs are identical",
+                "with a limit of time the learning rate depends on the clock, so no two runs are identical",
             )
         reporter.message(f"resuming {directory} at step {saved.step}")
         figures = run_trainer(trainer, saver, stop_after)

@@ -116,7 +116,7 @@ def fit_model(
     model: LanguageModel, recipe: Recipe, corpus: Corpus, saver: "Saver", reporter: Reporter
 ) -> dict[str, Any]:
     """Estimate and save a counting model; return the figures."""
-    begun = time.perf_counter()
+    begun, cpu_begun = time.perf_counter(), time.process_time()
     scratch = saver.directory / ".fitting"
     scratch.mkdir()
     give_back()
@@ -129,12 +129,14 @@ def fit_model(
         ) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    seconds = time.perf_counter() - begun
+    seconds, cpu_seconds = time.perf_counter() - begun, time.process_time() - cpu_begun
     reporter.message(
         f"counted and estimated in {seconds:.1f} seconds: {model.parameter_count():,} parameters"
     )
-    Metrics(saver.directory / run_paths.METRICS).write(seconds=round(seconds, 2))
-    return {"seconds": round(seconds, 1)}
+    Metrics(saver.directory / run_paths.METRICS).write(
+        seconds=round(seconds, 2), cpu_seconds=round(cpu_seconds, 2)
+    )
+    return {"seconds": round(seconds, 1), "cpu_seconds": round(cpu_seconds, 1)}
 
 
 def prepare(recipe: Recipe) -> torch.device:
@@ -247,6 +249,7 @@ def run_trainer(trainer: Trainer, saver: Saver, stop_after: int | None) -> dict[
         "steps": state.step,
         "epochs": round(state.step / trainer.streams.steps_per_epoch, 3),
         "seconds": round(state.seconds, 1),
+        "cpu_seconds": round(state.cpu_seconds, 1),
         "valid_loss": state.best_loss if validated else None,
         "valid_perplexity": perplexity(state.best_loss) if validated else None,
         "best_step": state.best_step if validated else state.step,

@@ -35,9 +35,7 @@ def default_valid_every(streams: Streams, validation_tokens: int) -> int:
 
 def with_limits(options: TrainOptions) -> TrainOptions:
     """The options, with the default number of epochs if there is no other limit."""
-    if options.max_epochs is None and options.max_steps is None and options.max_time is None:
-        return replace(options, max_epochs=DEFAULT_EPOCHS)
-    return options
+    return options if options.is_limited else replace(options, max_epochs=DEFAULT_EPOCHS)
 
 
 def total_steps(options: TrainOptions, steps_per_epoch: int) -> int | None:

@@ -40,7 +40,7 @@ def with_defaults(recipe: Recipe, reporter: Reporter) -> Recipe:
     if recipe.train_paths:
         return recipe
     train = recipe.train
-    if train.max_epochs is None and train.max_steps is None and train.max_time is None:
+    if not train.is_limited:
         train = replace(train, max_time=DEFAULT_SECONDS)
         reporter.message(
             f"no data given: using the documentation of this Python ({DEFAULT_DATA}) for {DEFAULT_SECONDS:g} seconds; "

@@ -33,9 +33,10 @@ def test_a_plateau_divides_the_rate() -> None:
 
 
 def test_limits_end_a_training() -> None:
-    """Steps and seconds end it as soon as they are reached."""
+    """Steps and seconds, of either clock, end it as soon as they are reached."""
     options = TrainOptions(max_time=3.0)
     state = TrainState(step=9, seconds=2.0)
     assert not is_over(state, options, 10)
     assert is_over(replace(state, step=10), options, 10)
     assert is_over(replace(state, seconds=3.0), options, None)
+    assert is_over(replace(state, cpu_seconds=3.0), TrainOptions(max_cpu_time=3.0), None)

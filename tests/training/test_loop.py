@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -62,6 +63,50 @@ def test_time_ends_training(tmp_path):
     """`max_time` stops at the end of the step in which it has passed."""
     state = trainer(tmp_path, max_time=0.3).run()
     assert 0.3 <= state.seconds < 5
+
+
+def test_processor_time_ends_training(tmp_path, monkeypatch):
+    """`max_cpu_time` counts the processor time of steps, not of validations, and the schedule follows it."""
+    clock = 0.0
+
+    def spend(seconds, result):
+        nonlocal clock
+        clock += seconds
+        return result
+
+    run = trainer(
+        tmp_path, lambda: spend(50.0, 1.0), valid_every=1, max_cpu_time=8.0, schedule="linear", warmup=0.0,
+        learning_rate=1e-3, log_every=1,
+    )  # fmt: skip
+    step_loss = run.model.step_loss
+    monkeypatch.setattr("time.process_time", lambda: clock)
+    monkeypatch.setattr(run.model, "step_loss", lambda *args: spend(2.0, step_loss(*args)))
+    state = run.run()
+    assert (state.step, state.cpu_seconds) == (4, 8.0)
+    records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    steps = [r for r in records if "loss" in r]
+    assert [r["learning_rate"] for r in steps] == pytest.approx([1e-3, 0.75e-3, 0.5e-3, 0.25e-3])
+    assert [r["cpu_seconds"] for r in records] == [2.0, 2.0, 4.0, 4.0, 6.0, 6.0, 8.0, 8.0]
+
+
+def test_a_penalty_is_trained_on_but_not_reported(tmp_path, monkeypatch):
+    """The gradient is that of loss and penalty; the loss in metrics.jsonl is that of the model."""
+    plain, penalised = (trainer(tmp_path, max_steps=1, log_every=1) for _ in range(2))
+    step_loss = penalised.model.step_loss
+
+    def with_penalty(window, state):
+        found = step_loss(window, state)
+        penalised.model.penalty = 3.0 * penalised.model.output.bias.sum()
+        return found
+
+    monkeypatch.setattr(penalised.model, "step_loss", with_penalty)
+    for run in (plain, penalised):
+        run.options = replace(run.options, clip_norm=0.0)
+        run.run()
+    change = penalised.model.output.bias.grad - plain.model.output.bias.grad
+    torch.testing.assert_close(change, torch.full_like(change, 3.0))
+    losses = [json.loads(line)["loss"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert losses[0] == losses[1]
 
 
 def test_stop_after_leaves_the_schedule_where_it_was(tmp_path):

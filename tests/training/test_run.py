@@ -138,5 +138,6 @@ def test_no_data_named_means_pydocs_for_two_minutes():
     assert plain.train_paths == ("pydocs",)
     assert plain.train.max_time == 120
     assert with_defaults(recipes.build({"train": {"max_epochs": 1}}), Silent()).train.max_time is None
+    assert with_defaults(recipes.build({"train": {"max_cpu_time": 9}}), Silent()).train.max_time is None
     named = with_defaults(recipes.build({"data": {"train": ["x.txt"]}}), Silent())
     assert named.train.max_time is None
