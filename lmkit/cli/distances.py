@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +11,9 @@ from lmkit.cli import console
 from lmkit.cli.common import json_option, load_all, loads_models, plot_option
 from lmkit.corpus.distances import CAUSES, CONTROLS, LANGUAGES
 from lmkit.evaluation.normalization import NORMALIZATIONS
+
+if TYPE_CHECKING:
+    from lmkit.api import Model
 
 
 @click.command()
@@ -109,8 +112,15 @@ def command(
                 "warning",
             )
     rows = {name: ranking.accuracy(by) for name, ranking in study.rankings.items()}
+    columns = {
+        name if study.learned[name] is not False else f"{name} (not learned)": found
+        for name, found in rows.items()
+    }
+    missing = (study.models[name] for name, learned in study.learned.items() if learned is False)
+    for label in dict.fromkeys(missing):
+        console.say(f"{label}: not learned: {_remedy(models[label], chance(language))}", "warning")
     if plot is not None:
-        _draw(plot, rows, by, chance(language))
+        _draw(plot, columns, by, chance(language))
     if as_json:
         facts = {
             "language": language,
@@ -121,16 +131,28 @@ def command(
             "by": by,
             "sentences": study.sentences,
             "chance": chance(language),
+            "learned": study.learned,
             "runs": rows,
         }
         click.echo(strict_json.report(facts))
         return
-    click.echo(_table(rows, by))
+    click.echo(_table(columns, by))
     of = f"{count} sentences per distance" if by == "clauses" else f"{study.sentences:,} sentences in all"
     ranked = (
         "" if normalize == "none" else f"; ranked by {NORMALIZATIONS[normalize]} (--normalize {normalize})"
     )
     click.echo("\n" + console.folded(f"percent of {of}; chance is {chance(language):.1f}{ranked}"))
+
+
+def _remedy(model: "Model", chance: float) -> str:
+    fact = f"at no distance better than guessing ({chance:.1f} percent)"
+    steps = model.run.manifest.get("training", {}).get("step")
+    if not steps:
+        return f"{fact}; its order may be too low to see the cause: use a higher --order"
+    return (
+        f"{fact}; train longer, as with lmkit train --resume {model.run.directory} --max-steps {2 * steps}, "
+        "or give the answers more weight: docs/comparing.md#distances"
+    )
 
 
 def _table(rows: Mapping[str, Sequence[Mapping[str, Any]]], by: str) -> str:

@@ -40,6 +40,11 @@ class Encoding:
     ids: np.ndarray
     spans: np.ndarray
 
+    def tokens_of(self, start: int, end: int) -> tuple[int, int]:
+        """The tokens [first, last) that contain any of the characters [start, end)."""
+        inside = np.flatnonzero((self.spans[:, 0] < end) & (self.spans[:, 1] > start))
+        return (int(inside[0]), int(inside[-1]) + 1) if len(inside) else (0, 0)
+
 
 class Tokenizer(ABC):
     """Text to ids and back. Lines have no line ends; the caller adds `</s>`."""

@@ -67,14 +67,18 @@ class DistanceText:
             raise DataError(f"{name}: {key} is '{value}'; give a whole number from {least} to {most}")
         return int(value)
 
-    def __iter__(self) -> Iterator[str]:
-        """Generate the sentences; equal names give equal sentences."""
+    def __iter__(self) -> Iterator[tuple[str, int, int]]:
+        """Generate the sentences, each with the characters [start, end) of its answer.
+
+        Equal names give equal sentences.
+        """
         dice = random.Random(f"{self.language}/{self.seed}/{self.part}/{self.cause}")
         writer = _Writer(LANGUAGES[self.language], self.part, dice)
         consequences = answers(self.language)
         for _ in range(self.count):
             item = writer.item(dice.randint(0, self.farthest), self.cause)
-            yield item.before + consequences[item.answer] + item.after
+            start, answer = len(item.before), consequences[item.answer]
+            yield item.before + answer + item.after, start, start + len(answer)
 
     def digest(self) -> str:
         """Equal for equal text."""

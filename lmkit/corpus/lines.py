@@ -29,6 +29,7 @@ class Line:
     row: the number of the table row or plain-text line, from 1 over the whole text; skipped rows count.
     ending: the line end that follows within a cell of a table; "" at the cell's end, and in plain text.
     kept: the row's values in the columns that the Text keeps.
+    answer: the characters [start, end) of `text` that the distance task asks for; None in other texts.
     """
 
     text: str
@@ -39,6 +40,7 @@ class Line:
     row: int = field(default=0, compare=False)
     ending: str = ""
     kept: tuple[object, ...] = ()
+    answer: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -264,10 +264,11 @@ class DistanceSource(Source):
     text: DistanceText
 
     def read(self, options: DataOptions, bad: BadLines) -> Iterator[Line | LineBlock]:
-        for sentence in self.text:
+        for sentence, start, end in self.text:
             bad.row += 1
             num_words = sentence.count(" ") + 1
-            yield Line(sentence, len(sentence.encode()), num_words, True, False, bad.row)
+            size = len(sentence.encode())
+            yield Line(sentence, size, num_words, True, False, bad.row, answer=(start, end))
 
     def digest(self) -> str:
         return self.text.digest()

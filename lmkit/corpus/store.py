@@ -48,6 +48,7 @@ class TokenStore:
     line_bytes, line_words: (num_lines,) int64, of the raw line without its line end, not normalised.
     document_starts: int64, the lines that begin a document.
     fingerprint: equal for equal contents under one vocabulary.
+    weights: (num_tokens,) float32, how much each token counts in the loss of training; None: all the same.
     """
 
     tokens: np.ndarray
@@ -56,6 +57,7 @@ class TokenStore:
     line_words: np.ndarray
     document_starts: np.ndarray
     fingerprint: str
+    weights: np.ndarray | None = None
 
     def __init__(self, arrays: dict[str, np.ndarray], fingerprint: str) -> None:
         self.tokens = arrays["tokens"]

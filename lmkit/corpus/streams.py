@@ -74,6 +74,7 @@ class Streams:
         self.bptt = bptt
         self.start_id = start_id
         self._tokens = store.tokens
+        self._weights = store.weights
         self._length = total // fitting
         self._starts = np.arange(fitting) * self._length
         self._resets = reset_positions(store, reset_policy)
@@ -99,7 +100,8 @@ class Streams:
         inputs = torch.from_numpy(self._tokens[before].astype(np.int64))
         targets = torch.from_numpy(self._tokens[rows].astype(np.int64))
         inputs.masked_fill_(reset, self.start_id)
-        return Window(inputs, targets, reset if bool(reset.any()) else None)
+        weights = None if self._weights is None else torch.from_numpy(self._weights[rows])
+        return Window(inputs, targets, reset if bool(reset.any()) else None, weights)
 
     def _is_reset(self, rows: np.ndarray) -> np.ndarray:
         nearest = np.searchsorted(self._resets, rows)

@@ -1,5 +1,6 @@
 """The distance task: how often a model ranks the right consequence first, by the distance of the cause."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,9 @@ import numpy as np
 from lmkit.contracts import LanguageModel, Tokenizer
 from lmkit.corpus.distances import Item, answers
 from lmkit.evaluation.fill_candidates import Blank, candidate_scores
+
+LEVEL = 0.001
+"""The probability, at most, that a model which guesses is taken for one that has learned the task."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,20 @@ class Ranking:
             )
         return rows
 
+    def learned(self, guess: float) -> bool | None:
+        """Whether the model is better than guessing, at any distance or over all; None: too few items to tell.
+
+        guess: the probability of a right guess. The test is the exact one-sided binomial one, for each number of
+        clauses and for all items together; the levels of these tests sum to `LEVEL` (Bonferroni).
+        Too few are items of which half could be right without a significant result.
+        """
+        right = self.best == self.answer
+        groups = [right, *(right[self.clauses == number] for number in np.unique(self.clauses))]
+        level = LEVEL / len(groups)
+        if any(at_least(int(group.sum()), len(group), guess) < level for group in groups):
+            return True
+        return False if at_least(-(-len(right) // 2), len(right), guess) < level else None
+
 
 def rank(
     models: Mapping[str, LanguageModel],
@@ -66,3 +84,11 @@ def rank(
 def chance(language: str) -> float:
     """The accuracy of guessing, in percent."""
     return 100 / len(answers(language))
+
+
+def at_least(right: int, items: int, guess: float) -> float:
+    """The probability of `right` or more right answers to `items` by guessing (binomial)."""
+    number = np.arange(right, items + 1)
+    log_factorials = np.cumsum(np.log(np.maximum(np.arange(items + 1), 1)))
+    ways = log_factorials[items] - log_factorials[number] - log_factorials[items - number]
+    return float(np.exp(ways + number * math.log(guess) + (items - number) * math.log1p(-guess)).sum())

@@ -114,7 +114,7 @@ def _row(tokenizer: Tokenizer, blank: Blank, candidates: Sequence[str], whole: b
     for candidate in candidates:
         encoding = tokenizer.encode(blank.before + candidate + blank.after)
         line = np.append(encoding.ids, eos).astype(np.int64)
-        first, end = tokens_of(encoding.spans, len(blank.before), len(blank.before) + len(candidate))
+        first, end = encoding.tokens_of(len(blank.before), len(blank.before) + len(candidate))
         if direction == BACKWARD:
             # The tokens of a line from its end, `</s>` last.
             line, (first, end) = from_the_end(line), (len(line) - 1 - end, len(line) - 1 - first)
@@ -125,12 +125,6 @@ def _row(tokenizer: Tokenizer, blank: Blank, candidates: Sequence[str], whole: b
     common = int(same.argmin()) if not same.all() else shortest
     # Each candidate's rest has at least one token, since the common part has one sum for all.
     return _Row(ids, own, whole, min(common, shortest - 1 if shortest else 0))
-
-
-def tokens_of(spans: np.ndarray, start: int, end: int) -> tuple[int, int]:
-    """The tokens [first, last) that contain any of the characters [start, end); spans: (tokens, 2)."""
-    inside = np.flatnonzero((spans[:, 0] < end) & (spans[:, 1] > start))
-    return (int(inside[0]), int(inside[-1]) + 1) if len(inside) else (0, 0)
 
 
 @torch.no_grad()

@@ -6,9 +6,9 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from lmkit.api import Model
-from lmkit.contracts import Progress
+from lmkit.contracts import BACKWARD, FORWARD, Progress
 from lmkit.corpus.distances import answers, items
-from lmkit.evaluation.distance_task import Ranking, rank
+from lmkit.evaluation.distance_task import Ranking, chance, rank
 from lmkit.run_paths import unique
 from lmkit.scoring.segmentation import unknown_words
 from lmkit.studies.inputs import Models, loaded, without_progress
@@ -18,12 +18,17 @@ from lmkit.studies.inputs import Models, loaded, without_progress
 class Distances:
     """The rankings of models, by label, with the direction for each of an encoder.
 
+    models: the label of each ranking's model.
     unknown: by label, the number of consequences with words that the vocabulary lacks.
+    learned: as in `Ranking.learned`, by the labels of `rankings`. None also for what cannot be learned: answers
+    without a cause, and the direction of an encoder that does not read the side of the cause.
     """
 
     rankings: dict[str, Ranking]
+    models: dict[str, str]
     sentences: int
     unknown: dict[str, int]
+    learned: dict[str, bool | None]
 
 
 def distances(
@@ -49,7 +54,9 @@ def distances(
         for clauses in range(farthest + 1)
     ]
     rankings: dict[str, Ranking] = {}
-    unknown = {}
+    owners, unknown = {}, {}
+    learned: dict[str, bool | None] = {}
+    guess, blind = chance(language) / 100, BACKWARD if cause == "left" else FORWARD
     for label, model in loaded(models, device=device).items():
         unknown[label] = _unknown(model, language)
         parts = [
@@ -58,8 +65,11 @@ def distances(
         ]
         for direction in parts[0]:
             name = unique(label if len(parts[0]) == 1 else f"{label} {direction}", rankings)
+            owners[name] = label
             rankings[name] = _joined([part[direction] for part in parts])
-    return Distances(rankings, sum(map(len, groups)), unknown)
+            can_learn = control != "left-out" and (len(parts[0]) == 1 or direction != blind)
+            learned[name] = rankings[name].learned(guess) if can_learn else None
+    return Distances(rankings, owners, sum(map(len, groups)), unknown, learned)
 
 
 def _unknown(model: Model, language: str) -> int:

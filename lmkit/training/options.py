@@ -66,6 +66,12 @@ class TrainOptions:
     )
     keep: int = option(2, "number of checkpoints to keep", min=1, max=1000)
     log_every: int = option(20, "steps between lines in metrics.jsonl", min=1)
+    answer_weight: float = option(
+        1.0,
+        "how much each token of an answer counts in the loss, for texts of the distance task",
+        min=0,
+        max=1e6,
+    )
     seed: int = option(0, "random seed", min=0, max=2**63 - 1)
     device: str = option("auto", "cpu, cuda, cuda:1, mps ... (auto: a GPU if there is one)")
     threads: int | None = option(None, "CPU threads (default: torch's choice)", min=1, max=1024)

@@ -54,7 +54,9 @@ def resume_run(
         choice = recipe.tokenizer
         assert choice is not None
         tokenizer: Tokenizer = choice.load().load(directory / run_paths.TOKENIZER, choice.options)
-        corpus = store_corpus(text, valid, tokenizer, choice, reporter)
+        corpus = store_corpus(
+            text, valid, tokenizer, choice, reporter, answer_weight=recipe.train.answer_weight
+        )
         changed = checkpoint.differences(saved.facts["fingerprints"], corpus.fingerprints())
         problems = [str(difference) for difference in changed]
         if problems:

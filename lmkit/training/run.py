@@ -69,7 +69,9 @@ def train_recipe(
         choice = recipe.tokenizer or find_tokenizer(lines.beginning(), recipe, reporter)
         tokenizer: Tokenizer = choice.load().fit(lines, choice.options)
         recipe = replace(recipe, tokenizer=choice)
-        corpus = store_corpus(text, valid, tokenizer, choice, reporter)
+        corpus = store_corpus(
+            text, valid, tokenizer, choice, reporter, answer_weight=recipe.train.answer_weight
+        )
         torch.manual_seed(recipe.train.seed)
         model = made(recipe, corpus)
         if isinstance(model, TrainableModel):

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from lmkit.contracts import Tokenizer
+from lmkit.corpus.answer_weights import answer_weights, check_answers
 from lmkit.corpus.readers import Line, Text, TextLike
 from lmkit.corpus.split import Part, hold_out
 from lmkit.corpus.store import TokenStore
@@ -53,7 +54,9 @@ def open_texts(recipe: Recipe, *, validates: bool) -> tuple[TextLike, TextLike |
     """The training text of a recipe, and its validation text.
 
     validates: hold out a part if no validation text is given; a counting model needs none.
+    Raises UsageError for an answer weight without answers.
     """
+    check_answers(recipe.train_paths, recipe.train.answer_weight)
     text = Text(recipe.train_paths, recipe.data, fingerprinted=True)
     if recipe.valid_paths:
         return text, Text(recipe.valid_paths, recipe.data)
@@ -61,7 +64,13 @@ def open_texts(recipe: Recipe, *, validates: bool) -> tuple[TextLike, TextLike |
 
 
 def store_corpus(
-    text: TextLike, valid: TextLike | None, tokenizer: Tokenizer, choice: Chosen, reporter: Reporter
+    text: TextLike,
+    valid: TextLike | None,
+    tokenizer: Tokenizer,
+    choice: Chosen,
+    reporter: Reporter,
+    *,
+    answer_weight: float = 1.0,
 ) -> Corpus:
     """Both texts as ids."""
     if isinstance(text, Part) and isinstance(valid, Part):
@@ -69,6 +78,8 @@ def store_corpus(
     else:
         train = TokenStore.build(text, tokenizer, progress=reporter)
         held_out = TokenStore.build(valid, tokenizer, progress=reporter) if valid else None
+    if answer_weight != 1:
+        train.weights = answer_weights(text, train, tokenizer, answer_weight)
     reporter.message(
         f"{text.describe()}: {train.num_tokens:,} tokens of {tokenizer.vocabulary.size:,} kinds "
         f"({choice.name.rpartition(':')[2]})"

@@ -54,7 +54,7 @@ def test_controls():
 def test_train_and_test_share_no_distractor(language):
     """What lies between cause and blank in the test part is in no training sentence."""
     words = LANGUAGES[language]
-    train = " ".join(DistanceText(language, count=3000))
+    train = " ".join(sentence for sentence, *_ in DistanceText(language, count=3000))
     for number in (1, 4):
         for item in items(language, number, 100):
             for clause in clauses(language, item.before)[-1 - number : -1]:
@@ -66,7 +66,7 @@ def test_the_sentence_is_in_no_training_text():
     """The example of the documentation is made of clauses that only the test part has."""
     assert part_of("我 去 打球", LANGUAGES["zh"]) == "test"
     assert part_of("今天 天气 很 好", LANGUAGES["zh"]) == "test"
-    assert all(sentence != SENTENCE for sentence in DistanceText("zh", count=5000))
+    assert all(sentence != SENTENCE for sentence, *_ in DistanceText("zh", count=5000))
 
 
 @pytest.mark.parametrize("language", list(LANGUAGES))

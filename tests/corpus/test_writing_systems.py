@@ -33,6 +33,6 @@ def test_words_between_spaces(text: str) -> None:
 def test_distance_task_has_words(language: str) -> None:
     """`lmkit train distances:zh` reads the words that the task counts its distances in."""
     counter = ScriptCounter()
-    for line in DistanceText(language, count=100):
+    for line, *_ in DistanceText(language, count=100):
         counter.add(line)
     assert counter.is_segmented

@@ -96,6 +96,7 @@ def test_distances(runs: list[Path]) -> None:
     assert isinstance(facts, dict)
     assert {name: one.accuracy("clauses") for name, one in found.rankings.items()} == facts["runs"]
     assert found.sentences == 8
+    assert found.learned == facts["learned"]
     assert found.unknown["two"] > 0
 
 
