@@ -67,3 +67,18 @@ def test_a_corpus_of_one_token_is_refused_with_the_size_needed():
     with pytest.raises(DataError, match="at least 2") as caught:
         Streams(store(1), batch_size=1, bptt=4, reset_policy="never", start_id=START)
     assert caught.value.exit_code == 3
+
+
+def test_weights_follow_their_tokens():
+    """Each target has the weight of its place, forward and backward; without weights there are none."""
+    text = store(4, 5, 3)
+    bare = Streams(text, batch_size=2, bptt=4, reset_policy="line", start_id=START, both_ways=True).window(0)
+    assert bare.weights is None
+    text.weights = np.arange(12, dtype=np.float32) / 2
+    for window in epoch(
+        Streams(text, batch_size=2, bptt=4, reset_policy="line", start_id=START, both_ways=True)
+    ):
+        for way in (window, window.backward):
+            assert way is not None
+            assert way.weights is not None
+            assert torch.equal(way.weights, way.targets / 2)

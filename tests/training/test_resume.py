@@ -134,6 +134,23 @@ def test_early_stopping_goes_on_counting(tmp_path, text):
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
 
+@pytest.mark.parametrize("model", [{"name": "gru"}, {"name": "elmo", "inputs": "tokens", "num_layers": 1}])
+def test_answers_keep_their_weight(tmp_path, model):
+    """A resumed run weighs the same tokens; without the weight it is another run, in both directions."""
+    text = "distances:en,count=30,farthest=1,cause=either"
+
+    def changes(weight):
+        sizes = {"hidden_size": 8, "num_layers": 1, "dropout": 0.2}
+        return {"model": {**sizes, **model}, "train": {"answer_weight": weight}}
+
+    start(text, tmp_path / "whole", **changes(10.0))
+    start(text, tmp_path / "parts", stop_after=7, **changes(10.0))
+    go_on(tmp_path / "parts")
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+    start(text, tmp_path / "other", **changes(1.0))
+    assert metrics(tmp_path / "other")[0]["loss"] != metrics(tmp_path / "whole")[0]["loss"]
+
+
 def test_many_stops_are_one_run(tmp_path, text):
     """A run may stop as often as it likes."""
     start(text, tmp_path / "whole")

@@ -3,9 +3,11 @@
 import json
 
 import pytest
+import torch
 
 import lmkit
 from lmkit import recipe as recipes
+from lmkit.corpus.distances import DistanceText
 from lmkit.errors import DataError, UsageError
 from lmkit.training.report import Silent
 from lmkit.training.run import train_recipe
@@ -141,3 +143,41 @@ def test_no_data_named_means_pydocs_for_two_minutes():
     assert with_defaults(recipes.build({"train": {"max_cpu_time": 9}}), Silent()).train.max_time is None
     named = with_defaults(recipes.build({"data": {"train": ["x.txt"]}}), Silent())
     assert named.train.max_time is None
+
+
+def test_the_loss_of_training_is_weighted(tmp_path):
+    """By hand for the first window: the sum of weight times loss by the sum of weights. Validation has no weights."""
+    text, valid = "distances:en,count=40,farthest=0", "distances:en,count=20,farthest=0,seed=1"
+    found = {}
+    for weight in (1.0, 5.0):
+        # A rate of zero keeps the initial weights of the network.
+        out = tmp_path / f"{weight:g}"
+        options = {"batch_size": 1, "bptt": 30, "max_steps": 2, "log_every": 1, "learning_rate": 0.0}
+        model = train(text, out, valid=valid, answer_weight=weight, hidden_size=8, dropout=0.0, **options)
+        reports = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+        found[weight] = reports[0]["loss"], model.run.manifest["training"]["valid_loss"]
+    tokens, places, start = [], [], 0
+    for sentence, first, last in DistanceText.parse(text):
+        encoding = model.tokenizer.encode(sentence)
+        tokens += [*encoding.ids.tolist(), model.vocabulary.eos_id]
+        places += range(start + len(sentence[:first].split()), start + len(sentence[:last].split()))
+        start = len(tokens)
+    weights = torch.ones(30)
+    weights[[place for place in places if place < 30]] = 5
+    causal, ids = model.causal, torch.tensor([tokens[:30]])
+    resets = torch.tensor(
+        [[place == 0 or tokens[place - 1] == model.vocabulary.eos_id for place in range(30)]]
+    )
+    with torch.no_grad():
+        scores, _ = causal.log_probs(ids, causal.initial_state(1), reset=resets)
+    assert found[5.0][0] == pytest.approx(float(-(scores[0] * weights).sum() / weights.sum()), rel=1e-4)
+    assert found[1.0][0] == pytest.approx(float(-scores.mean()), rel=1e-4)
+    assert found[5.0][1] == pytest.approx(found[1.0][1])
+
+
+def test_an_answer_weight_needs_answers(tmp_path, text):
+    """Exit code 2 with the remedy, before anything is written."""
+    with pytest.raises(UsageError, match=r"--answer-weight 10.* has none: train on distances:zh") as caught:
+        train(text, tmp_path / "run", answer_weight=10.0)
+    assert caught.value.exit_code == 2
+    assert not (tmp_path / "run").exists()
