@@ -74,6 +74,33 @@ def listed_names(value: Any) -> list[str] | None:
     return [name.strip() for name in value.split(",")] if isinstance(value, str) and "," in value else None
 
 
+def with_file(
+    kind: str | tuple[str, ...], table: Mapping[str, Any], *, parts: Registry | None = None
+) -> dict[str, Any]:
+    """The table, with the file of a short form such as "word:FILE" in its option `file`.
+
+    A registered name is never a short form: "lmkit:word" is the tokenizer. Raises UsageError for a part that reads no
+    file.
+    """
+    name = table.get("name")
+    if not isinstance(name, str) or ":" not in name:
+        return dict(table)
+    parts = parts or registry()
+    kinds = (kind,) if isinstance(kind, str) else kind
+    found = [part for kind in kinds for part in parts.parts(kind)]
+    known = {name for part in found for name in (part.long_name, part.spec.name)}
+    heads = (name[:place] for place, character in enumerate(name) if character == ":")
+    head = None if name in known else next((head for head in heads if head in known), None)
+    if head is None:
+        return dict(table)
+    part, file = parts.find(kinds, head), name[len(head) + 1 :]
+    if all(item.name != "file" for item in fields_of(part.spec.options)):
+        raise UsageError(f"the {part.kind} {head} cannot be read from a file; leave out ':{file}'")
+    if not file:
+        raise UsageError(f"'{name}' ends with a colon; add the file, or leave out the colon")
+    return {**table, "name": head, "file": file}
+
+
 def _resolve(
     options: type, table: Mapping[str, Any], where: str, parts: Registry, problems: list[str]
 ) -> Any:
@@ -115,6 +142,7 @@ def _choose(
     if isinstance(table, Chosen):
         return table
     entries: dict[str, Any] = dict(table) if isinstance(table, Mapping) else {"name": table}
+    entries = with_file(kind, entries, parts=parts)
     name = entries.pop("name", None)
     if not isinstance(name, str):
         problems.append(f'{where}: it needs a name (name = "...")')

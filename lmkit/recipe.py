@@ -11,7 +11,7 @@ from lmkit.corpus.options import STDIN, DataOptions
 from lmkit.errors import UsageError, listed, reason_of, suggest
 from lmkit.files import write_text
 from lmkit.option_fields import OptionField, fields_of
-from lmkit.options import Chosen, choose, listed_names, resolve, to_table
+from lmkit.options import Chosen, choose, listed_names, resolve, to_table, with_file
 from lmkit.plugins import registry
 from lmkit.specs import ModelSpec
 from lmkit.training.options import TrainOptions
@@ -101,7 +101,7 @@ def build(tables: Mapping[str, Any], *, source: str | Path | None = None) -> Rec
 
 def choose_tokenizer(value: Any, model: Chosen | None) -> Chosen:
     """The tokenizer that a recipe's table or bare name describes; other options get the model's defaults for it."""
-    table = as_table(value, "tokenizer")
+    table = with_file("tokenizer", as_table(value, "tokenizer"))
     return choose("tokenizer", table if model is None else suited(table, model.name), "tokenizer")
 
 
@@ -160,6 +160,7 @@ def as_table(value: Any, where: str) -> dict[str, Any]:
 
 def long_form(kind: str, table: Mapping[str, Any], where: str) -> dict[str, Any]:
     """The same table with the long name of its part; the name of a cell becomes the recurrent model with it."""
+    table = with_file(kind, table)
     name = table.get("name")
     if not isinstance(name, str):
         raise UsageError(f'{where}: it needs a name (name = "...")')

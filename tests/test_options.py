@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmkit import CellSpec, hookimpl, option
+from lmkit import CellSpec, TokenizerSpec, hookimpl, option
 from lmkit.errors import PluginError, UsageError
 from lmkit.option_fields import fields_of
-from lmkit.options import Chosen, choose, nested, resolve, to_table
+from lmkit.options import Chosen, choose, nested, resolve, to_table, with_file
 from lmkit.plugins import Plugin, Registry
 
 
@@ -155,3 +155,44 @@ def test_every_option_is_reachable() -> None:
     assert [item.flag for item in fields_of(Options)] == [
         item.name.replace("_", "-") for item in fields(Options)
     ]  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class FileOptions:
+    file: str | None = option(None, "file")
+
+
+@pytest.fixture
+def readers() -> Registry:
+    """Two distributions: "a" with the tokenizers "words", which reads files, and "plain"; "words" with "plain"."""
+    words, plain = TokenizerSpec("words", "m:T", options=FileOptions), TokenizerSpec("plain", "m:U")
+    modules = [SimpleNamespace(lmkit_tokenizers=hookimpl(lambda: [words, plain]))]
+    modules.append(SimpleNamespace(lmkit_tokenizers=hookimpl(lambda: [plain])))
+    return Registry(
+        [Plugin("x", "a", "1", lambda: modules[0]), Plugin("y", "words", "1", lambda: modules[1])]
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "table"),
+    [
+        ("words", {"name": "words"}),
+        ("a:words", {"name": "a:words"}),
+        ("words:plain", {"name": "words:plain"}),
+        ("words:list.txt", {"name": "words", "file": "list.txt"}),
+        ("a:words:list.txt", {"name": "a:words", "file": "list.txt"}),
+        ("words:C:\\list.txt", {"name": "words", "file": "C:\\list.txt"}),
+        ("missing:words", {"name": "missing:words"}),
+    ],
+)
+def test_a_name_may_have_a_file(readers: Registry, name: str, table: dict[str, str]) -> None:
+    """NAME:FILE for a short or a long name; a registered long name wins over a file."""
+    assert with_file("tokenizer", {"name": name}, parts=readers) == table
+
+
+def test_a_file_for_a_part_without_files_is_refused(readers: Registry) -> None:
+    """As is a colon without a file."""
+    with pytest.raises(UsageError, match=r"a:plain cannot be read from a file; leave out ':list\.txt'"):
+        choose("tokenizer", "a:plain:list.txt", "tokenizer", parts=readers)
+    with pytest.raises(UsageError, match="ends with a colon"):
+        choose("tokenizer", "words:", "tokenizer", parts=readers)

@@ -152,9 +152,10 @@ class Tokenizer(ABC):
 
     @classmethod
     def from_file(cls, file: Path, options: Any) -> Self:
-        """A tokenizer from a file of another program.
+        """A tokenizer from a file of another program, for models that are imported without their text.
 
-        Raises UsageError if other programs have no files of this tokenizer, ModelError for a damaged one.
+        It needs an option `file`, for which NAME:FILE is a short form. Raises UsageError if other programs have no
+        files of this tokenizer, ModelError for a damaged one.
         """
         raise UsageError(
             f"the tokenizer {cls.__module__}:{cls.__qualname__} cannot be read from a file; leave out ':{file}'"

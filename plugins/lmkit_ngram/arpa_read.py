@@ -117,25 +117,25 @@ def make_tokenizer(arpa: Arpa, words: list[bytes], options: ArpaOptions) -> tupl
     It has its codes if the note has its files.
     Raises UsageError if it cannot be created, ModelError if the words are not of that tokenizer.
     """
-    name, file = split_name(options.tokenizer) if options.tokenizer else ("", None)
-    note = arpa.note
+    name, note = options.tokenizer, arpa.note
     if not name:
         name = WORDS if note is None else note.tokenizer
         if note is None:
             _warn_of_characters(words)
     table = {"name": name}
     chosen = choose("tokenizer", table, "import")
+    file = getattr(chosen.options, "file", None)
     if file is None and note is not None and note.files and note.tokenizer == chosen.name:
         kept = kept_tokenizer(note)
         if set(words) <= set(kept[1].symbols()):
             return kept
         log.warning("the file has words that its tokenizer lacks: using a new tokenizer of its words instead")
-    if chosen.name == WORDS:
+    if chosen.name == WORDS and file is None:
         chosen = choose("tokenizer", table | ALL_WORDS, "import")
     kind = chosen.load()
     if file is None:
         return chosen, kind.from_symbols(words, chosen.options)
-    tokenizer = kind.from_file(file, chosen.options)
+    tokenizer = kind.from_file(Path(file), chosen.options)
     if (
         note is not None
         and note.tokenizer == chosen.name
@@ -143,15 +143,6 @@ def make_tokenizer(arpa: Arpa, words: list[bytes], options: ArpaOptions) -> tupl
     ):
         raise UsageError(f"{file} is not the tokenizer of the model in the ARPA file; give the right one")
     return chosen, tokenizer
-
-
-def split_name(given: str) -> tuple[str, Path | None]:
-    """The name of a tokenizer, and the file after it: `char`, `lmkit:char`, `sentencepiece:FILE`."""
-    name, _, rest = given.partition(":")
-    if name == WORDS.partition(":")[0] and rest:
-        inner, _, rest = rest.partition(":")
-        name += f":{inner}"
-    return name, Path(rest) if rest else None
 
 
 def _warn_of_characters(words: list[bytes]) -> None:

@@ -10,6 +10,11 @@ from lmkit.specs import MOST_IDS
 class WordOptions:
     """The vocabulary of words."""
 
+    file: str | None = option(
+        None,
+        "read the vocabulary from this file, one word per line, instead of counting the text; vocab_size and "
+        "min_count then have no effect (short form: word:FILE)",
+    )
     vocab_size: int = option(
         50_000, "maximum number of ids, including </s> and the unknown word", min=3, max=MOST_IDS
     )
@@ -31,6 +36,11 @@ class CharOptions:
 class SentencePieceOptions:
     """The training of sentencepiece; with the defaults every line can be restored."""
 
+    file: str | None = option(
+        None,
+        "use this trained sentencepiece model instead of training one; the other options then have no effect "
+        "(short form: sentencepiece:FILE)",
+    )
     vocab_size: int = option(8000, "number of pieces; fewer if the text is too small", min=3, max=MOST_IDS)
     model_type: str = option("unigram", "sentencepiece algorithm", choices=("unigram", "bpe"))
     byte_fallback: bool = option(True, "spell rare characters as bytes, so that none is unknown")

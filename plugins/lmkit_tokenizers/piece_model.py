@@ -4,6 +4,7 @@ import math
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 EOS, UNK = 0, 1
 EOS_PIECE, UNK_PIECE = "</s>", "<unk>"
@@ -14,12 +15,16 @@ LONGEST_PIECE = 1024
 """Bytes; the trainer's own limit is 16 characters."""
 
 # sentencepiece_model.proto: fields of ModelProto, SentencePiece, TrainerSpec and NormalizerSpec.
-_PIECES, _TRAINER, _NORMALIZER, _DENORMALIZER = 1, 2, 3, 5
+_PIECES, _TRAINER, _NORMALIZER, _SELF_TEST, _DENORMALIZER = 1, 2, 3, 4, 5
 _TEXT, _SCORE, _KIND = 1, 2, 3
-_MODEL_TYPE = 3
-_CHARSMAP, _DUMMY_PREFIX, _TRIM = 2, 3, 4
-_UNIGRAM, _BPE = 1, 2
-NORMAL, UNKNOWN, CONTROL, BYTE = 1, 2, 3, 6
+_MODEL_TYPE, _SPLIT_BY_SPACES, _SPACE_LAST, _BYTE_FALLBACK = 3, 22, 24, 35
+_CHARSMAP, _DUMMY_PREFIX, _TRIM, _ESCAPE = 2, 3, 4, 5
+_UNIGRAM, _BPE, _WORD, _CHAR = 1, 2, 3, 4
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
+
+# ModelProto.trainer_spec.unk_surface, added to a model: fields of a repeated message are merged.
+UNKNOWN_SURFACE = b"\x12\x06\xe2\x02\x03" + "\ufffd".encode()
+"""Bytes to append to a model, so that it decodes the unknown piece as U+FFFD."""
 
 _VARINT, _EIGHT_BYTES, _BYTES, _FOUR_BYTES = 0, 1, 2, 5
 
@@ -28,23 +33,30 @@ _VARINT, _EIGHT_BYTES, _BYTES, _FOUR_BYTES = 0, 1, 2, 5
 class PieceModel:
     """The contents of a model. pieces and kinds: by id. parts: everything that decides ids, for the fingerprint.
 
-    identity: the text is neither normalised nor trimmed.
+    restores: text is neither changed nor trimmed, each space is a U+2581 that no piece crosses, and what has no
+    piece is spelled in bytes: so the pieces restore every line without a literal U+2581.
     """
 
     pieces: tuple[str, ...]
     kinds: tuple[int, ...]
-    identity: bool
+    restores: bool
     parts: tuple[bytes, ...]
 
 
 def parse(data: bytes) -> PieceModel:
-    """The model in `data`; ValueError, with the reason, unless `fit` could have created it."""
+    """The model in `data`; ValueError, with the reason, if it is damaged or lmkit cannot use it."""
     pieces: list[str] = []
     kinds: list[int] = []
     parts: list[bytes] = []
     specs: dict[int, bytes] = {}
     for number, value in _fields(data):
-        if not isinstance(value, bytes) or number not in (_PIECES, _TRAINER, _NORMALIZER, _DENORMALIZER):
+        if not isinstance(value, bytes) or number not in (
+            _PIECES,
+            _TRAINER,
+            _NORMALIZER,
+            _SELF_TEST,
+            _DENORMALIZER,
+        ):
             raise ValueError(f"it has an unexpected field {number}")
         if number == _PIECES:
             text, kind = _piece(value, len(pieces))
@@ -58,17 +70,41 @@ def parse(data: bytes) -> PieceModel:
     if _TRAINER not in specs or _NORMALIZER not in specs:
         raise ValueError("it has no settings: it is cut off or not a sentencepiece model")
     _check_pieces(pieces, kinds)
-    if specs.get(_DENORMALIZER):
+    if dict(_fields(specs.get(_DENORMALIZER, b""))).get(_CHARSMAP):
         raise ValueError("it changes text when decoding")
-    model_type = dict(_fields(specs[_TRAINER])).get(_MODEL_TYPE, _UNIGRAM)
-    if model_type not in (_UNIGRAM, _BPE):
-        raise ValueError(f"its model type {model_type!r} is neither unigram nor bpe")
-    normalizer = dict(_fields(specs[_NORMALIZER]))
-    if normalizer.get(_DUMMY_PREFIX, 1) != 0:
-        raise ValueError("it puts a space before each line")
-    identity = not normalizer.get(_CHARSMAP) and normalizer.get(_TRIM, 1) == 0
+    trainer = dict(_fields(specs[_TRAINER]))
+    model_type = trainer.get(_MODEL_TYPE, _UNIGRAM)
+    if model_type not in (_UNIGRAM, _BPE, _WORD, _CHAR):
+        raise ValueError(f"its model type {model_type!r} is unknown")
+    if trainer.get(_SPACE_LAST, 0):
+        raise ValueError(
+            "its pieces have spaces at the end (treat_whitespace_as_suffix), not at the beginning"
+        )
     parts += [specs[_NORMALIZER], bytes([model_type])]
-    return PieceModel(tuple(pieces), tuple(kinds), identity, tuple(parts))
+    normalizer = dict(_fields(specs[_NORMALIZER]))
+    restores = (
+        not normalizer.get(_CHARSMAP)
+        and (normalizer.get(_DUMMY_PREFIX, 1), normalizer.get(_TRIM, 1), normalizer.get(_ESCAPE, 1))
+        == (0, 0, 1)
+        and trainer.get(_SPLIT_BY_SPACES, 1) == 1
+        and BYTE in kinds
+        and USER_DEFINED not in kinds
+    )
+    if not _is_own(pieces, kinds, model_type, normalizer):
+        # Other settings of the training, such as byte_fallback, also decide ids.
+        parts.append(specs[_TRAINER])
+    return PieceModel(tuple(pieces), tuple(kinds), restores, tuple(parts))
+
+
+def _is_own(pieces: list[str], kinds: list[int], model_type: int, normalizer: dict[int, Any]) -> bool:
+    """Whether `piece_trainer.train` could have created a model."""
+    return (
+        pieces[:2] == [EOS_PIECE, UNK_PIECE]
+        and kinds[:2] == [CONTROL, UNKNOWN]
+        and set(kinds[2:]) <= {NORMAL, BYTE}
+        and model_type in (_UNIGRAM, _BPE)
+        and normalizer.get(_DUMMY_PREFIX, 1) == 0
+    )
 
 
 def byte_of(piece: str) -> int:
@@ -93,12 +129,12 @@ def _piece(data: bytes, i: int) -> tuple[str, int]:
 
 
 def _check_pieces(pieces: list[str], kinds: list[int]) -> None:
-    if pieces[:2] != [EOS_PIECE, UNK_PIECE] or kinds[:2] != [CONTROL, UNKNOWN]:
-        raise ValueError("its first pieces are not </s> and <unk>")
+    if kinds.count(UNKNOWN) != 1:
+        raise ValueError("it must have exactly one unknown piece")
     if len(set(pieces)) != len(pieces):
         raise ValueError("it has a piece twice")
-    if set(kinds[2:]) - {NORMAL, BYTE}:
-        raise ValueError("it has pieces that are neither text nor bytes")
+    if set(kinds) - {NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE}:
+        raise ValueError("it has pieces of an unknown kind")
     in_bytes = sorted(piece for piece, kind in zip(pieces, kinds, strict=True) if kind == BYTE)
     if in_bytes and in_bytes != sorted(map(byte_piece, range(256))):
         raise ValueError("it has some byte pieces, not all 256")

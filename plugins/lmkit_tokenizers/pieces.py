@@ -1,4 +1,4 @@
-"""Subword pieces learned by sentencepiece."""
+"""Subword pieces of sentencepiece, learned from the text or from a trained model."""
 
 import hashlib
 import logging
@@ -18,7 +18,7 @@ from lmkit.notes import NOTE
 from lmkit_tokenizers import piece_model
 from lmkit_tokenizers import tokenizer_files as files
 from lmkit_tokenizers.options import SentencePieceOptions
-from lmkit_tokenizers.piece_model import BYTE, EOS, SPACE, UNK, PieceModel, byte_of, byte_piece
+from lmkit_tokenizers.piece_model import BYTE, SPACE, UNKNOWN_SURFACE, PieceModel, byte_of, byte_piece
 from lmkit_tokenizers.piece_trainer import train
 from lmkit_tokenizers.symbols import spelled
 from lmkit_tokenizers.text import encoded
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 class SentencePieceTokenizer(Tokenizer):
-    """Ids: 0 is `</s>`, 1 the unknown, then the model's pieces; there are no other control symbols.
+    """Ids: those of the model. In one that lmkit trains, 0 is `</s>`, 1 the unknown, the rest pieces.
 
     With the default options, ids restore every line, even a literal U+2581: sentencepiece would decode it as a
     space, so it is spelled in its three bytes here. `lossless` and `exact` are False because other options lose
@@ -42,6 +42,9 @@ class SentencePieceTokenizer(Tokenizer):
     No space is added before a line, so its first word begins with a piece that may be inside a word elsewhere: the
     first token of a line always begins a word, whatever its `word_starts`. The bytes of one character all have that
     character's span.
+
+    A model from elsewhere keeps its ids, its normalization, a space that it adds before each line, and its symbols.
+    A model without `</s>` gets one more id, the last. No text has the ids of control symbols such as `<s>`.
     """
 
     unit: ClassVar[str] = "piece"
@@ -49,17 +52,20 @@ class SentencePieceTokenizer(Tokenizer):
     def __init__(self, data: bytes, model: PieceModel) -> None:
         self._data = data
         self._model = model
-        self._processor = SentencePieceProcessor(model_proto=data)
-        in_bytes = BYTE in model.kinds
-        # If text is changed, or bytes have no pieces, a special case for U+2581 has no benefit.
-        self._in_parts = model.identity and in_bytes
-        mark = [byte_piece(byte) for byte in SPACE.encode()]
-        self._mark = np.array([model.pieces.index(piece) for piece in mark] if in_bytes else [], np.int32)
+        self._processor = SentencePieceProcessor(model_proto=data + UNKNOWN_SURFACE)
+        # Unless other text is restored, a special case for U+2581 has no benefit.
+        mark = [byte_piece(byte) for byte in SPACE.encode()] if model.restores else []
+        self._mark = np.array([model.pieces.index(piece) for piece in mark], np.int32)
+        size, eos = len(model.pieces), self._processor.eos_id()
+        if eos < 0:
+            size, eos = size + 1, size
         print_ = files.fingerprint("sentencepiece", model.parts)
-        self.vocabulary = Vocabulary(len(model.pieces), EOS, UNK, print_)
+        self.vocabulary = Vocabulary(size, eos, self._processor.unk_id(), print_)
 
     @classmethod
     def fit(cls, lines: Iterable[str], options: SentencePieceOptions) -> Self:
+        if options.file is not None:
+            return cls.from_file(Path(options.file), options)
         data = train(lines, options)
         model = piece_model.parse(data)
         if len(model.pieces) < options.vocab_size:
@@ -90,7 +96,8 @@ class SentencePieceTokenizer(Tokenizer):
 
     def decode(self, ids: Sequence[int]) -> str:
         """Bytes that are not UTF-8 become U+FFFD."""
-        return self._processor.decode([int(i) for i in ids])
+        eos = self.vocabulary.eos_id
+        return self._processor.decode([int(i) for i in ids if i != eos])
 
     def residual_bits(self, line: str, ids: np.ndarray) -> float:
         """Zero: ids that restore a line need no more bits, and there is no code for the other lines."""
@@ -98,8 +105,10 @@ class SentencePieceTokenizer(Tokenizer):
 
     def symbols(self) -> list[bytes]:
         """The pieces, which write a space as U+2581; other white space in them as in `symbols.spelled`."""
-        first = max(EOS, UNK) + 1
-        return [b"</s>", b"<unk>", *spelled(piece.encode() for piece in self._model.pieces[first:])]
+        special = {self.vocabulary.eos_id: b"</s>", self.vocabulary.unk_id: b"<unk>"}
+        pieces = self._model.pieces
+        others = iter(spelled(piece.encode() for i, piece in enumerate(pieces) if i not in special))
+        return [special.get(i) or next(others) for i in range(self.vocabulary.size)]
 
     @classmethod
     def from_symbols(cls, symbols: Sequence[bytes], options: SentencePieceOptions) -> Self:
@@ -110,9 +119,9 @@ class SentencePieceTokenizer(Tokenizer):
 
     @classmethod
     def from_file(cls, file: Path, options: SentencePieceOptions) -> Self:
-        """The tokenizer of a sentencepiece model that `fit` could have created."""
+        """The tokenizer of a trained sentencepiece model of any type."""
+        data = files.read_given(file, LARGEST_MODEL)
         try:
-            data = files.read_bytes(file, LARGEST_MODEL)
             return cls(data, piece_model.parse(data))
         except (ValueError, RuntimeError) as error:
             raise ModelError(
@@ -126,7 +135,9 @@ class SentencePieceTokenizer(Tokenizer):
         Pieces of only white space are included, since a word ends before them.
         """
         pairs = zip(self._model.pieces, self._model.kinds, strict=True)
-        return torch.tensor([_first_character(piece, kind) in WHITE_SPACE for piece, kind in pairs])
+        starts = [_first_character(piece, kind) in WHITE_SPACE for piece, kind in pairs]
+        starts += [False] * (self.vocabulary.size - len(starts))  # `</s>`
+        return torch.tensor(starts)
 
     def save(self, directory: Path) -> None:
         (directory / "sentencepiece.model").write_bytes(self._data)
@@ -153,11 +164,11 @@ class SentencePieceTokenizer(Tokenizer):
         return self._mark if self._is_mark(text) else self._processor.encode(text, return_type="numpy")
 
     def _is_mark(self, text: str) -> bool:
-        return self._in_parts and text == SPACE
+        return self._model.restores and text == SPACE
 
     def _parts(self, line: str) -> Iterator[tuple[int, str]]:
         """The start of each part of the line, and its text: a literal U+2581 or text to segment at once."""
-        if not self._in_parts or (len(line) <= LONGEST_PART and SPACE not in line):
+        if not self._model.restores or (len(line) <= LONGEST_PART and SPACE not in line):
             yield 0, line
             return
         start = 0

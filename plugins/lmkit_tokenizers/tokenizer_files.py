@@ -9,7 +9,7 @@ from typing import Any
 
 from lmkit import strict_json
 from lmkit.contracts import Vocabulary
-from lmkit.errors import ModelError, reason_of
+from lmkit.errors import DataError, ModelError, reason_of
 from lmkit.files import read_bounded
 from lmkit.runs import read_json
 
@@ -72,6 +72,18 @@ def read_bytes(path: Path, largest: int) -> bytes:
         raise damaged(path, f"it cannot be read ({reason_of(error)})") from error
     except ValueError as error:
         raise damaged(path, str(error)) from error
+
+
+def read_given(path: Path, largest: int) -> bytes:
+    """A whole file that the user named; DataError when it is missing, not a file, or too large."""
+    try:
+        return read_bounded(path, largest)
+    except OSError as error:
+        raise DataError(
+            f"the tokenizer's file {path} cannot be read ({reason_of(error)}); check the path"
+        ) from error
+    except ValueError as error:
+        raise DataError(f"the tokenizer's file {path}: {error}; give another file") from error
 
 
 def write_json(path: Path, value: Any) -> None:

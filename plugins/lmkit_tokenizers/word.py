@@ -17,6 +17,8 @@ from lmkit_tokenizers import tokenizer_files as files
 from lmkit_tokenizers import word_counts
 from lmkit_tokenizers.options import WordOptions
 from lmkit_tokenizers.text import encoded, word_chunks, word_spans
+from lmkit_tokenizers.vocabulary_file import read_vocabulary
+from lmkit_tokenizers.word_counts import WordCounts
 
 if TYPE_CHECKING:
     from lmkit_tokenizers.word_table import WordTable
@@ -61,7 +63,10 @@ class WordTokenizer(Tokenizer):
     def fit(cls, lines: Iterable[str], options: WordOptions) -> Self:
         """One pass, with the counts of types in memory. UsageError if unk_word is not one word."""
         unk_word = _one_word(options.unk_word)
+        listed = None if options.file is None else read_vocabulary(Path(options.file))
         counted = word_counts.count_words(lines)
+        if listed is not None:
+            return cls._of_list([word for word in listed if word != unk_word], counted, options)
         most = options.vocab_size - FIRST
         # One more than fits, since the unknown word may be among them.
         numbers, words = counted.most_frequent(options.min_count, most + 1)
@@ -73,6 +78,15 @@ class WordTokenizer(Tokenizer):
         tokenizer = cls(_in_form(hidden, words), counted.residual(numbers[kept]), options.unk_word)
         tokenizer._block_bytes = word_counts.LARGE if counted.large else 0
         return tokenizer
+
+    @classmethod
+    def _of_list(cls, words: list[bytes], counted: WordCounts, options: WordOptions) -> Self:
+        """The tokenizer of given words, with the codes for what they leave out of the text."""
+        known = set(words)
+        spellings = counted.spell(np.arange(len(counted.counts)))
+        kept = np.array([i for i, word in enumerate(spellings) if word in known], np.int64)
+        log.info("the text has %d of the %d words of %s", len(kept), len(words), options.file)
+        return cls(_in_form(hidden, words), counted.residual(kept), options.unk_word)
 
     def ids(self, line: str) -> np.ndarray:
         parts = [

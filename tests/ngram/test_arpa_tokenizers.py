@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from lmkit_ngram import arpa_note
 from lmkit_ngram.arpa_note import Note
 from lmkit_ngram.arpa_options import ArpaOptions
-from lmkit_ngram.arpa_read import read_arpa, split_name
+from lmkit_ngram.arpa_read import read_arpa
 from lmkit_ngram.arpa_write import write_arpa
 
 import lmkit
@@ -187,14 +187,6 @@ def test_wrong_tokenizers(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read from a file"):
         imported(tmp_path / "a.arpa", tmp_path / "b", tokenizer="word:x")
     assert not (tmp_path / "b").exists()
-
-
-def test_names() -> None:
-    """A short or a long name, and a file behind it, whatever colons are in it."""
-    assert split_name("char") == ("char", None)
-    assert split_name("lmkit:char") == ("lmkit:char", None)
-    assert split_name("sentencepiece:C:\\m.model") == ("sentencepiece", Path("C:\\m.model"))
-    assert split_name("lmkit:sentencepiece:a/b") == ("lmkit:sentencepiece", Path("a/b"))
 
 
 def test_notes() -> None:

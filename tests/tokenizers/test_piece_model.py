@@ -31,15 +31,40 @@ def piece(text: str, kind: int = 1, score: float = 0.0) -> bytes:
 SPECIAL = piece("</s>", 3) + piece("<unk>", 2)
 TRAINER = field(2, field(3, 1))
 NORMALIZER = field(3, field(3, 0) + field(4, 0))
+BYTES = b"".join(piece(piece_model.byte_piece(byte), 6) for byte in range(256))
 SOUND = SPECIAL + piece("▁a") + piece("b") + TRAINER + NORMALIZER
 
 
 def test_a_sound_model_is_read():
-    """Pieces, kinds, and whether text stays as it is."""
+    """Pieces, and their kinds."""
     model = parse(SOUND)
     assert model.pieces == ("</s>", "<unk>", "▁a", "b")
-    assert model.identity
-    assert not parse(SOUND.replace(NORMALIZER, field(3, field(3, 0) + field(4, 1)))).identity
+    assert model.kinds == (3, 2, 1, 1)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        BYTES + SOUND.replace(NORMALIZER, field(3, b"")),
+        BYTES + SOUND.replace(NORMALIZER, field(3, field(3, 0) + field(4, 1))),
+        BYTES + SOUND.replace(NORMALIZER, field(3, field(3, 0) + field(4, 0) + field(5, 0))),
+        BYTES + SOUND.replace(TRAINER, field(2, field(3, 1) + field(22, 0))),
+        BYTES + SOUND + piece("<sep>", 4),
+        SOUND,
+    ],
+)
+def test_a_model_restores_text_only_if_nothing_changes_it(other):
+    """Not with a space before each line, trimmed lines, other spaces, pieces across spaces, symbols, no bytes."""
+    assert parse(BYTES + SOUND).restores
+    assert not parse(other).restores
+
+
+def test_settings_of_other_programs_are_in_the_fingerprint():
+    """Of a model of lmkit only pieces, normalizer and type decide ids; elsewhere also the trainer's settings."""
+    with_fallback = field(2, field(3, 1) + field(35, 1))
+    assert parse(SOUND).parts == parse(SOUND.replace(TRAINER, with_fallback)).parts
+    other = SOUND + piece("<sep>", 4)
+    assert parse(other).parts != parse(other.replace(TRAINER, with_fallback)).parts
 
 
 @pytest.mark.parametrize(
@@ -47,19 +72,20 @@ def test_a_sound_model_is_read():
     [
         (b"", "no settings"),
         (SPECIAL, "no settings"),
-        (piece("b") + SOUND, "first pieces"),
+        (SOUND + piece("x", 2), "one unknown"),
+        (SOUND.replace(piece("<unk>", 2), piece("<unk>", 1)), "one unknown"),
         (SOUND + piece("b"), "twice"),
         (SOUND + piece("x" * 200_000), "longer"),
         (SOUND + piece(""), "empty"),
-        (SOUND + piece("x", 4), "neither text nor bytes"),
+        (SOUND + piece("x", 7), "unknown kind"),
         (SOUND + piece("<0x41>", 6), "some byte pieces"),
         (SOUND + piece("x", score=float("nan")), "finite"),
         (SOUND + TRAINER, "twice"),
         (SOUND + field(9, b"x"), "unexpected"),
         (SOUND + field(1, 5), "unexpected"),
         (SOUND + field(5, field(2, b"x")), "decoding"),
-        (SOUND.replace(TRAINER, field(2, field(3, 4))), "model type"),
-        (SOUND.replace(NORMALIZER, field(3, b"")), "space before"),
+        (SOUND.replace(TRAINER, field(2, field(3, 5))), "model type"),
+        (SOUND.replace(TRAINER, field(2, field(24, 1))), "spaces at the end"),
         (SOUND + varint(1 << 3 | 2) + varint(2**62), "cut off"),
         (SOUND + b"\xff" * 11, "not a sentencepiece model"),
         (SOUND + b"\x0b", "not a sentencepiece model"),
