@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lmkit.corpus.resets import reset_positions
 from lmkit.corpus.store import TokenStore
+from lmkit.corpus.windows import Windows
 from lmkit.errors import DataError
 from lmkit.notes import NOTE
 
@@ -75,19 +76,24 @@ class Streams:
         self.start_id = start_id
         self._tokens = store.tokens
         self._weights = store.weights
-        self._length = total // fitting
-        self._starts = np.arange(fitting) * self._length
+        self.windows = Windows(total // fitting, bptt)
+        self._starts = np.arange(fitting) * self.windows.length
         self._resets = reset_positions(store, reset_policy)
         self._line_ends = store.line_ends if both_ways else None
 
+    def vary(self, seed: int) -> None:
+        """Let the lengths of windows vary; see `Windows`."""
+        self.windows = Windows(self.windows.length, self.bptt, seed)
+
     @property
     def steps_per_epoch(self) -> int:
-        return -(-self._length // self.bptt)
+        """The steps of the first epoch; if the windows vary, another may have more or fewer."""
+        return self.windows.first_step(1)
 
     def window(self, step: int) -> Window:
-        """The window of step `step` (0 .. steps_per_epoch - 1); the last of an epoch may be shorter."""
-        first, last = step * self.bptt, min((step + 1) * self.bptt, self._length)
-        rows = self._starts[:, None] + np.arange(first, last)
+        """The window of a step, counted from the beginning of the training; the last of an epoch may be shorter."""
+        place = self.windows.place(step)
+        rows = self._starts[:, None] + np.arange(place.first, place.last)
         reset = torch.from_numpy(self._is_reset(rows))
         before = np.maximum(rows - 1, 0)
         if self._line_ends is None:

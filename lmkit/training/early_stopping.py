@@ -1,6 +1,7 @@
-"""The state of a training, and its end: by a limit, or if validations stop improving (early stopping)."""
+"""The state of a training; what validations change in it; its end, by a limit or by validations (early stopping)."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from lmkit.training.options import TrainOptions
@@ -21,6 +22,10 @@ class TrainState:
     """Validations since the best one."""
     validated: int = 0
     """The step of the last validation."""
+    losses: tuple[float, ...] = ()
+    """Those of all validations, if averaging begins by them (`asgd_trigger`)."""
+    averaged_from: int | None = None
+    """The step whose validation began the averaging."""
 
 
 def is_over(state: TrainState, options: TrainOptions, total_steps: int | None) -> bool:
@@ -34,8 +39,23 @@ def is_over(state: TrainState, options: TrainOptions, total_steps: int | None) -
 
 
 def after_validation(state: TrainState, options: TrainOptions, loss: float) -> TrainState:
-    """The state after a validation with `loss`; with the schedule "plateau", a worse one lowers the rate."""
+    """The state after a validation with `loss`.
+
+    With the schedule "plateau", a worse one lowers the rate; with `asgd_trigger`, it may begin the averaging.
+    """
+    if options.asgd_trigger is not None:
+        if state.averaged_from is None and is_triggered(state.losses, loss, options.asgd_trigger):
+            state = replace(state, averaged_from=state.step)
+        state = replace(state, losses=(*state.losses, loss))
     if loss < state.best_loss:
         return replace(state, best_loss=loss, best_step=state.step, worse=0)
     divisor = options.decay_factor if options.schedule == "plateau" else 1.0
     return replace(state, worse=state.worse + 1, rate_divisor=state.rate_divisor * divisor)
+
+
+def is_triggered(losses: Sequence[float], loss: float, interval: int) -> bool:
+    """Whether `loss` is worse than the best of all but the last `interval` losses before it.
+
+    The non-monotonic trigger of Merity et al. (2018), "Regularizing and Optimizing LSTM Language Models".
+    """
+    return len(losses) > interval and loss > min(losses[:-interval])

@@ -12,14 +12,14 @@ from lmkit.errors import LmkitError
 from lmkit.perplexity import perplexity
 from lmkit.recurrence import TrainableModel
 from lmkit.states import State
-from lmkit.training.average import WeightAverage
+from lmkit.training.average import MeanOfSteps, MovingAverage, WeightAverage
 from lmkit.training.checkpoint import Checkpoints
 from lmkit.training.early_stopping import TrainState, after_validation, is_over
 from lmkit.training.metrics import Metrics
-from lmkit.training.optimiser import clip_gradients, make_optimiser, peak_rate
+from lmkit.training.optimiser import clip_gradients, make_optimiser, peak_rate, set_rate
 from lmkit.training.options import TrainOptions
 from lmkit.training.report import Reporter
-from lmkit.training.schedule import default_valid_every, rate_factor, total_steps, with_limits
+from lmkit.training.schedule import default_valid_every, momentum, rate_factor, total_steps, with_limits
 from lmkit.training.snapshot import snapshot
 
 
@@ -57,10 +57,12 @@ class Trainer:
         self.reporter = reporter
         self.checkpoints = checkpoints
         self.optimiser = make_optimiser(model, options)
-        self.average = None if options.average is None else WeightAverage(model, options.average)
+        self.average: WeightAverage | None = None
+        if options.average is not None:
+            self.average = MovingAverage(model, options.average)
         self.state = TrainState()
         self.hidden: State = model.blank_state(streams.batch_size)
-        self.total_steps = total_steps(self.options, streams.steps_per_epoch)
+        self.total_steps = total_steps(self.options, streams.windows)
         self.valid_every = options.valid_every or default_valid_every(streams, validation_tokens)
         self._before = 0.0
         self._started = 0.0
@@ -108,13 +110,15 @@ class Trainer:
     def _step(self) -> tuple[float, float, float, int]:
         """Make one update; return loss, norm of the gradient before clipping, learning rate and number of tokens."""
         model, options = self.model, self.options
-        index = self.state.step % self.streams.steps_per_epoch
-        if index == 0:
+        place = self.streams.windows.place(self.state.step)
+        if place.first == 0:
             self.hidden = model.blank_state(self.streams.batch_size)
-        window = self.streams.window(index)
-        rate = peak_rate(options) * rate_factor(options, self._progress()) / self.state.rate_divisor
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
+        window = self.streams.window(self.state.step)
+        progress = self._progress()
+        rate = peak_rate(options) * rate_factor(options, progress, place.epoch) / self.state.rate_divisor
+        if options.vary_bptt:
+            rate *= (place.last - place.first) / self.streams.bptt
+        set_rate(self.optimiser, rate, momentum(options, progress))
 
         model.train()
         self.optimiser.zero_grad(set_to_none=True)
@@ -142,6 +146,13 @@ class Trainer:
     def _validate(self) -> None:
         with self.weights_to_keep():
             self._validate_as_it_is()
+        if self.state.averaged_from is not None and self.average is None:
+            self.begin_average(self.state.averaged_from)
+            self.reporter.message("the weights of all further steps are averaged")
+
+    def begin_average(self, step: int) -> None:
+        """Average the weights of all steps from `step` on."""
+        self.average = MeanOfSteps(self.model, step)
 
     def weights_to_keep(self) -> AbstractContextManager[None]:
         """Inside the block, the model has the weights to validate and keep: its own, or their average."""
@@ -182,7 +193,7 @@ class Trainer:
         if step % self.options.log_every == 0 or step == 1:
             self.metrics.write(
                 step=step,
-                epoch=round(step / self.streams.steps_per_epoch, 4),
+                epoch=round(self.streams.windows.epochs(step), 4),
                 loss=loss,
                 grad_norm=grad_norm,
                 learning_rate=rate,
@@ -220,7 +231,7 @@ class Trainer:
     def _limits(self) -> str:
         parts = []
         if self.total_steps:
-            epochs = self.total_steps / self.streams.steps_per_epoch
+            epochs = self.streams.windows.epochs(self.total_steps)
             parts.append(f"{self.total_steps} steps ({epochs:.3g} epochs)")
         if self.options.max_time:
             parts.append(f"{self.options.max_time:g} seconds")

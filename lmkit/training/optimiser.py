@@ -30,6 +30,16 @@ def make_optimiser(model: nn.Module, options: TrainOptions) -> torch.optim.Optim
     return RowAdamW(groups, lr=rate, betas=(options.beta1, options.beta2), fused=True)
 
 
+def set_rate(optimiser: torch.optim.Optimizer, rate: float, momentum: float | None) -> None:
+    """Set the learning rate, and if it is given the momentum, which is beta1 of AdamW."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+        if momentum is not None and "betas" in group:
+            group["betas"] = (momentum, group["betas"][1])
+        elif momentum is not None:
+            group["momentum"] = momentum
+
+
 def peak_rate(options: TrainOptions) -> float:
     """The learning rate after the warm-up."""
     return DEFAULT_RATE[options.optimizer] if options.learning_rate is None else options.learning_rate

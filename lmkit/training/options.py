@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from lmkit.errors import UsageError, listed
 from lmkit.specs import option
 
 
@@ -11,6 +12,7 @@ class TrainOptions:
 
     batch_size: int = option(16, "parallel streams of the text", min=1, max=65536)
     bptt: int = option(64, "tokens per window of truncated back-propagation", min=1, max=65536)
+    vary_bptt: bool = option(False, "vary the length of windows around --bptt, and the rate with it")
     max_epochs: int | None = option(
         None, "maximum passes over the text (default 10 if there is no other limit)", min=1
     )
@@ -26,17 +28,30 @@ class TrainOptions:
     weight_decay: float | None = option(
         None, "decay of weight matrices, multiplied by the rate (default 0.01 for adamw, 0 for sgd)", min=0
     )
-    momentum: float = option(0.0, "momentum of sgd", min=0, max=1)
-    beta1: float = option(0.9, "adamw: decay of the mean of the gradients", min=0, max=0.999999)
+    momentum: float = option(0.0, "momentum of sgd (one-cycle sets it, unless it is 0)", min=0, max=1)
+    beta1: float = option(
+        0.9, "adamw: decay of the mean of the gradients (one-cycle sets it)", min=0, max=0.999999
+    )
     beta2: float = option(0.99, "adamw: decay of the mean of their squares", min=0, max=0.999999)
     schedule: str = option(
         "cosine",
         "learning-rate schedule after the warm-up",
-        choices=("cosine", "linear", "constant", "plateau"),
+        choices=("cosine", "linear", "constant", "plateau", "epochs", "one-cycle"),
     )
-    warmup: float = option(0.02, "share of all steps during which the rate rises from zero", min=0, max=1)
+    warmup: float | None = option(
+        None,
+        "share of all steps during which the rate rises (default 0.25 for one-cycle, else 0.02, from zero)",
+        min=0,
+        max=1,
+    )
     decay_factor: float = option(
-        4.0, "plateau: divide the rate by this when validation stops improving", min=1
+        4.0, "divide the rate by this when validation stops improving (plateau) or by epochs", min=1
+    )
+    decay_after: int | None = option(
+        None, "epochs: divide the rate at the start of every epoch after this many", min=1
+    )
+    decay_at: int | tuple[int, ...] | None = option(
+        None, "epochs: divide the rate after each of these epochs, e.g. 25,35", min=1
     )
     output_bias: str = option(
         "unigram",
@@ -54,6 +69,12 @@ class TrainOptions:
         "validate and save a moving average of the weights with this decay, e.g. 0.999",
         min=0,
         max=0.999999,
+    )
+    asgd_trigger: int | None = option(
+        None,
+        "validate and save the mean of the weights of all steps after the first validation that is worse than the "
+        "best of all but this many before it, e.g. 5",
+        min=1,
     )
     valid_every: int | None = option(
         None,
@@ -75,6 +96,19 @@ class TrainOptions:
     seed: int = option(0, "random seed", min=0, max=2**63 - 1)
     device: str = option("auto", "cpu, cuda, cuda:1, mps ... (auto: a GPU if there is one)")
     threads: int | None = option(None, "CPU threads (default: torch's choice)", min=1, max=1024)
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for options that do not go together."""
+        by_epochs = [name for name in ("decay_after", "decay_at") if getattr(self, name) is not None]
+        problems = []
+        if self.average is not None and self.asgd_trigger is not None:
+            problems.append("average and asgd_trigger are two ways to average the weights; leave one out")
+        if self.schedule == "epochs" and len(by_epochs) != 1:
+            problems.append("the schedule epochs needs either decay_after or decay_at")
+        if self.schedule != "epochs" and by_epochs:
+            problems.append(f"{by_epochs[0]} is for the schedule epochs, not for {self.schedule}")
+        if problems:
+            raise UsageError(listed([f"train: {problem}" for problem in problems]))
 
     @property
     def is_limited(self) -> bool:

@@ -203,6 +203,8 @@ def make_trainer(
     keep_large_blocks()
     options, valid = recipe.train, corpus.valid
     streams = model.streams(corpus.train, options.batch_size, options.bptt)
+    if options.vary_bptt:
+        streams.vary(options.seed)
 
     def keep() -> None:
         state = trainer.state
@@ -249,7 +251,7 @@ def run_trainer(trainer: Trainer, saver: Saver, stop_after: int | None) -> dict[
     validated = trainer.validate is not None and math.isfinite(state.best_loss)
     return {
         "steps": state.step,
-        "epochs": round(state.step / trainer.streams.steps_per_epoch, 3),
+        "epochs": round(trainer.streams.windows.epochs(state.step), 3),
         "seconds": round(state.seconds, 1),
         "cpu_seconds": round(state.cpu_seconds, 1),
         "valid_loss": state.best_loss if validated else None,

@@ -43,7 +43,7 @@ def snapshot(trainer: "Trainer") -> Snapshot:
         {
             "state": state,
             "over": trainer.over(),
-            "epoch": round(trainer.state.step / trainer.streams.steps_per_epoch, 4),
+            "epoch": round(trainer.streams.windows.epochs(trainer.state.step), 4),
             "metrics_size": trainer.metrics.size,
             "machine": machine(trainer.model),
             "tiers": tiers.progress(trainer.model),
@@ -61,6 +61,8 @@ def restore(trainer: "Trainer", saved: Snapshot) -> None:
     with torch.no_grad():
         for name, tensor in weights.items():
             tensor.copy_(saved.tensors["model"][name])
+    if "average" in saved.tensors and trainer.average is None:
+        trainer.begin_average(saved.facts["state"]["averaged_from"])
     if trainer.average:
         _check("the average of the weights", trainer.average.weights, saved.tensors["average"])
         for name, tensor in trainer.average.weights.items():
@@ -75,6 +77,7 @@ def restore(trainer: "Trainer", saved: Snapshot) -> None:
         torch.cuda.set_rng_state(saved.tensors["random"]["device"], trainer.model.device)
     state: dict[str, Any] = dict(saved.facts["state"])
     state["best_loss"] = math.inf if state["best_loss"] is None else state["best_loss"]
+    state["losses"] = tuple(state.get("losses", ()))
     trainer.state = replace(trainer.state, **state)
     # Compiled steps begin at the same step as without the interruption, since they round differently from the loop.
     tiers.restore_progress(trainer.model, saved.facts.get("tiers", {}))

@@ -40,3 +40,18 @@ def test_limits_end_a_training() -> None:
     assert is_over(replace(state, step=10), options, 10)
     assert is_over(replace(state, seconds=3.0), options, None)
     assert is_over(replace(state, cpu_seconds=3.0), TrainOptions(max_cpu_time=3.0), None)
+
+
+def test_the_non_monotonic_trigger() -> None:
+    """Averaging begins once, at the first loss worse than the best of all but the last N before it; by brute force."""
+    losses = [5.0, 4.0, 4.5, 4.4, 4.3, 3.9, 4.2, 4.1, 4.05, 3.0, 9.0]
+    for interval in (1, 2, 3, 5, 20):
+        options = TrainOptions(asgd_trigger=interval)
+        state, begun = TrainState(), None
+        for step, loss in enumerate(losses, start=1):
+            if begun is None and step - 1 > interval and loss > min(losses[: step - 1 - interval]):
+                begun = step
+            state = after_validation(replace(state, step=step), options, loss)
+            assert state.averaged_from == begun
+        assert state.losses == tuple(losses)
+    assert after_validation(TrainState(), TrainOptions(), 1.0).losses == ()

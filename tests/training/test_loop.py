@@ -18,6 +18,7 @@ from lmkit.training.metrics import Metrics
 from lmkit.training.optimiser import make_optimiser
 from lmkit.training.options import TrainOptions
 from lmkit.training.report import Silent
+from lmkit.training.schedule import total_steps
 
 VOCABULARY = Vocabulary(8, 0, 1, "test")
 
@@ -143,6 +144,57 @@ def test_plateau_divides_the_rate(tmp_path):
     run.run()
     assert run.state.rate_divisor == 16
     assert run.optimiser.param_groups[0]["lr"] == pytest.approx(0.1 / 4)
+
+
+def rates(tmp_path) -> list[float]:
+    records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    return [record["learning_rate"] for record in records if "loss" in record]
+
+
+def test_windows_that_vary_scale_the_rate(tmp_path):
+    """The rate of a step is that of the schedule times length / bptt, and training ends where an epoch ends."""
+    run = trainer(
+        tmp_path,
+        max_epochs=3,
+        log_every=1,
+        schedule="constant",
+        warmup=0.0,
+        learning_rate=0.01,
+        vary_bptt=True,
+    )
+    run.streams.vary(0)
+    run.total_steps = total_steps(run.options, run.streams.windows)
+    state = run.run()
+    places = [run.streams.windows.place(step) for step in range(state.step)]
+    assert rates(tmp_path) == pytest.approx([0.01 * (p.last - p.first) / 7 for p in places])
+    assert [p.first for p in places].count(0) == 3
+    assert places[-1].last == run.streams.windows.length
+
+
+def test_decay_by_epochs(tmp_path):
+    """The rate changes at the first step of an epoch."""
+    options = {
+        "schedule": "epochs",
+        "decay_after": 1,
+        "decay_factor": 2.0,
+        "warmup": 0.0,
+        "learning_rate": 0.01,
+    }
+    trainer(tmp_path, max_epochs=3, log_every=1, **options).run()
+    assert rates(tmp_path) == pytest.approx([0.01] * 6 + [0.005] * 6 + [0.0025] * 6)
+
+
+@pytest.mark.parametrize("options", [{}, {"optimizer": "sgd", "momentum": 0.5}])
+def test_one_cycle_sets_the_momentum(tmp_path, options):
+    """At the end of one cycle the momentum, or beta1, is almost 0.95 and the rate almost 1 / 100,000 of the peak."""
+    run = trainer(tmp_path, max_steps=50, schedule="one-cycle", learning_rate=0.01, **options)
+    run.run(stop_after=13)
+    group = run.optimiser.param_groups[0]
+    assert (group["betas"][0] if "betas" in group else group["momentum"]) == pytest.approx(0.85, abs=1e-3)
+    assert group["lr"] == pytest.approx(0.01, rel=1e-2)
+    run.run()
+    assert (group["betas"][0] if "betas" in group else group["momentum"]) == pytest.approx(0.95, abs=1e-3)
+    assert group["lr"] < 1e-4
 
 
 def test_a_loss_that_is_no_number_stops_training(tmp_path):

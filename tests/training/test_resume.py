@@ -100,15 +100,47 @@ def test_stopping_changes_nothing(tmp_path, text, cell, optimizer, schedule):
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
 
-@pytest.mark.parametrize("options", [{"clip_value": 0.01}, {"beta1": 0.5, "beta2": 0.9}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"clip_value": 0.01},
+        {"beta1": 0.5, "beta2": 0.9},
+        {"vary_bptt": True, "bptt": 9},
+        {"schedule": "one-cycle"},
+        {"schedule": "one-cycle", "optimizer": "sgd", "momentum": 0.5},
+        {"schedule": "epochs", "decay_after": 1, "max_steps": 45},
+        {"schedule": "epochs", "decay_at": [1, 2], "max_steps": 45},
+        {"average": 0.9},
+        {"asgd_trigger": 1, "valid_every": 2, "learning_rate": 1.0, "schedule": "constant"},
+    ],
+    ids=str,
+)
 def test_stopping_changes_nothing_with_any_option(tmp_path, text, options):
-    """Each option of training, stopped in the middle of an epoch."""
+    """Each option of training, stopped in the middle of an epoch and in later ones."""
     start(text, tmp_path / "whole", train=options)
     start(text, tmp_path / "plain")
     assert metrics(tmp_path / "whole") != metrics(tmp_path / "plain")
     start(text, tmp_path / "parts", stop_after=7, train=options)
-    go_on(tmp_path / "parts")
+    for stop in (10, 21, None):
+        go_on(tmp_path / "parts", stop)
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_the_mean_of_steps_is_saved(tmp_path, text):
+    """From the trigger on, checkpoints have the mean of the weights of all steps since."""
+    options = {"asgd_trigger": 1, "valid_every": 2, "learning_rate": 1.0, "save_every": 1, "keep": 100}
+    start(text, tmp_path / "run", train=options)
+    folders = sorted((tmp_path / "run" / "checkpoints").glob("step-*"))
+    state = json.loads((folders[-1] / "state.json").read_text())["state"]
+    begun = state["averaged_from"]
+    assert len(folders) == state["step"] > begun + 5
+    assert [(folder / "average.safetensors").exists() for folder in folders] == [
+        step >= begun for step in range(1, len(folders) + 1)
+    ]
+    seen = [load_file(folder / "model.safetensors") for folder in folders[begun:]]
+    for name, tensor in load_file(folders[-1] / "average.safetensors").items():
+        mean = torch.stack([weights[name].double() for weights in seen]).mean(0)
+        torch.testing.assert_close(tensor.double(), mean, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("stop_after", [1, 4, STEPS_PER_EPOCH - 1, STEPS_PER_EPOCH, STEPS_PER_EPOCH + 1, 23])
@@ -309,7 +341,7 @@ def test_an_option_younger_than_the_checkpoint_has_its_default(tmp_path, text):
     start(text, tmp_path / "run", stop_after=5)
     for path in (tmp_path / "run" / "checkpoints").glob("*/state.json"):
         facts = json.loads(path.read_text())
-        del facts["recipe"]["train"]["warmup"]
+        del facts["recipe"]["train"]["momentum"]
         path.write_text(json.dumps(facts))
         digests = json.loads((path.parent / "manifest.json").read_text())
         digests["state.json"] = checkpoint.sha256(path)
