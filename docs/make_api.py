@@ -76,6 +76,11 @@ API: dict[str, tuple[str, ...]] = {
         "lmkit.corpus.streams:Streams",
         "lmkit.corpus.streams:Window",
     ),
+    "Models around others": (
+        "lmkit.adaptation.cache:CachedModel",
+        "lmkit.adaptation.options:CacheOptions",
+        "lmkit.adaptation.wrapper:carried_over_lines",
+    ),
     "Text": (
         "lmkit.corpus.store:TokenStore",
         "lmkit.corpus.readers:Line",

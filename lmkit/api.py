@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lmkit import runs
+from lmkit.adaptation.adapt import NO_ADAPTATION, Adaptation
 from lmkit.devices import pick_device
 from lmkit.errors import UsageError, suggest
 from lmkit.model import Model
@@ -29,6 +30,7 @@ def load(
     allow_nonfinite: bool = False,
     int8: bool = False,
     split_unknown: str = "auto",
+    cache: int | Mapping[str, Any] | None = None,
 ) -> Model:
     """The model in a run's directory, ready to score and generate.
 
@@ -36,18 +38,24 @@ def load(
     Korean, into words: "auto" (in ordinary running text), "always" or "never".
 
     allow_nonfinite: load it even if weights are NaN or infinite.
+    cache: score and generate with a continuous cache of this many tokens; with other settings than the default,
+    a table such as {"size": 2000, "theta": 0.3, "weight": 0.1}.
     int8: weights in int8, on a CPU; UsageError if the model or the processor does not support it.
     Raises ModelError when the directory is not a valid model, PluginError when it needs a missing plugin.
     """
     if split_unknown not in RULES:
         raise UsageError(f"split_unknown is '{split_unknown}'; {suggest(split_unknown, RULES)}")
+    adaptation = Adaptation.choose(cache)
     run = runs.load_run(Path(directory), allow_nonfinite=allow_nonfinite)
     run.model.place(pick_device(device))
     if int8:
         if not isinstance(run.model, NeuralLanguageModel):
             raise UsageError(f"{directory}: --int8 works only for neural models; leave it out")
         to_int8(run.model)
-    return Model(run, split_unknown)
+    model = Model(run, split_unknown, adaptation)
+    if adaptation != NO_ADAPTATION:
+        _ = model.directions  # reports at once a model that cannot adapt
+    return model
 
 
 def train(

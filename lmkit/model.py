@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from lmkit import runs
+from lmkit.adaptation.adapt import NO_ADAPTATION, Adaptation
 from lmkit.contracts import Encoder, LanguageModel, Tokenizer, Vocabulary
 from lmkit.corpus.readers import Line, Text, given_lines
 from lmkit.corpus.word_lists import Words
@@ -38,9 +39,12 @@ class Model:
     `run.model` is the LanguageModel or Encoder, with any additions of its plugin.
     """
 
-    def __init__(self, run: runs.LoadedRun, split_unknown: str = "auto") -> None:
+    def __init__(
+        self, run: runs.LoadedRun, split_unknown: str = "auto", adaptation: Adaptation = NO_ADAPTATION
+    ) -> None:
         self.run = run
         self.split_unknown = split_unknown
+        self.adaptation = adaptation
         if isinstance(run.model, Encoder):
             run.model.use_tokenizer(self.tokenizer)
 
@@ -66,25 +70,34 @@ class Model:
         """The run's tokenizer, under the rule for words that its vocabulary lacks (`split_words.RULES`)."""
         return read_as_typed(self.run.tokenizer, self.split_unknown)
 
-    @property
+    @cached_property
     def causal(self) -> LanguageModel:
-        """The model as a causal one; ModelError if it is an encoder."""
+        """The model as a causal one, which adapts as chosen; ModelError if it is an encoder."""
         if not isinstance(self.run.model, LanguageModel):
             raise ModelError(
                 f"{self.run.directory} holds an encoder, which sees both sides and has no causal score; give a causal "
                 "model, or use lmkit eval, which scores each of its directions"
             )
-        return self.run.model
+        return self._adapted(self.run.model)
 
     @cached_property
     def directions(self) -> dict[str, LanguageModel]:
-        """The causal models for scores: itself as "forward", or an encoder's "forward" and "backward"."""
+        """The causal models for scores: itself as "forward", or an encoder's "forward" and "backward".
+
+        They adapt to the text as chosen in `load`.
+        """
         found = self.run.model.directions
         if not found:
             raise ModelError(
                 f"{self.run.directory} holds an encoder without causal models, so it has no scores; give another run"
             )
-        return found
+        return {direction: self._adapted(model) for direction, model in found.items()}
+
+    def _adapted(self, model: LanguageModel) -> LanguageModel:
+        try:
+            return self.adaptation.wrap(model)
+        except UsageError as error:
+            raise UsageError(f"{self.run.directory}: {error}") from error
 
     @cached_property
     def encoder(self) -> Encoder:
@@ -157,14 +170,20 @@ class Model:
 
         direction: for an encoder, a key of `directions`.
         """
+        model = self.causal if direction is None else self.directions[direction]
+        adapts = self.adaptation != NO_ADAPTATION
         return scoring.evaluate(
-            self.causal if direction is None else self.directions[direction],
+            model,
             self.tokenizer,
             text,
             signature=signature(
-                self.run, direction or FORWARD, split_unknown=self.splits, independent=independent
+                self.run,
+                direction or FORWARD,
+                split_unknown=self.splits,
+                independent=independent,
+                adaptation=self.adaptation,
             ),
-            carried=self.run.carried,
+            carried=None if adapts else self.run.carried,
             direction=direction or FORWARD,
             batch_size=batch_size,
             independent=independent,

@@ -32,6 +32,7 @@ LAYERS = (
     ("corpus", "residual", "spelling", "spelling_kernel"),
     ("neural",),
     ("recurrence",),
+    ("adaptation",),
     ("recipe", "option_owners", "manifest", "run_facts", "runs", "archive", "packed"),
     ("scoring",),
     ("evaluation", "generation", "embedding"),

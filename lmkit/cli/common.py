@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from lmkit import run_paths
+from lmkit.adaptation.options import CacheOptions
 from lmkit.cli import console
 from lmkit.cli.completion import RunOrText, RunPath
 from lmkit.cli.option_flags import SpecCommand, collected
@@ -69,6 +70,50 @@ independent_option = click.option(
     "--independent",
     is_flag=True,
     help="Score each line by itself, for lists of separate sentences, whatever the model's reset policy.",
+)
+
+
+def adaptation_options(command: CommandT) -> CommandT:
+    """--cache and its settings, as the argument `adapt`: keyword arguments for `lmkit.api.load`."""
+
+    @functools.wraps(command)
+    def call(
+        *, cache: int | None, cache_theta: float | None, cache_weight: float | None, **arguments: Any
+    ) -> None:
+        table = {"size": cache, "theta": cache_theta, "weight": cache_weight}
+        given = {name: value for name, value in table.items() if value is not None}
+        if given and cache is None:
+            raise UsageError(
+                f"--cache-{next(iter(given))} needs a cache: also give --cache {CacheOptions().size}"
+            )
+        command(adapt={"cache": given} if given else {}, **arguments)
+
+    add_cache = cache_option("words seen there are more probable")
+    return add_cache(theta_option(str(CacheOptions().theta))(_weight_option(call)))  # pyright: ignore[reportReturnType]
+
+
+def cache_option(shows: str) -> Callable[[CommandT], CommandT]:
+    """--cache, the number of tokens in a continuous cache."""
+    count = click.IntRange(min=1)
+    return click.option(
+        "--cache",
+        metavar="N",
+        type=count,
+        help=f"Add a continuous cache of the last N tokens, e.g. 2000: {shows}.",
+    )
+
+
+def theta_option(default: str) -> Callable[[CommandT], CommandT]:
+    """--cache-theta."""
+    shows = f"How much more similar contexts count in the cache; 0: all equally. [default: {default}]"
+    return click.option("--cache-theta", metavar="X", type=click.FloatRange(min=0), help=shows)
+
+
+_weight_option = click.option(
+    "--cache-weight",
+    metavar="X",
+    type=click.FloatRange(0, 1),
+    help=f"Weight of the cache's probability. [default: {CacheOptions().weight}]",
 )
 
 

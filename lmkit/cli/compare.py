@@ -10,6 +10,7 @@ import click
 from lmkit import strict_json
 from lmkit.cli import console
 from lmkit.cli.common import (
+    adaptation_options,
     asks_models,
     data_command,
     independent_option,
@@ -25,6 +26,7 @@ Rows = Sequence[Mapping[str, Any]]
 @data_command
 @asks_models
 @independent_option
+@adaptation_options
 @plot_option()
 @json_option("Print a list of rows, best first, as JSON.")
 def command(
@@ -35,6 +37,7 @@ def command(
     allow_nonfinite: bool,
     split_unknown: str,
     independent: bool,
+    adapt: dict[str, Any],
     plot: Path | None,
     as_json: bool,
 ) -> None:
@@ -53,7 +56,7 @@ def command(
     found = compare(
         [str(run) for run in asked.runs.values()], asked.texts, **asdict(options),
         independent=independent, device=device, allow_nonfinite=allow_nonfinite, split_unknown=split_unknown,
-        progress=console.progress,
+        progress=console.progress, **adapt,
     )  # fmt: skip
     if plot is not None:
         from lmkit.corpus.readers import Text

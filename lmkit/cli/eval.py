@@ -1,12 +1,13 @@
 """`lmkit eval`: score a text with models."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from lmkit import strict_json
 from lmkit.cli import console
 from lmkit.cli.common import (
+    adaptation_options,
     asks_models,
     batch_size_option,
     data_command,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 @data_command
 @asks_models
 @independent_option
+@adaptation_options
 @int8_option
 @batch_size_option("Segments between resets per batch.", 32)
 @json_option()
@@ -38,6 +40,7 @@ def command(
     allow_nonfinite: bool,
     split_unknown: str,
     independent: bool,
+    adapt: dict[str, Any],
     int8: bool,
     batch_size: int,
     as_json: bool,
@@ -57,8 +60,9 @@ def command(
         several = "" if asked.run else label
         with console.about(several):
             model = api.load(
-                run, device=device, allow_nonfinite=allow_nonfinite, split_unknown=split_unknown, int8=int8
-            )
+                run, device=device, allow_nonfinite=allow_nonfinite, split_unknown=split_unknown, int8=int8,
+                **adapt,
+            )  # fmt: skip
         for direction in model.directions:
             name = f"{several} {direction}".strip() if len(model.directions) > 1 else several
             with console.about(name):

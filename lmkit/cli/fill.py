@@ -4,13 +4,20 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from lmkit import strict_json
 from lmkit.cli import console
-from lmkit.cli.common import json_option, load_all, loading_options, plot_option, split_items
+from lmkit.cli.common import (
+    adaptation_options,
+    json_option,
+    load_all,
+    loading_options,
+    plot_option,
+    split_items,
+)
 from lmkit.cli.completion import RunOrText
 from lmkit.errors import UsageError
 from lmkit.evaluation.normalization import GIVEN, NORMALIZATIONS, PROPOSED
@@ -23,6 +30,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("items", metavar="RUN... TEXT", nargs=-1, required=True, type=RunOrText())
 @loading_options
+@adaptation_options
 @click.option(
     "--candidates", metavar="A,B,...", help="Rank these candidates instead of the model's proposals."
 )
@@ -57,6 +65,7 @@ def command(
     device: str,
     allow_nonfinite: bool,
     split_unknown: str,
+    adapt: dict[str, Any],
     candidates: str | None,
     top: int,
     max_tokens: int,
@@ -87,7 +96,9 @@ def command(
         check_new(page, overwrite=True)
     given = [] if candidates is None else candidates.replace("，", ",").split(",")
     explain = explain or page is not None or plot is not None
-    models = load_all(asked.runs, device=device, allow_nonfinite=allow_nonfinite, split_unknown=split_unknown)
+    models = load_all(
+        asked.runs, device=device, allow_nonfinite=allow_nonfinite, split_unknown=split_unknown, **adapt
+    )
     answers = fill(models, text, given, max_tokens=max_tokens, normalize=normalize, why=explain)
     for label, answer in answers.items():
         for candidate, words in answer.unknown.items():

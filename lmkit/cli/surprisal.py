@@ -4,12 +4,13 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from lmkit.cli import console
 from lmkit.cli.common import (
+    adaptation_options,
     asks_models,
     batch_size_option,
     data_command,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 @data_command
 @asks_models
 @independent_option
+@adaptation_options
 @click.option("--by", type=click.Choice(UNITS), default="word", show_default=True, help="Unit of a record.")
 @click.option(
     "--spans",
@@ -70,6 +72,7 @@ def command(
     allow_nonfinite: bool,
     split_unknown: str,
     independent: bool,
+    adapt: dict[str, Any],
     by: str,
     spans: Path | None,
     form: str | None,
@@ -109,7 +112,7 @@ def command(
         for label, run in asked.runs.items():
             with console.about("" if asked.run else label):
                 model = api.load(
-                    run, device=device, allow_nonfinite=allow_nonfinite, split_unknown=split_unknown
+                    run, device=device, allow_nonfinite=allow_nonfinite, split_unknown=split_unknown, **adapt
                 )
                 lines = console.progress(text, total=None, label=f"scoring with {label}") if alone else text
                 found = model.surprisal_text(

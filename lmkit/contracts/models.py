@@ -129,6 +129,27 @@ class LanguageModel(ABC):
             state = self.advance(ids[:, t], state)
             yield rows, state
 
+    def key(self, state: State) -> Tensor | None:
+        """(batch, width) features from which the next token is predicted, for a continuous cache; None by default.
+
+        A model with features overrides this, `keyed_log_probs` and `keyed_scan`.
+        """
+        return None
+
+    def keyed_log_probs(
+        self, ids: Tensor, state: State, *, reset: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None, State]:
+        """As `log_probs`, with the (batch, time, width) features from which each of `ids` is predicted, or None."""
+        scores, state = self.log_probs(ids, state, reset=reset)
+        return scores, None, state
+
+    def keyed_scan(
+        self, ids: Tensor, state: State, *, reset: Tensor | None = None
+    ) -> Iterator[tuple[Tensor, Tensor | None, State]]:
+        """As `scan`, with the (batch, chunk, width) features of each row, or None."""
+        for rows, after in self.scan(ids, state, reset=reset):
+            yield rows, None, after
+
     def line_log_probs(self, ids: np.ndarray) -> np.ndarray | None:
         """(tokens,) float64 log-probabilities of whole lines, each scored by itself; None by default.
 

@@ -89,21 +89,38 @@ class NeuralLanguageModel(TrainableModel, LanguageModel):
         features, network = self.features(ids[:, None], state[1])
         return features[:, -1], network
 
+    def key(self, state: State) -> Tensor | None:
+        features = state[0]
+        assert isinstance(features, Tensor)
+        return features
+
     def log_probs(self, ids: Tensor, state: State, *, reset: Tensor | None = None) -> tuple[Tensor, State]:
+        scores, _, state = self.keyed_log_probs(ids, state, reset=reset)
+        return scores, state
+
+    def keyed_log_probs(
+        self, ids: Tensor, state: State, *, reset: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None, State]:
         features, state = self._predictors(ids, state, reset)
         scores = self.output.target_log_probs(features.flatten(0, 1), ids.flatten())
-        return scores.view(ids.shape), state
+        return scores.view(ids.shape), features, state
 
     def scan(
         self, ids: Tensor, state: State, *, reset: Tensor | None = None
     ) -> Iterator[tuple[Tensor, State]]:
+        for rows, _, after in self.keyed_scan(ids, state, reset=reset):
+            yield rows, after
+
+    def keyed_scan(
+        self, ids: Tensor, state: State, *, reset: Tensor | None = None
+    ) -> Iterator[tuple[Tensor, Tensor | None, State]]:
         step = max(1, ROWS // max(1, len(ids)))
         for start in range(0, ids.shape[1], step):
             chunk = slice(start, start + step)
             features, state = self._predictors(
                 ids[:, chunk], state, None if reset is None else reset[:, chunk]
             )
-            yield self.output(features), state
+            yield self.output(features), features, state
 
     def _predictors(self, ids: Tensor, state: State, reset: Tensor | None) -> tuple[Tensor, State]:
         """The features that predict each of `ids`, and the state after the last."""

@@ -1,6 +1,8 @@
 """The signature of a score: scores are comparable only if their signatures agree."""
 
 import lmkit
+from lmkit.adaptation.adapt import NO_ADAPTATION, Adaptation, cache_settings
+from lmkit.adaptation.cache import CachedModel
 from lmkit.contracts import LanguageModel
 from lmkit.neural.language_model import NeuralLanguageModel
 from lmkit.neural.trainable import TrainableModel
@@ -19,10 +21,12 @@ def signature(
     *,
     split_unknown: str | None = None,
     independent: bool = False,
+    adaptation: Adaptation = NO_ADAPTATION,
 ) -> str:
-    """Tokenizer, vocabulary, residual code, resets of the state, version."""
+    """Tokenizer, vocabulary, residual code, resets of the state, version, and how the model adapts to the text."""
     vocabulary = run.tokenizer.vocabulary
     policy = run.model.reset_policy if isinstance(run.model, (LanguageModel, TrainableModel)) else "none"
+    policy = adaptation.reset_policy(policy)
     state = "carried" if policy == "never" else f"reset-by-{policy}"
     fields = {
         "tokenizer": run.tokenizer_choice.name,
@@ -38,4 +42,7 @@ def signature(
         fields["direction"] = direction
     if isinstance(run.model, NeuralLanguageModel) and run.model.int8:
         fields["weights"] = "int8"
+    if isinstance(run.model, CachedModel):
+        fields["cache"] = cache_settings(run.model.options)
+    fields |= adaptation.signature()
     return "|".join(f"{name}:{value}" for name, value in fields.items())

@@ -1,8 +1,9 @@
-"""The linear interpolation of causal models over one vocabulary, as a plugin."""
+"""The linear interpolation of causal models over one vocabulary, and models with a cache, as a plugin."""
 
 from collections.abc import Iterable
 
 from lmkit import ModelSpec, hookimpl
+from lmkit.adaptation.options import CacheOptions
 
 
 @hookimpl
@@ -12,5 +13,11 @@ def lmkit_models() -> Iterable[ModelSpec]:
             "interpolated",
             "lmkit_interpolated.model:InterpolatedModel",
             "A weighted mean of the probabilities of other models (Jelinek and Mercer, 1980)",
-        )
+        ),
+        ModelSpec(
+            "cached",
+            "lmkit_interpolated.cached:CachedRun",
+            "Another model with a continuous cache (Grave et al., 2017)",
+            options=CacheOptions,
+        ),
     ]

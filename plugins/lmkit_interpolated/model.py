@@ -1,24 +1,24 @@
 """The interpolated model: p(token) = sum over parts of weight * p_part(token), with its parts in its run."""
 
-import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
 import torch
 from torch import Tensor
 
-from lmkit import runs, states, strict_json
+from lmkit import runs, strict_json
+from lmkit.adaptation.wrapper import carried_over_lines
 from lmkit.contracts import LanguageModel, Vocabulary
 from lmkit.errors import ModelError, UsageError
 from lmkit.states import State
+from lmkit_interpolated.parts import PARTS, copy_run
 
 if TYPE_CHECKING:
     from lmkit.contracts import FitContext
     from lmkit.corpus.store import TokenStore
 
 WEIGHTS = "weights.json"
-PARTS = "parts"
 MOST_PARTS = 100
 
 
@@ -43,10 +43,11 @@ class InterpolatedModel(LanguageModel):
 
     def _filled(self, parts: Sequence[runs.LoadedRun], weights: Sequence[float]) -> Self:
         self.parts = list(parts)
-        self.models = [cast(LanguageModel, part.model) for part in parts]
+        models = [cast(LanguageModel, part.model) for part in parts]
         self.weights = list(weights)
-        self.normalized = all(model.normalized for model in self.models)
-        self.reset_policy = common_policy([model.reset_policy for model in self.models])
+        self.normalized = all(model.normalized for model in models)
+        self.reset_policy = common_policy([model.reset_policy for model in models])
+        self.models = models if self.reset_policy == "line" else [carried_over_lines(m) for m in models]
         self._log_weights = torch.tensor(self.weights, dtype=torch.float64).log()
         return self
 
@@ -76,38 +77,28 @@ class InterpolatedModel(LanguageModel):
         return self._mixed([m.next_log_probs(s) for m, s in zip(self.models, state, strict=True)])
 
     def advance(self, ids: Tensor, state: State) -> State:
-        ends = ids == self.vocabulary.eos_id
-        found = []
-        for model, before in zip(self.models, state, strict=True):
-            after = model.advance(ids.to(model.device), before)
-            found.append(self._line_ended(model, ends, after))
-        return tuple(found)
+        return tuple(m.advance(ids.to(m.device), s) for m, s in zip(self.models, state, strict=True))
+
+    def key(self, state: State) -> Tensor | None:
+        """The features of the first part that has some."""
+        return _first(model.key(part) for model, part in zip(self.models, state, strict=True))
 
     def log_probs(self, ids: Tensor, state: State, *, reset: Tensor | None = None) -> tuple[Tensor, State]:
-        if ids.shape[1] == 0:
-            return torch.zeros(ids.shape, dtype=torch.float64, device=self.device), state
-        ends = ids == self.vocabulary.eos_id
-        scores, found = [], []
+        scores, _, state = self.keyed_log_probs(ids, state, reset=reset)
+        return scores, state
+
+    def keyed_log_probs(
+        self, ids: Tensor, state: State, *, reset: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None, State]:
+        scores, keys, found = [], [], []
         for model, before in zip(self.models, state, strict=True):
-            anew = reset
-            if self._resets_itself(model):
-                anew = torch.zeros_like(ends) if reset is None else reset.clone()
-                anew[:, 1:] |= ends[:, :-1]
-            part, after = model.log_probs(
-                ids.to(model.device), before, reset=None if anew is None else anew.to(model.device)
+            part, key, after = model.keyed_log_probs(
+                ids.to(model.device), before, reset=None if reset is None else reset.to(model.device)
             )
             scores.append(part)
-            found.append(self._line_ended(model, ends[:, -1], after))
-        return self._mixed(scores), tuple(found)
-
-    def _resets_itself(self, model: LanguageModel) -> bool:
-        return model.reset_policy == "line" and self.reset_policy != "line"
-
-    def _line_ended(self, model: LanguageModel, ends: Tensor, after: State) -> State:
-        """The state of a part after tokens of which the last ends a line in the rows of `ends`."""
-        if not self._resets_itself(model) or not bool(ends.any()):
-            return after
-        return states.where(ends.to(model.device), model.initial_state(len(ends)), after)
+            keys.append(key)
+            found.append(after)
+        return self._mixed(scores), _first(keys), tuple(found)
 
     def _mixed(self, scores: Sequence[Tensor]) -> Tensor:
         """log of the weighted mean of probabilities, in float64."""
@@ -117,10 +108,7 @@ class InterpolatedModel(LanguageModel):
 
     def save(self, directory: Path) -> None:
         for place, part in enumerate(self.parts):
-            for name in runs.travelling(part.directory, part.manifest):
-                target = directory / PARTS / str(place) / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(part.directory / name, target)
+            copy_run(part, directory / PARTS / str(place))
         (directory / WEIGHTS).write_text(
             strict_json.dumps({"weights": self.weights}) + "\n", encoding="utf-8"
         )
@@ -139,6 +127,10 @@ class InterpolatedModel(LanguageModel):
         if any(part.model.vocabulary.fingerprint != vocabulary.fingerprint for part in parts):
             raise ModelError(f"{directory / PARTS}: a part has another vocabulary than the run; restore it")
         return cls(options, vocabulary)._filled(parts, weights)
+
+
+def _first(keys: Iterable[Tensor | None]) -> Tensor | None:
+    return next((key for key in keys if key is not None), None)
 
 
 def check(parts: Sequence[runs.LoadedRun]) -> None:
