@@ -57,7 +57,6 @@ API: dict[str, tuple[str, ...]] = {
         "lmkit.recurrence:NeuralLanguageModel",
         "lmkit.recurrence:TrainableModel",
         "lmkit.neural.output:OutputLayer",
-        "lmkit.neural.output:ROWS",
         "lmkit.neural.output:shares",
         "lmkit.neural.adaptive:AdaptiveOutputLayer",
         "lmkit.neural.sampled:SampledOutputLayer",
