@@ -9,6 +9,7 @@ from lmkit import runs
 from lmkit.adaptation.adapt import NO_ADAPTATION, Adaptation
 from lmkit.devices import pick_device
 from lmkit.errors import UsageError, suggest
+from lmkit.manifest import part_tables
 from lmkit.model import Model
 from lmkit.option_owners import MODEL, TOKENIZER, distribute, training_owners
 from lmkit.recipe import build, read_recipe
@@ -64,6 +65,8 @@ def train(
     valid: str | Path | Sequence[str | Path] = (),
     model: str | Mapping[str, Any] | None = None,
     tokenizer: str | Mapping[str, Any] | None = None,
+    init_from: str | Path | None = None,
+    new_words: int = 0,
     out: str | Path | None = None,
     overwrite: bool = False,
     stop_after: int | None = None,
@@ -75,11 +78,18 @@ def train(
     data, valid: paths, patterns or names of data sets, as on the command line. model: "gru" if it is None.
     model, tokenizer: names, or tables: `{"name": "recurrent", "cell": {"name": "gru"}}`. options: the command's flags
     with underscores; each belongs to the owner that has it on the command line (`lmkit.option_owners`).
+    init_from: start from the weights of this run, with its tokenizer and model options. new_words: add at most this
+    many words of the text to its vocabulary.
     Raises UsageError, DataError and PluginError, with the messages of the command line.
     """
     parts = {MODEL: model, TOKENIZER: tokenizer}
     named = {path: part for path, part in parts.items() if part is not None}
-    tables = distribute(partial(training_owners, {}), named, options)
+    start = {} if init_from is None else part_tables(Path(init_from))
+    tables = distribute(partial(training_owners, start), named, options)
+    if init_from is not None:
+        tables["init"] = {"run": str(init_from), "new_words": new_words}
+    elif new_words:
+        raise UsageError("new_words adds words to the vocabulary of a run: also give init_from")
     tables["data"] |= {"train": _paths(data), "valid": _paths(valid)}
     recipe = build(tables)
     run = train_recipe(

@@ -55,6 +55,16 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
+def part_tables(directory: Path) -> dict[str, Any]:
+    """The tables of a run's model and tokenizer, as in a recipe; ModelError if there are none."""
+    manifest = read_manifest(directory)
+    tables = {name: manifest.get(name) for name in ("model", "tokenizer")}
+    for name, table in tables.items():
+        if not isinstance(table, dict) or not isinstance(table.get("name"), str):
+            raise ModelError(f"{directory / MANIFEST}: '{name}' must be an object with a name and options")
+    return tables
+
+
 def check_files(directory: Path, manifest: dict[str, Any], *, hash_limit: float | None = None) -> None:
     """Raise ModelError unless the files that a manifest lists are the files that were saved.
 

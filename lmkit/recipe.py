@@ -14,7 +14,7 @@ from lmkit.option_fields import OptionField, fields_of
 from lmkit.options import Chosen, choose, listed_names, resolve, to_table, with_file
 from lmkit.plugins import registry
 from lmkit.specs import ModelSpec
-from lmkit.training.options import TrainOptions
+from lmkit.training.options import InitOptions, TrainOptions
 
 if TYPE_CHECKING:
     import tomlkit.items
@@ -26,7 +26,7 @@ RECURRENT = "lmkit:recurrent"
 BY_TEXT = ("lmkit:word", "lmkit:char")
 """The tokenizers to choose from by the text if none is named: words between spaces, or characters."""
 
-TABLES = ("data", "tokenizer", "train", "model")
+TABLES = ("data", "init", "tokenizer", "train", "model")
 
 T = TypeVar("T")
 
@@ -36,6 +36,7 @@ class Recipe:
     """The settings of a run.
 
     tokenizer: None if the text decides (`BY_TEXT`); tokenizer_options: in that case, the options of the chosen one.
+    init: the trained model to start from, or None.
     """
 
     train_paths: tuple[str, ...]
@@ -45,6 +46,7 @@ class Recipe:
     train: TrainOptions
     model: Chosen
     tokenizer_options: Mapping[str, Any] = field(default_factory=dict)
+    init: InitOptions | None = None
 
 
 def read_recipe(path: str | Path) -> dict[str, Any]:
@@ -81,6 +83,7 @@ def build(tables: Mapping[str, Any], *, source: str | Path | None = None) -> Rec
     train = _collect(
         problems, lambda: resolve(TrainOptions, as_table(tables.get("train", {}), "train"), "train")
     )
+    init = _collect(problems, lambda: _init(tables["init"])) if "init" in tables else None
     model = _collect(problems, lambda: _model(tables.get("model", {})))
     tokenizer, open_options = None, {}
     if "tokenizer" in tables:
@@ -96,7 +99,7 @@ def build(tables: Mapping[str, Any], *, source: str | Path | None = None) -> Rec
     assert data_options is not None
     assert train is not None
     assert model is not None
-    return Recipe(train_paths, valid_paths, data_options, tokenizer, train, model, open_options)
+    return Recipe(train_paths, valid_paths, data_options, tokenizer, train, model, open_options, init)
 
 
 def choose_tokenizer(value: Any, model: Chosen | None) -> Chosen:
@@ -127,6 +130,8 @@ def to_tables(recipe: Recipe) -> dict[str, Any]:
         tables["tokenizer"] = to_table(recipe.tokenizer)
     elif recipe.tokenizer_options:
         tables["tokenizer"] = dict(recipe.tokenizer_options)
+    if recipe.init is not None:
+        tables["init"] = to_table(recipe.init)
     return {**tables, "train": to_table(recipe.train), "model": to_table(recipe.model)}
 
 
@@ -140,6 +145,8 @@ def write(recipe: Recipe, path: str | Path) -> None:
     for name, paths in (("train", recipe.train_paths), ("valid", recipe.valid_paths)):
         data.add(name, list(paths))
     document.add("data", _write_options(data, recipe.data))
+    if recipe.init is not None:
+        document.add("init", _write_options(tomlkit.table(), recipe.init))
     if recipe.tokenizer is not None:
         document.add("tokenizer", _write_chosen(recipe.tokenizer))
     document.add("train", _write_options(tomlkit.table(), recipe.train))
@@ -182,6 +189,13 @@ def long_form(kind: str, table: Mapping[str, Any], where: str) -> dict[str, Any]
 def _model(value: Any) -> Chosen:
     table = {"name": DEFAULT_MODEL, **as_table(value, "model")}
     return choose("model", long_form("model", table, "model"), "model")
+
+
+def _init(value: Any) -> InitOptions:
+    options: InitOptions = resolve(InitOptions, as_table(value, "init"), "init")
+    if options.run is None:
+        raise UsageError("init: it needs the directory of a run (run = ...)")
+    return options
 
 
 def _paths(data: dict[str, Any], name: str, problems: list[str]) -> tuple[str, ...]:

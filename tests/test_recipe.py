@@ -179,5 +179,7 @@ def test_standard_input_is_no_text_of_a_run():
 
 def test_an_unknown_table_without_a_like_is_told_what_there_is():
     """A table that resembles none gets the list of those that a recipe has."""
-    with pytest.raises(UsageError, match=r"unknown table \[zzz\]; known: data, tokenizer, train, model"):
+    with pytest.raises(
+        UsageError, match=r"unknown table \[zzz\]; known: data, init, tokenizer, train, model"
+    ):
         build({"zzz": {}})

@@ -245,8 +245,8 @@ class TrainReporter:
     def validation(self, step: int, loss: float, best: bool) -> None:
         """Report a validation loss, in nats per token."""
         say(
-            f"step {step}  validation loss {loss:.3f}  perplexity {perplexity(loss)}"
-            + ("  (best)" if best else "")
+            f"{f'step {step}' if step else 'before training'}  "
+            f"validation loss {loss:.3f}  perplexity {perplexity(loss)}" + ("  (best)" if best else "")
         )
 
     def message(self, text: str) -> None:

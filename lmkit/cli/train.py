@@ -11,9 +11,10 @@ from lmkit.cli.common import data_option, json_option, out_option, overwrite_opt
 from lmkit.cli.completion import PartName, RunPath
 from lmkit.cli.option_flags import HELP, SpecCommand, collected, flag
 from lmkit.errors import UsageError
+from lmkit.manifest import part_tables
 from lmkit.option_owners import Named, Owner, training_owners
 from lmkit.plugins import registry
-from lmkit.recipe import DEFAULT_MODEL, build, read_recipe
+from lmkit.recipe import DEFAULT_MODEL, as_table, build, read_recipe
 from lmkit.run_paths import recipe_to_resume
 
 
@@ -21,6 +22,11 @@ def owners(given: Named) -> list[Owner]:
     """The owners of options for the line so far."""
     path = recipe_path(given.get(("recipe",)), given.get(("resume",)))
     tables = {} if path is None else read_recipe(path)
+    start = given.get(("init_from",))
+    if start is None and "model" not in tables:
+        start = as_table(tables.get("init", {}), "init").get("run")
+    if start is not None:
+        tables |= part_tables(Path(start))
     return training_owners(tables, given, spell=flag, default_model=HELP not in given)
 
 
@@ -56,6 +62,18 @@ def note() -> str:
     metavar="RUN",
     type=RunPath(unfinished=True),
     help="Continue the run in this directory from its newest checkpoint.",
+)
+@click.option(
+    "--init-from",
+    metavar="RUN",
+    type=RunPath(),
+    help="Start from the weights of this run, with its tokenizer and model options.",
+)
+@click.option(
+    "--new-words",
+    metavar="N",
+    type=click.IntRange(min=0),
+    help="With --init-from: add at most N words of the text that the vocabulary lacks.",
 )
 @click.option(
     "-m",
@@ -102,6 +120,8 @@ def command(
     texts: tuple[str, ...],
     recipe: str | None,
     resume: str | None,
+    init_from: str | None,
+    new_words: int | None,
     valid: tuple[str, ...],
     out: Path | None,
     overwrite: bool,
@@ -119,7 +139,15 @@ def command(
         tables["data"]["train"] = [*data, *texts]
     if valid:
         tables["data"]["valid"] = list(valid)
+    if init_from is not None:
+        tables["init"] = {"run": init_from}
+    if new_words is not None:
+        if "init" not in tables:
+            raise UsageError("--new-words adds words to the vocabulary of a run: also give --init-from RUN")
+        tables["init"] = {**tables["init"], "new_words": new_words}
     settings = build(tables, source=path)
+    if resume is not None and init_from is not None:
+        raise UsageError("--resume continues with the weights of its own run; leave --init-from out")
     if resume is not None and (out is not None or overwrite):
         raise UsageError("--resume continues in the run's directory; leave --out and --overwrite out")
 

@@ -161,6 +161,17 @@ class Tokenizer(ABC):
             f"the tokenizer {cls.__module__}:{cls.__qualname__} cannot be read from a file; leave out ':{file}'"
         )
 
+    def extended(self, lines: Iterable[str], options: Any, most: int) -> Self:
+        """This tokenizer with new tokens: at most `most` of those that it lacks, the most frequent in a text first.
+
+        Old tokens keep their ids, and new ids follow them. options: with which it was fitted. UsageError if it has no
+        unknown tokens, or cannot get new ones.
+        """
+        raise UsageError(
+            f"the tokenizer {type(self).__module__}:{type(self).__qualname__} cannot get new words; leave --new-words "
+            "out (pieces and bytes spell any word)"
+        )
+
     def word_starts(self) -> Tensor | None:
         """(size,) bool: the pieces that begin a word; None if every token is a separate word."""
         return None

@@ -76,6 +76,9 @@ class AdaptiveOutputLayer(OutputLayer):
         for cluster, part in zip(self._layers(), within, strict=True):
             cluster.start_at(part)
 
+    def divide_unknown(self, old_size: int, unk_id: int, log_shares: Tensor) -> None:
+        """Do nothing: new tokens are in the last cluster, which has no share of a word in the head."""
+
     def loss(self, features: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         total = self.head.loss(features, self._head_targets(targets), weights)
         row_shares = shares(targets, weights, features)

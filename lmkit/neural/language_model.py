@@ -52,6 +52,9 @@ class NeuralLanguageModel(TrainableModel, LanguageModel):
     def start_at(self, counts: Tensor) -> None:
         self.output.start_at(counts)
 
+    def divide_unknown(self, old_size: int, unk_id: int, log_shares: Tensor) -> None:
+        self.output.divide_unknown(old_size, unk_id, log_shares)
+
     def step_loss(self, window: Window, state: State) -> tuple[Tensor, State]:
         return self.window_loss(
             window.inputs, window.targets, state, reset=window.reset, weights=window.weights

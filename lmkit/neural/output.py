@@ -52,6 +52,15 @@ class OutputLayer(nn.Module):
         """
         self.bias.copy_(log_frequencies(counts))
 
+    @torch.no_grad()
+    def divide_unknown(self, old_size: int, unk_id: int, log_shares: Tensor) -> None:
+        """Divide the unknown token's probability: new tokens, whose rows are copies of its row, get shares of it.
+
+        old_size: the first new id. log_shares: (1 + new tokens,) of the unknown token and of each new one.
+        """
+        self.bias[unk_id] += log_shares[0]
+        self.bias[old_size:] += log_shares[1:]
+
     def loss(self, features: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         """The mean of -log p(target), in nats, over rows: features (rows, width), targets (rows,).
 

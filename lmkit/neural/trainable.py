@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from lmkit.contracts import Vocabulary
 from lmkit.corpus.store import TokenStore
 from lmkit.corpus.streams import Streams, Window
+from lmkit.errors import UsageError
 from lmkit.neural.weights import load_weights, save_weights
 from lmkit.states import State
 
@@ -43,6 +44,16 @@ class TrainableModel(nn.Module, ABC):
 
         counts: (vocabulary,).
         """
+
+    def divide_unknown(self, old_size: int, unk_id: int, log_shares: Tensor) -> None:
+        """Divide the unknown token's probability among it and new tokens (`OutputLayer.divide_unknown`).
+
+        By default, raise UsageError.
+        """
+        raise UsageError(
+            f"--new-words: the model {type(self).__module__}:{type(self).__qualname__} cannot get new words; "
+            "leave it out"
+        )
 
     def sample_from(self, counts: Tensor) -> None:
         """Draw the samples of a sampled loss by these counts (vocabulary,); by default, do nothing."""

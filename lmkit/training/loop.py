@@ -33,6 +33,8 @@ class Trainer:
     validate: the mean loss in nats over the validation text, or None without one.
     keep_best: called when a validation is the best so far, with the weights to keep in the model.
     checkpoints: saves the state at intervals; None: never.
+    trained: the weights are those of a trained model: they are validated before the first step, and kept as the best
+    until others are better.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Trainer:
         metrics: Metrics,
         reporter: Reporter,
         checkpoints: Checkpoints | None = None,
+        trained: bool = False,
     ) -> None:
         self.model = model
         self.streams = streams
@@ -56,6 +59,7 @@ class Trainer:
         self.metrics = metrics
         self.reporter = reporter
         self.checkpoints = checkpoints
+        self.trained = trained
         self.optimiser = make_optimiser(model, options)
         self.average: WeightAverage | None = None
         if options.average is not None:
@@ -77,6 +81,8 @@ class Trainer:
         """
         self._started, self._before = time.perf_counter(), self.state.seconds
         self.reporter.start(self.total_steps, f"training for {self._limits()}")
+        if self.trained and self.state.step == 0 and self.validate is not None:
+            self._validate()
         speed = Speed()
         while not self.over() and not self._reached(stop_after) and not stop_requested():
             begun = time.process_time()
@@ -137,7 +143,8 @@ class Trainer:
         """The value; DivergedError if it is not finite."""
         if math.isfinite(value):
             return value
-        kept = f"the weights of step {self.state.best_step} are kept; " if self.state.best_step else ""
+        validated = math.isfinite(self.state.best_loss)
+        kept = f"the weights of step {self.state.best_step} are kept; " if validated else ""
         raise DivergedError(
             f"the {what} became {value} at step {self.state.step + 1}: {kept}"
             f"try a lower --learning-rate than {peak_rate(self.options):g} or a smaller --clip-norm"

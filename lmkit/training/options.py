@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from lmkit.errors import UsageError, listed
-from lmkit.specs import option
+from lmkit.specs import MOST_IDS, option
 
 
 @dataclass(frozen=True)
@@ -115,3 +115,14 @@ class TrainOptions:
         """Whether an option limits the length of the training."""
         limits = (self.max_epochs, self.max_steps, self.max_time, self.max_cpu_time)
         return any(limit is not None for limit in limits)
+
+
+@dataclass(frozen=True)
+class InitOptions:
+    """The trained model that a training starts from: the table `[init]` of a recipe."""
+
+    run: str | None = option(None, "directory of the run whose weights, tokenizer and model options are used")
+    weights: str | None = option(None, "SHA-256 of its weights; training writes it")
+    new_words: int = option(
+        0, "give ids to at most this many words of the text that its vocabulary lacks", min=0, max=MOST_IDS
+    )

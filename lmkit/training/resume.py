@@ -28,6 +28,8 @@ FREE = frozenset(
 
 The paths of the text are among them, since fingerprints show whether it is the same.
 """
+PARTS = {"tokenizer": "the tokenizer", "train": "the training text", "valid": "the validation text"}
+"""The names of fingerprints in messages."""
 LIMITS = frozenset(
     f"train.{name}" for name in ("max_epochs", "max_steps", "max_time", "max_cpu_time", "patience")
 )
@@ -57,12 +59,7 @@ def resume_run(
         corpus = store_corpus(
             text, valid, tokenizer, choice, reporter, answer_weight=recipe.train.answer_weight
         )
-        changed = checkpoint.differences(saved.facts["fingerprints"], corpus.fingerprints())
-        problems = [str(difference) for difference in changed]
-        if problems:
-            raise CheckpointError(
-                f"{directory}: the text or the tokenizer has changed since the training began: {listed(problems)}"
-            )
+        _check_same_text(directory, saved.facts["fingerprints"], corpus.fingerprints())
         model = made(recipe, corpus).to(device)
         recipes.write(recipe, directory / run_paths.RECIPE)
         saver = Saver(directory, recipe, corpus, model)
@@ -78,6 +75,16 @@ def resume_run(
         reporter.message(f"resuming {directory} at step {saved.step}")
         figures = run_trainer(trainer, saver, stop_after)
     return TrainedRun(directory, summary(directory, recipe, corpus, model, figures))
+
+
+def _check_same_text(directory: Path, then: dict[str, Any], now: dict[str, str]) -> None:
+    """Raise CheckpointError, with what to do instead, if the fingerprints of texts or of the tokenizer differ."""
+    changed = [PARTS[difference.name] for difference in checkpoint.differences(then, now)]
+    if changed:
+        raise CheckpointError(
+            f"{directory}: not the same as when the training began: {' and '.join(changed)}; resume with the same, or "
+            f"train on other text from these weights: lmkit train TEXT --init-from {directory} --out DIR"
+        )
 
 
 def check_same_recipe(then: dict[str, Any], now: Recipe) -> None:

@@ -31,6 +31,7 @@ from lmkit.training.metrics import Metrics
 from lmkit.training.report import Reporter
 from lmkit.training.run_directory import workplace
 from lmkit.training.signals import Interrupted, stop_on_signals
+from lmkit.training.start import Start
 from lmkit.training.text import Corpus, find_tokenizer, open_texts, store_corpus, with_defaults
 
 
@@ -56,6 +57,10 @@ def train_recipe(
     Raises Interrupted after SIGINT or SIGTERM, when everything is saved.
     """
     recipe = with_defaults(recipe, reporter)
+    start = None
+    if recipe.init is not None:
+        start = Start.read(recipe, reporter)
+        recipe = replace(recipe, init=start.options)
     target = recipe.model.load()
     fit = getattr(target, "fit", LanguageModel.fit)
     if not issubclass(target, TrainableModel) and fit is LanguageModel.fit:
@@ -66,8 +71,11 @@ def train_recipe(
     with workplace(out, recipe.model, overwrite=overwrite) as directory:
         text, valid = open_texts(recipe, validates=issubclass(target, TrainableModel))
         lines = TextLines(text, reporter)
-        choice = recipe.tokenizer or find_tokenizer(lines.beginning(), recipe, reporter)
-        tokenizer: Tokenizer = choice.load().fit(lines, choice.options)
+        if start is None:
+            choice = recipe.tokenizer or find_tokenizer(lines.beginning(), recipe, reporter)
+            tokenizer: Tokenizer = choice.load().fit(lines, choice.options)
+        else:
+            choice, tokenizer = start.run.tokenizer_choice, start.tokenizer(lines)
         recipe = replace(recipe, tokenizer=choice)
         corpus = store_corpus(
             text, valid, tokenizer, choice, reporter, answer_weight=recipe.train.answer_weight
@@ -78,6 +86,8 @@ def train_recipe(
             # A model may fill in missing options, such as a size that depends on the vocabulary.
             reporter.message(described(model, recipe.model))
             recipe = replace(recipe, model=replace(recipe.model, options=model.options))
+            if start is not None:
+                start.give_weights(model, corpus)
         runs.clear(directory)
         recipes.write(recipe, directory / run_paths.RECIPE)
         (directory / run_paths.TOKENIZER).mkdir()
@@ -101,7 +111,7 @@ def made(recipe: Recipe, corpus: Corpus) -> Any:
     if isinstance(model, TrainableModel):
         counts = torch.from_numpy(corpus.train.counts(vocabulary.size))
         model.sample_from(counts)
-        if recipe.train.output_bias == "unigram":
+        if recipe.train.output_bias == "unigram" and recipe.init is None:
             model.start_at(counts)
     return model
 
@@ -211,7 +221,7 @@ def make_trainer(
         saver.keep(
             {
                 "step": state.step,
-                "valid_loss": state.best_loss if state.best_step else None,
+                "valid_loss": state.best_loss if math.isfinite(state.best_loss) else None,
                 "carried_tokens": min(state.step, streams.steps_per_epoch) * streams.bptt,
             }
         )
@@ -224,6 +234,7 @@ def make_trainer(
         # An encoder without causal models has no comparable figures.
         validate=(lambda: mean_loss(model, valid)) if valid and model.directions else None,
         keep_best=keep,
+        trained=recipe.init is not None,
         metrics=Metrics(saver.directory / run_paths.METRICS),
         reporter=reporter,
         checkpoints=Checkpoints(

@@ -102,6 +102,9 @@ class BiLM(TrainableModel, Encoder):
     def start_at(self, counts: Tensor) -> None:
         self.scoring_output().start_at(counts)
 
+    def divide_unknown(self, old_size: int, unk_id: int, log_shares: Tensor) -> None:
+        self.scoring_output().divide_unknown(old_size, unk_id, log_shares)
+
     def sample_from(self, counts: Tensor) -> None:
         self.scoring_output().sample_from(counts)
 

@@ -39,6 +39,12 @@ class ShortlistOutputLayer(SampledOutputLayer):
     def start_at(self, counts: Tensor) -> None:
         super().start_at(self._class_counts(counts))
 
+    def divide_unknown(self, old_size: int, unk_id: int, log_shares: Tensor) -> None:
+        # New ids past the shortlist stay in the class of the unknown token.
+        own = log_shares[1 : 1 + max(len(self.bias) - old_size, 0)]
+        rest = torch.cat([log_shares[:1], log_shares[1 + len(own) :]]).logsumexp(0)
+        super().divide_unknown(old_size, unk_id, torch.cat([rest[None], own]))
+
     def sample_from(self, counts: Tensor) -> None:
         super().sample_from(self._class_counts(counts))
 

@@ -40,6 +40,9 @@ class RecurrentLanguageModel(NeuralLanguageModel):
         self.start = nn.Parameter(torch.empty(width))
         self.stack = make_stack(options, width)
         self.output = self._output_layer()
+        if isinstance(self.output, AdaptiveOutputLayer):
+            # Stored, since the default depends on the vocabulary, which may get new words.
+            self.options = replace(options, cutoffs=self.output.cutoffs)
         for weight in (self.embedding.weight, self.start):
             nn.init.uniform_(weight, -0.1, 0.1)
         if not options.tied and options.output != "adaptive":

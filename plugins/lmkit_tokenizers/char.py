@@ -50,10 +50,8 @@ class CharTokenizer(Tokenizer):
 
     @classmethod
     def fit(cls, lines: Iterable[str], options: CharOptions) -> Self:
-        counts = np.zeros(CODE_POINTS, np.int64)
         lines = _Counted(lines)
-        for text in _batches(lines):
-            counts += np.bincount(code_points(text), minlength=CODE_POINTS)
+        counts = _count(lines)
         # A stable sort keeps ties in order of code points.
         ranked = np.argsort(-counts, kind="stable")
         kept = int((counts >= options.min_count).sum())
@@ -62,6 +60,15 @@ class CharTokenizer(Tokenizer):
         unknown = int(counts[ranked[kept:]].sum())
         tokens = int(counts.sum()) + lines.number
         return cls(ranked[:kept], new_word_rate(int((counts == 1).sum()), unknown, tokens))
+
+    def extended(self, lines: Iterable[str], options: CharOptions, most: int) -> Self:
+        """The rate of new characters is unchanged."""
+        counts = _count(lines)
+        known = self._codes[FIRST:].astype(np.int64)
+        counts[known] = 0
+        ranked = np.argsort(-counts, kind="stable")[:most]
+        new = ranked[counts[ranked] >= options.min_count]
+        return type(self)(np.concatenate([known, new]), self.novelty)
 
     def ids(self, line: str) -> np.ndarray:
         if len(line) <= CHUNK:
@@ -117,6 +124,14 @@ class CharTokenizer(Tokenizer):
         tokenizer = cls(characters, novelty)
         files.check_header(directory, header, tokenizer.vocabulary)
         return tokenizer
+
+
+def _count(lines: Iterable[str]) -> np.ndarray:
+    """(CODE_POINTS,) int64: the count of each character."""
+    counts = np.zeros(CODE_POINTS, np.int64)
+    for text in _batches(lines):
+        counts += np.bincount(code_points(text), minlength=CODE_POINTS)
+    return counts
 
 
 class _Counted:

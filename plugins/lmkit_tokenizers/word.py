@@ -119,6 +119,14 @@ class WordTokenizer(Tokenizer):
         # A list of words does not show the rate of new words.
         return cls(_in_form(hidden, symbols), WordResidual(fitted.spelling, fitted.spaces, None))
 
+    def extended(self, lines: Iterable[str], options: WordOptions, most: int) -> Self:
+        """The codes for what ids leave out, and their rate of new words, are unchanged."""
+        counted = word_counts.count_words(lines)
+        _, words = counted.most_frequent(options.min_count, len(counted.counts))
+        unk_word, known = _one_word(self.unk_word), set(_in_form(shown, self._words))
+        new = [word for word in words if word not in known and word != unk_word][:most]
+        return type(self)([*self._words, *_in_form(hidden, new)], self._residual, self.unk_word)
+
     def encode(self, line: str) -> Encoding:
         return Encoding(self.ids(line), word_spans(line))
 

@@ -224,7 +224,7 @@ def test_another_text_is_refused(tmp_path, text):
     """Resuming with text that has changed since is exit code 5."""
     start(text, tmp_path / "run", stop_after=5)
     text.write_text(text.read_text().replace("cow", "hen"), encoding="utf-8")
-    with pytest.raises(CheckpointError, match="train was"):
+    with pytest.raises(CheckpointError, match="the training text"):
         go_on(tmp_path / "run")
 
 
