@@ -8,6 +8,7 @@ from lmkit.specs import CellSpec, DecoderSpec, ModelSpec, TokenizerSpec, option
 
 if TYPE_CHECKING:
     from lmkit.api import Model, load, resume, train
+    from lmkit.studies.average import average
     from lmkit.studies.compare import compare
     from lmkit.studies.context import context
     from lmkit.studies.distances import distances
@@ -24,6 +25,7 @@ __all__ = [
     "ModelSpec",
     "TokenizerSpec",
     "__version__",
+    "average",
     "compare",
     "context",
     "distances",
@@ -39,7 +41,7 @@ __all__ = [
 
 _HOMES = dict.fromkeys(("Model", "load", "resume", "train"), "lmkit.api") | {
     name: f"lmkit.studies.{name}"
-    for name in ("compare", "context", "distances", "fill", "interpolate", "minimal_pairs")
+    for name in ("average", "compare", "context", "distances", "fill", "interpolate", "minimal_pairs")
 }
 
 

@@ -111,11 +111,14 @@ def make_run(
     model_choice: Chosen,
     tokenizer_choice: Chosen,
     data: Mapping[str, str],
+    training: Mapping[str, Any] | None = None,
+    recipe: Path | None = None,
     overwrite: bool = False,
 ) -> None:
     """Create a run of a finished model, such as one from another program's files, atomically.
 
-    data: its origin ("description"). overwrite: replace the run that `out` already holds.
+    data: its origin ("description"). training: facts of its training. recipe: the file to copy as its recipe, if
+    there is such a file. overwrite: replace the run that `out` already holds.
     Raises UsageError when `out` is taken.
     """
     check_free(out, overwrite=overwrite)
@@ -125,8 +128,10 @@ def make_run(
         tokenizer.save(made / TOKENIZER)
         keep_model(
             made, model, model_choice=model_choice, tokenizer_choice=tokenizer_choice,
-            vocabulary=tokenizer.vocabulary, data=data, training={},
+            vocabulary=tokenizer.vocabulary, data=data, training=training or {},
         )  # fmt: skip
+        if recipe is not None and recipe.is_file():
+            shutil.copyfile(recipe, made / RECIPE)
         put_in_place(made, out)
 
 
