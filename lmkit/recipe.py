@@ -13,6 +13,7 @@ from lmkit.files import write_text
 from lmkit.option_fields import OptionField, fields_of
 from lmkit.options import Chosen, choose, listed_names, resolve, to_table, with_file
 from lmkit.plugins import registry
+from lmkit.shipped import ABOUT
 from lmkit.specs import ModelSpec
 from lmkit.training.options import InitOptions, TrainOptions
 
@@ -74,7 +75,7 @@ def build(tables: Mapping[str, Any], *, source: str | Path | None = None) -> Rec
     """
     problems: list[str] = []
     for name in tables:
-        if name not in TABLES:
+        if name not in (*TABLES, ABOUT):
             problems.append(f"unknown table [{name}]; {suggest(name, TABLES)}")
     data = _collect(problems, lambda: as_table(tables.get("data", {}), "data")) or {}
     train_paths = _paths(data, "train", problems)

@@ -27,6 +27,7 @@ LAYERS = (
         "jit",
         "notes",
         "perplexity",
+        "shipped",
     ),
     ("option_fields", "options", "plugins", "contracts", "safetensors_check", "hdf5"),
     ("corpus", "residual", "spelling", "spelling_kernel"),

@@ -1,4 +1,4 @@
-"""Shell completion for the names of parts, and the directories of runs."""
+"""Shell completion for the names of parts and recipes, and the directories of runs."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from lmkit import shipped
 from lmkit.plugins import registry
 from lmkit.run_paths import is_run, is_unfinished
 
@@ -30,6 +31,18 @@ class PartName(click.ParamType):
             for part in parts
             if (name := part.display_name).startswith(last)
         ]
+
+
+class RecipeName(click.ParamType):
+    """The name of a recipe that ships with lmkit."""
+
+    name = "name"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        found = (name for name in shipped.names() if name.startswith(incomplete))
+        return [CompletionItem(name, help=shipped.about(name)["task"]) for name in found]
 
 
 class RunPath(click.Path):

@@ -8,7 +8,7 @@ import click
 from lmkit import strict_json
 from lmkit.cli import console
 from lmkit.cli.common import data_option, json_option, out_option, overwrite_option
-from lmkit.cli.completion import PartName, RunPath
+from lmkit.cli.completion import PartName, RecipeName, RunPath
 from lmkit.cli.option_flags import HELP, SpecCommand, collected, flag
 from lmkit.errors import UsageError
 from lmkit.manifest import part_tables
@@ -16,6 +16,7 @@ from lmkit.option_owners import Named, Owner, training_owners
 from lmkit.plugins import registry
 from lmkit.recipe import DEFAULT_MODEL, as_table, build, read_recipe
 from lmkit.run_paths import recipe_to_resume
+from lmkit.shipped import find_or_file
 
 
 def owners(given: Named) -> list[Owner]:
@@ -33,7 +34,7 @@ def owners(given: Named) -> list[Owner]:
 def recipe_path(recipe: str | None, resume: str | None) -> Path | None:
     """The file with the initial settings: --recipe, or that of the run to resume."""
     if resume is None:
-        return None if recipe is None else Path(recipe)
+        return None if recipe is None else find_or_file(recipe)
     if recipe is not None:
         raise UsageError("--resume uses the recipe of its run; leave --recipe out")
     return recipe_to_resume(Path(resume))
@@ -53,9 +54,9 @@ def note() -> str:
 @click.argument("data", metavar="[TEXT]...", nargs=-1, type=click.Path())
 @click.option(
     "--recipe",
-    metavar="FILE",
-    type=click.Path(),
-    help="Start from the settings in this TOML file; flags override it.",
+    metavar="NAME|FILE",
+    type=RecipeName(),
+    help="Start from the settings of a recipe (lmkit recipes list) or TOML file; flags override them.",
 )
 @click.option(
     "--resume",

@@ -39,6 +39,7 @@ _LEFT_OUT = {
 _DEFINITIONS = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 _LETTER = re.compile(r"[A-Za-z]")
 _NO_LETTERS = re.compile(r"[^A-Za-z]+")
+_ITEM = re.compile(r"\s*([-*+]|\d+[.)])\s")
 _NOT_PROSE = re.compile(r"::=|^\s*(\||>>>)", re.MULTILINE)
 
 
@@ -93,10 +94,20 @@ def digest() -> str:
 
 
 def prose(text: str) -> str:
-    """Paragraphs that read as sentences: no code, sessions, grammar rules, tables or underlines."""
+    """Paragraphs that read as sentences, one a line: no code, sessions, grammar rules, tables or underlines."""
     paragraphs = re.split(r"\n\s*\n", inspect.cleandoc(text))
     kept = [p for p in map(_without_lines, paragraphs) if p and _is_prose(p)]
-    return "".join(p + "\n\n" for p in kept)
+    return "".join(folded(p) + "\n" for p in kept)
+
+
+def folded(paragraph: str) -> str:
+    """A paragraph in one line, and each item of a list in its own: no model learns the width of a page."""
+    items: list[list[str]] = []
+    for line in paragraph.splitlines():
+        if not items or _ITEM.match(line):
+            items.append([])
+        items[-1] += line.split()
+    return "\n".join(" ".join(words) for words in items)
 
 
 def _module(source: bytes) -> str:
