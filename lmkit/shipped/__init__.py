@@ -7,6 +7,8 @@ from typing import Any
 from lmkit.errors import UsageError, suggest
 
 FOLDER = Path(__file__).parent
+FIRST_RUN = "first-run"
+"""The recipe of a training without text."""
 ABOUT = "about"
 """The table of a recipe that describes it, and sets nothing."""
 
@@ -28,6 +30,8 @@ def find_or_file(given: str) -> Path:
     path = Path(given)
     if path.exists() or path.suffix or len(path.parts) != 1:
         return path
+    if given not in names():
+        raise UsageError(f"there is no recipe or file '{given}'; {suggest(given, names())}")
     return find(given)
 
 
