@@ -9,6 +9,7 @@ from lmkit import runs
 from lmkit.adaptation.adapt import NO_ADAPTATION, Adaptation
 from lmkit.devices import pick_device
 from lmkit.errors import UsageError, suggest
+from lmkit.first_run import first_run
 from lmkit.manifest import part_tables
 from lmkit.model import Model
 from lmkit.option_owners import MODEL, TOKENIZER, distribute, training_owners
@@ -17,6 +18,7 @@ from lmkit.recurrence import NeuralLanguageModel
 from lmkit.recurrence.int8 import to_int8
 from lmkit.run_paths import recipe_to_resume
 from lmkit.scoring.split_words import RULES
+from lmkit.shipped import find_or_file
 from lmkit.training.report import Reporter, Silent
 from lmkit.training.resume import resume_run
 from lmkit.training.run import train_recipe
@@ -65,6 +67,7 @@ def train(
     valid: str | Path | Sequence[str | Path] = (),
     model: str | Mapping[str, Any] | None = None,
     tokenizer: str | Mapping[str, Any] | None = None,
+    recipe: str | Path | None = None,
     init_from: str | Path | None = None,
     new_words: int = 0,
     out: str | Path | None = None,
@@ -75,31 +78,38 @@ def train(
 ) -> Model:
     """Train a model and load it: `lmkit.train("text.txt", model="gru", hidden_size=200, max_epochs=5)`.
 
-    data, valid: paths, patterns or names of data sets, as on the command line. model: "gru" if it is None.
-    model, tokenizer: names, or tables: `{"name": "recurrent", "cell": {"name": "gru"}}`. options: the command's flags
-    with underscores; each belongs to the owner that has it on the command line (`lmkit.option_owners`).
+    data, valid: paths, patterns or names of data sets, as on the command line. recipe: the name of a recipe that ships
+    with lmkit, or a TOML file, whose settings the others override; without data, the recipe of a first run.
+    model: "gru" if it is None. model, tokenizer: names, or tables: `{"name": "recurrent", "cell": {"name": "gru"}}`.
+    options: the command's flags with underscores; each belongs to the owner that has it on the command line
+    (`lmkit.option_owners`).
     init_from: start from the weights of this run, with its tokenizer and model options. new_words: add at most this
     many words of the text to its vocabulary.
     Raises UsageError, DataError and PluginError, with the messages of the command line.
     """
     parts = {MODEL: model, TOKENIZER: tokenizer}
     named = {path: part for path, part in parts.items() if part is not None}
-    start = {} if init_from is None else part_tables(Path(init_from))
-    tables = distribute(partial(training_owners, start), named, options)
+    start = read_recipe(find_or_file(str(recipe))) if recipe else {}
+    if init_from is not None:
+        start |= part_tables(Path(init_from))
+    elif not (recipe or data):
+        start = first_run(named)
+    tables = {**start, **distribute(partial(training_owners, start), named, options)}
     if init_from is not None:
         tables["init"] = {"run": str(init_from), "new_words": new_words}
     elif new_words:
         raise UsageError("new_words adds words to the vocabulary of a run: also give init_from")
-    tables["data"] |= {"train": _paths(data), "valid": _paths(valid)}
-    recipe = build(tables)
+    paths = {"train": _paths(data), "valid": _paths(valid)}
+    tables["data"] |= {name: found for name, found in paths.items() if found}
+    settings = build(tables)
     run = train_recipe(
-        recipe,
+        settings,
         out=None if out is None else Path(out),
         overwrite=overwrite,
         stop_after=stop_after,
         reporter=reporter or Silent(),
     )
-    return load(run.directory, device=recipe.train.device)
+    return load(run.directory, device=settings.train.device)
 
 
 def resume(

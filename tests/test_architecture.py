@@ -34,7 +34,7 @@ LAYERS = (
     ("neural",),
     ("recurrence",),
     ("adaptation",),
-    ("recipe", "option_owners", "manifest", "run_facts", "runs", "archive", "packed"),
+    ("recipe", "option_owners", "first_run", "manifest", "run_facts", "runs", "archive", "packed"),
     ("scoring",),
     ("evaluation", "generation", "embedding"),
     ("training",),

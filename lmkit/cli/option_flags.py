@@ -108,6 +108,8 @@ class SpecCommand(click.Command):
         given: dict[TablePath, str] = {
             paths.get(name, (name,)): value for name, value in values.items() if isinstance(value, str)
         }
+        # Arguments and options that may be repeated: whether there is any.
+        given |= {(name,): "" for name, value in values.items() if isinstance(value, (list, tuple)) and value}
         help_option = self.get_help_option(ctx)
         if help_option is not None and help_option.name in values:
             given[HELP] = ""

@@ -31,7 +31,9 @@ def list_recipes(as_json: bool) -> None:
         rows = [(label, about[label]) for label in ("task", "reports", "reached") if label in about]
         click.echo(click.style(name, bold=True))
         click.echo("\n".join(console.folded(f"{label}: {text}", indent=2) for label, text in rows) + "\n")
-    click.echo("train one: lmkit train --recipe NAME TEXT --valid TEXT; its settings: lmkit recipes show NAME")
+    click.echo(
+        "train one: lmkit train --recipe NAME TEXT --valid TEXT; its settings: lmkit recipes show NAME"
+    )
 
 
 @command.command("show")

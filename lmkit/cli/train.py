@@ -11,6 +11,7 @@ from lmkit.cli.common import data_option, json_option, out_option, overwrite_opt
 from lmkit.cli.completion import PartName, RecipeName, RunPath
 from lmkit.cli.option_flags import HELP, SpecCommand, collected, flag
 from lmkit.errors import UsageError
+from lmkit.first_run import first_run
 from lmkit.manifest import part_tables
 from lmkit.option_owners import Named, Owner, training_owners
 from lmkit.plugins import registry
@@ -18,12 +19,20 @@ from lmkit.recipe import DEFAULT_MODEL, as_table, build, read_recipe
 from lmkit.run_paths import recipe_to_resume
 from lmkit.shipped import find_or_file
 
+SAMPLE_TOKENS = 80
+"""Tokens of the text that a first run ends with."""
+TEXTS = (("data",), ("texts",))
+"""The keys of the arguments and options that name the training text."""
+INIT = ("init_from",)
+"""The key of --init-from."""
+
 
 def owners(given: Named) -> list[Owner]:
     """The owners of options for the line so far."""
     path = recipe_path(given.get(("recipe",)), given.get(("resume",)))
-    tables = {} if path is None else read_recipe(path)
-    start = given.get(("init_from",))
+    says = any(key in given for key in (HELP, INIT, *TEXTS))
+    tables = read_recipe(path) if path else {} if says else first_run(given)
+    start = given.get(INIT)
     if start is None and "model" not in tables:
         start = as_table(tables.get("init", {}), "init").get("run")
     if start is not None:
@@ -131,7 +140,8 @@ def command(
 ) -> None:
     """Train a model on TEXT: files, folders, patterns or names of data sets.
 
-    Without TEXT, train on the built-in `pydocs`, the documentation of the Python that runs lmkit.
+    Without TEXT, train for about two minutes on the built-in `pydocs`, the documentation of the Python that runs
+    lmkit, by the recipe `first-run`.
     """
     path = recipe_path(recipe, resume)
     recipe_tables = read_recipe(path) if path else {}
@@ -152,6 +162,13 @@ def command(
     if resume is not None and (out is not None or overwrite):
         raise UsageError("--resume continues in the run's directory; leave --out and --overwrite out")
 
+    first = path is None and init_from is None and not (data or texts)
+    if first and settings.train_paths:
+        console.say(
+            "no TEXT given: training for about two minutes on the documentation of this Python "
+            "(lmkit recipes show first-run)"
+        )
+
     from lmkit import api
 
     reporter = console.TrainReporter()
@@ -168,7 +185,22 @@ def command(
         click.echo(strict_json.report({"run": str(run.directory), **run.summary}))
     else:
         console.write_rows([(name.replace("_", " "), value) for name, value in run.summary.items()])
-    kind = run.summary.get("kind", "causal")
-    then = 'generate {} --prompt "..."' if kind == "causal" else "embed {} FILE --out vectors.safetensors"
-    console.say(f"the model is in {run.directory}; next: lmkit {then.format(run.directory)}")
-    console.say(f"or: lmkit eval {run.directory} FILE")
+    if first and run.summary.get("kind") == "causal":
+        show_sample(run.directory)
+    next_steps(run.directory, run.summary.get("kind", "causal"), "pydocs:test" if first else "FILE")
+
+
+def show_sample(directory: Path) -> None:
+    """Print a text that the model in a run's directory generates."""
+    from lmkit import api
+
+    model = api.load(directory, device="cpu")
+    text = model.generate(max_tokens=SAMPLE_TOKENS, seed=1, temperature=0.8)[0].text
+    console.say(f"a sample of its text:\n{text}")
+
+
+def next_steps(directory: Path, kind: str, text: str) -> None:
+    """Print commands that use the run; text: an argument for them."""
+    then = 'generate {} --prompt "The"' if kind == "causal" else "embed {} FILE --out vectors.safetensors"
+    console.say(f"the model is in {directory}; next: lmkit {then.format(directory)}")
+    console.say(f"or: lmkit eval {directory} {text}")

@@ -154,7 +154,7 @@ def test_broken_toml_names_the_line(lmkit, tmp_path):
 )
 def test_a_mistake_is_one_line_with_a_suggestion(lmkit, line, said):
     """Misspelt options and wrong values exit 2 with one line that helps."""
-    result = lmkit("train", *line)
+    result = lmkit("train", "a.txt", *line)
     assert result.exit_code == 2
     assert said in result.stderr
     assert len(result.stderr.splitlines()) == 1

@@ -58,7 +58,7 @@ def test_unknown_part() -> None:
 
 
 def test_prose_keeps_sentences() -> None:
-    """Sessions, grammar rules, code blocks, tables and underlines go; sentences stay."""
+    """Sessions, grammar rules, code blocks, tables and underlines go; paragraphs and items stay, one a line."""
     text = """Title of it
     ***********
 
@@ -75,10 +75,18 @@ def test_prose_keeps_sentences() -> None:
     | a | b |
     +---+---+
 
+    A list:
+      - one item
+        in two lines
+      2. another
+
     The end."""
-    assert pydocs.prose(text).split("\n\n") == [
+    assert pydocs.prose(text).split("\n") == [
         "Title of it",
-        "A sentence that says something,\nin two lines.",
+        "A sentence that says something, in two lines.",
+        "A list:",
+        "- one item in two lines",
+        "2. another",
         "The end.",
         "",
     ]
@@ -91,7 +99,7 @@ def test_without_topics(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     (tmp_path / "site-packages").mkdir()
     (tmp_path / "site-packages" / "b.py").write_text('"""Not ours."""')
     monkeypatch.setattr(pydocs, "_library", lambda: tmp_path)
-    assert pydocs._documents.__wrapped__() == ("Says what it does.\n\nDoes it.\n\n",)
+    assert pydocs._documents.__wrapped__() == ("Says what it does.\nDoes it.\n",)
     (tmp_path / "a.py").unlink()
     with pytest.raises(DataError, match="give another text"):
         pydocs._documents.__wrapped__()
