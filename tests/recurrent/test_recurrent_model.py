@@ -87,3 +87,62 @@ def test_weights_of_another_configuration_are_listed(tmp_path):
         ModelError, match=r"embedding.weight has shape \[9, 5\], wanted \[9, 6\].*layers.1.*not a weight"
     ):
         RecurrentLanguageModel.load(tmp_path, other.options, VOCABULARY)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_sampled_training_is_that_of_the_softmax(tied):
+    """With every word in the sample, loss and gradients in training are those of the exact output layer."""
+    tokens = torch.randint(0, 9, (2, 12), generator=torch.Generator().manual_seed(1))
+    inputs = torch.cat([torch.full((2, 1), 9), tokens[:, :-1]], 1)
+    found = {}
+    for output in ("softmax", "sampled"):
+        model = make(output=output, samples=5000, tied=tied)
+        model.start_at(torch.arange(9))
+        loss, _ = model.window_loss(inputs, tokens, model.blank_state(2))
+        loss.backward()
+        found[output] = loss, {name: p.grad.to_dense() for name, p in model.named_parameters()}
+    torch.testing.assert_close(found["sampled"][0], found["softmax"][0])
+    for name, gradient in found["softmax"][1].items():
+        torch.testing.assert_close(found["sampled"][1][name], gradient, msg=name)
+
+
+def test_sampled_training_leaves_other_words_alone():
+    """The gradient of embedding and bias has rows only for the words of the window and of the sample."""
+    model = make(output="sampled", samples=1)
+    model.sample_from(torch.tensor([0] * 8 + [10**9]))
+    inputs, targets = torch.tensor([[9, 3]]), torch.tensor([[3, 5]])
+    loss, _ = model.window_loss(inputs, targets, model.blank_state(1))
+    loss.backward()
+    for weight in (model.embedding.weight, model.output.bias):
+        assert weight.grad.is_sparse
+        assert weight.grad._indices()[0].tolist() == [3, 5, 8]
+
+
+def test_mixture_may_be_tied_to_an_embedding_of_another_width():
+    """The softmaxes of a mixture are over features as wide as the embedding, whatever the stack's width is."""
+    model = make(output="mixture", experts=3, embedding_size=4)
+    scores, _ = model.log_probs(torch.randint(0, 9, (2, 3)), model.initial_state(2))
+    assert scores.shape == (2, 3)
+    torch.testing.assert_close(
+        model.next_log_probs(model.initial_state(1)).exp().sum(), torch.tensor(1.0, dtype=torch.float64)
+    )
+
+
+def test_penalties_are_their_definition():
+    """alpha mean(dropped^2) + beta mean of the squared changes of the raw output, only in training."""
+    model = make(activation_penalty=2.0, temporal_penalty=3.0)
+    ids = torch.randint(0, 9, (2, 4))
+    outputs, _ = model.features(ids, model.blank_state(2))
+    wanted = 2 * outputs.square().mean() + 3 * (outputs[:, 1:] - outputs[:, :-1]).square().mean()
+    torch.testing.assert_close(model.penalty, wanted)
+    assert make().penalty is None
+    plain = make()
+    plain.features(ids, plain.blank_state(2))
+    assert plain.penalty is None
+
+
+def test_init_range_bounds_every_weight():
+    """With an init range, all weights are drawn from it."""
+    model = make(init_range=0.01)
+    for name, weight in model.named_parameters():
+        assert 0 < float(weight.detach().abs().max()) <= 0.01, name

@@ -166,6 +166,25 @@ def test_early_stopping_goes_on_counting(tmp_path, text):
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
 
+@pytest.mark.parametrize(
+    "model",
+    [
+        {"output": "sampled", "samples": 3},
+        {"output": "mixture", "experts": 2},
+        {"activation_penalty": 2.0, "temporal_penalty": 1.0},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_stopping_changes_nothing_with_any_output_layer(tmp_path, text, model, optimizer):
+    """A sampled loss draws the same samples after a stop, and no layer keeps a state that a checkpoint lacks."""
+    changes = {"model": model, "train": {"optimizer": optimizer}}
+    start(text, tmp_path / "whole", **changes)
+    start(text, tmp_path / "parts", stop_after=9, **changes)
+    go_on(tmp_path / "parts")
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
 @pytest.mark.parametrize("model", [{"name": "gru"}, {"name": "elmo", "inputs": "tokens", "num_layers": 1}])
 def test_answers_keep_their_weight(tmp_path, model):
     """A resumed run weighs the same tokens; without the weight it is another run, in both directions."""
