@@ -95,10 +95,10 @@ def note() -> str:
 )
 @click.option(
     "--tokenizer",
-    metavar="NAME",
+    metavar="NAME[:FILE]",
     type=PartName("tokenizer"),
     expose_value=False,
-    help="Tokenizer (default: chosen from the text: word or char).",
+    help="Tokenizer, or one from a file, as in word:FILE (default: chosen from the text: word or char).",
 )
 @data_option
 @click.option(

@@ -213,6 +213,13 @@ def parse(words: list[str]) -> None:
         pass  # --help and --version end here
 
 
+NEEDED = {
+    "--recipe": ("", '[model]\nname = "gru"\n'),
+    "--resume": ("recipe.toml", '[model]\nname = "gru"\n'),
+    "--init-from": ("lmkit.json", '{"format": 1, "model": {"name": "lstm"}, "tokenizer": {"name": "word"}}'),
+}
+"""Files that a command line reads while it is parsed: their place in the path of a flag, and their contents."""
+
 LINES = [(page.name, line, words) for page in PAGES for line, words in command_lines(page)]
 
 
@@ -226,11 +233,11 @@ def test_command_lines_parse(
             if block.file:
                 write_file(folder, block)
     add_packages(installed, folder)
-    for flag, name in (("--recipe", ""), ("--resume", "recipe.toml")):
+    for flag, (name, content) in NEEDED.items():
         if flag in words:
-            recipe = Path(words[words.index(flag) + 1], name)
-            recipe.parent.mkdir(parents=True, exist_ok=True)
-            recipe.write_text('[model]\nname = "gru"\n', encoding="utf-8")
+            file = Path(words[words.index(flag) + 1], name)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(content, encoding="utf-8")
     parse(words)
 
 
