@@ -10,10 +10,9 @@ from lmkit.adaptation.adapt import NO_ADAPTATION, Adaptation
 from lmkit.devices import pick_device
 from lmkit.errors import UsageError, suggest
 from lmkit.first_run import first_run
-from lmkit.manifest import part_tables
 from lmkit.model import Model
 from lmkit.option_owners import MODEL, TOKENIZER, distribute, training_owners
-from lmkit.recipe import build, read_recipe
+from lmkit.recipe import build, read_recipe, with_start
 from lmkit.recurrence import NeuralLanguageModel
 from lmkit.recurrence.int8 import to_int8
 from lmkit.run_paths import recipe_to_resume
@@ -90,10 +89,9 @@ def train(
     parts = {MODEL: model, TOKENIZER: tokenizer}
     named = {path: part for path, part in parts.items() if part is not None}
     start = read_recipe(find_or_file(str(recipe))) if recipe else {}
-    if init_from is not None:
-        start |= part_tables(Path(init_from))
-    elif not (recipe or data):
+    if not (recipe or data or init_from):
         start = first_run(named)
+    start = with_start(start, init_from)
     tables = {**start, **distribute(partial(training_owners, start), named, options)}
     if init_from is not None:
         tables["init"] = {"run": str(init_from), "new_words": new_words}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from lmkit.corpus.options import STDIN, DataOptions
 from lmkit.errors import UsageError, listed, reason_of, suggest
 from lmkit.files import write_text
+from lmkit.manifest import part_tables
 from lmkit.option_fields import OptionField, fields_of
 from lmkit.options import Chosen, choose, listed_names, resolve, to_table, with_file
 from lmkit.plugins import registry
@@ -64,6 +65,16 @@ def read_recipe(path: str | Path) -> dict[str, Any]:
         raise UsageError(f"{path} is not TOML: {error}; fix that line") from error
     except RecursionError:
         raise UsageError(f"{path} cannot be parsed: nested too deeply; simplify it") from None
+
+
+def with_start(tables: Mapping[str, Any], run: str | Path | None) -> dict[str, Any]:
+    """The tables, with the model and the tokenizer of the run that the training starts from.
+
+    run: of --init-from, whose tables replace others; None: the run of the table [init], if no model is named.
+    """
+    if run is None and "model" not in tables:
+        run = as_table(tables.get("init", {}), "init").get("run")
+    return dict(tables) if run is None else {**tables, **part_tables(Path(run))}
 
 
 def build(tables: Mapping[str, Any], *, source: str | Path | None = None) -> Recipe:

@@ -12,10 +12,9 @@ from lmkit.cli.completion import PartName, RecipeName, RunPath
 from lmkit.cli.option_flags import HELP, SpecCommand, collected, flag
 from lmkit.errors import UsageError
 from lmkit.first_run import first_run
-from lmkit.manifest import part_tables
 from lmkit.option_owners import Named, Owner, training_owners
 from lmkit.plugins import registry
-from lmkit.recipe import DEFAULT_MODEL, as_table, build, read_recipe
+from lmkit.recipe import DEFAULT_MODEL, build, read_recipe, with_start
 from lmkit.run_paths import recipe_to_resume
 from lmkit.shipped import find_or_file
 
@@ -32,11 +31,7 @@ def owners(given: Named) -> list[Owner]:
     path = recipe_path(given.get(("recipe",)), given.get(("resume",)))
     says = any(key in given for key in (HELP, INIT, *TEXTS))
     tables = read_recipe(path) if path else {} if says else first_run(given)
-    start = given.get(INIT)
-    if start is None and "model" not in tables:
-        start = as_table(tables.get("init", {}), "init").get("run")
-    if start is not None:
-        tables |= part_tables(Path(start))
+    tables = with_start(tables, given.get(INIT))
     return training_owners(tables, given, spell=flag, default_model=HELP not in given)
 
 

@@ -217,3 +217,15 @@ def test_exchanged_words_are_noticed(tokenizer, tmp_path):
     (tmp_path / "words.txt").write_bytes(b"".join(reversed(words)))
     with pytest.raises(ModelError, match="vocabulary"):
         WordTokenizer.load(tmp_path, WordOptions())
+
+
+def test_new_words_follow_the_old_ones():
+    """By descending count, without unk_word and rare words; what ids leave out costs what it did."""
+    options = WordOptions(min_count=2, unk_word="<unk>")
+    old = WordTokenizer.fit(["the cat", "the cat", "a dog"], options)
+    new = old.extended(["the owl", "a owl a", "<unk> <unk> owl", "once"], options, 5)
+    assert new.ids("the cat owl a once <unk>").tolist() == [3, 2, 4, 5, 1, 1]
+    assert old.extended(["owl owl a a a"], options, 1).ids("a owl").tolist() == [4, 1]
+    line = " once  more"
+    assert new.residual_bits(line, new.ids(line)) == old.residual_bits(line, old.ids(line))
+    assert new.novelty == old.novelty

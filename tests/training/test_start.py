@@ -144,9 +144,19 @@ def test_a_recipe_may_name_only_the_start(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "adapt.toml").write_text(
         f'[data]\ntrain = ["{folder / "new.txt"}"]\n[init]\nrun = "{folder / "lstm"}"\n[train]\nmax_steps = 1\n'
     )
-    result = line("--recipe", tmp_path / "adapt.toml", "--out", tmp_path / "new")
+    result = line("--recipe", tmp_path / "adapt.toml", "--out", tmp_path / "a")
     assert result.exit_code == 0, result.stderr
-    assert lmkit.load(tmp_path / "new").run.model_choice == lmkit.load(folder / "lstm").run.model_choice
+    lmkit.train(recipe=tmp_path / "adapt.toml", out=tmp_path / "b")
+    for name in "ab":
+        assert lmkit.load(tmp_path / name).run.model_choice == lmkit.load(folder / "lstm").run.model_choice
+
+
+def test_a_start_replaces_the_model_of_a_recipe(folder: Path, tmp_path: Path) -> None:
+    """So that a recipe of another model gives its settings of training."""
+    new = adapt(folder, tmp_path / "new", recipe="zaremba-small", max_steps=1)
+    assert new.run.model_choice == lmkit.load(folder / "lstm").run.model_choice
+    recipe = recipes.build(recipes.read_recipe(tmp_path / "new" / "recipe.toml"))
+    assert recipe.train.optimizer == "sgd"
 
 
 def test_options_that_change_no_shape_may_change(folder: Path, tmp_path: Path) -> None:
