@@ -226,14 +226,17 @@ class TrainReporter:
         *,
         tokens: int,
         loss: float,
+        loss_name: str,
         grad_norm: float,
         learning_rate: float,
         tokens_per_second: float,
         seconds_left: float | None,
     ) -> None:
-        """Report an update. loss: nats per token."""
-        begin = f"step {step}{'' if self._total is None else f'/{self._total}'}  loss {loss:.3f}"
-        likely, speed = f"  perplexity {perplexity(loss)}", f"  {tokens_per_second:,.0f} tokens/s"
+        """Report an update. loss: nats per token. loss_name: "loss" for one that a perplexity follows from."""
+        total = "" if self._total is None else f"/{self._total}"
+        begin = f"step {step}{total}  {loss_name.replace('_', ' ')} {loss:.3f}"
+        likely = f"  perplexity {perplexity(loss)}" if loss_name == "loss" else ""
+        speed = f"  {tokens_per_second:,.0f} tokens/s"
         left = "" if seconds_left is None else f"  {duration(seconds_left)} left"
         text = begin + likely + speed + left
         if self._bar is not None:

@@ -86,6 +86,11 @@ class Streams:
         self.windows = Windows(self.windows.length, self.bptt, seed)
 
     @property
+    def is_weighted(self) -> bool:
+        """Whether some tokens count more than others in the loss."""
+        return self._weights is not None
+
+    @property
     def steps_per_epoch(self) -> int:
         """The steps of the first epoch; if the windows vary, another may have more or fewer."""
         return self.windows.first_step(1)

@@ -24,6 +24,8 @@ class TrainableModel(nn.Module, ABC):
     """
 
     reset_policy: str = "line"
+    samples_loss: bool = False
+    """Whether `step_loss` estimates the loss from a sample of the vocabulary in training."""
     penalty: Tensor | None = None
     """A regularisation term of the last window, set by `step_loss`: the trainer adds it to the loss, but does not
     report it."""

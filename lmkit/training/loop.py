@@ -192,6 +192,7 @@ class Trainer:
             step,
             tokens=tokens,
             loss=loss,
+            loss_name=self._loss_name(),
             grad_norm=grad_norm,
             learning_rate=rate,
             tokens_per_second=speed.tokens_per_second,
@@ -201,12 +202,18 @@ class Trainer:
             self.metrics.write(
                 step=step,
                 epoch=round(self.streams.windows.epochs(step), 4),
-                loss=loss,
+                **{self._loss_name(): loss},
                 grad_norm=grad_norm,
                 learning_rate=rate,
                 tokens_per_second=round(speed.tokens_per_second, 1),
                 **self._times(),
             )
+
+    def _loss_name(self) -> str:
+        """The name of the loss of a window: "loss" only if it is the mean of -log p, so that a perplexity follows."""
+        if self.streams.is_weighted:
+            return "weighted_loss"
+        return "sampled_loss" if self.model.samples_loss else "loss"
 
     def _times(self) -> dict[str, float]:
         """The times of a record in metrics.jsonl."""

@@ -19,6 +19,7 @@ class Reporter(Progress, Protocol):
         *,
         tokens: int,
         loss: float,
+        loss_name: str,
         grad_norm: float,
         learning_rate: float,
         tokens_per_second: float,
@@ -40,7 +41,7 @@ class Silent:
 
     def start(self, total_steps: int | None, description: str) -> None: ...
 
-    def step(self, step: int, **figures: float | None) -> None: ...
+    def step(self, step: int, **figures: float | str | None) -> None: ...
 
     def validation(self, step: int, loss: float, best: bool) -> None: ...
 

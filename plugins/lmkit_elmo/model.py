@@ -44,6 +44,7 @@ class BiLM(TrainableModel, Encoder):
         self.forward_stack = _stack(options, width)
         self.backward_stack = _stack(options, width)
         self.output = self._output_layer(width) if options.softmax else None
+        self.samples_loss = self.output is not None and self.output.is_sampled
         self._carried: list[tuple[State, State]] = []
         """The states of each row of `embed(stateful=True)`."""
 

@@ -21,6 +21,7 @@ class ShortlistOutputLayer(SampledOutputLayer):
         super().__init__(weight, samples)
         self.unk_id = -1 if unk_id is None else unk_id
         self.beyond = size - len(weight)
+        self.is_sampled = 0 < 2 * samples < len(weight)
         assert self.beyond == 0 or 0 <= self.unk_id < len(weight)
 
     @property
@@ -58,7 +59,7 @@ class ShortlistOutputLayer(SampledOutputLayer):
 
     def loss(self, features: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         classes = self._classes(targets)
-        if self.training and 0 < 2 * self.samples < len(self.weight):
+        if self.training and self.is_sampled:
             loss = self.sampled_loss(features, classes, self.sample(classes), weights)
         else:
             loss = super().loss(features, classes, weights)

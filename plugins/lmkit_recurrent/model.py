@@ -40,6 +40,7 @@ class RecurrentLanguageModel(NeuralLanguageModel):
         self.start = nn.Parameter(torch.empty(width))
         self.stack = make_stack(options, width)
         self.output = self._output_layer()
+        self.samples_loss = options.output == "sampled"
         if isinstance(self.output, AdaptiveOutputLayer):
             # Stored, since the default depends on the vocabulary, which may get new words.
             self.options = replace(options, cutoffs=self.output.cutoffs)
@@ -82,6 +83,10 @@ class RecurrentLanguageModel(NeuralLanguageModel):
                 f"not {self.embedding.embedding_dim}; or give --no-tied"
             )
         return cast(nn.Parameter, self.embedding.weight)
+
+    def sample_from(self, counts: Tensor) -> None:
+        if isinstance(self.output, SampledOutputLayer):
+            self.output.sample_from(counts)
 
     def blank_state(self, batch_size: int) -> State:
         return self.stack.initial_state(batch_size)

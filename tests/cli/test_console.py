@@ -27,16 +27,30 @@ def terminal(monkeypatch) -> Terminal:
     return stream
 
 
-def step(reporter: console.TrainReporter, number: int, loss: float = 1.0) -> None:
+def step(reporter: console.TrainReporter, number: int, loss: float = 1.0, name: str = "loss") -> None:
     reporter.step(
         number,
         tokens=64,
         loss=loss,
+        loss_name=name,
         grad_norm=1.0,
         learning_rate=0.1,
         tokens_per_second=1234.5,
         seconds_left=65.0,
     )
+
+
+def test_a_loss_that_is_an_estimate_has_no_perplexity(capsys, monkeypatch):
+    """Only of an exact, unweighted loss is a perplexity printed."""
+    monkeypatch.setattr(console, "LINE_EVERY", -1.0)
+    reporter = console.TrainReporter()
+    reporter.start(None, "training")
+    step(reporter, 1)
+    step(reporter, 2, name="sampled_loss")
+    lines = capsys.readouterr().err.splitlines()
+    assert "loss 1.000  perplexity 2.718" in lines[1]
+    assert "sampled loss 1.000" in lines[2]
+    assert "perplexity" not in lines[2]
 
 
 def test_a_warning_is_said_once(capsys):

@@ -23,9 +23,9 @@ from lmkit.training.schedule import total_steps
 VOCABULARY = Vocabulary(8, 0, 1, "test")
 
 
-def trainer(tmp_path, validate=None, keep=lambda: None, **options) -> Trainer:
+def trainer(tmp_path, validate=None, keep=lambda: None, output="softmax", **options) -> Trainer:
     torch.manual_seed(0)
-    table = {"name": "recurrent", "cell": "gru", "hidden_size": 8, "dropout": 0.0}
+    table = {"name": "recurrent", "cell": "gru", "hidden_size": 8, "dropout": 0.0, "output": output}
     model = RecurrentLanguageModel(choose("model", table, "model").options, VOCABULARY)
     lines = [torch.tensor([2, 3, 4, 5, 6, 7, 0]).numpy()] * 12
     settings = TrainOptions(batch_size=2, bptt=7, **options)
@@ -49,6 +49,14 @@ def test_it_learns_a_line_that_repeats(tmp_path):
     losses = [json.loads(line)["loss"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert losses[0] > 1.8
     assert losses[-1] < 0.1
+
+
+def test_a_sampled_loss_has_its_own_name(tmp_path):
+    """What a sampled softmax estimates in training is not recorded as a loss that a perplexity follows from."""
+    trainer(tmp_path, output="sampled", max_steps=1).run()
+    record = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[0])
+    assert record["sampled_loss"] > 0
+    assert "loss" not in record
 
 
 @pytest.mark.parametrize(

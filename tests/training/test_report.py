@@ -14,7 +14,14 @@ def test_silent_passes_items_through_and_prints_nothing(capfd) -> None:
     assert list(passed) == [1, 2]
     reporter.start(None, "training")
     reporter.step(
-        1, tokens=2, loss=3.0, grad_norm=4.0, learning_rate=5.0, tokens_per_second=6.0, seconds_left=None
+        1,
+        tokens=2,
+        loss=3.0,
+        loss_name="loss",
+        grad_norm=4.0,
+        learning_rate=5.0,
+        tokens_per_second=6.0,
+        seconds_left=None,
     )
     reporter.validation(1, 2.0, True)
     reporter.message("text")
