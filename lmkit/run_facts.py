@@ -35,6 +35,7 @@ def describe(run: Path) -> dict[str, Any]:
         **facts,
         "train": recipe.get("data", {}).get("train"),
         "valid": recipe.get("data", {}).get("valid"),
+        "init_from": recipe.get("init", {}).get("run"),
         "steps": reached.get("step", _last(reports, "step")),
         "epochs": reached.get("epoch", _last(reports, "epoch")),
         "training_seconds": reached.get("seconds", _largest(reports, "seconds")),

@@ -48,6 +48,7 @@ def _rows(facts: dict[str, Any]) -> list[tuple[str, object]]:
         ("parameters", facts["parameters"] if facts["parameters"] is not None else "not recorded"),
         ("tokenizer", f"{facts['tokenizer']}, {facts['vocabulary']:,} tokens"),
         ("trained on", facts["text"] or "not recorded"),
+        *([("started from", facts["init_from"])] if facts["init_from"] else []),
         ("training", _training(facts)),
         ("validation", _validation(facts)),
         *([("state", _state(reset))] if reset else []),

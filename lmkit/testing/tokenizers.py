@@ -124,6 +124,26 @@ def check_decode(part: Part) -> None:
         assert "\ufffd" in text, f"the unknown id gives {text!r}"
 
 
+def check_extended(part: Part) -> None:
+    """`extended`, if a tokenizer has it: old ids and lines stay, and at most as many tokens as wanted are new."""
+    tokenizer = fitted(part)
+    if type(tokenizer).extended is Tokenizer.extended:
+        return
+    before = tokenizer.vocabulary
+    more = tokenizer.extended(iter(UNSEEN * 5), small_options(part), 2)
+    assert before.size <= more.vocabulary.size <= before.size + 2, (
+        f"{more.vocabulary.size - before.size} are new"
+    )
+    assert more.vocabulary.eos_id == before.eos_id, "the id of `</s>` changes"
+    assert more.vocabulary.unk_id == before.unk_id, "the id of the unknown token changes"
+    for line in LINES:
+        old, new = tokenizer.ids(line), more.ids(line)
+        kept = new < before.size
+        assert len(old) == len(new), f"{line!r} has {len(old)} tokens, then {len(new)}"
+        assert np.array_equal(old[kept], new[kept]), f"ids of {line!r} change"
+        assert (old[~kept] == before.unk_id).all(), f"a known token of {line!r} gets a new id"
+
+
 def check_growing_text(part: Part) -> None:
     """The text of the first ids of a line is a prefix of the text of all, except for U+FFFD at its end."""
     tokenizer = fitted(part)
@@ -202,6 +222,7 @@ CHECKS = (
     check_spans,
     check_empty_line,
     check_decode,
+    check_extended,
     check_growing_text,
     check_residual_bits,
     check_residual_code,

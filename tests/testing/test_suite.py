@@ -252,6 +252,11 @@ class Sloppy(Characters):
     def word_starts(self):
         return torch.zeros(3)
 
+    def extended(self, lines, options, most):
+        more = type(self)()
+        more.vocabulary = Vocabulary(600, 500, 501, "many more")
+        return more
+
     @classmethod
     def load(cls, directory, options):
         tokenizer = cls()
@@ -271,6 +276,7 @@ def test_tokenizers() -> None:
         "check_block_ids",
         "check_unit",
         "check_spans",
+        "check_extended",
         "check_residual_bits",
         "check_residual_code",
         "check_word_starts",

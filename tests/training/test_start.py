@@ -14,6 +14,7 @@ import lmkit
 from lmkit import recipe as recipes
 from lmkit.cli import cli
 from lmkit.errors import CheckpointError, ModelError, UsageError
+from lmkit.run_facts import describe
 from lmkit.training.report import Silent
 from lmkit.training.run import train_recipe
 
@@ -129,6 +130,7 @@ def test_its_recipe_repeats_it(folder: Path, tmp_path: Path) -> None:
     recipe = recipes.build(recipes.read_recipe(tmp_path / "a" / "recipe.toml"))
     assert recipe.init is not None
     assert (recipe.init.run, recipe.init.new_words) == (str(tmp_path / "start"), 4)
+    assert describe(tmp_path / "a")["init_from"] == str(tmp_path / "start")
     train_recipe(recipe, out=tmp_path / "b", reporter=Silent())
     assert_same(tmp_path / "a", tmp_path / "b")
     lmkit.train(
