@@ -245,11 +245,13 @@ class TrainReporter:
             self._last = time.monotonic()
             say(text)
 
-    def validation(self, step: int, loss: float, best: bool) -> None:
-        """Report a validation loss, in nats per token."""
+    def validation(self, step: int, loss: float, best: bool, bits_per_byte: float | None = None) -> None:
+        """Report a validation: its loss in nats per token, and its bits per byte if they are known."""
         say(
             f"{f'step {step}' if step else 'before training'}  "
-            f"validation loss {loss:.3f}  perplexity {perplexity(loss)}" + ("  (best)" if best else "")
+            f"validation loss {loss:.3f}  perplexity {perplexity(loss)}"
+            + ("" if bits_per_byte is None else f"  bits per byte {bits_per_byte:.4f}")
+            + ("  (best)" if best else "")
         )
 
     def message(self, text: str) -> None:

@@ -62,7 +62,7 @@ class LineCoder:
         if residual is None:
             return LineBits(_escape(line, len(scores), spans), escaped=True)
         unknown = np.flatnonzero(ids == self._tokenizer.vocabulary.unk_id)
-        bits = self._model_bits(scores, unknown)
+        bits = self.model_bits(scores, unknown)
         spelling = 0.0
         if len(unknown):
             each = self._tokenizer.spelling_bits(line.text, ids)
@@ -71,7 +71,13 @@ class LineCoder:
         bits[-1] += residual - spelling
         return LineBits(bits, residual, spelling)
 
-    def _model_bits(self, scores: np.ndarray, unknown: np.ndarray) -> np.ndarray:
+    def constant_bits(self, line: RawLine, ids: np.ndarray) -> tuple[float, bool]:
+        """The bits of a line that depend on no model, and whether it is escaped, so that it has no others."""
+        residual = self._residual(line, ids)
+        return (_escape_bits(line), True) if residual is None else (residual, False)
+
+    def model_bits(self, scores: np.ndarray, unknown: np.ndarray) -> np.ndarray:
+        """(tokens,) bits of the tokens of a line that is not escaped, given the places of unknown ones."""
         bits = scores / -math.log(2)
         if self._novelty:
             bits -= math.log2(1 - self._novelty)
@@ -113,5 +119,9 @@ def _escape(line: RawLine, num_tokens: int, spans: np.ndarray | None) -> np.ndar
         starts, owners = np.unique(spans[:, 0], return_index=True)
         places = np.maximum(np.searchsorted(starts, np.arange(len(codes)), side="right") - 1, 0)
         np.add.at(bits, owners[places], 8.0 * sizes)
-    bits[-1] += ESCAPE_BITS + 8 * (line.num_bytes + 1) - bits.sum()
+    bits[-1] += _escape_bits(line) - bits.sum()
     return bits
+
+
+def _escape_bits(line: RawLine) -> float:
+    return ESCAPE_BITS + 8.0 * (line.num_bytes + 1)

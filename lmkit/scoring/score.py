@@ -279,8 +279,7 @@ def summarise(tally: Tally, signature: str, *, normalized: bool = True, novelty_
     if escaped > ESCAPED_LIMIT:
         withhold(
             ("bits_per_byte", "word_perplexity", "bits_per_character"),
-            f"{escaped:.1%} of the bytes are in lines that the tokenizer cannot restore: "
-            "train it with normalization identity, remove_extra_whitespaces false and byte_fallback true",
+            cannot_restore(escaped),
         )
     if math.isnan(tally.nats):
         bits = None
@@ -306,4 +305,12 @@ def summarise(tally: Tally, signature: str, *, normalized: bool = True, novelty_
         signature=signature,
         withheld=withheld,
         novelty_known=novelty_known,
+    )
+
+
+def cannot_restore(share: float) -> str:
+    """The reason to withhold bits, given the share of bytes in escaped lines."""
+    return (
+        f"{share:.1%} of the bytes are in lines that the tokenizer cannot restore: "
+        "train it with normalization identity, remove_extra_whitespaces false and byte_fallback true"
     )

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from lmkit.training.options import TrainOptions
+from lmkit.training.validation import ValidationScore
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class TrainState:
     rate_divisor: float = 1.0
     best_loss: float = math.inf
     best_step: int = 0
+    best_bits_per_byte: float | None = None
     worse: int = 0
     """Validations since the best one."""
     validated: int = 0
@@ -38,17 +40,24 @@ def is_over(state: TrainState, options: TrainOptions, total_steps: int | None) -
     )
 
 
-def after_validation(state: TrainState, options: TrainOptions, loss: float) -> TrainState:
-    """The state after a validation with `loss`.
+def after_validation(state: TrainState, options: TrainOptions, score: ValidationScore) -> TrainState:
+    """The state after a validation.
 
     With the schedule "plateau", a worse one lowers the rate; with `asgd_trigger`, it may begin the averaging.
     """
+    loss = score.loss
     if options.asgd_trigger is not None:
         if state.averaged_from is None and is_triggered(state.losses, loss, options.asgd_trigger):
             state = replace(state, averaged_from=state.step)
         state = replace(state, losses=(*state.losses, loss))
     if loss < state.best_loss:
-        return replace(state, best_loss=loss, best_step=state.step, worse=0)
+        return replace(
+            state,
+            best_loss=loss,
+            best_step=state.step,
+            best_bits_per_byte=score.bits_per_byte,
+            worse=0,
+        )
     divisor = options.decay_factor if options.schedule == "plateau" else 1.0
     return replace(state, worse=state.worse + 1, rate_divisor=state.rate_divisor * divisor)
 

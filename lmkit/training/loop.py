@@ -21,6 +21,7 @@ from lmkit.training.options import TrainOptions
 from lmkit.training.report import Reporter
 from lmkit.training.schedule import default_valid_every, momentum, rate_factor, total_steps, with_limits
 from lmkit.training.snapshot import snapshot
+from lmkit.training.validation import ValidationScore
 
 
 class DivergedError(LmkitError):
@@ -30,7 +31,7 @@ class DivergedError(LmkitError):
 class Trainer:
     """Trains `model` on `streams`.
 
-    validate: the mean loss in nats over the validation text, or None without one.
+    validate: scores the validation text; None without one.
     keep_best: called when a validation is the best so far, with the weights to keep in the model.
     checkpoints: saves the state at intervals; None: never.
     trained: the weights are those of a trained model: they are validated before the first step, and kept as the best
@@ -44,7 +45,7 @@ class Trainer:
         options: TrainOptions,
         *,
         validation_tokens: int,
-        validate: Callable[[], float] | None,
+        validate: Callable[[], ValidationScore] | None,
         keep_best: Callable[[], None],
         metrics: Metrics,
         reporter: Reporter,
@@ -171,9 +172,10 @@ class Trainer:
             self.keep_best()
             return
         self.model.eval()
-        loss = self._finite("validation loss", self.validate())
+        score = self.validate()
+        loss = self._finite("validation loss", score.loss)
         best = loss < self.state.best_loss
-        self.state = after_validation(self.state, self.options, loss)
+        self.state = after_validation(self.state, self.options, score)
         if best:
             self.keep_best()
         self.state = replace(self.state, seconds=self._clock())
@@ -181,10 +183,11 @@ class Trainer:
             step=self.state.step,
             valid_loss=loss,
             valid_perplexity=perplexity(loss),
+            **({} if score.bits_per_byte is None else {"valid_bits_per_byte": score.bits_per_byte}),
             best=best,
             **self._times(),
         )
-        self.reporter.validation(self.state.step, loss, best)
+        self.reporter.validation(self.state.step, loss, best, score.bits_per_byte)
 
     def _report(self, loss: float, grad_norm: float, rate: float, tokens: int, speed: "Speed") -> None:
         step = self.state.step

@@ -3,7 +3,6 @@
 import math
 import shutil
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,15 +14,15 @@ from lmkit import recipe as recipes
 from lmkit import run_paths, runs
 from lmkit.contracts import Encoder, FitContext, LanguageModel, Tokenizer
 from lmkit.corpus.readers import TextLines
-from lmkit.corpus.store import TokenStore
 from lmkit.devices import pick_device
 from lmkit.errors import CheckpointError, UsageError
 from lmkit.options import Chosen, to_table
 from lmkit.perplexity import perplexity
 from lmkit.recipe import Recipe
 from lmkit.recurrence import TrainableModel
-from lmkit.scoring.directions import in_direction
-from lmkit.scoring.stream import Sentence, score_lines
+from lmkit.scoring.score import evaluate
+from lmkit.scoring.split_words import read_as_typed
+from lmkit.scoring.text_code import TextCode
 from lmkit.training.checkpoint import Checkpoints
 from lmkit.training.loop import Trainer
 from lmkit.training.memory import give_back, keep_large_blocks
@@ -33,6 +32,7 @@ from lmkit.training.run_directory import workplace
 from lmkit.training.signals import Interrupted, stop_on_signals
 from lmkit.training.start import Start
 from lmkit.training.text import Corpus, find_tokenizer, open_texts, store_corpus, with_defaults
+from lmkit.training.validation import validate
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,24 @@ def fit_model(
     Metrics(saver.directory / run_paths.METRICS).write(
         seconds=round(seconds, 2), cpu_seconds=round(cpu_seconds, 2)
     )
-    return {"seconds": round(seconds, 1), "cpu_seconds": round(cpu_seconds, 1)}
+    figures: dict[str, Any] = {"seconds": round(seconds, 1), "cpu_seconds": round(cpu_seconds, 1)}
+    return {**figures, **validation_figures(model, corpus, reporter)}
+
+
+def validation_figures(model: LanguageModel, corpus: Corpus, reporter: Reporter) -> dict[str, Any]:
+    """The figures of a counting model on its validation text, if it has one."""
+    if corpus.valid_text is None:
+        return {}
+    lines = reporter(corpus.valid_text, total=None, label="scoring the validation text")
+    score = evaluate(model, read_as_typed(corpus.tokenizer), lines, signature="")
+    for reason, names in score.withheld_by_reason().items():
+        reporter.message(f"{', '.join(names)} of the validation text withheld: {reason}")
+    loss = None if score.perplexity is None else -score.log_prob / score.tokens
+    return {
+        "valid_loss": loss,
+        "valid_perplexity": score.perplexity,
+        "valid_bits_per_byte": score.bits_per_byte,
+    }
 
 
 def prepare(recipe: Recipe) -> torch.device:
@@ -212,6 +229,7 @@ def make_trainer(
     assert isinstance(model, (LanguageModel, Encoder))
     keep_large_blocks()
     options, valid = recipe.train, corpus.valid
+    code = text_code(model, corpus, reporter)
     streams = model.streams(corpus.train, options.batch_size, options.bptt)
     if options.vary_bptt:
         streams.vary(options.seed)
@@ -232,7 +250,7 @@ def make_trainer(
         options,
         validation_tokens=valid.num_tokens if valid else 0,
         # An encoder without causal models has no comparable figures.
-        validate=(lambda: mean_loss(model, valid)) if valid and model.directions else None,
+        validate=(lambda: validate(model, valid, code)) if valid and model.directions else None,
         keep_best=keep,
         trained=recipe.init is not None,
         metrics=Metrics(saver.directory / run_paths.METRICS),
@@ -245,6 +263,21 @@ def make_trainer(
         ),
     )
     return trainer
+
+
+def text_code(model: LanguageModel | Encoder, corpus: Corpus, reporter: Reporter) -> TextCode | None:
+    """The code of the validation text; None, with a message that gives the reason, if there is none."""
+    if corpus.valid is None or corpus.valid_text is None or not model.directions:
+        return None
+    withheld = "an encoder predicts a token from both sides"
+    if isinstance(model, LanguageModel):
+        lines = reporter(corpus.valid_text, total=None, label="measuring the validation text")
+        code = TextCode(read_as_typed(corpus.tokenizer), lines, corpus.valid.lines())
+        if code.withheld is None:
+            return code
+        withheld = code.withheld
+    reporter.message(f"no bits per byte of the validation text: {withheld}")
+    return None
 
 
 def run_trainer(trainer: Trainer, saver: Saver, stop_after: int | None) -> dict[str, Any]:
@@ -267,17 +300,6 @@ def run_trainer(trainer: Trainer, saver: Saver, stop_after: int | None) -> dict[
         "cpu_seconds": round(state.cpu_seconds, 1),
         "valid_loss": state.best_loss if validated else None,
         "valid_perplexity": perplexity(state.best_loss) if validated else None,
+        "valid_bits_per_byte": state.best_bits_per_byte,
         "best_step": state.best_step if validated else state.step,
     }
-
-
-def mean_loss(model: LanguageModel | Encoder, store: TokenStore) -> float:
-    """-log p in nats per token over a stored text, read as one stream; the mean of the directions of an encoder."""
-    starts = set(store.document_starts.tolist())
-    total, models = 0.0, model.directions
-    for direction, causal in models.items():
-        lines: Iterator[Sentence] = (
-            Sentence(ids, index in starts) for index, ids in enumerate(store.lines())
-        )
-        total -= sum(float(scores.sum()) for scores in score_lines(causal, in_direction(lines, direction)))
-    return total / (store.num_tokens * len(models))

@@ -28,6 +28,7 @@ class Corpus:
     tokenizer_choice: Chosen
     train: TokenStore
     valid: TokenStore | None
+    valid_text: TextLike | None
     description: str
 
     def fingerprints(self) -> dict[str, str]:
@@ -85,7 +86,7 @@ def store_corpus(
         f"({choice.name.rpartition(':')[2]})"
         + (f", {held_out.num_tokens:,} for validation" if held_out else ", no validation")
     )
-    return Corpus(tokenizer, choice, train, held_out, text.describe())
+    return Corpus(tokenizer, choice, train, held_out, valid, text.describe())
 
 
 def find_tokenizer(text: Iterable[Line], recipe: Recipe, reporter: Reporter) -> Chosen:

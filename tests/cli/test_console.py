@@ -112,12 +112,12 @@ def test_plain_lines_are_rare(capsys, monkeypatch):
     reporter.start(100, "gru, 1,000 parameters")
     for number in range(1, 5):
         step(reporter, number)
-    reporter.validation(4, 2.0, best=True)
+    reporter.validation(4, 2.0, best=True, bits_per_byte=1.25)
     reporter.finish()
     assert capsys.readouterr().err.splitlines() == [
         "gru, 1,000 parameters",
         "step 3/100  loss 1.000  perplexity 2.718  1,234 tokens/s  1:05 left",
-        "step 4  validation loss 2.000  perplexity 7.389  (best)",
+        "step 4  validation loss 2.000  perplexity 7.389  bits per byte 1.2500  (best)",
     ]
 
 

@@ -22,7 +22,7 @@ from lmkit.errors import ModelError, UsageError
 from lmkit.options import choose
 from lmkit.plugins import registry
 from lmkit.scoring.directions import from_the_end
-from lmkit.training.run import mean_loss
+from lmkit.training.validation import validate
 
 ELMO = registry().find("model", "elmo")
 LINES = [
@@ -93,7 +93,7 @@ def test_loss_is_that_of_two_causal_models(cell: str, inputs: str) -> None:
         window = streams.window(step)
         loss, state = model.step_loss(window, state)
         total += float(loss) * window.targets.numel()
-    assert total / store.num_tokens == pytest.approx(mean_loss(model, store), rel=1e-5)
+    assert total / store.num_tokens == pytest.approx(validate(model, store).loss, rel=1e-5)
 
 
 @torch.no_grad()

@@ -144,5 +144,5 @@ def test_the_code_of_tokens_sums_to_one():
         tokenizer.novelty = novelty
         coder = LineCoder(tokenizer)
         unknown = torch.arange(len(row)).numpy() == tokenizer.vocabulary.unk_id
-        bits = coder._model_bits(row.numpy(), np.flatnonzero(unknown))
+        bits = coder.model_bits(row.numpy(), np.flatnonzero(unknown))
         assert (2.0**-bits).sum() == pytest.approx(1)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from lmkit.training.early_stopping import TrainState, after_validation, is_over
 from lmkit.training.options import TrainOptions
+from lmkit.training.validation import ValidationScore
 
 
 def test_patience_counts_validations_since_the_best() -> None:
@@ -17,7 +18,7 @@ def test_patience_counts_validations_since_the_best() -> None:
         (1.5, 1, False),
         (1.6, 2, True),
     ):
-        state = after_validation(state, options, loss)
+        state = after_validation(state, options, ValidationScore(loss))
         assert (state.worse, is_over(state, options, None)) == (worse, over)
     assert (state.best_loss, state.best_step) == (1.5, 5)
 
@@ -26,9 +27,9 @@ def test_a_plateau_divides_the_rate() -> None:
     """With the schedule "plateau" each worse validation divides the rate; with others none does."""
     for schedule, divisor in (("plateau", 16.0), ("cosine", 1.0)):
         options = TrainOptions(schedule=schedule, decay_factor=4.0)
-        state = after_validation(TrainState(), options, 1.0)
+        state = after_validation(TrainState(), options, ValidationScore(1.0))
         for loss in (1.1, 1.2):
-            state = after_validation(state, options, loss)
+            state = after_validation(state, options, ValidationScore(loss))
         assert state.rate_divisor == divisor
 
 
@@ -51,7 +52,7 @@ def test_the_non_monotonic_trigger() -> None:
         for step, loss in enumerate(losses, start=1):
             if begun is None and step - 1 > interval and loss > min(losses[: step - 1 - interval]):
                 begun = step
-            state = after_validation(replace(state, step=step), options, loss)
+            state = after_validation(replace(state, step=step), options, ValidationScore(loss))
             assert state.averaged_from == begun
         assert state.losses == tuple(losses)
-    assert after_validation(TrainState(), TrainOptions(), 1.0).losses == ()
+    assert after_validation(TrainState(), TrainOptions(), ValidationScore(1.0)).losses == ()

@@ -19,6 +19,7 @@ from lmkit.training.optimiser import make_optimiser
 from lmkit.training.options import TrainOptions
 from lmkit.training.report import Silent
 from lmkit.training.schedule import total_steps
+from lmkit.training.validation import ValidationScore
 
 VOCABULARY = Vocabulary(8, 0, 1, "test")
 
@@ -84,8 +85,8 @@ def test_processor_time_ends_training(tmp_path, monkeypatch):
         return result
 
     run = trainer(
-        tmp_path, lambda: spend(50.0, 1.0), valid_every=1, max_cpu_time=8.0, schedule="linear", warmup=0.0,
-        learning_rate=1e-3, log_every=1,
+        tmp_path, lambda: spend(50.0, ValidationScore(1.0)), valid_every=1, max_cpu_time=8.0, schedule="linear",
+        warmup=0.0, learning_rate=1e-3, log_every=1,
     )  # fmt: skip
     step_loss = run.model.step_loss
     monkeypatch.setattr("time.process_time", lambda: clock)
@@ -132,7 +133,7 @@ def test_the_best_weights_are_kept_and_patience_ends_it(tmp_path):
     kept = []
     run = trainer(
         tmp_path,
-        validate=lambda: next(losses),
+        validate=lambda: ValidationScore(next(losses)),
         keep=lambda: kept.append(run.state.step),
         valid_every=2,
         patience=2,
@@ -146,7 +147,7 @@ def test_plateau_divides_the_rate(tmp_path):
     """On a plateau schedule each validation without improvement divides the learning rate."""
     losses = iter([3.0, 3.0, 3.0])
     run = trainer(
-        tmp_path, validate=lambda: next(losses), valid_every=2, max_steps=6, schedule="plateau",
+        tmp_path, validate=lambda: ValidationScore(next(losses)), valid_every=2, max_steps=6, schedule="plateau",
         learning_rate=0.1, warmup=0.0, decay_factor=4.0,
     )  # fmt: skip
     run.run()
@@ -230,7 +231,9 @@ def test_a_gradient_that_is_no_number_never_reaches_the_weights(tmp_path, monkey
 def test_a_validation_that_is_no_number_is_not_kept(tmp_path):
     """NaN weights that validation sees are an error, not a model."""
     kept = []
-    run = trainer(tmp_path, validate=lambda: math.nan, keep=lambda: kept.append(1), max_steps=2)
+    run = trainer(
+        tmp_path, validate=lambda: ValidationScore(math.nan), keep=lambda: kept.append(1), max_steps=2
+    )
     with pytest.raises(DivergedError, match="validation loss became nan"):
         run.run()
     assert not kept
@@ -238,12 +241,19 @@ def test_a_validation_that_is_no_number_is_not_kept(tmp_path):
 
 def test_metrics_report_the_norm_before_clipping(tmp_path):
     """metrics.jsonl holds loss, gradient norm, rate and speed, and one line a validation."""
-    run = trainer(tmp_path, validate=lambda: 1.5, max_steps=4, valid_every=4, log_every=2, clip_norm=1e-6)
+    run = trainer(
+        tmp_path,
+        validate=lambda: ValidationScore(1.5, 2.25),
+        max_steps=4,
+        valid_every=4,
+        log_every=2,
+        clip_norm=1e-6,
+    )
     run.run()
     records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [r["step"] for r in records] == [1, 2, 4, 4]
     assert records[0]["grad_norm"] > 1e-3
-    assert records[-1]["valid_loss"] == 1.5
+    assert (records[-1]["valid_loss"], records[-1]["valid_bits_per_byte"]) == (1.5, 2.25)
 
 
 def test_same_seed_same_weights(tmp_path):
