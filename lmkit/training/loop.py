@@ -15,6 +15,7 @@ from lmkit.states import State
 from lmkit.training.average import MeanOfSteps, MovingAverage, WeightAverage
 from lmkit.training.checkpoint import Checkpoints
 from lmkit.training.early_stopping import TrainState, after_validation, is_over
+from lmkit.training.groups import freeze
 from lmkit.training.metrics import Metrics
 from lmkit.training.optimiser import clip_gradients, make_optimiser, peak_rate, set_rate
 from lmkit.training.options import TrainOptions
@@ -61,6 +62,7 @@ class Trainer:
         self.reporter = reporter
         self.checkpoints = checkpoints
         self.trained = trained
+        freeze(model, options)
         self.optimiser = make_optimiser(model, options)
         self.average: WeightAverage | None = None
         if options.average is not None:

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import nn
 
+from lmkit.training.groups import rate_factors
 from lmkit.training.options import TrainOptions
 from lmkit.training.row_adam import RowAdamW, RowSGD
 
@@ -15,13 +16,19 @@ DEFAULT_DECAY = {"adamw": 0.01, "sgd": 0.0}
 
 
 def make_optimiser(model: nn.Module, options: TrainOptions) -> torch.optim.Optimizer:
-    """The optimiser of the options; weight decay applies to matrices, not to vectors."""
-    matrices = [p for p in model.parameters() if p.dim() > 1]
-    vectors = [p for p in model.parameters() if p.dim() <= 1]
+    """The optimiser of the options; weight decay applies to matrices, not to vectors, and nothing to frozen ones.
+
+    Each of its groups has the `factor` of its learning rate.
+    """
     decay = DEFAULT_DECAY[options.optimizer] if options.weight_decay is None else options.weight_decay
+    factors = rate_factors(model, options)
+    members: dict[tuple[bool, float], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            members.setdefault((parameter.dim() <= 1, factors[name]), []).append(parameter)
     groups = [
-        {"params": matrices, "weight_decay": decay},
-        {"params": vectors, "weight_decay": 0.0},
+        {"params": found, "weight_decay": 0.0 if is_vector else decay, "factor": factor}
+        for (is_vector, factor), found in sorted(members.items(), key=lambda item: item[0])
     ]
     rate = peak_rate(options)
     if options.optimizer == "sgd":
@@ -31,9 +38,9 @@ def make_optimiser(model: nn.Module, options: TrainOptions) -> torch.optim.Optim
 
 
 def set_rate(optimiser: torch.optim.Optimizer, rate: float, momentum: float | None) -> None:
-    """Set the learning rate, and if it is given the momentum, which is beta1 of AdamW."""
+    """Set the learning rate of each group, and if it is given the momentum, which is beta1 of AdamW."""
     for group in optimiser.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group["factor"]
         if momentum is not None and "betas" in group:
             group["betas"] = (momentum, group["betas"][1])
         elif momentum is not None:

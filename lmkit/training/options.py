@@ -25,6 +25,12 @@ class TrainOptions:
     learning_rate: float | None = option(
         None, "peak learning rate (default 0.002 for adamw, 20 for sgd)", min=0
     )
+    rates: str | tuple[str, ...] | None = option(
+        None, "factors on the rate of groups of parameters, e.g. embedding=0.3,stack.layers.0=0.1"
+    )
+    freeze: str | tuple[str, ...] | None = option(
+        None, "groups of parameters not to train, e.g. embedding,stack.layers.0"
+    )
     weight_decay: float | None = option(
         None, "decay of weight matrices, multiplied by the rate (default 0.01 for adamw, 0 for sgd)", min=0
     )

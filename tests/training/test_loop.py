@@ -206,6 +206,15 @@ def test_one_cycle_sets_the_momentum(tmp_path, options):
     assert group["lr"] < 1e-4
 
 
+def test_frozen_parameters_keep_their_bits(tmp_path):
+    """Weight decay included; the others change."""
+    run = trainer(tmp_path, max_steps=3, freeze="embedding", weight_decay=0.5, average=0.5)
+    before = {name: p.detach().clone() for name, p in run.model.named_parameters()}
+    run.run()
+    same = {name for name, p in run.model.named_parameters() if torch.equal(p, before[name])}
+    assert same == {"embedding.weight"}
+
+
 def test_a_loss_that_is_no_number_stops_training(tmp_path):
     """The step is named and a remedy given, before the weights are spoilt any further."""
     run = trainer(tmp_path, max_steps=5)
