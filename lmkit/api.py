@@ -1,12 +1,21 @@
 """The Python side of the commands: train, resume and load."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cache as cache_results
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from lmkit import runs
 from lmkit.adaptation.adapt import NO_ADAPTATION, Adaptation
+from lmkit.adaptation.gradient_sizes import gradient_sizes, stored
+from lmkit.adaptation.options import DynamicOptions
+from lmkit.contracts import LanguageModel
+from lmkit.corpus.options import DataOptions
+from lmkit.corpus.readers import Text
 from lmkit.devices import pick_device
 from lmkit.errors import UsageError, suggest
 from lmkit.first_run import first_run
@@ -33,6 +42,7 @@ def load(
     int8: bool = False,
     split_unknown: str = "auto",
     cache: int | Mapping[str, Any] | None = None,
+    dynamic: bool | Mapping[str, Any] | None = None,
 ) -> Model:
     """The model in a run's directory, ready to score and generate.
 
@@ -42,22 +52,35 @@ def load(
     allow_nonfinite: load it even if weights are NaN or infinite.
     cache: score and generate with a continuous cache of this many tokens; with other settings than the default,
     a table such as {"size": 2000, "theta": 0.3, "weight": 0.1}.
+    dynamic: learn from the text while scoring it (dynamic evaluation); with other settings than the default, a table
+    such as {"rate": 0.1, "bptt": 5} or {"stats": "train.txt"}.
     int8: weights in int8, on a CPU; UsageError if the model or the processor does not support it.
     Raises ModelError when the directory is not a valid model, PluginError when it needs a missing plugin.
     """
     if split_unknown not in RULES:
         raise UsageError(f"split_unknown is '{split_unknown}'; {suggest(split_unknown, RULES)}")
-    adaptation = Adaptation.choose(cache)
+    adaptation = Adaptation.choose(cache, dynamic)
     run = runs.load_run(Path(directory), allow_nonfinite=allow_nonfinite)
     run.model.place(pick_device(device))
     if int8:
         if not isinstance(run.model, NeuralLanguageModel):
             raise UsageError(f"{directory}: --int8 works only for neural models; leave it out")
         to_int8(run.model)
+    if adaptation.dynamic is not None and adaptation.dynamic.stats is not None:
+        adaptation = replace(adaptation, sizes=_sizes(run, adaptation.dynamic))
     model = Model(run, split_unknown, adaptation)
     if adaptation != NO_ADAPTATION:
         _ = model.directions  # reports at once a model that cannot adapt
     return model
+
+
+def _sizes(run: runs.LoadedRun, options: DynamicOptions) -> Callable[[NeuralLanguageModel], Tensor]:
+    """Computes the sizes of a network's gradients on the text of `options.stats`, once."""
+    if not isinstance(run.model, LanguageModel):
+        raise UsageError(f"{run.directory}: gradient sizes are for causal models; leave out --dynamic-stats")
+    assert options.stats is not None
+    store = stored(Text([options.stats], DataOptions()), run.tokenizer)
+    return cache_results(lambda network: gradient_sizes(network, store, options.bptt))
 
 
 def train(

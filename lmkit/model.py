@@ -185,9 +185,13 @@ class Model:
             ),
             carried=None if adapts else self.run.carried,
             direction=direction or FORWARD,
-            batch_size=batch_size,
+            batch_size=self._rows(batch_size),
             independent=independent,
         )
+
+    def _rows(self, batch_size: int) -> int:
+        """The rows of a batch: one for a model that learns, since each row has weights."""
+        return batch_size if self.adaptation.dynamic is None else 1
 
     def surprisal(
         self,
@@ -218,6 +222,8 @@ class Model:
         self, text: Iterable[Line], by: str = "word", **settings: Any
     ) -> Iterator[LineRecords]:
         """The same for text from files, line by line as it is read: `surprisal_text(Text(["test.txt"], ...))`."""
+        if "batch_size" in settings:
+            settings["batch_size"] = self._rows(settings["batch_size"])
         return surprisals(self.causal, self.tokenizer, text, by, **settings)
 
     def line_scores(
@@ -233,7 +239,9 @@ class Model:
         if not isinstance(text, bytes):
             lines = [line.removesuffix("\n").encode("utf-8", "surrogatepass") for line in given_lines(text)]
             raw = b"\n".join([*lines, b""])
-        return line_scores(self.causal, self.tokenizer, raw, batch_size=batch_size, independent=independent)
+        return line_scores(
+            self.causal, self.tokenizer, raw, batch_size=self._rows(batch_size), independent=independent
+        )
 
     def sentence_scores(self, sentences: Sequence[str]) -> np.ndarray:
         """(sentences,) float64: the natural log-probability of each as a separate text, including `</s>`.

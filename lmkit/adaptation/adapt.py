@@ -1,35 +1,67 @@
 """Adaptation: the choice of how a loaded model adapts to the text that it reads."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from torch import Tensor
+
 from lmkit.adaptation.cache import CachedModel
-from lmkit.adaptation.options import CacheOptions
+from lmkit.adaptation.dynamic import DynamicModel
+from lmkit.adaptation.options import CacheOptions, DynamicOptions
 from lmkit.contracts import LanguageModel
 from lmkit.errors import UsageError
+from lmkit.neural.language_model import NeuralLanguageModel
 from lmkit.options import resolve
 
 
 @dataclass(frozen=True)
 class Adaptation:
-    """cache: its options, or None for no cache."""
+    """cache, dynamic: their options, or None. sizes: computes the gradient sizes of a network, for the RMS rule."""
 
     cache: CacheOptions | None = None
+    dynamic: DynamicOptions | None = None
+    sizes: Callable[[NeuralLanguageModel], Tensor] | None = None
 
     @classmethod
-    def choose(cls, cache: int | Mapping[str, Any] | None = None) -> "Adaptation":
-        """cache: the number of tokens, or a table of `CacheOptions`. Raises UsageError for invalid values."""
+    def choose(
+        cls, cache: int | Mapping[str, Any] | None = None, dynamic: bool | Mapping[str, Any] | None = None
+    ) -> "Adaptation":
+        """cache: the number of tokens, or a table of `CacheOptions`. dynamic: True, or a table of `DynamicOptions`.
+
+        Raises UsageError for invalid values.
+        """
         table = {"size": cache} if isinstance(cache, int) else cache
-        return cls(None if table is None else resolve(CacheOptions, table, "cache"))
+        steps = ({} if dynamic else None) if isinstance(dynamic, bool) else dynamic
+        options = None if steps is None else resolve(DynamicOptions, steps, "dynamic")
+        return cls(None if table is None else resolve(CacheOptions, table, "cache"), options)
 
     def wrap(self, model: LanguageModel) -> LanguageModel:
         """The model that adapts; UsageError if this one cannot."""
+        if self.dynamic is not None:
+            model = self._learning(model, self.dynamic)
         if self.cache is None:
             return model
         if isinstance(model, CachedModel):
             raise UsageError("the model has a cache already; leave out the other")
         return CachedModel(model, self.cache)
+
+    def _learning(self, model: LanguageModel, options: DynamicOptions) -> LanguageModel:
+        """The model with its neural parts learning."""
+        learning = []
+
+        def change(part: LanguageModel) -> LanguageModel:
+            if not isinstance(part, NeuralLanguageModel):
+                return part
+            learning.append(part)
+            return DynamicModel(part, options, None if self.sizes is None else self.sizes(part))
+
+        changed = model.with_parts(change)
+        if not learning:
+            raise UsageError(
+                "dynamic evaluation needs a neural model, which this is not; leave out --dynamic"
+            )
+        return changed
 
     def reset_policy(self, policy: str) -> str:
         """The reset policy of a model that adapts, from that of the model itself: it does so over lines."""
@@ -37,7 +69,16 @@ class Adaptation:
 
     def signature(self) -> dict[str, str]:
         """The fields for the signature of a score."""
-        return {} if self.cache is None else {"cache": cache_settings(self.cache)}
+        found = {}
+        if self.dynamic is not None:
+            rule = f"sgd/rate{self.dynamic.step:.4g}"
+            if self.dynamic.stats is not None:
+                pull = f"decay{self.dynamic.decay:.4g}/epsilon{self.dynamic.epsilon:.4g}"
+                rule = f"rms/rate{self.dynamic.step:.4g}/{pull}"
+            found["dynamic"] = f"{rule}/bptt{self.dynamic.bptt}"
+        if self.cache is not None:
+            found["cache"] = cache_settings(self.cache)
+        return found
 
 
 NO_ADAPTATION = Adaptation()

@@ -1,7 +1,7 @@
 """The continuous cache: words of the latest tokens are probable again, the more so in similar contexts."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, cast
 
 import torch
@@ -35,7 +35,11 @@ class CachedModel(Wrapper):
         if not model.normalized:
             raise UsageError("the model's scores do not sum to one, so it cannot have a cache; leave it out")
         super().__init__(carried_over_lines(model))
+        self.model = model
         self.options = options
+
+    def with_parts(self, change: Callable[[LanguageModel], LanguageModel]) -> LanguageModel:
+        return CachedModel(self.model.with_parts(change), self.options)
 
     def initial_state(self, batch_size: int, *, start: bool = True) -> State:
         inner = self.inner.initial_state(batch_size, start=start)

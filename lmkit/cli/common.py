@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from lmkit import run_paths
-from lmkit.adaptation.options import CacheOptions
+from lmkit.adaptation.options import CacheOptions, DynamicOptions
 from lmkit.cli import console
 from lmkit.cli.completion import RunOrText, RunPath
 from lmkit.cli.option_flags import SpecCommand, collected
 from lmkit.corpus.options import DataOptions
 from lmkit.errors import LmkitError, UsageError
+from lmkit.option_fields import fields_of
 from lmkit.option_owners import DATA
 from lmkit.options import resolve
 
@@ -74,22 +75,55 @@ independent_option = click.option(
 
 
 def adaptation_options(command: CommandT) -> CommandT:
-    """--cache and its settings, as the argument `adapt`: keyword arguments for `lmkit.api.load`."""
+    """--cache, --dynamic and their settings, as the argument `adapt`: keyword arguments for `lmkit.api.load`."""
 
     @functools.wraps(command)
-    def call(
-        *, cache: int | None, cache_theta: float | None, cache_weight: float | None, **arguments: Any
-    ) -> None:
-        table = {"size": cache, "theta": cache_theta, "weight": cache_weight}
-        given = {name: value for name, value in table.items() if value is not None}
-        if given and cache is None:
-            raise UsageError(
-                f"--cache-{next(iter(given))} needs a cache: also give --cache {CacheOptions().size}"
-            )
-        command(adapt={"cache": given} if given else {}, **arguments)
+    def call(*, cache: int | None, dynamic: bool, **arguments: Any) -> None:
+        names = [name for name in arguments if name.startswith(("cache_", "dynamic_"))]
+        given = {name: value for name in names if (value := arguments.pop(name)) is not None}
+        tables = {
+            kind: {
+                name.removeprefix(f"{kind}_"): value
+                for name, value in given.items()
+                if name.startswith(f"{kind}_")
+            }
+            for kind in ("cache", "dynamic")
+        }
+        adapt = {}
+        for kind, needs, wanted in (
+            ("cache", "--cache 2000", cache is not None),
+            ("dynamic", "--dynamic", dynamic),
+        ):
+            if wanted:
+                adapt[kind] = tables[kind]
+            elif tables[kind]:
+                raise UsageError(
+                    f"--{kind}-{next(iter(tables[kind]))} has no effect alone: also give {needs}"
+                )
+        if cache is not None:
+            adapt["cache"]["size"] = cache
+        command(adapt=adapt, **arguments)
 
     add_cache = cache_option("words seen there are more probable")
-    return add_cache(theta_option(str(CacheOptions().theta))(_weight_option(call)))  # pyright: ignore[reportReturnType]
+    wrapped = add_cache(theta_option(str(CacheOptions().theta))(_weight_option(call)))
+    return _dynamic_options(wrapped)  # pyright: ignore[reportReturnType]
+
+
+def _dynamic_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--dynamic and its settings."""
+    known = {item.name: item for item in fields_of(DynamicOptions)}
+    types = {"bptt": click.IntRange(min=1), "stats": click.Path(), "decay": click.FloatRange(0, 1)}
+    for name in ("epsilon", "decay", "stats", "bptt", "rate"):
+        item = known[name]
+        default = "" if item.default is None else f" [default: {item.default}]"
+        command = click.option(
+            f"--dynamic-{name}",
+            metavar={"stats": "TEXT", "bptt": "N"}.get(name, "X"),
+            type=types.get(name, click.FloatRange(min=0)),
+            help=f"{item.help[0].upper()}{item.help[1:]}.{default}",
+        )(command)
+    shows = "Learn from the text while scoring it (dynamic evaluation; neural models)."
+    return click.option("--dynamic", is_flag=True, help=shows)(command)
 
 
 def cache_option(shows: str) -> Callable[[CommandT], CommandT]:

@@ -1,7 +1,7 @@
 """The contracts of models, a causal LanguageModel or a bidirectional Encoder, and their arguments in training."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
@@ -74,6 +74,10 @@ class LanguageModel(ABC):
     def place(self, device: torch.device) -> Self:
         """Move to a device for inference, not for training; a model without torch weights does nothing."""
         return _placed(self, device)
+
+    def with_parts(self, change: "Callable[[LanguageModel], LanguageModel]") -> "LanguageModel":
+        """The model with each of the models that it consists of changed: by default, the model itself."""
+        return change(self)
 
     @abstractmethod
     def initial_state(self, batch_size: int, *, start: bool = True) -> State:

@@ -50,12 +50,13 @@ def compare(
     allow_nonfinite: bool = False,
     split_unknown: str = "auto",
     cache: int | Mapping[str, Any] | None = None,
+    dynamic: bool | Mapping[str, Any] | None = None,
     progress: Progress = without_progress,
     **data: Any,
 ) -> Comparison:
     """Score runs on a text, and rank them by bits per byte.
 
-    runs, text: paths; data: options of reading the text. cache: as in `lmkit.load`. Runs are scored one after
+    runs, text: paths; data: options of reading the text. cache, dynamic: as in `lmkit.load`. Runs are scored one after
     another, each in a separate process, to measure its speed and peak memory. A bidirectional encoder is scored as
     its two causal models. Raises the error of the first run that cannot be scored.
     """
@@ -78,6 +79,7 @@ def compare(
                 "allow_nonfinite": allow_nonfinite,
                 "split_unknown": split_unknown,
                 "cache": cache,
+                "dynamic": dynamic,
             },
             "independent": independent,
         }

@@ -1,6 +1,6 @@
 """The interpolated model: p(token) = sum over parts of weight * p_part(token), with its parts in its run."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -42,8 +42,16 @@ class InterpolatedModel(LanguageModel):
         return cls(None, parts[0].model.vocabulary)._filled(parts, weights)
 
     def _filled(self, parts: Sequence[runs.LoadedRun], weights: Sequence[float]) -> Self:
+        return self._of(parts, [cast(LanguageModel, part.model) for part in parts], weights)
+
+    def with_parts(self, change: Callable[[LanguageModel], LanguageModel]) -> LanguageModel:
+        models = [cast(LanguageModel, part.model).with_parts(change) for part in self.parts]
+        return InterpolatedModel(None, self.vocabulary)._of(self.parts, models, self.weights)
+
+    def _of(
+        self, parts: Sequence[runs.LoadedRun], models: list[LanguageModel], weights: Sequence[float]
+    ) -> Self:
         self.parts = list(parts)
-        models = [cast(LanguageModel, part.model) for part in parts]
         self.weights = list(weights)
         self.normalized = all(model.normalized for model in models)
         self.reset_policy = common_policy([model.reset_policy for model in models])

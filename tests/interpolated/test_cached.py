@@ -99,6 +99,8 @@ def test_a_run_like_any_other(folder: Path, tmp_path: Path) -> None:
     [
         (("eval", "one", "valid.txt", "--cache", 5), "has a cache already"),
         (("eval", "gru", "valid.txt", "--cache-theta", 1), "also give --cache"),
+        (("eval", "gru", "valid.txt", "--dynamic-rate", 1), "also give --dynamic"),
+        (("eval", "bigram", "valid.txt", "--dynamic"), "needs a neural model"),
         (("interpolate", "gru", "valid.txt", "--out", "new"), "at least two runs, or one and a cache"),
         (("interpolate", "gru", "valid.txt", "--cache-theta", 1, "--out", "new"), "also give --cache"),
         (("train", "train.txt", "--model", "cached", "--out", "new"), "lmkit interpolate RUN"),
@@ -130,3 +132,28 @@ def test_the_best_theta_and_weights_are_found() -> None:
     assert fit.weights[-1] == pytest.approx(grid[mixed.argmax()], abs=2e-3)
     wanted = (mixed.max() * 100 + models[0, -1]) / 101
     assert fit.mean == pytest.approx(wanted, abs=1e-5)
+
+
+def test_dynamic_evaluation_of_runs(folder: Path) -> None:
+    """A network and the networks of a mixture learn, in `eval`, `surprisal` and `fill`; a second text starts afresh."""
+    dynamic = ("--dynamic", "--dynamic-rate", 0.5)
+
+    def perplexity(name: str, *more: object) -> dict[str, object]:
+        return json.loads(run("eval", folder / name, folder / "valid.txt", *more, "--json").stdout)
+
+    for name in ("gru", "both"):
+        learned = perplexity(name, *dynamic)
+        assert learned["perplexity"] < perplexity(name)["perplexity"]  # pyright: ignore
+        assert "dynamic:sgd/rate0.5/bptt5" in str(learned["signature"])
+    stats = ("--dynamic-stats", folder / "train.txt", "--dynamic-rate", 0.01)
+    assert "dynamic:rms/rate0.01/decay0.002" in str(perplexity("gru", "--dynamic", *stats)["signature"])
+    model = api.load(folder / "gru", device="cpu", dynamic={"rate": 0.5})
+    first = model.score(VALID)
+    assert first.perplexity == pytest.approx(perplexity("gru", *dynamic)["perplexity"])
+    assert model.score(VALID) == first
+    records = run("surprisal", folder / "gru", folder / "valid.txt", *dynamic, "--json").stdout.splitlines()
+    bits = math.fsum(json.loads(record)["surprisal"] for record in records)
+    assert bits == pytest.approx(-first.log_prob / math.log(2))
+    line = ("a mat and a mat and a ____", "--candidates", "mat,dog", "--json")
+    rows = [json.loads(run("fill", folder / "gru", *line, *more).stdout) for more in ((), dynamic)]
+    assert rows[0] != rows[1]
