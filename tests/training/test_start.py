@@ -107,6 +107,15 @@ def test_with_an_average_the_start_is_its_first_value(folder: Path, tmp_path: Pa
     assert_same(folder / "lstm", tmp_path / "new")
 
 
+def test_frozen_layers_keep_the_weights_of_the_run(folder: Path, tmp_path: Path) -> None:
+    """While the others are trained on the new text."""
+    adapt(folder, tmp_path / "new", freeze="stack", valid_every=1, learning_rate=0.01)
+    old, new = weights(folder / "lstm"), weights(tmp_path / "new")
+    changed = {name for name, tensor in new.items() if not torch.equal(tensor, old[name])}
+    assert changed
+    assert not [name for name in changed if name.startswith("stack.")]
+
+
 @pytest.mark.parametrize("new_words", [0, 4])
 def test_a_resumed_run_needs_no_start(folder: Path, tmp_path: Path, new_words: int) -> None:
     """It continues to the same bits after the run that it began from is deleted."""
