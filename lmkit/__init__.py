@@ -8,6 +8,7 @@ from lmkit.specs import CellSpec, DecoderSpec, ModelSpec, TokenizerSpec, option
 
 if TYPE_CHECKING:
     from lmkit.api import Model, load, resume, train
+    from lmkit.classification.classifier import Classifier, classify, load_classifier
     from lmkit.studies.average import average
     from lmkit.studies.compare import compare
     from lmkit.studies.context import context
@@ -20,12 +21,14 @@ __version__ = "0.1.0"
 
 __all__ = [
     "CellSpec",
+    "Classifier",
     "DecoderSpec",
     "Model",
     "ModelSpec",
     "TokenizerSpec",
     "__version__",
     "average",
+    "classify",
     "compare",
     "context",
     "distances",
@@ -33,16 +36,22 @@ __all__ = [
     "hookimpl",
     "interpolate",
     "load",
+    "load_classifier",
     "minimal_pairs",
     "option",
     "resume",
     "train",
 ]
 
-_HOMES = dict.fromkeys(("Model", "load", "resume", "train"), "lmkit.api") | {
-    name: f"lmkit.studies.{name}"
-    for name in ("average", "compare", "context", "distances", "fill", "interpolate", "minimal_pairs")
-}
+_CLASSIFIER = ("Classifier", "classify", "load_classifier")
+_HOMES = (
+    dict.fromkeys(("Model", "load", "resume", "train"), "lmkit.api")
+    | dict.fromkeys(_CLASSIFIER, "lmkit.classification.classifier")
+    | {
+        name: f"lmkit.studies.{name}"
+        for name in ("average", "compare", "context", "distances", "fill", "interpolate", "minimal_pairs")
+    }
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -29,7 +29,6 @@ def describe(run: Path) -> dict[str, Any]:
     check_files(run, manifest, hash_limit=0)
     reports = _reports(run)
     reached = _checkpoint(run)
-    loss = manifest.get("training", {}).get("valid_loss")
     recipe = _recipe(run)
     return {
         **facts,
@@ -40,7 +39,7 @@ def describe(run: Path) -> dict[str, Any]:
         "epochs": reached.get("epoch", _last(reports, "epoch")),
         "training_seconds": reached.get("seconds", _largest(reports, "seconds")),
         "finished": reached.get("over"),
-        "valid_perplexity": perplexity(loss) if isinstance(loss, float) else None,
+        **(_classifier(run, manifest) if manifest["kind"] == run_paths.CLASSIFIER else _perplexity(manifest)),
         "saved": (run / run_paths.MANIFEST).stat().st_mtime,
     }
 
@@ -82,6 +81,28 @@ def _from_manifest(manifest: Mapping[str, Any]) -> dict[str, Any]:
         "best_step": training.get("step"),
         "lmkit": manifest.get("lmkit"),
         "bytes_on_disk": sum(file["size"] for file in manifest["files"].values()),
+    }
+
+
+def _perplexity(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    loss = manifest["training"].get("valid_loss")
+    return {"valid_perplexity": perplexity(loss) if isinstance(loss, float) else None}
+
+
+def _classifier(run: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts of a classifier in place of those of a language model."""
+    settings, training = read_json(run / run_paths.CLASSIFIER_SETTINGS), manifest["training"]
+    return {
+        "steps": training.get("step"),
+        "reset": None,
+        "valid_perplexity": None,
+        "labels": settings.get("labels"),
+        "head": settings.get("options"),
+        "init_from": manifest["data"].get("init_from"),
+        **{
+            name: training.get(name)
+            for name in ("best_epoch", "valid_accuracy", "valid_macro_f1", "cpu_seconds")
+        },
     }
 
 

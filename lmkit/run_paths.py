@@ -15,6 +15,9 @@ METRICS = "metrics.jsonl"
 CHECKPOINTS = "checkpoints"
 CHECKPOINT_STATE = "state.json"
 TOKENIZER = "tokenizer"
+CLASSIFIER = "classifier"
+"""The kind of a run that `lmkit classify` wrote, in its manifest."""
+CLASSIFIER_SETTINGS = "classifier.json"
 ARCHIVES = (".tar.gz", ".tar.xz", ".zip")
 """The suffixes of archives of runs."""
 

@@ -25,7 +25,7 @@ from lmkit.manifest import read_json as read_json
 from lmkit.neural.weights import nonfinite, shortened
 from lmkit.options import Chosen, choose, nested, to_table
 from lmkit.plugins import Part, registry
-from lmkit.run_paths import MANIFEST, RECIPE, TOKENIZER
+from lmkit.run_paths import CLASSIFIER, MANIFEST, RECIPE, TOKENIZER
 from lmkit.specs import MOST_IDS
 
 LOCK = ".lock"
@@ -214,6 +214,15 @@ def load_run(directory: Path, *, allow_nonfinite: bool = False) -> LoadedRun:
     not installed. Imports only installed plugins, and unpickles nothing.
     """
     manifest = read_manifest(directory)
+    if manifest.get("kind") == CLASSIFIER:
+        raise ModelError(
+            f"{directory} is a classifier, not a language model or an encoder: use lmkit predict {directory} TEXT"
+        )
+    return load_parts(directory, manifest, allow_nonfinite=allow_nonfinite)
+
+
+def load_parts(directory: Path, manifest: dict[str, Any], *, allow_nonfinite: bool = False) -> LoadedRun:
+    """Load the model and the tokenizer that a run's manifest describes, as `load_run` does."""
     where = str(directory / MANIFEST)
     chosen_model = _choice("model", manifest, where)
     chosen_tokenizer = _choice("tokenizer", manifest, where)

@@ -38,6 +38,7 @@ LAYERS = (
     ("scoring",),
     ("evaluation", "generation", "embedding"),
     ("training",),
+    ("classification",),
     ("model", "api", "pipelines"),
     ("studies",),
     ("testing", "cli", "__main__"),

@@ -27,6 +27,8 @@ COMMANDS = {
     "info": ("lmkit.cli.info", "Describe runs: model, training text, size, scores."),
     "generate": ("lmkit.cli.generate", "Continue a prompt."),
     "embed": ("lmkit.cli.embed", "Write vectors of tokens, words or sentences to a file."),
+    "classify": ("lmkit.cli.classify", "Train a classifier of texts."),
+    "predict": ("lmkit.cli.predict", "Classify texts, and measure accuracy on labelled ones."),
     "fill": ("lmkit.cli.fill", "Fill in the blank of a line, and show why."),
     "minimal-pairs": ("lmkit.cli.minimal_pairs", "Measure accuracy on pairs of good and bad sentences."),
     "compare": ("lmkit.cli.compare", "Score any set of models on one text, in one table."),

@@ -9,8 +9,10 @@ import click
 from lmkit import run_paths, strict_json
 from lmkit.cli import console
 from lmkit.cli.common import json_option, runs_argument
+from lmkit.run_paths import CLASSIFIER
 
-KINDS = {"causal": "language model", "encoder": "bidirectional encoder"}
+KINDS = {"causal": "language model", "encoder": "bidirectional encoder", CLASSIFIER: "classifier"}
+MOST_LABELS = 10
 
 
 @click.command()
@@ -36,6 +38,32 @@ def command(runs: tuple[Path, ...], as_json: bool) -> None:
 
 def _rows(facts: dict[str, Any]) -> list[tuple[str, object]]:
     """About ten lines of text."""
+    return _classifier_rows(facts) if facts["kind"] == CLASSIFIER else _model_rows(facts)
+
+
+def _classifier_rows(facts: dict[str, Any]) -> list[tuple[str, object]]:
+    run, labels, head = facts["run"], facts["labels"], facts["head"]
+    shown = ", ".join(labels[:MOST_LABELS]) + (" ..." if len(labels) > MOST_LABELS else "")
+    accuracy, best = facts["valid_accuracy"], facts["best_epoch"]
+    return [
+        ("run", run),
+        ("model", f"classifier on {facts['model']}, directions {head['directions']}, pool {head['pool']}"),
+        ("classes", f"{len(labels)}: {shown}"),
+        *([("begun from", facts["init_from"])] if facts["init_from"] else []),
+        ("parameters", facts["parameters"]),
+        ("tokenizer", f"{facts['tokenizer']}, {facts['vocabulary']:,} tokens"),
+        ("trained on", facts["text"] or "not recorded"),
+        (
+            "training",
+            f"best epoch {best}, {facts['cpu_seconds']:,.1f} CPU seconds" if best else "not recorded",
+        ),
+        ("validation", f"accuracy {accuracy:.1%}" if accuracy is not None else "none"),
+        ("on disk", _on_disk(facts)),
+        ("use", f"lmkit predict {run} TEXT; lmkit predict {run} TABLE --label COLUMN"),
+    ]
+
+
+def _model_rows(facts: dict[str, Any]) -> list[tuple[str, object]]:
     run = facts["run"]
     size, reset = facts["hidden_size"], facts["reset"]
     sizes = ", ".join(map(str, size)) if isinstance(size, list) else size
@@ -53,10 +81,14 @@ def _rows(facts: dict[str, Any]) -> list[tuple[str, object]]:
         ("validation", _validation(facts)),
         *([("state", _state(reset))] if reset else []),
         *([("note", facts["notice"])] if facts["notice"] else []),
-        ("on disk", f"{facts['bytes_on_disk'] / 1e6:,.1f} MB, saved {_time(facts['saved'])[:16]} UTC"),
+        ("on disk", _on_disk(facts)),
         *([("to finish it", f"lmkit train --resume {run}")] if facts["finished"] is False else []),
         ("use", f"lmkit {ask} {run} TEXT{file}; lmkit {then}"),
     ]
+
+
+def _on_disk(facts: dict[str, Any]) -> str:
+    return f"{facts['bytes_on_disk'] / 1e6:,.1f} MB, saved {_time(facts['saved'])[:16]} UTC"
 
 
 def _kind(facts: dict[str, Any]) -> str:

@@ -1,0 +1,51 @@
+"""The settings of a classifier, from flags on the command line or keywords in Python."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lmkit.classification.options import ClassifyOptions
+from lmkit.errors import UsageError
+from lmkit.option_owners import MODEL, TOKENIZER, Named, Owner, training_owners
+from lmkit.options import resolve
+from lmkit.recipe import Recipe, build
+
+
+@dataclass(frozen=True)
+class Settings:
+    """recipe: the model and the tokenizer of a classifier from scratch, and how texts are read.
+
+    init_from: a run whose model and tokenizer are used instead.
+    """
+
+    options: ClassifyOptions
+    recipe: Recipe
+    init_from: Path | None = None
+
+
+def classify_owners(
+    init_from: str | Path | None,
+    named: Named,
+    *,
+    spell: Callable[[str], str] = str,
+    default_model: bool = True,
+) -> list[Owner]:
+    """The owners of a classifier's options; with a run to begin from, they are only the training and the data."""
+    if init_from is not None and (given := [kind for kind in ("model", "tokenizer") if (kind,) in named]):
+        raise UsageError(
+            f"{spell('init_from')} uses the model and the tokenizer of its run; leave {spell(given[0])} out"
+        )
+    own = Owner("Training options", ("train",), ClassifyOptions)
+    _, *others = training_owners({}, named, spell=spell, default_model=default_model)
+    kept = [owner for owner in others if init_from is None or owner.path[0] not in (*MODEL, *TOKENIZER)]
+    return [own, *kept]
+
+
+def settings_of(tables: Mapping[str, Any], init_from: str | Path | None) -> Settings:
+    """The settings in tables, as `lmkit.option_owners` makes them."""
+    others = {name: table for name, table in tables.items() if name != "train"}
+    options: ClassifyOptions = resolve(ClassifyOptions, tables.get("train", {}), "train")
+    if options.pool is None:
+        options = replace(options, pool="last" if init_from is None else "concat")
+    return Settings(options, build(others), None if init_from is None else Path(init_from))

@@ -1,0 +1,121 @@
+"""`lmkit classify`: train a classifier of texts."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lmkit import strict_json
+from lmkit.classification.settings import classify_owners
+from lmkit.cli import console
+from lmkit.cli.common import json_option, out_option, overwrite_option
+from lmkit.cli.completion import PartName, RunPath
+from lmkit.cli.option_flags import HELP, SpecCommand, collected, flag
+from lmkit.errors import UsageError
+from lmkit.option_owners import Named, Owner
+from lmkit.recipe import DEFAULT_MODEL
+
+
+def owners(given: Named) -> list[Owner]:
+    """The owners of options for the line so far."""
+    return classify_owners(given.get(("init_from",)), given, spell=flag, default_model=HELP not in given)
+
+
+def note() -> str:
+    return (
+        "To list the options of a model: lmkit classify --model NAME --help. To list models and tokenizers: "
+        "lmkit plugins list."
+    )
+
+
+@click.command(cls=SpecCommand, grow=owners, note=note)
+@click.argument("data", metavar="[TABLE]...", nargs=-1, type=click.Path())
+@click.option(
+    "--text", metavar="COLUMN", help="Column of the texts, the same as --text-field (default text)."
+)
+@click.option("--label", metavar="COLUMN", default="label", show_default=True, help="Column of the classes.")
+@click.option(
+    "--class",
+    "classes",
+    metavar="NAME=FILE",
+    multiple=True,
+    help="Instead of tables: a file with an example of this class in each line; repeat it for each class.",
+)
+@click.option(
+    "--valid",
+    "--validation",
+    metavar="TABLE",
+    multiple=True,
+    type=click.Path(),
+    help="Texts that choose the best epoch (default: a tenth of each class); may be repeated.",
+)
+@click.option(
+    "--init-from",
+    metavar="RUN",
+    type=RunPath(),
+    help="Begin with the model and the tokenizer of this run: a language model or an encoder.",
+)
+@click.option(
+    "-m",
+    "--model",
+    metavar="NAME",
+    type=PartName("model", "cell"),
+    expose_value=False,
+    help=f"Without --init-from: the model, or a cell for the recurrent one (default {DEFAULT_MODEL}).",
+)
+@click.option(
+    "--tokenizer",
+    metavar="NAME",
+    type=PartName("tokenizer"),
+    expose_value=False,
+    help="Tokenizer (default: chosen from the text: word or char).",
+)
+@out_option("Directory of the classifier.", metavar="DIR", required=True, long_name=False)
+@overwrite_option("an existing run in --out")
+@json_option()
+@click.pass_context
+def command(
+    ctx: click.Context,
+    data: tuple[str, ...],
+    text: str | None,
+    label: str,
+    classes: tuple[str, ...],
+    valid: tuple[str, ...],
+    init_from: str | None,
+    out: Path,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Train a classifier on the rows of TABLE: CSV, TSV, JSON Lines or Parquet with a text and its class.
+
+    A model reads each text; its states, pooled, go through dropout and a linear layer. Ctrl-C keeps the best epoch.
+    """
+    if not data and not classes:
+        raise UsageError("classify needs texts: give a TABLE, or --class NAME=FILE for each class")
+    tables: dict[str, Any] = collected(ctx)
+    if text is not None:
+        tables["data"]["text_field"] = text
+
+    from lmkit.classification.examples import LabelledText, parse_class
+    from lmkit.classification.run import train_files
+    from lmkit.classification.settings import settings_of
+
+    settings = settings_of(tables, init_from)
+    options = settings.recipe.data
+    reporter = console.TrainReporter()
+    try:
+        summary = train_files(
+            LabelledText(data, label, tuple(map(parse_class, classes)), options),
+            settings,
+            valid=LabelledText(valid, label, options=options) if valid else None,
+            out=out,
+            overwrite=overwrite,
+            reporter=reporter,
+        )
+    finally:
+        reporter.finish()
+    if as_json:
+        click.echo(strict_json.report(summary))
+    else:
+        console.write_rows([(name.replace("_", " "), value) for name, value in summary.items()])
+    console.say(f"the classifier is in {out}; next: lmkit predict {out} TEXT")
