@@ -1,17 +1,22 @@
 """From a recipe to a run's directory: what it holds, what is refused, what is left after a failure."""
 
 import json
+from types import SimpleNamespace
+from typing import cast
 
+import numpy as np
 import pytest
 import torch
 
 import lmkit
 from lmkit import recipe as recipes
+from lmkit.contracts import Vocabulary
 from lmkit.corpus.distances import DistanceText
+from lmkit.corpus.store import TokenStore
 from lmkit.errors import DataError, UsageError
 from lmkit.training.report import Silent
-from lmkit.training.run import train_recipe
-from lmkit.training.text import with_defaults
+from lmkit.training.run import made, train_recipe
+from lmkit.training.text import Corpus, with_defaults
 
 SMALL = {"hidden_size": 8, "max_steps": 6, "batch_size": 2, "bptt": 8, "min_count": 1}
 
@@ -181,3 +186,19 @@ def test_an_answer_weight_needs_answers(tmp_path, text):
         train(text, tmp_path / "run", answer_weight=10.0)
     assert caught.value.exit_code == 2
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("output", ["softmax", "sampled", "mixture"])
+def test_a_new_model_knows_the_frequencies_of_the_text(output):
+    """The output bias starts at the log frequencies of the tokens, by which a sampled loss draws its samples."""
+    vocabulary = Vocabulary(6, 0, 1, "test")
+    store = TokenStore.from_lines([np.array([2, 3, 3, 4, 4, 4, 4, 0])] * 50, vocabulary)
+    corpus = SimpleNamespace(tokenizer=SimpleNamespace(vocabulary=vocabulary), train=store)
+    recipe = recipes.build({"model": {"name": "gru", "hidden_size": 3, "output": output}})
+    model = made(recipe, cast(Corpus, corpus))
+    frequencies = torch.tensor([1, 0, 1, 2, 4, 0]) / 8
+    torch.testing.assert_close(model.output.bias.exp(), frequencies, atol=1e-3, rtol=0)
+    if output == "sampled":
+        torch.testing.assert_close(model.output._frequency.float(), frequencies, atol=1e-3, rtol=0)
+    zero = recipes.build({"model": {"name": "gru", "hidden_size": 3}, "train": {"output_bias": "zero"}})
+    assert not made(zero, cast(Corpus, corpus)).output.bias.any()
