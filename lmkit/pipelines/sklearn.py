@@ -1,11 +1,12 @@
-"""A transformer for scikit-learn that turns sentences into the vectors of an encoder."""
+"""For scikit-learn: a transformer of sentences into vectors of an encoder, and a classifier of texts."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
+from lmkit.classification.classifier import classify
 from lmkit.corpus.word_lists import Words
 from lmkit.errors import DataError, UsageError
 from lmkit.pipelines import needs, shared_model
@@ -14,12 +15,15 @@ needs("sklearn", "sklearn")
 
 from sklearn.base import (  # noqa: E402 - after the check that scikit-learn is installed
     BaseEstimator,
+    ClassifierMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
 )
 from sklearn.utils import Tags  # noqa: E402
+from sklearn.utils.multiclass import check_classification_targets  # noqa: E402
+from sklearn.utils.validation import check_is_fitted, column_or_1d  # noqa: E402
 
-__all__ = ["EmbeddingTransformer"]
+__all__ = ["EmbeddingTransformer", "TextClassifier"]
 
 
 class EmbeddingTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -89,6 +93,91 @@ class EmbeddingTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         tags.input_tags.string = True
         tags.input_tags.two_d_array = False
         return tags
+
+
+class TextClassifier(ClassifierMixin, BaseEstimator):
+    """A classifier of texts, trained from scratch or from a run: `TextClassifier(model="gru", max_epochs=5)`.
+
+    model, tokenizer, init_from: as in `lmkit.classify`. pool, directions, max_epochs, batch_size, learning_rate, seed,
+    device: flags of `lmkit classify`. options: the other flags by name, such as {"hidden_size": 128}. X is a list of
+    strings; a tenth of the texts that `fit` gets chooses the best epoch. A fitted estimator can be pickled: the
+    pickle holds the files of its run.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: str | Mapping[str, Any] | None = None,
+        tokenizer: str | Mapping[str, Any] | None = None,
+        init_from: str | Path | None = None,
+        pool: str | None = None,
+        directions: str = "forward",
+        max_epochs: int = 10,
+        batch_size: int = 32,
+        learning_rate: float = 0.002,
+        seed: int = 0,
+        device: str = "auto",
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.init_from = init_from
+        self.pool = pool
+        self.directions = directions
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.seed = seed
+        self.device = device
+        self.options = options
+
+    def fit(self, X: Iterable[str], y: Any) -> Self:  # noqa: N803 - scikit-learn's
+        """Train on the texts X and their classes y. Raises UsageError, DataError, ModelError, PluginError."""
+        texts = strings(X)
+        if y is None:
+            raise UsageError("TextClassifier requires y to be passed, but the target y is None")
+        y = column_or_1d(y, warn=True)
+        check_classification_targets(y)
+        if len(texts) != len(y):
+            raise DataError(
+                f"X has {len(texts)} texts and y has {len(y)} classes: give one class for each text"
+            )
+        self.classes_, places = np.unique(y, return_inverse=True)
+        named = (
+            "model", "tokenizer", "init_from", "pool", "directions", "max_epochs", "batch_size", "learning_rate",
+            "seed", "device",
+        )  # fmt: skip
+        settings = {name: value for name in named if (value := getattr(self, name)) is not None}
+        pairs = [(text, str(place)) for text, place in zip(texts, places, strict=True)]
+        self.classifier_ = classify(pairs, **settings, **(self.options or {}))
+        return self
+
+    def predict_proba(self, X: Iterable[str]) -> np.ndarray:  # noqa: N803
+        """(texts, classes) probabilities, in the order of `classes_`."""
+        check_is_fitted(self)
+        found = self.classifier_.predict_proba(strings(X))
+        # The classifier's labels are the places of the classes.
+        return found[:, [self.classifier_.labels.index(str(place)) for place in range(len(self.classes_))]]
+
+    def predict(self, X: Iterable[str]) -> np.ndarray:  # noqa: N803
+        """(texts,) the most probable class of each text."""
+        check_is_fitted(self)
+        return self.classes_[self.predict_proba(X).argmax(1)]
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = True
+        tags.input_tags.two_d_array = False
+        return tags
+
+
+def strings(texts: Any) -> list[str]:
+    """The texts as a list; DataError for rows that are not strings."""
+    rows = checked(texts)
+    odd = next((place for place, row in enumerate(rows) if not isinstance(row, str)), None)
+    if odd is not None:
+        raise DataError(f"X[{odd}] is a list: TextClassifier needs strings")
+    return [str(row) for row in rows]
 
 
 def checked(sentences: Any) -> list[Any]:
