@@ -54,6 +54,9 @@ class CachedModel(Wrapper):
         memory = Memory(words, keys, self._key(inner)[:, None], unknown)
         return self._mixed_rows(own[:, None], memory, slice(0, 1))[:, 0]
 
+    def key(self, state: State) -> Tensor | None:
+        return self.inner.key(_split(state)[0])
+
     def advance(self, ids: Tensor, state: State) -> State:
         inner, words, keys = _split(state)
         memory = Memory(words, keys, self._key(inner)[:, None], ids[:, None])

@@ -65,6 +65,16 @@ def test_the_options_of_eval_give_the_same(folder: Path) -> None:
     assert json.loads(result.stdout)["perplexity"] == pytest.approx(fitted.score(VALID).perplexity, rel=1e-9)
 
 
+@pytest.mark.parametrize("names", [("both", "gru"), ("gru", "both")])
+def test_a_run_with_a_cache_can_be_mixed(folder: Path, tmp_path: Path, names: tuple[str, str]) -> None:
+    """A mixture may contain a run with a cache: it scores the text as the fit said."""
+    found = interpolate(
+        [folder / name for name in names], folder / "valid.txt", tmp_path / "new", device="cpu"
+    )
+    score = api.load(tmp_path / "new", device="cpu").score(VALID)
+    assert score.perplexity == pytest.approx(found.perplexity, rel=1e-5)
+
+
 def test_surprisals_add_up_to_the_score(folder: Path) -> None:
     """`surprisal --cache` has the bits of `eval --cache`; `compare` and `fill` take the cache too."""
     cache = ("--cache", 20, "--cache-weight", 0.3)
