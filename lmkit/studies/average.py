@@ -106,8 +106,8 @@ def _checkpoints(run: Path, last: int) -> list[Path]:
     found = sorted((run / CHECKPOINTS).glob("step-*"))
     if last < 2 or len(found) < last:
         raise CheckpointError(
-            f"{run / CHECKPOINTS}: {len(found)} checkpoints, wanted {last} (at least 2); train with "
-            f"--keep {max(last, 2)} to keep more"
+            f"{run / CHECKPOINTS}: the number of checkpoints is {len(found)}, wanted {last} (at least 2); train with "
+            f"--keep {max(last, 2)} and a smaller --save-every to have more"
         )
     return found[-last:]
 

@@ -81,7 +81,7 @@ def test_a_run_like_any_other(folder: Path, tmp_path: Path) -> None:
         (("a", "wide"), (), 2, "hidden_size was 4, now 5"),
         (("a", "other"), (), 2, "another vocabulary"),
         (("a", "ngram"), (), 4, "without trained weights"),
-        (("b",), ("--last", 5), 5, "--keep 5"),
+        (("b",), ("--last", 5), 5, "--keep 5 and a smaller --save-every"),
     ],
 )
 def test_errors(
