@@ -69,8 +69,8 @@ def test_what_was_chosen_for_the_user_is_said(text: Path) -> None:
     """The data and the tokenizer that nobody named are messages, shown without --verbose."""
     heard = Heard()
     recipe = with_defaults(recipes.build({}), heard)
-    assert recipe.train_paths == ("pydocs",)
-    assert "no data given" in heard.messages.pop()
+    assert recipe.train_paths == ("pydocs:train",)
+    assert "no TEXT given" in heard.messages.pop()
     for line, said in (
         ("two words", "word (words are separated by spaces)"),
         ("今天天气", "char (words are separated by no spaces)"),

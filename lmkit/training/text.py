@@ -13,9 +13,9 @@ from lmkit.options import Chosen
 from lmkit.recipe import BY_TEXT, Recipe, choose_tokenizer
 from lmkit.training.report import Reporter
 
-DEFAULT_DATA = "pydocs"
+DEFAULT_DATA, DEFAULT_VALID = "pydocs:train", "pydocs:valid"
 DEFAULT_SECONDS = 120.0
-"""Duration of the first run if neither data nor a limit is given: a demonstration, not a result."""
+"""Duration of a training if neither data nor a limit is given: a demonstration, not a result."""
 SCRIPT_SAMPLE = 5000
 """Lines read to choose a tokenizer."""
 
@@ -38,17 +38,18 @@ class Corpus:
 
 
 def with_defaults(recipe: Recipe, reporter: Reporter) -> Recipe:
-    """The recipe; without data, with the default data and duration of the first run."""
+    """The recipe; without data, with the default data and, if there is no other limit, a duration."""
     if recipe.train_paths:
         return recipe
-    train = recipe.train
+    train, limit = recipe.train, ""
     if not train.is_limited:
         train = replace(train, max_time=DEFAULT_SECONDS)
-        reporter.message(
-            f"no data given: using the documentation of this Python ({DEFAULT_DATA}) for {DEFAULT_SECONDS:g} seconds; "
-            "give a text file or --max-time for more"
-        )
-    return replace(recipe, train_paths=(DEFAULT_DATA,), train=train)
+        limit = f" for {DEFAULT_SECONDS:g} seconds"
+    reporter.message(
+        f"no TEXT given: training on the documentation of this Python ({DEFAULT_DATA}){limit}; give a text file"
+    )
+    valid = recipe.valid_paths or (DEFAULT_VALID,)
+    return replace(recipe, train_paths=(DEFAULT_DATA,), valid_paths=valid, train=train)
 
 
 def open_texts(recipe: Recipe, *, validates: bool) -> tuple[TextLike, TextLike | None]:

@@ -142,7 +142,8 @@ def test_resume_from_python(tmp_path, text):
 def test_no_data_named_means_pydocs_for_two_minutes():
     """The first command of a new user needs no text; a given limit is kept."""
     plain = with_defaults(recipes.build({}), Silent())
-    assert plain.train_paths == ("pydocs",)
+    assert plain.train_paths == ("pydocs:train",)
+    assert plain.valid_paths == ("pydocs:valid",)
     assert plain.train.max_time == 120
     assert with_defaults(recipes.build({"train": {"max_epochs": 1}}), Silent()).train.max_time is None
     assert with_defaults(recipes.build({"train": {"max_cpu_time": 9}}), Silent()).train.max_time is None
@@ -160,7 +161,8 @@ def test_the_loss_of_training_is_weighted(tmp_path):
         options = {"batch_size": 1, "bptt": 30, "max_steps": 2, "log_every": 1, "learning_rate": 0.0}
         model = train(text, out, valid=valid, answer_weight=weight, hidden_size=8, dropout=0.0, **options)
         reports = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-        found[weight] = reports[0]["loss"], model.run.manifest["training"]["valid_loss"]
+        loss = reports[0]["loss" if weight == 1 else "weighted_loss"]
+        found[weight] = loss, model.run.manifest["training"]["valid_loss"]
     tokens, places, start = [], [], 0
     for sentence, first, last in DistanceText.parse(text):
         encoding = model.tokenizer.encode(sentence)
