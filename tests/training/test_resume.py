@@ -201,7 +201,7 @@ def test_answers_keep_their_weight(tmp_path, model):
     go_on(tmp_path / "parts")
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
     start(text, tmp_path / "other", **changes(1.0))
-    assert metrics(tmp_path / "other")[0]["loss"] != metrics(tmp_path / "whole")[0]["loss"]
+    assert metrics(tmp_path / "other")[0]["loss"] != metrics(tmp_path / "whole")[0]["weighted_loss"]
 
 
 def test_many_stops_are_one_run(tmp_path, text):
