@@ -58,7 +58,7 @@ class Progress:
 class ClassifierTrainer:
     """Trains `network`; `best` is the best validation, whose weights `run` leaves in the network.
 
-    pretrained: the readers are trained already: they thaw layer by layer, and learn more slowly further down.
+    pretrained: the readers are trained already: they are unfrozen layer by layer, and lower layers have lower rates.
     """
 
     def __init__(
@@ -78,11 +78,11 @@ class ClassifierTrainer:
         self.pretrained = pretrained
         self.reporter = reporter
         self.groups = layer_groups(network)
-        self.optimiser = self._make_optimiser()
-        # The schedule and the clipping are those of language models.
+        # The schedule, the clipping and Adam's betas are those of language models.
         self.shared = TrainOptions(
             schedule=options.schedule, warmup=options.warmup, clip_norm=options.clip_norm
         )
+        self.optimiser = self._make_optimiser()
         self.chance = torch.Generator().manual_seed(options.seed)
         self.batches_per_epoch = sum(1 for _ in self._batches(shuffled=False))
         self.progress = Progress()
@@ -97,7 +97,7 @@ class ClassifierTrainer:
         """
         worse = 0
         for epoch in range(self.options.max_epochs):
-            self._thaw(epoch)
+            self._unfreeze(epoch)
             loss = self._epoch(epoch, stop_requested)
             if stop_requested() and self.best is not None:
                 break
@@ -125,9 +125,9 @@ class ClassifierTrainer:
                 decay = options.weight_decay if decayed else 0.0
                 if own:
                     groups.append({"params": own, "weight_decay": decay, "lr": rate, "peak": rate})
-        return torch.optim.AdamW(groups, betas=(0.9, 0.99), fused=True)
+        return torch.optim.AdamW(groups, betas=(self.shared.beta1, self.shared.beta2), fused=True)
 
-    def _thaw(self, epoch: int) -> None:
+    def _unfreeze(self, epoch: int) -> None:
         """Choose the groups that learn in an epoch: with "gradual", one more each time, from the top."""
         if not self.pretrained or self.options.unfreeze == ALL:
             return

@@ -8,12 +8,18 @@ import click
 from lmkit import strict_json
 from lmkit.classification.settings import classify_owners
 from lmkit.cli import console
-from lmkit.cli.common import json_option, out_option, overwrite_option
-from lmkit.cli.completion import PartName, RunPath
+from lmkit.cli.common import (
+    init_option,
+    json_option,
+    model_option,
+    out_option,
+    overwrite_option,
+    tokenizer_option,
+    valid_option,
+)
 from lmkit.cli.option_flags import HELP, SpecCommand, collected, flag
 from lmkit.errors import UsageError
 from lmkit.option_owners import Named, Owner
-from lmkit.recipe import DEFAULT_MODEL
 
 
 def owners(given: Named) -> list[Owner]:
@@ -41,35 +47,10 @@ def note() -> str:
     multiple=True,
     help="Instead of tables: a file with an example of this class in each line; repeat it for each class.",
 )
-@click.option(
-    "--valid",
-    "--validation",
-    metavar="TABLE",
-    multiple=True,
-    type=click.Path(),
-    help="Texts that choose the best epoch (default: a tenth of each class); may be repeated.",
-)
-@click.option(
-    "--init-from",
-    metavar="RUN",
-    type=RunPath(),
-    help="Begin with the model and the tokenizer of this run: a language model or an encoder.",
-)
-@click.option(
-    "-m",
-    "--model",
-    metavar="NAME",
-    type=PartName("model", "cell"),
-    expose_value=False,
-    help=f"Without --init-from: the model, or a cell for the recurrent one (default {DEFAULT_MODEL}).",
-)
-@click.option(
-    "--tokenizer",
-    metavar="NAME",
-    type=PartName("tokenizer"),
-    expose_value=False,
-    help="Tokenizer (default: chosen from the text: word or char).",
-)
+@valid_option("TABLE", "Texts that choose the best epoch (default: a tenth of each class)")
+@init_option("Begin with the model and the tokenizer of this run: a language model or an encoder.")
+@model_option("Without --init-from: the model")
+@tokenizer_option
 @out_option("Directory of the classifier.", metavar="DIR", required=True, long_name=False)
 @overwrite_option("an existing run in --out")
 @json_option()

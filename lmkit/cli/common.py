@@ -12,13 +12,14 @@ import click
 from lmkit import run_paths
 from lmkit.adaptation.options import CacheOptions, DynamicOptions
 from lmkit.cli import console
-from lmkit.cli.completion import RunOrText, RunPath
+from lmkit.cli.completion import PartName, RunOrText, RunPath
 from lmkit.cli.option_flags import SpecCommand, collected
 from lmkit.corpus.options import DataOptions
 from lmkit.errors import LmkitError, UsageError
 from lmkit.option_fields import fields_of
 from lmkit.option_owners import DATA
 from lmkit.options import resolve
+from lmkit.recipe import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from lmkit.api import Model
@@ -168,6 +169,46 @@ def out_option(
     path = click.Path(path_type=Path)
     names = ["-o", "--out", *(["--output"] if long_name else [])]
     return click.option(*names, metavar=metavar, type=path, required=required, help=shows)
+
+
+def model_option(shows: str = "The model") -> Callable[[CommandT], CommandT]:
+    """--model, for a SpecCommand, which reads it from the line itself."""
+    return click.option(
+        "-m",
+        "--model",
+        metavar="NAME",
+        type=PartName("model", "cell"),
+        expose_value=False,
+        help=f"{shows}, or a cell for the recurrent one (default {DEFAULT_MODEL}).",
+    )
+
+
+def tokenizer_option(command: CommandT) -> CommandT:
+    """--tokenizer, for a SpecCommand, which reads it from the line itself."""
+    return click.option(
+        "--tokenizer",
+        metavar="NAME[:FILE]",
+        type=PartName("tokenizer"),
+        expose_value=False,
+        help="Tokenizer, or one from a file, as in word:FILE (default: chosen from the text: word or char).",
+    )(command)
+
+
+def init_option(shows: str) -> Callable[[CommandT], CommandT]:
+    """--init-from, the directory of a run."""
+    return click.option("--init-from", metavar="RUN", type=RunPath(), help=shows)
+
+
+def valid_option(metavar: str, shows: str) -> Callable[[CommandT], CommandT]:
+    """--valid, any number of texts."""
+    return click.option(
+        "--valid",
+        "--validation",
+        multiple=True,
+        metavar=metavar,
+        type=click.Path(),
+        help=f"{shows}; may be repeated.",
+    )
 
 
 def plot_option(draws: str = "Draw the result") -> Callable[[CommandT], CommandT]:

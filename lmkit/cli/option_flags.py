@@ -22,6 +22,7 @@ HELP = ("--help",)
 _OPTIONS = "lmkit.options"
 _OWNERS = "lmkit.owners"
 _GIVEN = "lmkit.given"
+_BARE = "lmkit.bare"
 
 METAVARS = {int: "N", float: "X", str: "TEXT"}
 
@@ -108,8 +109,13 @@ class SpecCommand(click.Command):
         given: dict[TablePath, str] = {
             paths.get(name, (name,)): value for name, value in values.items() if isinstance(value, str)
         }
-        # Arguments and options that may be repeated: whether there is any.
-        given |= {(name,): "" for name, value in values.items() if isinstance(value, (list, tuple)) and value}
+        # Arguments, and options that may be repeated: whether there is any. A value of an option that is not known yet
+        # looks like an argument, so a line once read without arguments has none.
+        lists = {(name,): "" for name, value in values.items() if isinstance(value, (list, tuple)) and value}
+        if not lists:
+            ctx.meta[_BARE] = True
+        if _BARE not in ctx.meta:
+            given |= lists
         help_option = self.get_help_option(ctx)
         if help_option is not None and help_option.name in values:
             given[HELP] = ""

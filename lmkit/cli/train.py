@@ -7,14 +7,23 @@ import click
 
 from lmkit import strict_json
 from lmkit.cli import console
-from lmkit.cli.common import data_option, json_option, out_option, overwrite_option
-from lmkit.cli.completion import PartName, RecipeName, RunPath
+from lmkit.cli.common import (
+    data_option,
+    init_option,
+    json_option,
+    model_option,
+    out_option,
+    overwrite_option,
+    tokenizer_option,
+    valid_option,
+)
+from lmkit.cli.completion import RecipeName, RunPath
 from lmkit.cli.option_flags import HELP, SpecCommand, collected, flag
 from lmkit.errors import UsageError
 from lmkit.first_run import first_run
 from lmkit.option_owners import Named, Owner, training_owners
 from lmkit.plugins import registry
-from lmkit.recipe import DEFAULT_MODEL, build, read_recipe, with_start
+from lmkit.recipe import build, read_recipe, with_start
 from lmkit.run_paths import recipe_to_resume
 from lmkit.shipped import find_or_file
 
@@ -68,42 +77,17 @@ def note() -> str:
     type=RunPath(unfinished=True),
     help="Continue the run in this directory from its newest checkpoint.",
 )
-@click.option(
-    "--init-from",
-    metavar="RUN",
-    type=RunPath(),
-    help="Start from the weights of this run, with its tokenizer and model options.",
-)
+@init_option("Start from the weights of this run, with its tokenizer and model options.")
 @click.option(
     "--new-words",
     metavar="N",
     type=click.IntRange(min=0),
     help="With --init-from: add at most N words of the text that the vocabulary lacks.",
 )
-@click.option(
-    "-m",
-    "--model",
-    metavar="NAME",
-    type=PartName("model", "cell"),
-    expose_value=False,
-    help=f"The model, or a cell for the recurrent one (default {DEFAULT_MODEL}).",
-)
-@click.option(
-    "--tokenizer",
-    metavar="NAME[:FILE]",
-    type=PartName("tokenizer"),
-    expose_value=False,
-    help="Tokenizer, or one from a file, as in word:FILE (default: chosen from the text: word or char).",
-)
+@model_option()
+@tokenizer_option
 @data_option
-@click.option(
-    "--valid",
-    "--validation",
-    multiple=True,
-    metavar="TEXT",
-    type=click.Path(),
-    help="Validation text; may be repeated.",
-)
+@valid_option("TEXT", "Validation text")
 @out_option(
     "Directory of the run (default: runs/ and the model's name, numbered).",
     metavar="DIR",

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lmkit.contracts import Vocabulary
+from lmkit.corpus.streams import Window
 from lmkit.errors import UsageError
 from lmkit.neural.adaptive import AdaptiveOutputLayer
 from lmkit.neural.mixture import MixtureOutputLayer
@@ -101,23 +102,15 @@ class RecurrentLanguageModel(NeuralLanguageModel):
         """The embedding and the outputs of every layer, from the bottom."""
         return self._layers(ids, state, reset, None)
 
-    def window_loss(
-        self,
-        inputs: Tensor,
-        targets: Tensor,
-        state: State,
-        *,
-        reset: Tensor | None = None,
-        weights: Tensor | None = None,
-    ) -> tuple[Tensor, State]:
-        if not self.training or not isinstance(self.output, SampledOutputLayer):
-            return super().window_loss(inputs, targets, state, reset=reset, weights=weights)
+    def step_loss(self, window: Window, state: State) -> tuple[Tensor, State]:
+        if not isinstance(self.output, SampledOutputLayer):
+            return super().step_loss(window, state)
         # Inputs are the targets one step before, except the first of each stream.
-        first = inputs[:, 0]
-        sample = self.output.sample(torch.cat([targets.flatten(), first[first != self.start_id]]))
-        layers, state = self._layers(inputs, state, reset, sample.rows)
-        flat = None if weights is None else weights.flatten()
-        return self.output.sampled_loss(layers[-1].flatten(0, 1), targets.flatten(), sample, flat), state
+        first, targets = window.inputs[:, 0], window.targets.flatten()
+        sample = self.output.sample(torch.cat([targets, first[first != self.start_id]]))
+        layers, state = self._layers(window.inputs, state, window.reset, sample.rows)
+        weights = None if window.weights is None else window.weights.flatten()
+        return self.output.sampled_loss(layers[-1].flatten(0, 1), targets, sample, weights), state
 
     def _layers(
         self, ids: Tensor, state: State, reset: Tensor | None, rows: TokenRows | None

@@ -73,7 +73,7 @@ def test_a_model_that_is_never_unfrozen_stays(trained: Path) -> None:
         assert all(torch.equal(old, after[name]) for name, old in before.items()) == same
 
 
-def test_layers_thaw_from_the_top(trained: Path) -> None:
+def test_layers_are_unfrozen_from_the_top(trained: Path) -> None:
     """The head learns first, then one more layer each epoch, the embedding last; rates fall by the decay."""
     parts = classify(PAIRS, init_from=trained, max_epochs=1).parts
     data = LabelledTexts([encode(parts.tokenizer, "a film", 9)], [0])
@@ -85,7 +85,7 @@ def test_layers_thaw_from_the_top(trained: Path) -> None:
     assert {id(p) for p in layer} == {id(p) for name, p in known.items() if name.startswith("stack.")}
     assert any(p is known["embedding.weight"] for p in below)
     for epoch, wanted in enumerate([(True, False, False), (True, True, False), (True, True, True)]):
-        trainer._thaw(epoch)
+        trainer._unfreeze(epoch)
         assert tuple(all(p.requires_grad for p in group) for group in trainer.groups) == wanted
     assert {group["peak"] for group in trainer.optimiser.param_groups} == {1.0, 0.5, 0.25}
 

@@ -1,24 +1,18 @@
 """The example of adaptation: its texts, and its table on novels made up here."""
 
-import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-PATH = Path(__file__).parents[2] / "examples" / "adapt" / "adapt.py"
 OTHERS = ["the queen went to the old house", "nobody had been there for years"] * 30
 DOYLE = ["the horse rode over the moor", "the captain of the horse went home"] * 30
 
 
 @pytest.fixture
-def adapt() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("adapt", PATH)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def adapt(script: Callable[[str], ModuleType]) -> ModuleType:
+    return script("adapt/adapt.py")
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """examples/classification: its table, and splits whose test part nothing is fitted on."""
 
-import importlib.util
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -10,19 +9,13 @@ import pytest
 
 import lmkit
 
-PATH = Path(__file__).parents[2] / "examples" / "classification" / "measure.py"
 QUICK = ["--splits", "2", "--max-epochs", "1", "--hidden-size", "4"]
 
 
 @pytest.fixture
-def measure() -> ModuleType:
+def measure(script: Callable[[str], ModuleType]) -> ModuleType:
     """The script as a module."""
-    spec = importlib.util.spec_from_file_location("measure", PATH)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("classification/measure.py")
 
 
 @pytest.fixture

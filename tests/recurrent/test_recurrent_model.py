@@ -5,6 +5,7 @@ import torch
 from lmkit_recurrent.model import RecurrentLanguageModel
 
 from lmkit.contracts import Vocabulary
+from lmkit.corpus.streams import Window
 from lmkit.errors import ModelError, UsageError
 from lmkit.options import choose
 
@@ -98,7 +99,7 @@ def test_sampled_training_is_that_of_the_softmax(tied):
     for output in ("softmax", "sampled"):
         model = make(output=output, samples=5000, tied=tied)
         model.start_at(torch.arange(9))
-        loss, _ = model.window_loss(inputs, tokens, model.blank_state(2))
+        loss, _ = model.step_loss(Window(inputs, tokens, None), model.blank_state(2))
         loss.backward()
         found[output] = loss, {name: p.grad.to_dense() for name, p in model.named_parameters()}
     torch.testing.assert_close(found["sampled"][0], found["softmax"][0])
@@ -111,7 +112,7 @@ def test_sampled_training_leaves_other_words_alone():
     model = make(output="sampled", samples=50)
     model.sample_from(torch.tensor([0] * 8 + [10**15]))
     inputs, targets = torch.tensor([[9, 3]]), torch.tensor([[3, 5]])
-    loss, _ = model.window_loss(inputs, targets, model.blank_state(1))
+    loss, _ = model.step_loss(Window(inputs, targets, None), model.blank_state(1))
     loss.backward()
     for weight in (model.embedding.weight, model.output.bias):
         assert weight.grad.is_sparse
