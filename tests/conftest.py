@@ -1,6 +1,11 @@
 """Fixtures for all tests: the shared folder, and commands with third-party plugins installed."""
 
 import os
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Several workers share the cores; set before torch is imported, here and in the programs that tests start.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import shutil
 import signal
 import subprocess
@@ -30,6 +35,12 @@ DEMOS = (
 
 # A shell starts what runs in the background with Ctrl-C ignored, which the programs that tests interrupt would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """The workers of `pytest -n auto`: each imports torch, so that more than eight gain little and cost memory."""
+    return min(os.cpu_count() or 1, 8)
+
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 

@@ -8,6 +8,7 @@ prose that a small model can learn from.
 import ast
 import hashlib
 import inspect
+import json
 import os
 import platform
 import re
@@ -15,10 +16,13 @@ import sysconfig
 import warnings
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 from lmkit.errors import DataError, suggest
+from lmkit.files import replaced
+from lmkit.strict_json import dumps
 
 NAME = "pydocs"
 PARTS = ("train", "valid", "test")
@@ -77,6 +81,30 @@ def part_of(document: str) -> str:
 
 @cache
 def _documents() -> tuple[str, ...]:
+    """All documents: from the user's cache folder, or read from the sources, which takes some seconds, and kept there.
+
+    A file of the cache begins with the SHA-256 of the rest, so that a damaged one is written again.
+    """
+    import platformdirs
+
+    path = platformdirs.user_cache_path("lmkit") / "pydocs" / f"{digest()}.json"
+    try:
+        checksum, _, kept = path.read_bytes().partition(b"\n")
+        if checksum == hashlib.sha256(kept).hexdigest().encode():
+            return tuple(json.loads(kept))
+    except OSError:
+        pass  # not read yet
+    found = _read()
+    kept = dumps(found).encode()
+    # Without a writable cache folder, each process reads the sources.
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replaced(path) as file:
+            file.write(hashlib.sha256(kept).hexdigest().encode() + b"\n" + kept)
+    return found
+
+
+def _read() -> tuple[str, ...]:
     found = [text for path in _sources() if (text := _module(path.read_bytes()))]
     found += [prose(topic) for topic in _topics()]
     if not found:
@@ -84,6 +112,7 @@ def _documents() -> tuple[str, ...]:
     return tuple(found)
 
 
+@cache
 def digest() -> str:
     """A string that changes with the files and the way they are read; much faster than reading them."""
     sha = hashlib.sha256(Path(__file__).read_bytes())

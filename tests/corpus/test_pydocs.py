@@ -37,6 +37,24 @@ def test_deterministic_and_light() -> None:
     assert out.split() == [here, pydocs.digest()]
 
 
+def test_the_cache_holds_what_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The sources are read once; a damaged cache, or no place for one, changes nothing but the time."""
+    texts = ("One.\nTwo é.\n", "Three.\n")
+    readings = []
+    monkeypatch.setattr(pydocs, "_read", lambda: readings.append(1) or texts)
+    read = pydocs._documents.__wrapped__
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert (read(), read(), len(readings)) == (texts, texts, 1)
+    (kept,) = (tmp_path / "cache").rglob("*.json")
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[:-9])
+    assert (read(), len(readings)) == (texts, 2)
+    assert kept.read_bytes() == whole
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert (read(), len(readings)) == (texts, 3)
+
+
 def test_parts_share_nothing() -> None:
     """The parts are disjoint, together all of the text, and the held-out ones are of a size to score on."""
     parts = {part: pydocs.documents(part) for part in pydocs.PARTS}
@@ -99,7 +117,7 @@ def test_without_topics(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     (tmp_path / "site-packages").mkdir()
     (tmp_path / "site-packages" / "b.py").write_text('"""Not ours."""')
     monkeypatch.setattr(pydocs, "_library", lambda: tmp_path)
-    assert pydocs._documents.__wrapped__() == ("Says what it does.\nDoes it.\n",)
+    assert pydocs._read() == ("Says what it does.\nDoes it.\n",)
     (tmp_path / "a.py").unlink()
     with pytest.raises(DataError, match="give another text"):
-        pydocs._documents.__wrapped__()
+        pydocs._read()
