@@ -20,6 +20,7 @@ from lmkit.contracts import Encoder, Tokenizer
 from lmkit.corpus.readers import Text, TextLines
 from lmkit.devices import pick_device
 from lmkit.errors import UsageError
+from lmkit.manifest import read_manifest
 from lmkit.options import Chosen
 from lmkit.recurrence import TrainableModel
 from lmkit.training.memory import keep_large_blocks
@@ -51,6 +52,8 @@ def train_files(
     Raises Interrupted after SIGINT or SIGTERM, when the best weights so far are saved.
     """
     runs.check_free(out, overwrite=overwrite)
+    if settings.init_from is not None:
+        read_manifest(settings.init_from)  # raises ModelError before the texts are read
     examples = text.read()
     held_out = None if valid is None else valid.read()
     with stop_on_signals() as request:

@@ -88,7 +88,8 @@ class Checkpoints:
         folders = self._all()
         if not folders:
             raise CheckpointError(
-                f"{self.folder.parent} has no checkpoint to resume from; train the model again"
+                f"{self.folder.parent} has no checkpoint to resume from; train the model again, or go on from its "
+                f"weights: lmkit train TEXT --init-from {self.folder.parent} --out DIR"
             )
         for folder in reversed(folders):
             try:

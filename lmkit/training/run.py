@@ -1,5 +1,6 @@
 """Train the run of a recipe: text, tokenizer, model, training, saving."""
 
+import logging
 import math
 import shutil
 import time
@@ -27,12 +28,18 @@ from lmkit.training.checkpoint import Checkpoints
 from lmkit.training.loop import Trainer
 from lmkit.training.memory import give_back, keep_large_blocks
 from lmkit.training.metrics import Metrics
+from lmkit.training.options import TrainOptions
 from lmkit.training.report import Reporter
 from lmkit.training.run_directory import workplace
 from lmkit.training.signals import Interrupted, stop_on_signals
 from lmkit.training.start import Start
 from lmkit.training.text import Corpus, find_tokenizer, open_texts, store_corpus, with_defaults
 from lmkit.training.validation import validate
+
+COUNTING = ("seed", "device", "threads")
+"""The training options that models without gradient descent use."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,7 @@ def train_recipe(
     stop_after: stop after this many steps, without changing the schedule.
     Raises Interrupted after SIGINT or SIGTERM, when everything is saved.
     """
+    given = recipe.train if recipe.train_paths else TrainOptions()
     recipe = with_defaults(recipe, reporter)
     start = None
     if recipe.init is not None:
@@ -67,6 +75,8 @@ def train_recipe(
         raise UsageError(
             f"the model {recipe.model.name} cannot be trained: it has no `fit`; choose another --model"
         )
+    if not issubclass(target, TrainableModel):
+        _warn_of_unused(given, recipe.model)
     device = prepare(recipe)
     with workplace(out, recipe.model, overwrite=overwrite) as directory:
         text, valid = open_texts(recipe, validates=issubclass(target, TrainableModel))
@@ -114,6 +124,18 @@ def made(recipe: Recipe, corpus: Corpus) -> Any:
         if recipe.train.output_bias == "unigram" and recipe.init is None:
             model.start_at(counts)
     return model
+
+
+def _warn_of_unused(options: TrainOptions, model: Chosen) -> None:
+    """Name the options of training by gradient descent that a counting model was given."""
+    default = to_table(TrainOptions())
+    given = to_table(options).items()
+    unused = [name for name, value in given if value != default.get(name) and name not in COUNTING]
+    if unused:
+        names = ", ".join(unused)
+        log.warning(
+            "%s is estimated from counts, not in steps: these options have no effect: %s", model.name, names
+        )
 
 
 def described(model: TrainableModel, asked: Chosen) -> str:

@@ -147,6 +147,7 @@ def test_without_any(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no checkpoint to resume from") as caught:
         Checkpoints(tmp_path, keep=2, every=1).newest()
     assert caught.value.exit_code == 5
+    assert f"--init-from {tmp_path}" in str(caught.value)
 
 
 def test_a_full_disk(

@@ -151,6 +151,13 @@ def test_no_data_named_means_pydocs_for_two_minutes():
     assert named.train.max_time is None
 
 
+def test_a_counting_model_names_the_options_of_steps(tmp_path, text, caplog):
+    """Options of training in steps are named once for a model that is counted; its own options are not."""
+    lmkit.train(text, model="ngram", order=2, tokenizer="word", batch_size=4, seed=1, out=tmp_path / "ngram")
+    (warning,) = [record.message for record in caplog.records if "no effect" in record.message]
+    assert warning.endswith("these options have no effect: batch_size")
+
+
 def test_the_loss_of_training_is_weighted(tmp_path):
     """By hand for the first window: the sum of weight times loss by the sum of weights. Validation has no weights."""
     text, valid = "distances:en,count=40,farthest=0", "distances:en,count=20,farthest=0,seed=1"
