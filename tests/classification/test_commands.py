@@ -142,3 +142,8 @@ def test_from_a_language_model(
     assert "begun from" in lmkit("info", tmp_path / "clf").stdout
     refused = lmkit("classify", table, "--init-from", trained, "--model", "gru", "--out", tmp_path / "other")
     assert (refused.exit_code, "leave --model out" in refused.output) == (2, True), refused.output
+    absent = ("--init-from", tmp_path / "none", "--out", tmp_path / "other")
+    missing = lmkit("classify", tmp_path / "none.csv", *absent)
+    assert (missing.exit_code, "run's directory" in missing.output) == (4, True), (
+        missing.output
+    )  # before the texts
