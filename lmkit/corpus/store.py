@@ -18,6 +18,7 @@ from lmkit import strict_json
 from lmkit.corpus.prefetch import read_ahead
 from lmkit.corpus.readers import Line, LineBlock, TextLike
 from lmkit.corpus.split import Part
+from lmkit.corpus.store_files import ARRAYS, LINE_ARRAYS, check, content_hash, dtype_of, mapped
 from lmkit.corpus.words import WHITE_SPACE
 from lmkit.errors import DataError, PluginError, reason_of
 from lmkit.files import place_folder, write_text
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 FORMAT = 2
 """Version 2 counts words between KenLM's white space only."""
 _HEADER = "store.json"
-_LINE_ARRAYS = ("line_ends", "line_bytes", "line_words", "document_starts")
 _IS_GAP = bytes(chr(byte) in WHITE_SPACE for byte in range(256))
 """A table for `bytes.translate`."""
 _FLUSH = 1 << 20
@@ -97,15 +97,15 @@ class TokenStore:
         rows = list(lines)
         ends = np.cumsum([len(row) for row in rows], dtype=np.int64)
         arrays = {
-            "tokens": np.concatenate(rows).astype(_dtype(vocabulary))
+            "tokens": np.concatenate(rows).astype(dtype_of(vocabulary))
             if rows
-            else np.empty(0, _dtype(vocabulary)),
+            else np.empty(0, dtype_of(vocabulary)),
             "line_ends": ends,
             "line_bytes": np.zeros(len(rows), np.int64),
             "line_words": np.zeros(len(rows), np.int64),
             "document_starts": np.zeros(min(1, len(rows)), np.int64),
         }
-        return cls(arrays, _content_hash(arrays, vocabulary))
+        return cls(arrays, content_hash(arrays, vocabulary))
 
     @classmethod
     def build(
@@ -181,8 +181,10 @@ class TokenStore:
             return None
         try:
             header = json.loads((target / _HEADER).read_text("utf-8"))
-            arrays = {name: _map(target / name, header["lengths"][name], vocabulary) for name in _names()}
-            return cls(arrays, str(header["fingerprint"]))
+            arrays = {name: mapped(target / name, header["lengths"][name], vocabulary) for name in ARRAYS}
+            fingerprint = str(header["fingerprint"])
+            check(arrays, vocabulary, fingerprint)
+            return cls(arrays, fingerprint)
         except (OSError, ValueError, KeyError, TypeError) as error:
             log.log(NOTE, "%s: the cached tokens are damaged (%s); tokenizing again", target, error)
             return None
@@ -196,10 +198,10 @@ class _Writer:
         self._tokenizer = tokenizer
         self._name = f"{type(tokenizer).__module__}:{type(tokenizer).__qualname__}"
         self._eos = np.array([self.vocabulary.eos_id], np.int32)
-        self._files: dict[str, IO[bytes]] = {name: (folder / name).open("wb") for name in _names()}
+        self._files: dict[str, IO[bytes]] = {name: (folder / name).open("wb") for name in ARRAYS}
         self._pending: list[np.ndarray] = []
-        self._columns = {name: array("q") for name in _LINE_ARRAYS}
-        self._lengths = dict.fromkeys(_names(), 0)
+        self._columns = {name: array("q") for name in LINE_ARRAYS}
+        self._lengths = dict.fromkeys(ARRAYS, 0)
         self._num_lines = self._num_tokens = 0
         self._line_bytes = self._line_words = 0
         """Of the pieces of an unfinished line."""
@@ -269,7 +271,7 @@ class _Writer:
                 f"the tokenizer {self._name} gave the ids {tokens.min()} to {tokens.max()}, but its "
                 f"vocabulary has {self.vocabulary.size}; report it to its author"
             )
-        self._put("tokens", tokens.astype(_dtype(self.vocabulary)))
+        self._put("tokens", tokens.astype(dtype_of(self.vocabulary)))
         for name, column in self._columns.items():
             self._put(name, np.frombuffer(column, np.int64) if column else np.empty(0, np.int64))
             self._columns[name] = array("q")
@@ -306,8 +308,8 @@ def _new_store(target: Path, tokenizer: "Tokenizer") -> Iterator[_Writer]:
         finally:
             writer.close()
         vocabulary = tokenizer.vocabulary
-        arrays = {name: _map(hidden / name, lengths[name], vocabulary) for name in _names()}
-        header = {"format": FORMAT, "lengths": lengths, "fingerprint": _content_hash(arrays, vocabulary)}
+        arrays = {name: mapped(hidden / name, lengths[name], vocabulary) for name in ARRAYS}
+        header = {"format": FORMAT, "lengths": lengths, "fingerprint": content_hash(arrays, vocabulary)}
         write_text(hidden / _HEADER, strict_json.dumps(header))
         if target.exists():
             shutil.rmtree(target)  # damaged
@@ -367,29 +369,3 @@ def _line_sizes(raw: bytes) -> tuple[np.ndarray, np.ndarray]:
 def _key(text: TextLike, vocabulary: "Vocabulary") -> str:
     parts = [str(FORMAT), text.fingerprint(), vocabulary.fingerprint]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:40]
-
-
-def _content_hash(arrays: dict[str, np.ndarray], vocabulary: "Vocabulary") -> str:
-    sha = hashlib.sha256(vocabulary.fingerprint.encode())
-    for name in _names():
-        sha.update(f"\n{name} {len(arrays[name])} ".encode())
-        sha.update(np.ascontiguousarray(arrays[name]).data)
-    return sha.hexdigest()
-
-
-def _map(path: Path, length: int, vocabulary: "Vocabulary") -> np.ndarray:
-    """A file of the store as a memory-mapped array; ValueError if it has another size."""
-    dtype = np.dtype(_dtype(vocabulary) if path.name == "tokens" else np.int64)
-    size = path.stat().st_size
-    if size != length * dtype.itemsize:
-        raise ValueError(f"{path.name} has {size} bytes, not {length * dtype.itemsize}")
-    # An empty file cannot be mapped.
-    return np.memmap(path, dtype, mode="r", shape=(length,)) if length else np.empty(0, dtype)
-
-
-def _dtype(vocabulary: "Vocabulary") -> type[np.generic]:
-    return np.uint16 if vocabulary.size <= 1 << 16 else np.int32
-
-
-def _names() -> tuple[str, ...]:
-    return ("tokens", *_LINE_ARRAYS)

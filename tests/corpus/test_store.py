@@ -1,5 +1,6 @@
 """The token store: what is in it, that it is written once, and that damage is noticed."""
 
+import json
 import tempfile
 import threading
 import time
@@ -19,6 +20,7 @@ from lmkit.corpus import store as store_module
 from lmkit.corpus.readers import Text
 from lmkit.corpus.split import hold_out
 from lmkit.corpus.store import TokenStore
+from lmkit.corpus.store_files import ARRAYS, content_hash
 from lmkit.errors import DataError, PluginError
 from lmkit.notes import NOTE
 
@@ -117,14 +119,16 @@ def test_it_is_made_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["tokens", "line_ends", "store.json", "document_starts"])
-@pytest.mark.parametrize("how", ["cut", "longer", "gone"])
+@pytest.mark.parametrize("how", ["cut", "longer", "gone", "changed"])
 def test_damage_is_mended(tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, how: str) -> None:
-    """A file of another size than the header says, or a broken header, makes lmkit tokenize again, with a note."""
+    """A file of another size or with other bytes than were written makes lmkit tokenize again, with a note."""
     tokens = build(tmp_path, LINES).tokens.tolist()
     (path,) = tmp_path.glob(f"*/{name}")
     content = path.read_bytes()
     if how == "gone":
         path.unlink()
+    elif how == "changed":
+        path.write_bytes(bytes([content[0] ^ 1]) + content[1:])
     else:
         path.write_bytes(content[:-1] if how == "cut" else content + b"x")
     with caplog.at_level(NOTE):
@@ -132,6 +136,39 @@ def test_damage_is_mended(tmp_path: Path, caplog: pytest.LogCaptureFixture, name
     assert "damaged" in caplog.text
     assert again.tokens.tolist() == tokens
     assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "value", "reason"),
+    [
+        ("tokens", 3, 65535, "not in the vocabulary"),
+        ("line_ends", 0, 2**40, "do not divide"),
+        ("line_ends", 0, 0, "do not divide"),
+        ("line_ends", -1, 1, "do not divide"),
+        ("document_starts", 0, -1, "do not begin at lines"),
+        ("document_starts", -1, 2**40, "do not begin at lines"),
+    ],
+)
+def test_contents_are_checked_whoever_wrote_them(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, place: int, value: int, reason: str
+) -> None:
+    """Ids outside the vocabulary and boundaries outside the text reach no model, though the hash is right."""
+    tokenizer = Bytes()
+    tokens = build(tmp_path, LINES, tokenizer).tokens.tolist()
+    (header,) = tmp_path.glob("*/store.json")
+    facts = json.loads(header.read_text("utf-8"))
+    arrays = {
+        each: np.fromfile(header.with_name(each), np.uint16 if each == "tokens" else np.int64)
+        for each in ARRAYS
+    }
+    arrays[name][place] = value
+    arrays[name].tofile(header.with_name(name))
+    facts["fingerprint"] = content_hash(arrays, tokenizer.vocabulary)
+    header.write_text(json.dumps(facts), "utf-8")
+    with caplog.at_level(NOTE):
+        again = build(tmp_path, LINES, tokenizer)
+    assert reason in caplog.text
+    assert again.tokens.tolist() == tokens
 
 
 def test_a_failed_build_leaves_nothing(tmp_path: Path) -> None:

@@ -1,0 +1,62 @@
+"""The files of a token store: their types, their sizes, and whether they are what was written."""
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from lmkit.contracts import Vocabulary
+
+LINE_ARRAYS = ("line_ends", "line_bytes", "line_words", "document_starts")
+ARRAYS = ("tokens", *LINE_ARRAYS)
+"""The arrays of a store, each in a file of its name."""
+_PART = 1 << 20
+"""Tokens to check at a time."""
+
+
+def content_hash(arrays: dict[str, np.ndarray], vocabulary: "Vocabulary") -> str:
+    """The fingerprint of a store's contents under a vocabulary."""
+    sha = hashlib.sha256(vocabulary.fingerprint.encode())
+    for name in ARRAYS:
+        sha.update(f"\n{name} {len(arrays[name])} ".encode())
+        sha.update(np.ascontiguousarray(arrays[name]).data)
+    return sha.hexdigest()
+
+
+def check(arrays: dict[str, np.ndarray], vocabulary: "Vocabulary", fingerprint: str) -> None:
+    """Raise ValueError unless contents are those of the fingerprint, every id has a word, and boundaries rise.
+
+    The fingerprint finds changes by chance; the rest holds whoever wrote the files, since compiled code relies on it.
+    """
+    if content_hash(arrays, vocabulary) != fingerprint:
+        raise ValueError("its contents have changed since they were written")
+    tokens, ends, starts = arrays["tokens"], arrays["line_ends"], arrays["document_starts"]
+    for start in range(0, len(tokens), _PART):
+        part = tokens[start : start + _PART]
+        if part.min() < 0 or part.max() >= vocabulary.size:
+            raise ValueError(f"an id is not in the vocabulary of {vocabulary.size}")
+    if (int(ends[-1]) if len(ends) else 0) != len(tokens) or not _rises(ends) or (ends[:1] < 1).any():
+        raise ValueError("its line ends do not divide its tokens")
+    if not _rises(starts) or (starts[:1] < 0).any() or (starts[-1:] >= len(ends)).any():
+        raise ValueError("its documents do not begin at lines")
+
+
+def _rises(values: np.ndarray) -> bool:
+    return not (values[1:] <= values[:-1]).any()
+
+
+def mapped(path: Path, length: int, vocabulary: "Vocabulary") -> np.ndarray:
+    """A file of the store as a memory-mapped array; ValueError if it has another size."""
+    dtype = np.dtype(dtype_of(vocabulary) if path.name == "tokens" else np.int64)
+    size = path.stat().st_size
+    if size != length * dtype.itemsize:
+        raise ValueError(f"{path.name} has {size} bytes, not {length * dtype.itemsize}")
+    # An empty file cannot be mapped.
+    return np.memmap(path, dtype, mode="r", shape=(length,)) if length else np.empty(0, dtype)
+
+
+def dtype_of(vocabulary: "Vocabulary") -> type[np.generic]:
+    """The type of tokens."""
+    return np.uint16 if vocabulary.size <= 1 << 16 else np.int32
