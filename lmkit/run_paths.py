@@ -1,6 +1,7 @@
 """Distinguish runs from texts by their paths, without loading anything."""
 
 import itertools
+import os
 from collections.abc import Container, Iterable
 from difflib import get_close_matches
 from pathlib import Path
@@ -28,6 +29,17 @@ def is_run(path: Path) -> bool:
         return (path / MANIFEST).is_file()
     except OSError:
         return False
+
+
+def refuse_links(directory: Path) -> None:
+    """Raise ModelError for a symbolic link inside a run: who writes in the run would change what it points to."""
+    for folder, folders, files in os.walk(directory):
+        for path in (Path(folder, name) for name in sorted([*folders, *files])):
+            if path.is_symlink():
+                raise ModelError(
+                    f"{path} is a symbolic link, and lmkit writes in this run: put the file that it points to in its "
+                    "place, or remove the link"
+                )
 
 
 def recipe_to_resume(directory: Path) -> Path:

@@ -96,7 +96,8 @@ def staging(out: Path) -> Iterator[Path]:
 
 
 def put_in_place(run: Path, out: Path) -> None:
-    """Rename a finished directory to `out`, and replace an existing one."""
+    """Rename a finished directory to `out`, and replace an existing one; of a link, the one that it points to."""
+    out = out.resolve()
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.exists():
         shutil.rmtree(out)

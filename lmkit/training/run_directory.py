@@ -26,20 +26,24 @@ def workplace(out: Path | None, model: Chosen, *, overwrite: bool) -> Iterator[P
         runs.check_free(out, overwrite=overwrite)
         directory, made = out, not out.exists()
         directory.mkdir(parents=True, exist_ok=True)
-    try:
-        with run_lock(directory):
+    with run_lock(directory):
+        try:
             yield directory
-    except BaseException:
-        if not any((directory / name).exists() for name in (run_paths.MANIFEST, run_paths.CHECKPOINTS)):
-            runs.clear(directory)
-            if made:
-                shutil.rmtree(directory, ignore_errors=True)
-        raise
+        except BaseException:
+            if not any((directory / name).exists() for name in (run_paths.MANIFEST, run_paths.CHECKPOINTS)):
+                runs.clear(directory)
+                if made:
+                    shutil.rmtree(directory, ignore_errors=True)
+            raise
 
 
 @contextlib.contextmanager
 def run_lock(directory: Path) -> Iterator[None]:
-    """Hold a run's directory for this process; CheckpointError when another one trains in it."""
+    """Hold a run's directory for this process.
+
+    Raises CheckpointError when another one trains in it, ModelError when it contains a symbolic link.
+    """
+    run_paths.refuse_links(directory)
     lock = FileLock(directory / runs.LOCK, timeout=0)
     try:
         lock.acquire()

@@ -1,11 +1,15 @@
 """The directory of a run in training: names, locks, and what a failure leaves."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
-from lmkit.errors import CheckpointError, UsageError
+import lmkit
+from lmkit.errors import CheckpointError, ModelError, UsageError
 from lmkit.options import choose
+from lmkit.run_paths import MANIFEST
+from lmkit.runs import put_in_place
 from lmkit.training.run_directory import run_lock, workplace
 
 GRU = choose("model", {"name": "recurrent", "cell": "gru"}, "model")
@@ -74,3 +78,50 @@ def test_overwriting(tmp_path: Path) -> None:
     assert (other / "letter.txt").read_text() == "old"
     with workplace(run, GRU, overwrite=True) as directory:
         assert (directory / "recipe.toml").read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [".lock", "metrics.jsonl", "checkpoints", "tokenizer/words.txt", ".lmkit.json.part", "model.safetensors"],
+)
+@pytest.mark.parametrize("how", ["resume", "overwrite"])
+def test_links_in_a_run_are_not_written_through(run: Path, tmp_path: Path, name: str, how: str) -> None:
+    """A run with a symbolic link is refused before anything is written, and what the link points to stays."""
+    path, away = run / name, tmp_path / "away"
+    if path.exists():
+        path.rename(away)
+    else:
+        away.write_text("mine")
+    before = sorted(away.rglob("*")) if away.is_dir() else away.read_bytes()
+    path.symlink_to(away)
+    actions = {
+        "resume": lambda: lmkit.api.resume(run),
+        "overwrite": lambda: lmkit.train("pydocs", out=run, overwrite=True),
+    }
+    with pytest.raises(ModelError, match=f"{name} is a symbolic link") as caught:
+        actions[how]()
+    assert caught.value.exit_code == 4
+    assert (sorted(away.rglob("*")) if away.is_dir() else away.read_bytes()) == before
+
+
+def test_a_run_may_be_reached_through_a_link(run: Path, tmp_path: Path) -> None:
+    """Links outside a run are the user's: a new run replaces the one that a link points to."""
+    link = tmp_path / "best"
+    link.symlink_to(run)
+    with run_lock(link):
+        pass
+    put_in_place(shutil.copytree(run, tmp_path / "other"), link)
+    assert link.is_symlink()
+    assert (run / MANIFEST).is_file()
+
+
+def test_a_run_that_has_just_begun_is_kept(tmp_path: Path) -> None:
+    """A process that may not overwrite, because another one trains there, removes nothing."""
+    (tmp_path / "recipe.toml").write_text("x")
+    with (
+        run_lock(tmp_path),
+        pytest.raises(CheckpointError, match="another process"),
+        workplace(tmp_path, GRU, overwrite=True),
+    ):
+        pass
+    assert (tmp_path / "recipe.toml").read_text() == "x"
