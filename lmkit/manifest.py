@@ -1,6 +1,7 @@
 """Read and check lmkit.json, which makes a directory a model, without loading the model."""
 
 import reprlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from lmkit.run_paths import ARCHIVES, MANIFEST, is_unfinished, unfinished
 FORMAT = 1
 LONGEST_NAME = 255
 HASHED_LIMIT = 1 << 28
-"""Larger files are compared by size only: loading a model maps them and does not read them."""
+"""Larger files are compared by size only: loading a model maps them and does not read them. `verify` hashes them."""
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
@@ -71,7 +72,12 @@ def check_files(directory: Path, manifest: dict[str, Any], *, hash_limit: float 
     hash_limit: compare the SHA-256 of files of up to this many bytes, which reads them completely; larger files
     are compared by size only. By default HASHED_LIMIT.
     """
-    limit = HASHED_LIMIT if hash_limit is None else hash_limit
+    for problem in problems(directory, manifest, HASHED_LIMIT if hash_limit is None else hash_limit):
+        raise ModelError(problem)
+
+
+def problems(directory: Path, manifest: dict[str, Any], hash_limit: float) -> Iterator[str]:
+    """A message for each file that is not as it was saved; ModelError if the list of files is damaged."""
     files = manifest.get("files")
     if not isinstance(files, dict):
         raise ModelError(f"{directory / MANIFEST}: 'files' must be an object")
@@ -83,11 +89,11 @@ def check_files(directory: Path, manifest: dict[str, Any], *, hash_limit: float 
         if not (plain and inside and isinstance(facts, dict)):
             raise ModelError(f"{directory / MANIFEST}: 'files' is damaged at {reprlib.repr(name)}")
         if not path.is_file():
-            raise ModelError(f"{path}: missing; restore it or train the model again")
+            yield f"{path}: missing; restore it or train the model again"
+            continue
         size = path.stat().st_size
-        hashed = size <= limit
-        if size != facts.get("size") or (hashed and sha256(path) != facts.get("sha256")):
-            raise ModelError(f"{path}: has changed since it was saved (size or SHA-256 differs); restore it")
+        if size != facts.get("size") or (size <= hash_limit and sha256(path) != facts.get("sha256")):
+            yield f"{path}: has changed since it was saved (size or SHA-256 differs); restore it"
 
 
 def _no_directory(path: Path) -> LmkitError:

@@ -39,7 +39,7 @@ LAYERS = (
     ("evaluation", "generation", "embedding"),
     ("training",),
     ("classification",),
-    ("model", "api", "pipelines"),
+    ("model", "api", "pipelines", "verify"),
     ("studies",),
     ("testing", "cli", "__main__"),
 )

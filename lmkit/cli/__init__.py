@@ -25,6 +25,7 @@ COMMANDS = {
         "Compute the surprisal of each word, token, character, line or span.",
     ),
     "info": ("lmkit.cli.info", "Describe runs: model, training text, size, scores."),
+    "verify": ("lmkit.cli.verify", "Compare the files of runs with what was saved."),
     "generate": ("lmkit.cli.generate", "Continue a prompt."),
     "embed": ("lmkit.cli.embed", "Write vectors of tokens, words or sentences to a file."),
     "classify": ("lmkit.cli.classify", "Train a classifier of texts."),

@@ -149,9 +149,7 @@ class Checkpoints:
 
 def read(folder: Path) -> Snapshot:
     """A checkpoint whose files all match its digests; any kind of error if one does not."""
-    for name, digest in read_json(folder / DIGESTS).items():
-        if Path(name).name != name or sha256(folder / name) != digest:
-            raise CheckpointError(f"{name} has changed since it was saved")
+    check_digests(folder)
     facts = read_json(folder / STATE)
     if facts["format"] != FORMAT:
         raise CheckpointError(f"it has format {facts['format']}, this lmkit reads {FORMAT}")
@@ -162,6 +160,15 @@ def read(folder: Path) -> Snapshot:
             # of matrix products.
             tensors[group] = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (not a dict)
     return Snapshot(facts["step"], tensors, facts)
+
+
+def check_digests(folder: Path) -> list[Path]:
+    """The files of a checkpoint; any kind of error unless all match its digests."""
+    digests = read_json(folder / DIGESTS)
+    for name, digest in digests.items():
+        if Path(name).name != name or sha256(folder / name) != digest:
+            raise CheckpointError(f"{name} has changed since it was saved")
+    return [folder / name for name in digests]
 
 
 def is_whole(folder: Path) -> bool:
