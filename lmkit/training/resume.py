@@ -15,6 +15,7 @@ from lmkit.training.checkpoint import Checkpoints
 from lmkit.training.report import Reporter
 from lmkit.training.run import Saver, TrainedRun, made, make_trainer, prepare, run_trainer, summary
 from lmkit.training.run_directory import run_lock
+from lmkit.training.saved_state import check_tables
 from lmkit.training.snapshot import machine, restore
 from lmkit.training.text import open_texts, store_corpus
 
@@ -50,6 +51,7 @@ def resume_run(
     with run_lock(directory):
         checkpoints = Checkpoints(directory, keep=recipe.train.keep, every=recipe.train.save_every)
         saved = checkpoints.newest()
+        check_tables(saved)
         check_same_recipe(saved.facts["recipe"], recipe)
         device = prepare(recipe)
         text, valid = open_texts(recipe, validates=True)

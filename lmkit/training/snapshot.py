@@ -2,8 +2,8 @@
 
 import math
 import platform
-from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -13,6 +13,8 @@ from lmkit.neural.weights import named_weights
 from lmkit.recurrence import tiers
 from lmkit.states import State, leaves
 from lmkit.training.checkpoint import Snapshot
+from lmkit.training.early_stopping import TrainState
+from lmkit.training.saved_state import is_count, read_state
 
 if TYPE_CHECKING:
     from lmkit.training.loop import Trainer
@@ -54,15 +56,26 @@ def snapshot(trainer: "Trainer") -> Snapshot:
 def restore(trainer: "Trainer", saved: Snapshot) -> None:
     """Restore the snapshot in a trainer of the same recipe and data.
 
-    Raises CheckpointError, with a list of the differences, when the snapshot is from another trainer.
+    Raises CheckpointError, with a list of the differences, when the snapshot is from another trainer, and for values
+    that no trainer has.
     """
+    try:
+        _restore(trainer, saved, read_state(saved.facts.get("state"), saved.step, trainer.total_steps))
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError) as error:
+        raise CheckpointError(
+            f"the checkpoint of step {saved.step} is damaged ({type(error).__name__}: {error}); restore it, or remove "
+            "its folder to go on from the one before"
+        ) from error
+
+
+def _restore(trainer: "Trainer", saved: Snapshot, state: TrainState) -> None:
     weights = named_weights(trainer.model)
     _check("the model", weights, saved.tensors["model"])
     with torch.no_grad():
         for name, tensor in weights.items():
             tensor.copy_(saved.tensors["model"][name])
     if "average" in saved.tensors and trainer.average is None:
-        trainer.begin_average(saved.facts["state"]["averaged_from"])
+        trainer.begin_average(_count(state.averaged_from))
     if trainer.average:
         _check("the average of the weights", trainer.average.weights, saved.tensors["average"])
         for name, tensor in trainer.average.weights.items():
@@ -75,19 +88,24 @@ def restore(trainer: "Trainer", saved: Snapshot) -> None:
     torch.set_rng_state(saved.tensors["random"]["cpu"])
     if "device" in saved.tensors["random"] and trainer.model.device.type == "cuda":
         torch.cuda.set_rng_state(saved.tensors["random"]["device"], trainer.model.device)
-    state: dict[str, Any] = dict(saved.facts["state"])
-    state["best_loss"] = math.inf if state["best_loss"] is None else state["best_loss"]
-    state["losses"] = tuple(state.get("losses", ()))
-    trainer.state = replace(trainer.state, **state)
+    trainer.state = state
     # Compiled steps begin at the same step as without the interruption, since they round differently from the loop.
     tiers.restore_progress(trainer.model, saved.facts.get("tiers", {}))
-    trainer.metrics.cut(saved.facts["metrics_size"])
+    trainer.metrics.cut(_count(saved.facts["metrics_size"]))
+
+
+def _count(value: object) -> int:
+    """The value, if it is a whole number that counts something."""
+    if not is_count(value):
+        raise ValueError(f"{value!r} is not a count")
+    return value
 
 
 def _restore_optimiser(trainer: "Trainer", saved: dict[str, Tensor]) -> None:
     """Restore the optimiser's state with torch's function, which moves tensors to their devices."""
     names = {id(p): n for n, p in trainer.model.named_parameters()}
     table = trainer.optimiser.state_dict()
+    shapes = {name: p.shape for name, p in trainer.model.named_parameters()}
     order = [names[id(p)] for group in trainer.optimiser.param_groups for p in group["params"]]
     entries: dict[int, dict[str, Tensor]] = {}
     for name, tensor in saved.items():
@@ -96,6 +114,8 @@ def _restore_optimiser(trainer: "Trainer", saved: dict[str, Tensor]) -> None:
             raise CheckpointError(
                 f"the checkpoint's optimiser has a state for {parameter!r}, unknown to the model; restore it"
             )
+        if tensor.dim() and tensor.shape != shapes[parameter]:
+            raise ValueError(f"{name} has shape {list(tensor.shape)}, wanted {list(shapes[parameter])}")
         entries.setdefault(order.index(parameter), {})[key] = tensor
     trainer.optimiser.load_state_dict({**table, "state": entries})
 
