@@ -69,6 +69,7 @@ API: dict[str, tuple[str, ...]] = {
         "lmkit.neural.sizes:per_layer",
         "lmkit.neural.batching:by_length",
         "lmkit.neural.batching:full_rows",
+        "lmkit.neural.stream_slice:whole_window",
         "lmkit.recurrence.dropout:drop",
         "lmkit.recurrence.dropout:drop_words",
         "lmkit.neural.linear:linear",

@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import itertools
+import logging
 import os
 import signal
 import sys
@@ -13,7 +14,7 @@ from typing import Any, NoReturn
 
 import click
 
-from lmkit import __version__
+from lmkit import __version__, launch
 from lmkit.cli import console
 from lmkit.errors import LmkitError, PluginError, UsageError, reason_of, suggest, with_kind
 
@@ -116,6 +117,8 @@ def _report(error: Exception, debug: bool) -> int:
         return error.exit_code
     if debug:
         traceback.print_exception(error)
+    if launch.follows() and isinstance(error, (click.ClickException, UsageError)):
+        return error.exit_code  # the process that leads, which has the same command line, prints it
     if isinstance(error, click.ClickException):
         console.say(_click_message(error), "error")
         return error.exit_code
@@ -163,7 +166,14 @@ def cli(ctx: click.Context, no_plugins: bool, verbose: bool, debug: bool) -> Non
     """
     from lmkit.plugins import packages, use_third_party
 
+    if launch.started() > 1 and ctx.invoked_subcommand != "train":
+        raise UsageError(
+            f"torchrun starts several processes, but only lmkit train shares its work among them: start lmkit "
+            f"{ctx.invoked_subcommand} without it"
+        )
     ctx.obj = console.start_messages(verbose or debug, packages() if verbose else ())
+    if launch.follows():
+        ctx.obj.setLevel(logging.ERROR)
     use_third_party(not no_plugins)
 
 

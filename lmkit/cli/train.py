@@ -1,11 +1,12 @@
 """`lmkit train`: build a recipe from a file and flags, and train a run."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
-from lmkit import strict_json
+from lmkit import launch, strict_json
 from lmkit.cli import console
 from lmkit.cli.common import (
     data_option,
@@ -24,7 +25,7 @@ from lmkit.first_run import first_run
 from lmkit.option_owners import Named, Owner, training_owners
 from lmkit.plugins import registry
 from lmkit.recipe import build, read_recipe, with_start
-from lmkit.run_paths import recipe_to_resume
+from lmkit.run_paths import CHECKPOINTS, recipe_to_resume
 from lmkit.shipped import find_or_file
 
 SAMPLE_TOKENS = 80
@@ -140,26 +141,39 @@ def command(
         raise UsageError("--resume continues with the weights of its own run; leave --init-from out")
     if resume is not None and (out is not None or overwrite):
         raise UsageError("--resume continues in the run's directory; leave --out and --overwrite out")
+    if resume is None and began_before(out):
+        assert out is not None
+        overwrite = True
+        if any((out / CHECKPOINTS).glob("step-*")):
+            settings, resume = build(read_recipe(recipe_to_resume(out))), str(out)
 
     first = path is None and init_from is None and not (data or texts)
-    if first and settings.train_paths:
+    if first and settings.train_paths and not launch.follows():
         console.say(
             "no TEXT given: training for about two minutes on the documentation of this Python "
             "(lmkit recipes show first-run)"
         )
 
     from lmkit import api
+    from lmkit.training.follow import follow
+    from lmkit.training.plan import check_shared
+    from lmkit.training.processes import joined
 
-    reporter = console.TrainReporter()
-    try:
-        if resume is not None:
-            run = api.resume_run(Path(resume), settings, stop_after=stop_after, reporter=reporter)
-        else:
-            run = api.train_recipe(
-                settings, out=out, overwrite=overwrite, stop_after=stop_after, reporter=reporter
+    check_shared(settings, launch.started())
+    with joined() as processes:
+        if not processes.leads:
+            follow(processes)
+            return
+        reporter = console.TrainReporter()
+        try:
+            train = (
+                partial(api.train_recipe, out=out, overwrite=overwrite)
+                if resume is None
+                else partial(api.resume_run, Path(resume))
             )
-    finally:
-        reporter.finish()
+            run = train(settings, stop_after=stop_after, reporter=reporter, processes=processes)
+        finally:
+            reporter.finish()
     if as_json:
         click.echo(strict_json.report({"run": str(run.directory), **run.summary}))
     else:
@@ -167,6 +181,13 @@ def command(
     if first and run.summary.get("kind") == "causal":
         show_sample(run.directory)
     next_steps(run.directory, run.summary.get("kind", "causal"), "pydocs:test" if first else "FILE")
+
+
+def began_before(out: Path | None) -> bool:
+    """Whether torchrun runs this command again, and its run in --out has begun; UsageError if it could not be found."""
+    if out is None and launch.may_restart():
+        raise UsageError("torchrun --max-restarts needs --out DIR, where a restart finds the checkpoints")
+    return out is not None and launch.is_restart() and launch.has_marked(out)
 
 
 def show_sample(directory: Path) -> None:

@@ -38,6 +38,20 @@ class Window:
         backward = None if self.backward is None else self.backward.to(device)
         return Window(self.inputs.to(device), self.targets.to(device), reset, weights, backward)
 
+    def rows(self, rows: slice) -> "Window":
+        """The window of some of the streams."""
+        reset, weights = (None if t is None else t[rows] for t in (self.reset, self.weights))
+        if reset is not None and not bool(reset.any()):
+            reset = None
+        backward = None if self.backward is None else self.backward.rows(rows)
+        return Window(self.inputs[rows], self.targets[rows], reset, weights, backward)
+
+    @property
+    def total_weight(self) -> float:
+        """The sum of the weights of its targets in the loss, both ways if it is read both ways."""
+        own = self.targets.numel() if self.weights is None else float(self.weights.sum(dtype=torch.float64))
+        return own if self.backward is None else own + self.backward.total_weight
+
 
 class Streams:
     """`batch_size` equal, contiguous parts of the corpus, read side by side.

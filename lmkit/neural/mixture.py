@@ -39,7 +39,9 @@ class MixtureOutputLayer(OutputLayer):
 
     def loss(self, features: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         log_probs = self.target_log_probs(features, targets)
-        return -log_probs.mean() if weights is None else -(log_probs * weights).sum() / weights.sum()
+        if weights is None:
+            return -log_probs.mean()
+        return -(log_probs * weights).sum() / weights.sum().clamp_min(torch.finfo(weights.dtype).tiny)
 
     def _gather(self, features: Tensor, targets: Tensor) -> Tensor:
         return self.logits(features).gather(1, targets[:, None])[:, 0]

@@ -105,7 +105,8 @@ def shares(targets: Tensor, weights: Tensor | None, like: Tensor) -> Tensor:
     """(rows,) the share of each row in the mean loss, of the type of `like`; they sum to one."""
     if weights is None:
         return like.new_full((len(targets),), 1 / max(len(targets), 1))
-    return (weights / weights.sum().clamp_min(torch.finfo(weights.dtype).tiny)).to(like)
+    weights = weights.to(like)
+    return weights / weights.sum().clamp_min(torch.finfo(weights.dtype).tiny)
 
 
 def cross_entropy(

@@ -6,22 +6,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lmkit.neural.stream_slice import dropout
 from lmkit.recurrence.cells import Cell
 from lmkit.recurrence.projection import ProjectedCell, as_gated
 from lmkit.states import State
 
 
-def drop(x: Tensor, rate: float, *, locked_dim: int | None = None) -> Tensor:
+def drop(x: Tensor, rate: float, *, rows_dim: int = 0, locked_dim: int | None = None) -> Tensor:
     """x with a share `rate` of its elements at 0 and the others scaled up to keep the mean.
 
+    rows_dim: the dimension of the streams, of which several processes have a slice each.
     locked_dim: the dimension of time, along which one mask holds (Gal and Ghahramani, 2016, arXiv:1512.05287).
     """
     if rate == 0:
         return x
     if locked_dim is None:
-        return F.dropout(x, rate)
+        return dropout(x, rate, rows_dim)
     shape = [1 if dim == locked_dim else size for dim, size in enumerate(x.shape)]
-    return x * F.dropout(x.new_ones(shape), rate)
+    return x * dropout(x.new_ones(shape), rate, rows_dim)
 
 
 def drop_words(vectors: Tensor, ids: Tensor, size: int, rate: float) -> Tensor:

@@ -94,7 +94,8 @@ class Recurrent(nn.Module):
         for index, (layer, norm, shortcut, before) in enumerate(parts):
             inputs = norm(ys)
             if index > 0 and self.training:
-                inputs = drop(inputs, self.options.dropout, locked_dim=0 if self.options.locked else None)
+                locked_dim = 0 if self.options.locked else None
+                inputs = drop(inputs, self.options.dropout, rows_dim=1, locked_dim=locked_dim)
             outputs, after = self._run(cast(Cell, layer), inputs, before, resets)
             ys = outputs + shortcut(ys) if self._is_residual(index) else outputs
             all_outputs.append(ys.transpose(0, 1))

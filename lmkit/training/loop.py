@@ -4,21 +4,25 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from lmkit import states
-from lmkit.corpus.streams import Streams
+from lmkit.corpus.streams import Streams, Window
 from lmkit.errors import LmkitError
+from lmkit.neural import stream_slice
+from lmkit.neural.stream_slice import StreamSlice
 from lmkit.perplexity import perplexity
 from lmkit.recurrence import TrainableModel
 from lmkit.states import State
 from lmkit.training.average import MeanOfSteps, MovingAverage, WeightAverage
 from lmkit.training.checkpoint import Checkpoints
+from lmkit.training.clock import Clock
 from lmkit.training.early_stopping import TrainState, after_validation, is_over
 from lmkit.training.groups import freeze
 from lmkit.training.metrics import Metrics
 from lmkit.training.optimiser import clip_gradients, make_optimiser, peak_rate, set_rate
 from lmkit.training.options import TrainOptions
+from lmkit.training.processes import ALONE, Agreed, Processes
 from lmkit.training.report import Reporter
 from lmkit.training.schedule import default_valid_every, momentum, rate_factor, total_steps, with_limits
 from lmkit.training.snapshot import snapshot
@@ -37,6 +41,7 @@ class Trainer:
     checkpoints: saves the state at intervals; None: never.
     trained: the weights are those of a trained model: they are validated before the first step, and kept as the best
     until others are better.
+    After `share`, `validate` and `keep_best` are called only in the process that leads.
     """
 
     def __init__(
@@ -62,17 +67,31 @@ class Trainer:
         self.reporter = reporter
         self.checkpoints = checkpoints
         self.trained = trained
+        self.processes = ALONE
+        self.rows = ALONE.rows(streams.batch_size)
+        """The streams of this process."""
+        self.stopped = False
+        """Whether a request has stopped the training."""
         freeze(model, options)
         self.optimiser = make_optimiser(model, options)
         self.average: WeightAverage | None = None
         if options.average is not None:
             self.average = MovingAverage(model, options.average)
         self.state = TrainState()
-        self.hidden: State = model.blank_state(streams.batch_size)
+        self.hidden: State = self._blank_state()
         self.total_steps = total_steps(self.options, streams.windows)
         self.valid_every = options.valid_every or default_valid_every(streams, validation_tokens)
-        self._before = 0.0
-        self._started = 0.0
+        self._clock = Clock()
+        self._agreed = Agreed()
+
+    def share(self, processes: Processes) -> None:
+        """Compute a slice of the streams from now on, the others in the other processes.
+
+        Each of them has a trainer with the same weights, optimiser, random state and state of training.
+        """
+        self.processes = processes
+        self.rows = processes.rows(self.streams.batch_size)
+        self.hidden = states.take(self.hidden, self.rows)
 
     def run(
         self, stop_after: int | None = None, stop_requested: Callable[[], bool] = lambda: False
@@ -82,47 +101,70 @@ class Trainer:
         Only a limit ends with a validation: a training that stops early can continue as if it had not stopped.
         Raises DivergedError when the loss is not finite; the best weights so far are kept.
         """
-        self._started, self._before = time.perf_counter(), self.state.seconds
+        self._clock = Clock(self.state.seconds, self.state.cpu_seconds)
         self.reporter.start(self.total_steps, f"training for {self._limits()}")
         if self.trained and self.state.step == 0 and self.validate is not None:
             self._validate()
         speed = Speed()
-        while not self.over() and not self._reached(stop_after) and not stop_requested():
-            begun = time.process_time()
-            loss, grad_norm, rate, tokens = self._step()
-            cpu_seconds = self.state.cpu_seconds + time.process_time() - begun
-            speed.add(tokens)
+        while not (self.over() or self._reached(stop_after) or self._is_stopped(stop_requested)):
+            with self._clock.step():
+                done = self._step(stop_requested)
+            self._agreed = done.agreed
+            seconds, cpu_seconds = self._times()
             self.state = replace(
-                self.state, step=self.state.step + 1, seconds=self._clock(), cpu_seconds=cpu_seconds
+                self.state, step=self.state.step + 1, seconds=seconds, cpu_seconds=cpu_seconds
             )
-            self._report(loss, grad_norm, rate, tokens, speed)
+            speed.add(done.tokens)
+            self._report(done, speed)
             if self.state.step % self.valid_every == 0:
                 self._validate()
                 speed = Speed()
-            if self.checkpoints and self.checkpoints.due(self.state.step):
-                self.checkpoints.save(snapshot(self))
+            if self.checkpoints and self._is_due(self.checkpoints):
+                self._save(self.checkpoints)
                 speed = Speed()
         if self.over() and self.state.validated != self.state.step:
             self._validate()
         if self.checkpoints:
-            self.checkpoints.save(snapshot(self), last=True)
+            self._save(self.checkpoints, last=True)
         self.reporter.finish()
         return self.state
 
     def _reached(self, stop_after: int | None) -> bool:
         return stop_after is not None and self.state.step >= stop_after
 
+    def _proposal(self, stop_requested: Callable[[], bool]) -> Agreed:
+        """What this process tells the others; only the one that leads tells its clock, and when to save."""
+        if not self.processes.leads:
+            return Agreed(stop_requested())
+        due = self.checkpoints is not None and self.checkpoints.due(self.state.step + 1)
+        return Agreed(stop_requested(), due, self._clock.seconds, self._clock.cpu_seconds)
+
+    def _is_stopped(self, stop_requested: Callable[[], bool]) -> bool:
+        self.stopped = stop_requested() if self.processes.count == 1 else self._agreed.stop
+        return self.stopped
+
+    def _is_due(self, checkpoints: Checkpoints) -> bool:
+        return checkpoints.due(self.state.step) if self.processes.count == 1 else self._agreed.save
+
+    def _times(self) -> tuple[float, float]:
+        clock = self._clock if self.processes.count == 1 else self._agreed
+        return clock.seconds, clock.cpu_seconds
+
+    def _save(self, checkpoints: Checkpoints, *, last: bool = False) -> None:
+        hidden = self.processes.gather(self.hidden)
+        self.processes.lead(lambda: checkpoints.save(snapshot(self, hidden), last=last))
+
     def over(self) -> bool:
         """Whether a limit has ended the training."""
         return is_over(self.state, self.options, self.total_steps)
 
-    def _step(self) -> tuple[float, float, float, int]:
-        """Make one update; return loss, norm of the gradient before clipping, learning rate and number of tokens."""
+    def _step(self, stop_requested: Callable[[], bool]) -> "Step":
+        """Make one update."""
         model, options = self.model, self.options
         place = self.streams.windows.place(self.state.step)
         if place.first == 0:
-            self.hidden = model.blank_state(self.streams.batch_size)
-        window = self.streams.window(self.state.step)
+            self.hidden = self._blank_state()
+        window = self.streams.window(self.state.step).to(model.device)
         progress = self._progress()
         rate = peak_rate(options) * rate_factor(options, progress, place.epoch) / self.state.rate_divisor
         if options.vary_bptt:
@@ -131,16 +173,35 @@ class Trainer:
 
         model.train()
         self.optimiser.zero_grad(set_to_none=True)
-        loss, hidden = model.step_loss(window.to(model.device), self.hidden)
-        value = self._finite("loss", float(loss.detach()))
-        (loss if model.penalty is None else loss + model.penalty).backward()
+        loss, hidden = self._gradients(window)
+        loss, agreed = self.processes.sum_step(model, loss, lambda: self._proposal(stop_requested))
+        loss = self._finite("loss", loss)
         # Before the step, which would spread NaN over all weights.
         norm = self._finite("norm of the gradient", clip_gradients(model, options))
         self.optimiser.step()
         if self.average:
             self.average.update(self.state.step)
         self.hidden = states.detach(hidden)
-        return value, norm, rate, window.targets.numel()
+        return Step(loss, norm, rate, window.targets.numel(), agreed)
+
+    def _gradients(self, window: Window) -> tuple[float, State]:
+        """Add the gradients of a window to those of the model; return the loss and the hidden state after it."""
+        model = self.model
+        if self.processes.count == 1:
+            loss, hidden = model.step_loss(window, self.hidden)
+            (loss if model.penalty is None else loss + model.penalty).backward()
+            return float(loss.detach()), hidden
+        # The loss of all tokens is the sum of those of the slices, each times its share of the tokens.
+        own = window.rows(self.rows)
+        with stream_slice.computing(StreamSlice(self.rows, window)):
+            loss, hidden = model.step_loss(own, self.hidden)
+        loss = loss * (own.total_weight / window.total_weight)
+        share = len(own.targets) / len(window.targets)
+        (loss if model.penalty is None else loss + share * model.penalty).backward()
+        return float(loss.detach()), hidden
+
+    def _blank_state(self) -> State:
+        return self.model.blank_state(self.rows.stop - self.rows.start)
 
     def _finite(self, what: str, value: float) -> float:
         """The value; DivergedError if it is not finite."""
@@ -168,38 +229,42 @@ class Trainer:
         """Inside the block, the model has the weights to validate and keep: its own, or their average."""
         return self.average.in_place() if self.average else nullcontext()
 
+    def keep(self) -> None:
+        """Keep the present weights as the best."""
+        self.processes.lead(self.keep_best)
+
     def _validate_as_it_is(self) -> None:
         self.state = replace(self.state, validated=self.state.step)
         if self.validate is None:
-            self.keep_best()
+            self.keep()
             return
         self.model.eval()
-        score = self.validate()
+        score = self.processes.lead(self.validate)
         loss = self._finite("validation loss", score.loss)
         best = loss < self.state.best_loss
         self.state = after_validation(self.state, self.options, score)
         if best:
-            self.keep_best()
-        self.state = replace(self.state, seconds=self._clock())
+            self.keep()
+        self.state = replace(self.state, seconds=self.processes.lead(lambda: self._clock.seconds))
         self.metrics.write(
             step=self.state.step,
             valid_loss=loss,
             valid_perplexity=perplexity(loss),
             **({} if score.bits_per_byte is None else {"valid_bits_per_byte": score.bits_per_byte}),
             best=best,
-            **self._times(),
+            **self._rounded_times(),
         )
         self.reporter.validation(self.state.step, loss, best, score.bits_per_byte)
 
-    def _report(self, loss: float, grad_norm: float, rate: float, tokens: int, speed: "Speed") -> None:
+    def _report(self, done: "Step", speed: "Speed") -> None:
         step = self.state.step
         self.reporter.step(
             step,
-            tokens=tokens,
-            loss=loss,
+            tokens=done.tokens,
+            loss=done.loss,
             loss_name=self._loss_name(),
-            grad_norm=grad_norm,
-            learning_rate=rate,
+            grad_norm=done.grad_norm,
+            learning_rate=done.rate,
             tokens_per_second=speed.tokens_per_second,
             seconds_left=self._seconds_left(),
         )
@@ -207,11 +272,11 @@ class Trainer:
             self.metrics.write(
                 step=step,
                 epoch=round(self.streams.windows.epochs(step), 4),
-                **{self._loss_name(): loss},
-                grad_norm=grad_norm,
-                learning_rate=rate,
+                **{self._loss_name(): done.loss},
+                grad_norm=done.grad_norm,
+                learning_rate=done.rate,
                 tokens_per_second=round(speed.tokens_per_second, 1),
-                **self._times(),
+                **self._rounded_times(),
             )
 
     def _loss_name(self) -> str:
@@ -220,13 +285,9 @@ class Trainer:
             return "weighted_loss"
         return "sampled_loss" if self.model.samples_loss else "loss"
 
-    def _times(self) -> dict[str, float]:
+    def _rounded_times(self) -> dict[str, float]:
         """The times of a record in metrics.jsonl."""
         return {"seconds": round(self.state.seconds, 2), "cpu_seconds": round(self.state.cpu_seconds, 2)}
-
-    def _clock(self) -> float:
-        """Seconds of training so far, over all processes of a resumed run."""
-        return self._before + time.perf_counter() - self._started
 
     def _progress(self) -> float:
         """The finished share of the training, by the nearest limit."""
@@ -257,6 +318,17 @@ class Trainer:
         if self.options.max_cpu_time:
             parts.append(f"{self.options.max_cpu_time:g} seconds of processor time")
         return " or ".join(parts)
+
+
+@dataclass(frozen=True)
+class Step:
+    """An update: its loss, norm of the gradient before clipping, learning rate and tokens, of all processes."""
+
+    loss: float
+    grad_norm: float
+    rate: float
+    tokens: int
+    agreed: Agreed
 
 
 class Speed:

@@ -6,23 +6,24 @@ from lmkit import strict_json
 
 
 class Metrics:
-    """Appends records to a file; every line is written at once."""
+    """Appends records to a file; every line is written at once. Without a path, it does nothing."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None) -> None:
         self.path = path
 
     @property
     def size(self) -> int:
         """Bytes written so far, which a checkpoint stores."""
-        return self.path.stat().st_size if self.path.exists() else 0
+        return self.path.stat().st_size if self.path and self.path.exists() else 0
 
     def cut(self, size: int) -> None:
         """Truncate the file to `size` bytes: a resumed run writes the rest again."""
-        if self.size > size:
+        if self.path and self.size > size:
             with self.path.open("rb+") as file:
                 file.truncate(size)
 
     def write(self, **record: object) -> None:
         """Append one record."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(strict_json.report(record) + "\n")
+        if self.path:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(strict_json.report(record) + "\n")

@@ -12,6 +12,8 @@ from lmkit.notes import NOTE
 from lmkit.recipe import Recipe
 from lmkit.training import checkpoint
 from lmkit.training.checkpoint import Checkpoints
+from lmkit.training.plan import share_training
+from lmkit.training.processes import ALONE, Processes
 from lmkit.training.report import Reporter
 from lmkit.training.run import Saver, TrainedRun, made, make_trainer, prepare, run_trainer, summary
 from lmkit.training.run_directory import run_lock
@@ -38,11 +40,17 @@ LIMITS = frozenset(
 
 
 def resume_run(
-    directory: Path, recipe: Recipe, *, stop_after: int | None = None, reporter: Reporter
+    directory: Path,
+    recipe: Recipe,
+    *,
+    stop_after: int | None = None,
+    reporter: Reporter,
+    processes: Processes = ALONE,
 ) -> TrainedRun:
     """Continue the run in `directory` from its newest complete checkpoint.
 
-    recipe: the run's own, in which only settings of FREE or LIMITS may differ.
+    recipe: the run's own, in which only settings of FREE or LIMITS may differ. processes: as of `train_recipe`; they
+    may be more or fewer than before.
     With everything else the same, the result is that of an uninterrupted run, to the last bit on a CPU; otherwise
     a warning gives the reason. Raises CheckpointError with all differences that prevent resuming.
     """
@@ -53,7 +61,7 @@ def resume_run(
         saved = checkpoints.newest()
         check_tables(saved)
         check_same_recipe(saved.facts["recipe"], recipe)
-        device = prepare(recipe)
+        device = prepare(recipe, processes)
         text, valid = open_texts(recipe, validates=True)
         choice = recipe.tokenizer
         assert choice is not None
@@ -75,7 +83,8 @@ def resume_run(
                 "with a limit of time the learning rate depends on the clock, so no two runs are identical",
             )
         reporter.message(f"resuming {directory} at step {saved.step}")
-        figures = run_trainer(trainer, saver, stop_after)
+        share_training(trainer, processes, directory, recipe, corpus, stop_after)
+        figures = run_trainer(trainer, directory, stop_after)
     return TrainedRun(directory, summary(directory, recipe, corpus, model, figures))
 
 

@@ -3,6 +3,7 @@
 import logging
 import math
 import shutil
+import signal
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,11 +12,11 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
+from lmkit import launch, run_paths, runs
 from lmkit import recipe as recipes
-from lmkit import run_paths, runs
 from lmkit.contracts import Encoder, FitContext, LanguageModel, Tokenizer
 from lmkit.corpus.readers import TextLines
-from lmkit.devices import pick_device
+from lmkit.corpus.streams import Streams
 from lmkit.errors import CheckpointError, UsageError
 from lmkit.options import Chosen, to_table
 from lmkit.perplexity import perplexity
@@ -29,6 +30,8 @@ from lmkit.training.loop import Trainer
 from lmkit.training.memory import give_back, keep_large_blocks
 from lmkit.training.metrics import Metrics
 from lmkit.training.options import TrainOptions
+from lmkit.training.plan import share_training
+from lmkit.training.processes import ALONE, Processes
 from lmkit.training.report import Reporter
 from lmkit.training.run_directory import workplace
 from lmkit.training.signals import Interrupted, stop_on_signals
@@ -57,10 +60,12 @@ def train_recipe(
     overwrite: bool = False,
     stop_after: int | None = None,
     reporter: Reporter,
+    processes: Processes = ALONE,
 ) -> TrainedRun:
     """Train a recipe; the run's directory is `out`, or the next free one under `runs/`.
 
     stop_after: stop after this many steps, without changing the schedule.
+    processes: those that train together, of which this one leads; the others `follow`.
     Raises Interrupted after SIGINT or SIGTERM, when everything is saved.
     """
     given = recipe.train if recipe.train_paths else TrainOptions()
@@ -77,7 +82,7 @@ def train_recipe(
         )
     if not issubclass(target, TrainableModel):
         _warn_of_unused(given, recipe.model)
-    device = prepare(recipe)
+    device = prepare(recipe, processes)
     with workplace(out, recipe.model, overwrite=overwrite) as directory:
         text, valid = open_texts(recipe, validates=issubclass(target, TrainableModel))
         lines = TextLines(text, reporter)
@@ -99,13 +104,16 @@ def train_recipe(
             if start is not None:
                 start.give_weights(model, corpus)
         runs.clear(directory)
+        if launch.may_restart():
+            launch.mark(directory)
         recipes.write(recipe, directory / run_paths.RECIPE)
         (directory / run_paths.TOKENIZER).mkdir()
         tokenizer.save(directory / run_paths.TOKENIZER)
         saver = Saver(directory, recipe, corpus, model)
         if isinstance(model, TrainableModel):
             trainer = make_trainer(model.to(device), recipe, corpus, saver, reporter)
-            figures = run_trainer(trainer, saver, stop_after)
+            share_training(trainer, processes, directory, recipe, corpus, stop_after)
+            figures = run_trainer(trainer, directory, stop_after)
         else:
             assert isinstance(model, LanguageModel)
             figures = fit_model(model, recipe, corpus, saver, reporter)
@@ -190,11 +198,11 @@ def validation_figures(model: LanguageModel, corpus: Corpus, reporter: Reporter)
     }
 
 
-def prepare(recipe: Recipe) -> torch.device:
-    """The device of a recipe; sets torch's threads."""
+def prepare(recipe: Recipe, processes: Processes) -> torch.device:
+    """The device of a recipe for this process; sets torch's threads."""
     if recipe.train.threads:
         torch.set_num_threads(recipe.train.threads)
-    return pick_device(recipe.train.device)
+    return processes.device(recipe.train.device)
 
 
 def summary(
@@ -252,9 +260,7 @@ def make_trainer(
     keep_large_blocks()
     options, valid = recipe.train, corpus.valid
     code = text_code(model, corpus, reporter)
-    streams = model.streams(corpus.train, options.batch_size, options.bptt)
-    if options.vary_bptt:
-        streams.vary(options.seed)
+    streams = make_streams(model, recipe, corpus)
 
     def keep() -> None:
         state = trainer.state
@@ -287,6 +293,14 @@ def make_trainer(
     return trainer
 
 
+def make_streams(model: TrainableModel, recipe: Recipe, corpus: Corpus) -> Streams:
+    """The streams of the training text."""
+    streams = model.streams(corpus.train, recipe.train.batch_size, recipe.train.bptt)
+    if recipe.train.vary_bptt:
+        streams.vary(recipe.train.seed)
+    return streams
+
+
 def text_code(model: LanguageModel | Encoder, corpus: Corpus, reporter: Reporter) -> TextCode | None:
     """The code of the validation text; None, with a message that gives the reason, if there is none."""
     if corpus.valid is None or corpus.valid_text is None or not model.directions:
@@ -302,17 +316,17 @@ def text_code(model: LanguageModel | Encoder, corpus: Corpus, reporter: Reporter
     return None
 
 
-def run_trainer(trainer: Trainer, saver: Saver, stop_after: int | None) -> dict[str, Any]:
+def run_trainer(trainer: Trainer, directory: Path, stop_after: int | None) -> dict[str, Any]:
     """Train until a limit, `stop_after` or a signal; the figures, or Interrupted after a signal."""
-    with stop_on_signals() as request:
+    with stop_on_signals(patient=trainer.processes.count > 1) as request:
         state = trainer.run(stop_after, request)
         if math.isinf(state.best_loss):
             with trainer.weights_to_keep():
-                trainer.keep_best()  # without a validation, the newest weights are the best
-    if request.signal is not None and not trainer.over():
+                trainer.keep()  # without a validation, the newest weights are the best
+    if (request.signal is not None or trainer.stopped) and not trainer.over():
         raise Interrupted(
-            f"stopped at step {state.step}; everything is saved; continue with lmkit train --resume {saver.directory}",
-            request.signal,
+            f"stopped at step {state.step}; everything is saved; continue with lmkit train --resume {directory}",
+            request.signal or signal.SIGTERM,
         )
     validated = trainer.validate is not None and math.isfinite(state.best_loss)
     return {

@@ -29,9 +29,10 @@ class Interrupted(LmkitError):  # noqa: N818 (it is no error: what was trained i
 
 
 @contextlib.contextmanager
-def stop_on_signals() -> Iterator[StopRequest]:
+def stop_on_signals(*, patient: bool = False) -> Iterator[StopRequest]:
     """Inside the block, SIGINT and SIGTERM set the request; a second SIGINT stops at once, as usual.
 
+    patient: it does not; a launcher of processes sends one more SIGINT than the terminal.
     In threads other than the main one, where Python allows no handlers, signals are unchanged.
     """
     request = StopRequest()
@@ -40,7 +41,7 @@ def stop_on_signals() -> Iterator[StopRequest]:
         return
 
     def ask(number: int, frame: FrameType | None) -> None:
-        if request.signal is not None and number == signal.SIGINT:
+        if request.signal is not None and number == signal.SIGINT and not patient:
             raise KeyboardInterrupt
         request.signal = number
 

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from lmkit.training.loop import Trainer
 
 
-def snapshot(trainer: "Trainer") -> Snapshot:
-    """Weights, optimiser, hidden state of every stream, random states, and the state of training."""
+def snapshot(trainer: "Trainer", all_hidden: State | None = None) -> Snapshot:
+    """Weights, optimiser, hidden state of every stream, random states, and the state of training.
+
+    all_hidden: the hidden state of all streams, if several processes have parts of it.
+    """
     names = {id(p): n for n, p in trainer.model.named_parameters()}
     optimiser = {
         f"{names[id(parameter)]}|{key}": torch.as_tensor(value)
@@ -29,7 +32,10 @@ def snapshot(trainer: "Trainer") -> Snapshot:
         for key, value in entries.items()
         if value is not None
     }
-    hidden = {str(number): leaf for number, leaf in enumerate(leaves(trainer.hidden))}
+    hidden = {
+        str(number): leaf
+        for number, leaf in enumerate(leaves(trainer.hidden if all_hidden is None else all_hidden))
+    }
     state = asdict(trainer.state)
     # JSON has no infinity.
     state["best_loss"] = None if math.isinf(state["best_loss"]) else state["best_loss"]

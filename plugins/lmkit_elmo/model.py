@@ -15,6 +15,7 @@ from lmkit.corpus.store import TokenStore
 from lmkit.corpus.streams import Streams, Window
 from lmkit.corpus.word_lists import refuse_one_string
 from lmkit.errors import ModelError, UsageError
+from lmkit.neural.stream_slice import whole_window
 from lmkit.recurrence import Recurrent, TrainableModel
 from lmkit.recurrence.dropout import drop
 from lmkit.states import State
@@ -127,11 +128,14 @@ class BiLM(TrainableModel, Encoder):
         targets = torch.stack([way.targets for way in ways]).flatten()
         weights = [way.weights for way in ways if way.weights is not None]
         flat = torch.stack(weights).flatten() if weights else None
-        return self.scoring_output().loss(features, targets, flat), tuple(after)
+        whole = whole_window(window)
+        assert whole.backward is not None
+        tokens = torch.stack([whole.targets, whole.backward.targets]).flatten()
+        return self.scoring_output().loss(features, targets, flat, tokens), tuple(after)
 
     def _drop(self, x: Tensor) -> Tensor:
         """Dropout of (directions, batch, time, width) in training."""
-        return drop(x, self.options.dropout, locked_dim=2 if self.options.locked else None)
+        return drop(x, self.options.dropout, rows_dim=1, locked_dim=2 if self.options.locked else None)
 
     def features(
         self, ids: Tensor, state: State, *, backward: bool, reset: Tensor | None

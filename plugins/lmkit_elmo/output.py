@@ -57,10 +57,18 @@ class ShortlistOutputLayer(SampledOutputLayer):
         classes[self.unk_id] += counts[len(self.bias) :].sum()
         return classes
 
-    def loss(self, features: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+    def loss(
+        self,
+        features: Tensor,
+        targets: Tensor,
+        weights: Tensor | None = None,
+        tokens: Tensor | None = None,
+    ) -> Tensor:
+        """As of the base class. tokens: those of the whole step, for the sample, if `targets` are only some of them."""
         classes = self._classes(targets)
         if self.training and self.is_sampled:
-            loss = self.sampled_loss(features, classes, self.sample(classes), weights)
+            sample = self.sample(classes if tokens is None else self._classes(tokens))
+            loss = self.sampled_loss(features, classes, sample, weights)
         else:
             loss = super().loss(features, classes, weights)
         return loss + (self._shared(classes) * shares(targets, weights, features)).sum()

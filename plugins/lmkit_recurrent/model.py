@@ -17,6 +17,7 @@ from lmkit.neural.output import OutputLayer
 from lmkit.neural.rows import TokenRows
 from lmkit.neural.sampled import SampledOutputLayer
 from lmkit.neural.sizes import DEFAULT_HIDDEN_SIZE, hidden_size_for, per_layer
+from lmkit.neural.stream_slice import whole_window
 from lmkit.options import Chosen
 from lmkit.recurrence import NeuralLanguageModel, Recurrent
 from lmkit.recurrence.dropout import drop, drop_words
@@ -106,8 +107,10 @@ class RecurrentLanguageModel(NeuralLanguageModel):
         if not isinstance(self.output, SampledOutputLayer):
             return super().step_loss(window, state)
         # Inputs are the targets one step before, except the first of each stream.
-        first, targets = window.inputs[:, 0], window.targets.flatten()
-        sample = self.output.sample(torch.cat([targets, first[first != self.start_id]]))
+        whole = whole_window(window)
+        first = whole.inputs[:, 0]
+        sample = self.output.sample(torch.cat([whole.targets.flatten(), first[first != self.start_id]]))
+        targets = window.targets.flatten()
         layers, state = self._layers(window.inputs, state, window.reset, sample.rows)
         weights = None if window.weights is None else window.weights.flatten()
         return self.output.sampled_loss(layers[-1].flatten(0, 1), targets, sample, weights), state

@@ -12,6 +12,7 @@ from lmkit.errors import UsageError
 from lmkit.neural.output import OutputLayer
 from lmkit.neural.sizes import DEFAULT_HIDDEN_SIZE, hidden_size_for
 from lmkit.recurrence import NeuralLanguageModel
+from lmkit.recurrence.dropout import drop
 from lmkit.states import State
 from lmkit_window.options import WindowOptions
 
@@ -37,7 +38,6 @@ class WindowLanguageModel(NeuralLanguageModel):
         self.start = nn.Parameter(torch.empty(width))
         sizes = [self.context * width] + [hidden_size] * options.num_layers
         self.layers = nn.ModuleList(nn.Linear(below, above) for below, above in pairwise(sizes))
-        self.dropout = nn.Dropout(options.dropout)
         self.output = OutputLayer(self._output_weight(options, hidden_size))
         for weight in (self.embedding.weight, self.start, self.output.weight):
             nn.init.uniform_(weight, -0.1, 0.1)
@@ -63,12 +63,15 @@ class WindowLanguageModel(NeuralLanguageModel):
     def features(self, ids: Tensor, state: State, *, reset: Tensor | None = None) -> tuple[Tensor, State]:
         assert isinstance(state, Tensor)
         windows = self.windows(ids, state, reset)
-        x = self.dropout(self.embed(windows).flatten(2))
+        x = self._drop(self.embed(windows).flatten(2))
         hidden = x
         for layer in self.layers:
-            hidden = self.dropout(getattr(torch, self.options.activation)(layer(hidden)))
+            hidden = self._drop(getattr(torch, self.options.activation)(layer(hidden)))
         after = windows[:, -1] if ids.shape[1] else state
         return (torch.cat([hidden, x], -1) if self.options.direct else hidden), after
+
+    def _drop(self, x: Tensor) -> Tensor:
+        return drop(x, self.options.dropout) if self.training else x
 
     def windows(self, ids: Tensor, state: Tensor, reset: Tensor | None) -> Tensor:
         """The last N - 1 ids at each step, nearest first: (batch, time, N - 1)."""
