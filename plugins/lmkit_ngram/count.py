@@ -63,7 +63,8 @@ def count_ngrams(
     assert len(tokens) == 0 or tokens[-1] == eos_id, "the last line has its </s>"
     if len(tokens) + num_lines > MOST_IDS:
         raise DataError(
-            f"the text has {len(tokens):,} tokens, more than {MOST_IDS - num_lines:,}: count a part of it"
+            f"the text has {len(tokens):,} tokens, more than {MOST_IDS - num_lines:,}: count it in parts with "
+            "--memory, or only a part of it"
         )
     # In memory, because of random access: only arrays written in order may be mapped to a file.
     text = np.empty(len(tokens) + num_lines, np.int32)

@@ -1,20 +1,87 @@
-"""Estimate a model from a text: count, smooth, prune."""
+"""Estimate a model from a text: count, smooth, prune; in memory, or in parts on disk."""
 
 import logging
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lmkit_ngram import prune
+from lmkit.errors import UsageError
+from lmkit.notes import NOTE
+from lmkit_ngram import memory, prune
 from lmkit_ngram.count import Allocate, count_ngrams, in_memory
 from lmkit_ngram.entropy import entropy_prune
+from lmkit_ngram.model_files import Allocator
 from lmkit_ngram.options import NgramOptions
-from lmkit_ngram.smoothing import counts_needed, estimate
+from lmkit_ngram.part_scratch import scratch_folder
+from lmkit_ngram.parts import estimate_in_parts
+from lmkit_ngram.smoothing import MIXED, counts_needed, estimate
 from lmkit_ngram.table import NgramTable, TextIndex
+from lmkit_ngram.threads import available
 
 if TYPE_CHECKING:
-    from lmkit.contracts import Vocabulary
+    from lmkit.contracts import FitContext, Vocabulary
     from lmkit.corpus.store import TokenStore
 
 log = logging.getLogger(__name__)
+
+SHARE = 0.8
+"""Of the available memory that a model may use if the options give no limit."""
+
+
+def fit_model(
+    corpus: "TokenStore", vocabulary: "Vocabulary", options: NgramOptions, run: "FitContext"
+) -> tuple[NgramTable, TextIndex | None]:
+    """The n-grams of a corpus with their probabilities, and its text if it is stored.
+
+    They are estimated in parts on disk with `options.memory`, and else if the text outgrows the available memory.
+    Raises UsageError for invalid options, DataError if there is no room for the parts.
+    """
+    prune.check(options)
+    limit = _limit(corpus, options, run)
+    allocate = Allocator(run.directory)
+    if limit is None:
+        return estimate_model(
+            corpus, vocabulary, options, threads=run.threads or available(), allocate=allocate
+        )
+    if options.store_text:
+        log.log(NOTE, "a model from parts does not store its text, so it cannot count n-grams of any length")
+    folder = Path(options.scratch or run.directory or tempfile.gettempdir()).expanduser()
+    most = memory.windows_within(limit, options, vocabulary.size)
+    with scratch_folder(folder, memory.needed_on_disk(corpus.num_tokens, options.order)) as scratch:
+        table = estimate_in_parts(
+            corpus, vocabulary, options, most=most, folder=scratch, progress=run.progress, allocate=allocate
+        )
+    return table, None
+
+
+def _limit(corpus: "TokenStore", options: NgramOptions, run: "FitContext") -> int | None:
+    """The memory for an estimation in parts; None if it is done in memory."""
+    problem = _needs_memory(options)
+    if options.memory is not None:
+        if problem:
+            raise UsageError(f"--memory builds a model from parts, which cannot use {problem}")
+        return memory.size_of(options.memory)
+    free = memory.available_memory()
+    needed = memory.needed_in_memory(corpus.num_tokens, options, mapped=run.directory is not None)
+    if free is None or needed < SHARE * free:
+        return None
+    about = f"counting this text in memory needs about {needed / 1e9:,.1f} GB, and {free / 1e9:,.1f} GB are available"
+    if problem:
+        log.warning("%s; parts on disk need less, but cannot use %s", about, problem)
+        return None
+    log.log(NOTE, "%s: counting in parts on disk (--memory and --scratch choose their size and place)", about)
+    return memory.used_memory() + int(SHARE * free)
+
+
+def _needs_memory(options: NgramOptions) -> str | None:
+    """The option that parts cannot use, with what to do instead."""
+    smoothing = options.smoothing
+    if smoothing not in MIXED or not (options.interpolate or smoothing != "kneser-ney"):
+        name = f"--smoothing {smoothing}" + (" --no-interpolate" if smoothing == "kneser-ney" else "")
+        return f"{name}: use --smoothing {', '.join(MIXED[:-1])} or {MIXED[-1]}"
+    if options.entropy_prune:
+        return "--entropy-prune: use --prune"
+    return None
 
 
 def estimate_model(

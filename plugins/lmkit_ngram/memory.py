@@ -1,8 +1,24 @@
-"""Release the pages of mapped files, which count as a process's memory."""
+"""How much memory a model may use and needs, and the release of mapped files, which count as a process's memory."""
 
 import mmap
+import os
+import re
+from pathlib import Path
 
 import numpy as np
+
+from lmkit.errors import UsageError
+from lmkit_ngram.options import NgramOptions
+
+NGRAMS_A_TOKEN = 0.7
+"""Different n-grams of each order a token of a long text, about, for estimates."""
+FIXED = 96 << 20
+"""Bytes for blocks of text and segments of a model, besides a part."""
+A_WORD = 64
+"""Bytes for each word of the vocabulary: counts, probabilities and parts."""
+LEAST = 1 << 14
+"""Windows of the smallest part worth a file."""
+UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
 def let_go(*arrays: np.ndarray) -> None:
@@ -14,3 +30,66 @@ def let_go(*arrays: np.ndarray) -> None:
         mapped = getattr(owner, "_mmap", None)
         if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
             mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def size_of(text: str) -> int:
+    """The bytes that a size such as "4G" or "500 MB" means; UsageError if it is none."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:I?B)?\s*", text.upper())
+    if found is None:
+        raise UsageError(f"--memory '{text}' is not a size: give, for example, 4G or 500M")
+    return int(float(found[1]) * UNITS[found[2]])
+
+
+def available_memory() -> int | None:
+    """The bytes of memory that programs can still get on this machine, or in this container; None if unknown."""
+    try:
+        facts = Path("/proc/meminfo").read_text()
+        free = int(re.findall(r"MemAvailable:\s*(\d+) kB", facts)[0]) * 1024
+    except (OSError, IndexError):
+        return None
+    try:
+        limit, used = (
+            Path(f"/sys/fs/cgroup/memory.{name}").read_text().strip() for name in ("max", "current")
+        )
+        return min(free, int(limit) - int(used))
+    except (OSError, ValueError):  # no container, or "max"
+        return free
+
+
+def used_memory() -> int:
+    """The bytes of memory of this process now."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 400 << 20  # with torch and numba, about
+
+
+def needed_in_memory(num_tokens: int, options: NgramOptions, *, mapped: bool) -> int:
+    """The bytes that `estimate_model` needs, about. mapped: the arrays of the model are in files."""
+    ngrams = NGRAMS_A_TOKEN * (options.order - 1)
+    a_token = 16 + options.order / 4 + (0 if mapped else 20 * ngrams)
+    a_token += 13 * ngrams * (options.prune.strip("0, ") != "") + 16 * ngrams * (options.entropy_prune > 0)
+    return int(a_token * num_tokens)
+
+
+def windows_within(memory: int, options: NgramOptions, vocab_size: int) -> int:
+    """The number of windows of a part that can be processed in this much memory of the process.
+
+    Raises UsageError if the memory is too small for any.
+    """
+    ngrams = options.order - 1
+    a_window = 4 * options.order + 42 + 44 * ngrams
+    others = used_memory() + FIXED + A_WORD * vocab_size
+    windows = (memory - others) // a_window
+    if windows < LEAST:
+        least = (others + 4 * LEAST * a_window) / 1e6
+        raise UsageError(
+            f"--memory {memory / 1e6:,.0f}M is too little: this vocabulary and lmkit itself take most of it; give at "
+            f"least --memory {least:.0f}M"
+        )
+    return windows
+
+
+def needed_on_disk(num_tokens: int, order: int) -> int:
+    """The bytes of scratch files, about: first windows, then n-grams with their contexts."""
+    return 9 * order * num_tokens

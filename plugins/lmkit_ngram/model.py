@@ -14,8 +14,8 @@ from lmkit.errors import ModelError, UsageError
 from lmkit.states import State
 from lmkit_ngram import model_files as files
 from lmkit_ngram import queries, stupid_backoff
-from lmkit_ngram.estimate import estimate_model
-from lmkit_ngram.model_files import Allocator, StoredModel
+from lmkit_ngram.estimate import fit_model
+from lmkit_ngram.model_files import StoredModel
 from lmkit_ngram.options import NgramOptions
 from lmkit_ngram.queries import DAMAGED, LN10, NOTHING, Grams
 from lmkit_ngram.scorer import StreamScorer
@@ -52,10 +52,7 @@ class NgramModel(LanguageModel):
         return model
 
     def fit(self, corpus: "TokenStore", run: "FitContext") -> None:
-        table, index = estimate_model(
-            corpus, self.vocabulary, self.options,
-            threads=run.threads or available(), allocate=Allocator(run.directory),
-        )  # fmt: skip
+        table, index = fit_model(corpus, self.vocabulary, self.options, run)
         smoothing = self.options.smoothing
         stupid = smoothing == "stupid-backoff"
         self._fill(StoredModel(table, index, smoothing, not stupid, self.options.alpha if stupid else None))

@@ -46,7 +46,7 @@ class Allocator:
     """Creates large arrays: in memory, or in .npy files of a folder, for arrays larger than memory.
 
     Called as allocate(name, length, type). A second array of a name replaces the first one in the folder; the first
-    remains usable. Raises OSError when the disk is too small, before anything is written.
+    remains usable. Raises OSError, with the file, when the disk is too small, before anything is written.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -67,7 +67,10 @@ class Allocator:
         if hasattr(os, "posix_fallocate"):
             # Otherwise a full disk would kill the process when it writes to the map.
             with path.open("rb+") as file:
-                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+                try:
+                    os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+                except OSError as error:
+                    raise OSError(error.errno, error.strerror, str(path)) from error
         return np.asarray(mapped)  # kernels need plain arrays
 
 

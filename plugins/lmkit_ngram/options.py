@@ -26,3 +26,11 @@ class NgramOptions:
         0.0, "drop n-grams that change the model's perplexity by less than this share", min=0, max=1
     )
     store_text: bool = option(True, "store the text, for counts of n-grams of any length: 8 bytes per word")
+    memory: str | None = option(
+        None,
+        "build the model within this much memory, e.g. 4G, from parts on disk (docs/scale.md; default: only for texts "
+        "that outgrow the memory)",
+    )
+    scratch: str | None = option(
+        None, "folder for these parts, which need about 45 bytes per word (default: in the run)"
+    )

@@ -1,8 +1,9 @@
 """Compute the log-probabilities and backoff weights of n-grams from their counts, for every smoothing method."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 
@@ -19,6 +20,8 @@ from lmkit_ngram.threads import batched, parts, side_by_side
 log = logging.getLogger(__name__)
 
 KNESER_NEY = ("modified-kneser-ney", "kneser-ney")
+MIXED = (*KNESER_NEY, "witten-bell")
+"""The methods that mix each distribution with the one of the shorter context, down to the uniform one."""
 FALLBACK = {"modified-kneser-ney": (0.5, 1.0, 1.5), "kneser-ney": (0.75, 0.75, 0.75)}
 """Default discounts by count: lmplz's --discount_fallback, and the usual absolute discount."""
 SEGMENT = 1 << 22
@@ -56,9 +59,12 @@ def estimate(
     limits = thresholds(options)
     discounts = _discounts(counted, options)
     pruned = drop_rare(counted, limits, allocate) if any(limits) else np.empty(0, np.int32)
-    mixed = options.smoothing in (*KNESER_NEY, "witten-bell")
+    mixed = options.smoothing in MIXED
     if mixed:
-        _mixed_unigrams(counted, discounts[0], options)
+        vocab_size = counted.table.vocab_size
+        counted.table.log_probs[: vocab_size + 1] = mixed_unigrams(
+            counted.counts[:vocab_size], discounts[0], options.smoothing
+        )
     else:
         _plain_unigrams(counted, options)
     if mixed and (options.interpolate or options.smoothing != "kneser-ney"):
@@ -78,21 +84,32 @@ def _to_log10(array: np.ndarray, first: int, last: int) -> None:
 
 
 def _discounts(counted: Counted, options: NgramOptions) -> np.ndarray:
-    """(order, 4) float32: the discount of an n-gram of each order, by count, the last for 3 and more."""
-    order, smoothing = options.order, options.smoothing
-    discounts = np.zeros((order, 4), np.float32)
+    """The discounts of counted n-grams (`discounts_from`)."""
+    bounds = list(pairwise(map(int, counted.table.offsets)))
+    needed = counts_needed(options.smoothing)
+    seen = [discounting.counts_of_counts(counted.counts, *bound) if needed else () for bound in bounds]
+    present = [needed and bool(counted.counts[first:last].any()) for first, last in bounds]
+    return discounts_from(seen, present, options.smoothing)
+
+
+def discounts_from(seen: Sequence[tuple[int, ...]], present: Sequence[bool], smoothing: str) -> np.ndarray:
+    """(order, 4) float32: the discount of an n-gram of each order, by count, the last for 3 and more.
+
+    seen: for each order, the numbers of n-grams with counts of one to four. present: whether an order has n-grams.
+    """
+    discounts = np.zeros((len(seen), 4), np.float32)
     if smoothing not in KNESER_NEY:
         return discounts
     reasons = []
-    for length in range(1, order + 1):
-        first, last = map(int, counted.table.offsets[length - 1 : length + 1])
-        seen = discounting.counts_of_counts(counted.counts, first, last)
-        found = _modified_discounts(seen) if smoothing == "modified-kneser-ney" else _single_discount(seen)
+    for order, (numbers, exists) in enumerate(zip(seen, present, strict=True), 1):
+        found = (
+            _modified_discounts(numbers) if smoothing == "modified-kneser-ney" else _single_discount(numbers)
+        )
         if isinstance(found, str):
-            if counted.counts[first:last].any():
-                reasons.append(f"order {length}: {found}")
+            if exists:
+                reasons.append(f"order {order}: {found}")
             found = FALLBACK[smoothing]
-        discounts[length - 1, 1:] = found
+        discounts[order - 1, 1:] = found
     if reasons:
         fallback = " / ".join(f"{value:g}" for value in dict.fromkeys(FALLBACK[smoothing]))
         log.warning(
@@ -126,22 +143,23 @@ def _single_discount(seen: tuple[int, ...]) -> np.float32 | str:
     return np.float32(seen[0] / (seen[0] + 2 * seen[1]))
 
 
-def _mixed_unigrams(counted: Counted, discounts: np.ndarray, options: NgramOptions) -> None:
-    """Mix unigrams with the uniform distribution, as `smoothing_kernels.interpolate` does for longer ones."""
-    vocab_size = counted.table.vocab_size
-    counts = counted.counts[:vocab_size].copy()
+def mixed_unigrams(counts: np.ndarray, discounts: np.ndarray, smoothing: str) -> np.ndarray:
+    """(words + 1,) float32: unigrams mixed with the uniform distribution, and 1 for `<s>`.
+
+    Computed as longer ones in `smoothing_kernels.interpolate`. counts: (words,); discounts: (4,) of the unigrams.
+    """
     classes = np.minimum(counts, 3)
     sizes = np.bincount(classes, minlength=4)
-    followers = np.float32(sizes[1:].sum() if options.smoothing == "witten-bell" else 0)
+    followers = np.float32(sizes[1:].sum() if smoothing == "witten-bell" else 0)
     mass = np.float32(counts.sum(dtype=np.int64)) + followers
     gamma = np.float32(0)
     for count in (1, 2, 3):
         gamma += discounts[count] * np.float32(sizes[count])
     gamma = (gamma + followers) / mass
     own = (counts.astype(np.float32) - discounts[classes]) / mass
-    probs = counted.table.log_probs
-    probs[:vocab_size] = np.minimum(own + gamma * (np.float32(1) / np.float32(vocab_size)), np.float32(1))
-    probs[vocab_size] = 1
+    probs = np.ones(len(counts) + 1, np.float32)
+    probs[:-1] = np.minimum(own + gamma * (np.float32(1) / np.float32(len(counts))), np.float32(1))
+    return probs
 
 
 def _plain_unigrams(counted: Counted, options: NgramOptions) -> None:

@@ -157,5 +157,5 @@ def test_arrays_may_live_in_files(tmp_path):
 def test_a_text_that_is_too_long_is_refused(monkeypatch):
     """Ids and positions are int32: one line says so, before anything is allocated."""
     monkeypatch.setattr(counting, "MOST_IDS", 5)
-    with pytest.raises(DataError, match="count a part"):
+    with pytest.raises(DataError, match="count it in parts with --memory"):
         count_ngrams(stored([[1, 2, 3]] * 2), 2, 4, EOS, 3, continuation=True)

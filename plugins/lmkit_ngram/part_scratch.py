@@ -1,0 +1,108 @@
+"""Arrays on disk for a model that is built in parts, in a scratch folder that is emptied in any case."""
+
+import errno
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from lmkit.errors import DataError, reason_of
+
+PREFIX = "lmkit-parts-"
+
+
+@contextmanager
+def scratch_folder(parent: Path, need: int) -> Iterator[Path]:
+    """A new folder in `parent`, which is removed with its files when the block ends, also after an error or signal.
+
+    need: bytes that will be written, about. Raises DataError if the disk has less space, and for a later OSError of
+    these files. Folders that a killed process left in `parent` are removed first.
+    """
+    folder = parent / f"{PREFIX}{uuid.uuid4().hex[:12]}"
+    lock = _lock_of(folder)
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(parent)
+        free = shutil.disk_usage(parent).free
+        if need > free:
+            raise DataError(
+                f"{parent}: counting this text in parts needs about {need / 1e9:,.1f} GB there, and {free / 1e9:,.1f} "
+                "GB are free: free some space, or give the folder of a larger disk with --scratch"
+            )
+        # The lock comes first, so that another process never takes the folder for a leftover.
+        lock.acquire()
+        folder.mkdir()
+        yield folder
+    except OSError as error:
+        if error.filename is not None and not Path(error.filename).is_relative_to(parent):
+            raise  # of the text or the model
+        raise DataError(
+            f"{parent}: the parts cannot be written ({reason_of(error)}): free some space, or give another folder "
+            "with --scratch"
+        ) from error
+    finally:
+        _remove(folder, lock)
+
+
+def _remove_leftovers(parent: Path) -> None:
+    for folder in parent.glob(f"{PREFIX}*/"):
+        lock = _lock_of(folder)
+        try:
+            lock.acquire(timeout=0)
+        except (Timeout, OSError):
+            continue  # of a running process, or of another user
+        _remove(folder, lock)
+
+
+def _lock_of(folder: Path) -> FileLock:
+    return FileLock(folder.with_name(f"{folder.name}.lock"))
+
+
+def _remove(folder: Path, lock: FileLock) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    if lock.is_locked:
+        lock.release()
+        Path(lock.lock_file).unlink(missing_ok=True)
+
+
+def read_whole(path: Path, dtype: np.dtype, length: int, start: int = 0) -> np.ndarray:
+    """`length` values of a file; OSError if it has fewer."""
+    values = np.fromfile(path, dtype, length, offset=start * dtype.itemsize)
+    if len(values) != length:
+        raise OSError(errno.EIO, "a file is shorter than it was written", str(path))
+    return values
+
+
+class Column:
+    """An array in a file, to which each part appends its values once."""
+
+    def __init__(self, path: Path, dtype: type[np.generic]) -> None:
+        self.path = path
+        self.dtype = np.dtype(dtype)
+        self.length = 0
+        self._bounds: dict[int, tuple[int, int]] = {}
+
+    def append(self, part: int, values: np.ndarray) -> None:
+        assert values.dtype == self.dtype
+        assert part not in self._bounds
+        with self.path.open("ab") as file:
+            file.write(np.ascontiguousarray(values).data)
+        self._bounds[part] = self.length, self.length + len(values)
+        self.length += len(values)
+
+    def bounds(self, part: int) -> tuple[int, int]:
+        """Where the values of a part are; an empty range if it has none."""
+        return self._bounds.get(part, (0, 0))
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """The values start .. stop - 1, in memory."""
+        if start == stop:
+            return np.empty(0, self.dtype)
+        return read_whole(self.path, self.dtype, stop - start, start)
+
+    def delete(self) -> None:
+        self.path.unlink(missing_ok=True)
