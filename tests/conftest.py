@@ -37,6 +37,7 @@ DEMOS = (
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """The workers of `pytest -n auto`: each imports torch, so that more than eight gain little and cost memory."""
     return min(os.cpu_count() or 1, 8)
