@@ -81,12 +81,16 @@ class ModelSpec(Spec):
 
     tokenizers: by a tokenizer's long name, this model's defaults for its options.
     formats: file formats of other programs for export and import.
+    counter: "module:function" that counts the n-grams of a text for `lmkit count`, called as
+    `count(corpus, vocabulary, order, least, boundaries=..., memory=..., scratch=..., progress=...)`; it yields blocks
+    of ids (n-grams, order) int32, with vocabulary.size for `<s>`, and counts (n-grams,) int32 of at least `least`.
     """
 
     kind: ClassVar[str] = "model"
     contracts: ClassVar[tuple[str, ...]] = ("lmkit.contracts:LanguageModel", "lmkit.contracts:Encoder")
     tokenizers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     formats: tuple[FileFormat, ...] = ()
+    counter: str | None = None
 
 
 @dataclass(frozen=True)

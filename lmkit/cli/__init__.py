@@ -36,6 +36,7 @@ COMMANDS = {
     "compare": ("lmkit.cli.compare", "Score any set of models on one text, in one table."),
     "context": ("lmkit.cli.context", "Measure how much context models use."),
     "distances": ("lmkit.cli.distances", "Measure how far back models remember a cause."),
+    "count": ("lmkit.cli.count", "Count the n-grams of a text of any size."),
     "average": ("lmkit.cli.average", "Average the weights of runs or checkpoints."),
     "interpolate": ("lmkit.cli.interpolate", "Mix models into one."),
     "export": ("lmkit.cli.export", "Write a model in another format."),

@@ -27,5 +27,6 @@ def lmkit_models() -> Iterable[ModelSpec]:
                     ArpaOptions,
                 ),
             ),
+            counter="lmkit_ngram.count_text:count_text",
         )
     ]

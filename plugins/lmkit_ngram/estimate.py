@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SHARE = 0.8
-"""Of the available memory that a model may use if the options give no limit."""
-
 
 def fit_model(
     corpus: "TokenStore", vocabulary: "Vocabulary", options: NgramOptions, run: "FitContext"
@@ -63,14 +60,14 @@ def _limit(corpus: "TokenStore", options: NgramOptions, run: "FitContext") -> in
         return memory.size_of(options.memory)
     free = memory.available_memory()
     needed = memory.needed_in_memory(corpus.num_tokens, options, mapped=run.directory is not None)
-    if free is None or needed < SHARE * free:
+    if free is None or needed < memory.SHARE * free:
         return None
     about = f"counting this text in memory needs about {needed / 1e9:,.1f} GB, and {free / 1e9:,.1f} GB are available"
     if problem:
         log.warning("%s; parts on disk need less, but cannot use %s", about, problem)
         return None
     log.log(NOTE, "%s: counting in parts on disk (--memory and --scratch choose their size and place)", about)
-    return memory.used_memory() + int(SHARE * free)
+    return memory.default_limit()
 
 
 def _needs_memory(options: NgramOptions) -> str | None:

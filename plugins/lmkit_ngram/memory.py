@@ -10,6 +10,8 @@ import numpy as np
 from lmkit.errors import UsageError
 from lmkit_ngram.options import NgramOptions
 
+SHARE = 0.8
+"""Of the available memory that may be used if the options give no limit."""
 NGRAMS_A_TOKEN = 0.7
 """Different n-grams of each order a token of a long text, about, for estimates."""
 FIXED = 96 << 20
@@ -54,6 +56,12 @@ def available_memory() -> int | None:
         return min(free, int(limit) - int(used))
     except (OSError, ValueError):  # no container, or "max"
         return free
+
+
+def default_limit() -> int:
+    """The bytes that this process may use if no option says so."""
+    free = available_memory()
+    return used_memory() + (1 << 30 if free is None else int(SHARE * free))
 
 
 def used_memory() -> int:
