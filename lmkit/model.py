@@ -31,6 +31,7 @@ from lmkit.scoring.line_scores import line_scores
 from lmkit.scoring.sentence_scores import sentence_scores
 from lmkit.scoring.signature import signature
 from lmkit.scoring.split_words import read_as_typed
+from lmkit.workers import Workers
 
 
 class Model:
@@ -165,10 +166,11 @@ class Model:
         batch_size: int = 32,
         direction: str | None = None,
         independent: bool = False,
+        workers: Workers | None = None,
     ) -> scoring.Score:
         """The same for text from files: `score_text(Text(["test.txt"], DataOptions()))`.
 
-        direction: for an encoder, a key of `directions`.
+        direction: for an encoder, a key of `directions`. workers: have opened the same model of that direction.
         """
         model = self.causal if direction is None else self.directions[direction]
         adapts = self.adaptation != NO_ADAPTATION
@@ -187,6 +189,7 @@ class Model:
             direction=direction or FORWARD,
             batch_size=self._rows(batch_size),
             independent=independent,
+            workers=workers,
         )
 
     def _rows(self, batch_size: int) -> int:

@@ -30,7 +30,7 @@ LAYERS = (
         "perplexity",
         "shipped",
     ),
-    ("option_fields", "options", "plugins", "contracts", "safetensors_check", "hdf5"),
+    ("option_fields", "options", "plugins", "workers", "contracts", "safetensors_check", "hdf5"),
     ("corpus", "residual", "spelling", "spelling_kernel"),
     ("neural",),
     ("recurrence",),

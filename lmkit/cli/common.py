@@ -227,6 +227,16 @@ def batch_size_option(counts: str, default: int) -> Callable[[CommandT], Command
     )
 
 
+def workers_option(command: CommandT) -> CommandT:
+    """--workers."""
+    return click.option(
+        "--workers",
+        metavar="N",
+        type=click.IntRange(min=1, max=1024),
+        help="Share the work among N processes on the CPU, each with a part of the threads.",
+    )(command)
+
+
 def data_command(function: Callable[..., None]) -> click.Command:
     """A command with the options of reading a text, which it gets as `options`, a DataOptions."""
 

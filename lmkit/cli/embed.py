@@ -1,7 +1,7 @@
 """`lmkit embed`: write vectors of the tokens, words or sentences of a text to a file."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,9 @@ from lmkit.cli.common import (
     out_option,
     overwrite_option,
     split_items,
+    workers_option,
 )
+from lmkit.cli.sharing import device_with, embedding_workers
 from lmkit.corpus.options import DataOptions
 
 if TYPE_CHECKING:
@@ -50,6 +52,7 @@ POOLS = ("none", "mean", "max", "first", "last")
     "--words", is_flag=True, help="Write one vector per word between white space instead of per token."
 )
 @batch_size_option("Lines of similar length per batch.", 128)
+@workers_option
 @overwrite_option("an existing file")
 @json_option()
 def command(
@@ -64,6 +67,7 @@ def command(
     pool: str,
     words: bool,
     batch_size: int,
+    workers: int | None,
     overwrite: bool,
     as_json: bool,
 ) -> None:
@@ -85,10 +89,11 @@ def command(
     from lmkit.corpus.readers import Text
 
     text = Text(asked.texts, options)
+    device = device_with(workers, device)
     load = {"device": device, "allow_nonfinite": allow_nonfinite, "split_unknown": split_unknown}
     rows = []
     for label, run in asked.runs.items():
-        model = _Embedder(run, load, form, words, batch_size)
+        model = _Embedder(run, load, form, words, batch_size, workers)
         lines = console.progress(text, total=None, label=f"embedding with {label}")
         facts = model.write(lines, targets[label])
         rows.append(facts if asked.run else {"run": label, **facts})
@@ -111,11 +116,12 @@ class _Embedder:
     """A run, and the choice of its vectors."""
 
     run: Path
-    load: Mapping[str, Any]
+    load: dict[str, Any]
     """Arguments of `lmkit.api.load`."""
     form: "Form"
     words: bool
     batch_size: int
+    workers: int | None
 
     def write(self, lines: Iterable["Line"], out: Path) -> dict[str, object]:
         """Write the vectors of the lines, and return a summary."""
@@ -128,10 +134,17 @@ class _Embedder:
         encoder = api.load(self.run, **self.load).encoder
         select = selection(encoder, self.form.layer, self.form.pool)
         tally = Tally()
-        embedded = embedded_lines(
-            encoder, whole_rows(lines), select=select, words=self.words, batch_size=self.batch_size
-        )
-        write_vectors(tally.counted(embedded), out, self.form)
+        form = self.form
+        with embedding_workers(self.workers, self.run, self.load, form.layer, form.pool) as sharing:
+            embedded = embedded_lines(
+                encoder,
+                whole_rows(lines),
+                select=select,
+                words=self.words,
+                batch_size=self.batch_size,
+                workers=sharing,
+            )
+            write_vectors(tally.counted(embedded), out, form)
         return {
             **tally.figures(),
             "layers": encoder.num_layers if self.form.layer == "all" else 1,

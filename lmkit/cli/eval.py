@@ -15,7 +15,9 @@ from lmkit.cli.common import (
     int8_option,
     json_option,
     split_items,
+    workers_option,
 )
+from lmkit.cli.sharing import device_with, scoring_workers
 from lmkit.corpus.options import DataOptions
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 @adaptation_options
 @int8_option
 @batch_size_option("Segments between resets per batch.", 32)
+@workers_option
 @json_option()
 def command(
     options: DataOptions,
@@ -43,6 +46,7 @@ def command(
     adapt: dict[str, Any],
     int8: bool,
     batch_size: int,
+    workers: int | None,
     as_json: bool,
 ) -> None:
     """Score TEXT (-: standard input) with the models in the directories RUN.
@@ -59,17 +63,26 @@ def command(
     for label, run in asked.runs.items():
         several = "" if asked.run else label
         with console.about(several):
-            model = api.load(
-                run, device=device, allow_nonfinite=allow_nonfinite, split_unknown=split_unknown, int8=int8,
+            load = {
+                "device": device_with(workers, device),
+                "allow_nonfinite": allow_nonfinite,
+                "split_unknown": split_unknown,
+                "int8": int8,
                 **adapt,
-            )  # fmt: skip
+            }
+            model = api.load(run, **load)
         for direction in model.directions:
             name = f"{several} {direction}".strip() if len(model.directions) > 1 else several
             with console.about(name):
                 lines = console.progress(text, total=None, label=f"scoring {name}".strip())
-                score = model.score_text(
-                    lines, batch_size=batch_size, direction=direction, independent=independent
-                )
+                with scoring_workers(workers, run, load, direction) as sharing:
+                    score = model.score_text(
+                        lines,
+                        batch_size=batch_size,
+                        direction=direction,
+                        independent=independent,
+                        workers=sharing,
+                    )
                 for notice in score.notices:
                     console.say(console.about_run(notice), "note")
             scores[label, direction] = score

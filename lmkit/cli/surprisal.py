@@ -18,7 +18,9 @@ from lmkit.cli.common import (
     json_option,
     out_option,
     split_items,
+    workers_option,
 )
+from lmkit.cli.sharing import device_with, scoring_workers
 from lmkit.corpus.options import DataOptions
 from lmkit.errors import UsageError
 from lmkit.evaluation.records import OOV, OWN_NAMES, UNITS, column_names
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
     help="Cost of unknown tokens: the model's bits, or also those of the spelling (adds up to bits per byte).",
 )
 @batch_size_option("Segments between resets per batch.", 32)
+@workers_option
 def command(
     options: DataOptions,
     items: tuple[str, ...],
@@ -83,6 +86,7 @@ def command(
     rank: bool,
     oov: str,
     batch_size: int,
+    workers: int | None,
 ) -> None:
     """Write the surprisal, in bits, of each word of TEXT (-: standard input) under the models in RUN.
 
@@ -108,18 +112,24 @@ def command(
     # A bar between records on one screen would disturb both.
     alone = out is not None or not sys.stdout.isatty()
 
+    load = {
+        "device": device_with(workers, device),
+        "allow_nonfinite": allow_nonfinite,
+        "split_unknown": split_unknown,
+        **adapt,
+    }
+
     def records() -> Iterator["LineRecords"]:
         for label, run in asked.runs.items():
             with console.about("" if asked.run else label):
-                model = api.load(
-                    run, device=device, allow_nonfinite=allow_nonfinite, split_unknown=split_unknown, **adapt
-                )
+                model = api.load(run, **load)
                 lines = console.progress(text, total=None, label=f"scoring with {label}") if alone else text
-                found = model.surprisal_text(
-                    lines, by, spans=wanted, entropy=entropy, rank=rank, oov=oov,
-                    batch_size=batch_size, independent=independent, keep=columns,
-                )  # fmt: skip
-                yield from found if asked.run else (replace(line, facts={"run": label}) for line in found)
+                with scoring_workers(workers, run, load, "forward") as sharing:
+                    found = model.surprisal_text(
+                        lines, by, spans=wanted, entropy=entropy, rank=rank, oov=oov,
+                        batch_size=batch_size, independent=independent, keep=columns, workers=sharing,
+                    )  # fmt: skip
+                    yield from found if asked.run else (replace(line, facts={"run": label}) for line in found)
 
     names = (*(() if asked.run else ("run",)), *column_names(entropy=entropy, rank=rank), *columns)
     if out is None:

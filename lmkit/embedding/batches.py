@@ -1,9 +1,11 @@
 """Embed any number of sentences in order and in bounded memory, in batches of similar lengths."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Self, cast
+from functools import partial
+from typing import Any, Self, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,6 +14,7 @@ from lmkit.corpus.word_lists import Words, refuse_one_string
 from lmkit.embedding.layers import Selection
 from lmkit.errors import UsageError
 from lmkit.neural.batching import by_length
+from lmkit.workers import Workers
 
 BATCH_SIZE = 128
 BATCH_TOKENS = 2048
@@ -76,20 +79,49 @@ def embed_encoded(
     batch_size: int = BATCH_SIZE,
     batch_tokens: int = BATCH_TOKENS,
     block_tokens: int = BLOCK_TOKENS,
+    workers: Workers | None = None,
 ) -> Iterator[Tensor]:
-    """The same for encoded sentences: all strings, or all lists of words."""
-    for block in _blocks(sentences, block_tokens):
-        found: list[Tensor | None] = [None] * len(block)
-        lengths = [sentence.length for sentence in block]
-        for batch in by_length(lengths, most_tokens=batch_tokens, most_sequences=batch_size):
-            with torch.no_grad():
-                vectors = _embed(encoder, [block[index] for index in batch])
-                for index, rows in zip(batch, vectors, strict=True):
-                    taken = rows if select is None else select(rows)
-                    # A copy: a view would hold the whole batch with its padding.
-                    found[index] = taken.to("cpu", torch.float32, copy=True).contiguous()
-            del vectors
-        yield from cast(list[Tensor], found)
+    """The same for encoded sentences: all strings, or all lists of words.
+
+    workers: have opened (encoder, select), the same as here, and embed the same blocks.
+    """
+    blocks = _blocks(sentences, block_tokens)
+    embed = partial(_embed_block, batch_size=batch_size, batch_tokens=batch_tokens)
+    if workers is None:
+        for block in blocks:
+            yield from embed((encoder, select), block)
+    else:
+        for arrays in workers.map(partial(_as_arrays, embed), blocks):
+            yield from map(torch.from_numpy, arrays)
+
+
+def _embed_block(
+    opened: tuple[Encoder, Selection | None],
+    block: list[EncodedSentence],
+    *,
+    batch_size: int,
+    batch_tokens: int,
+) -> list[Tensor]:
+    """The selected vectors of each sentence of a block."""
+    encoder, select = opened
+    found: list[Tensor | None] = [None] * len(block)
+    lengths = [sentence.length for sentence in block]
+    for batch in by_length(lengths, most_tokens=batch_tokens, most_sequences=batch_size):
+        with torch.no_grad():
+            vectors = _embed(encoder, [block[index] for index in batch])
+            for index, rows in zip(batch, vectors, strict=True):
+                taken = rows if select is None else select(rows)
+                # A copy: a view would hold the whole batch with its padding.
+                found[index] = taken.to("cpu", torch.float32, copy=True).contiguous()
+        del vectors
+    return cast(list[Tensor], found)
+
+
+def _as_arrays(
+    embed: Callable[[Any, list[EncodedSentence]], list[Tensor]], opened: object, block: list[EncodedSentence]
+) -> list[np.ndarray]:
+    """In a worker, the vectors as arrays: tensors would be sent in shared memory, with a file each."""
+    return [vectors.numpy() for vectors in embed(opened, block)]
 
 
 def with_separator(sentences: Iterable[Sentence], separator: str | None) -> Iterator[Sentence]:

@@ -13,6 +13,7 @@ from lmkit.corpus.words import WHITE_SPACE
 from lmkit.embedding.batches import BATCH_SIZE, EncodedSentence, embed_encoded
 from lmkit.embedding.layers import Selection
 from lmkit.scoring.measured_lines import RawLine
+from lmkit.workers import Workers
 
 _WORD = re.compile(f"[^{WHITE_SPACE}]+")
 
@@ -38,6 +39,7 @@ def embedded_lines(
     select: Selection,
     words: bool = False,
     batch_size: int = BATCH_SIZE,
+    workers: Workers | None = None,
 ) -> Iterator[EmbeddedLine]:
     """Lines with their vectors, in order, read as needed; see `batches.embed_encoded`.
 
@@ -52,7 +54,8 @@ def embedded_lines(
             waiting.append((line, encoded))
             yield encoded
 
-    for vectors in embed_encoded(encoder, sentences(), select=select, batch_size=batch_size):
+    found = embed_encoded(encoder, sentences(), select=select, batch_size=batch_size, workers=workers)
+    for vectors in found:
         line, encoded = waiting.popleft()
         yield EmbeddedLine(line.text, line.num_words, _tokens(encoded), vectors, line.row)
 

@@ -21,6 +21,7 @@ from lmkit.scoring.measured_lines import NO_LINES, RawLine, measured_lines
 from lmkit.scoring.stimuli import StreamWatch
 from lmkit.scoring.stream import LOG_PROB, Measure
 from lmkit.scoring.unknown import warn_of_unknown
+from lmkit.workers import Workers
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +88,7 @@ def surprisals(
     batch_size: int = 32,
     independent: bool = False,
     keep: Sequence[str] = (),
+    workers: Workers | None = None,
 ) -> Iterator[LineRecords]:
     """The records of each line, in the order of the text; lines are read as they are scored.
 
@@ -94,7 +96,7 @@ def surprisals(
     score each line by itself, from the initial state, whatever the model's reset policy. A line's records add up
     to its score; the last is its `</s>`, which a record by line includes.
     By line, a row of a table has one record, even if its text has line ends. Places are characters of the row.
-    keep: names of `Line.kept`.
+    keep: names of `Line.kept`. workers: see `measure_lines`.
     Surprisal is in bits, for the tokenizer's segmentation. With a tokenizer that marks the beginnings of words, a
     word has p = prod p(pieces) * M(after) / M(before), with M the mass of the pieces that end the previous word,
     including `</s>` (Pimentel and Meister, 2024; Oh and Schuler, 2024).
@@ -129,6 +131,7 @@ def surprisals(
     measured = measured_lines(
         model, tokenizer, reader.watched(text),
         measure=measure, extra=extra, spans=by != "line", batch_size=batch_size, independent=independent,
+        workers=workers,
     )  # fmt: skip
     found = reader.records(measured, has_spans=by != "line")
     return _then(_by_row(found) if by == "line" else (records for _, records in found), reader.report)

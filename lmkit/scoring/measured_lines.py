@@ -11,6 +11,7 @@ from lmkit.contracts import Encoding, LanguageModel, Tokenizer
 from lmkit.corpus.readers import Line
 from lmkit.scoring.directions import FORWARD, from_the_end, in_direction
 from lmkit.scoring.stream import LOG_PROB, WINDOW, Measure, Sentence, measure_lines
+from lmkit.workers import Workers
 
 NO_LINES = "the text to score has no lines; give another text"
 _NO_SPANS = np.zeros((0, 2), np.int64)
@@ -83,10 +84,11 @@ def measured_lines(
     batch_size: int = 32,
     window: int = WINDOW,
     independent: bool = False,
+    workers: Workers | None = None,
 ) -> Iterator[tuple[RawLine, Encoding, np.ndarray]]:
     """Each line with its encoding (without `</s>`) and the (tokens + 1, figures) of its tokens and `</s>`.
 
-    measure, extra: see `measure_lines`.
+    measure, extra, workers: see `measure_lines`.
     spans: whether the encodings have them; ids without them are faster. Lines are read as needed.
     direction: of `model` within a line; figures are always in the line's own order.
     independent: score each line by itself, whatever the model's reset policy.
@@ -102,8 +104,9 @@ def measured_lines(
 
     lines = in_direction(sentences(), direction)
     tables = measure_lines(
-        model, lines, measure, extra=extra, batch_size=batch_size, window=window, independent=independent
-    )
+        model, lines, measure,
+        extra=extra, batch_size=batch_size, window=window, independent=independent, workers=workers,
+    )  # fmt: skip
     for figures in tables:
         line, encoding = waiting.popleft()
         yield line, encoding, figures if direction == FORWARD else from_the_end(figures)

@@ -20,6 +20,7 @@ from lmkit.scoring.measured_lines import NO_LINES, RawLine, measured_lines
 from lmkit.scoring.stimuli import StreamWatch
 from lmkit.scoring.stream import WINDOW
 from lmkit.scoring.unknown import warn_of_unknown
+from lmkit.workers import Workers
 
 log = logging.getLogger(__name__)
 
@@ -209,10 +210,11 @@ def evaluate(
     batch_size: int = 32,
     window: int = WINDOW,
     independent: bool = False,
+    workers: Workers | None = None,
 ) -> Score:
     """Score a text as one stream: every token, including the `</s>` of each line.
 
-    independent: score each line by itself instead, from the initial state.
+    independent: score each line by itself instead, from the initial state. workers: see `measure_lines`.
 
     carried: over how many tokens training carried a state at most; a warning says when the text asks for more.
     direction: in which the model reads a line; a key of the model's `directions`.
@@ -225,7 +227,7 @@ def evaluate(
     watch = StreamWatch(policy)
     figures = measured_lines(
         model, tokenizer, text,
-        direction=direction, batch_size=batch_size, window=window, independent=independent,
+        direction=direction, batch_size=batch_size, window=window, independent=independent, workers=workers,
     )  # fmt: skip
     for line, encoding, table in figures:
         scores = table[:, 0]

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +12,9 @@ from torch import Tensor
 from lmkit import states
 from lmkit.contracts import LanguageModel
 from lmkit.corpus.resets import is_reset
+from lmkit.errors import UsageError
 from lmkit.states import State
+from lmkit.workers import Workers
 
 BLOCK = 16384
 """Tokens to collect before scoring; the line that fills a block is kept whole."""
@@ -66,6 +70,7 @@ def measure_lines(
     window: int = WINDOW,
     block: int = BLOCK,
     independent: bool = False,
+    workers: Workers | None = None,
 ) -> Iterator[np.ndarray]:
     """(tokens, figures) float64 of each line: the figures of `measure` for every token, in the order of the lines.
 
@@ -76,7 +81,22 @@ def measure_lines(
     in one pass over the whole text: segments between resets are scored in parallel, `batch_size` at once, at most
     `window` tokens per call; these change results only by rounding. Memory holds a block of lines, with its last
     line whole.
+    workers: have opened the same model, and measure the same blocks; as many of them in one go as a state is carried
+    through, so memory holds the longest document. Raises UsageError if a state is never reset.
     """
+    if workers is not None:
+        settings = {
+            "measure": measure,
+            "extra": extra,
+            "batch_size": batch_size,
+            "window": window,
+            "block": block,
+            "independent": independent,
+        }
+        runs = _runs_of_blocks(lines, "line" if independent else model.reset_policy, block)
+        for tables in workers.map(partial(_measure_run, settings=settings), runs):
+            yield from tables
+        return
     measures = [measure] if extra is None else [measure, extra]
     carried: list[State | None] = [None for _ in measures]
     policy = "line" if independent else model.reset_policy
@@ -95,6 +115,28 @@ def measure_lines(
         for line in group:
             yield figures[first : first + len(line.ids)]
             first += len(line.ids)
+
+
+def _measure_run(model: LanguageModel, lines: list[Sentence], settings: dict[str, Any]) -> list[np.ndarray]:
+    """In a worker, the figures of lines that begin a block, with a state that is reset."""
+    return list(measure_lines(model, lines, **settings))
+
+
+def _runs_of_blocks(lines: Iterable[Sentence], policy: str, block: int) -> Iterator[list[Sentence]]:
+    """The lines of successive blocks, cut where a block begins with a reset."""
+    if policy == "never":
+        raise UsageError(
+            "--workers: this model reads the whole text as one stream (--reset never), which cannot be divided: "
+            "leave it out, or give --independent to score each line by itself"
+        )
+    run: list[Sentence] = []
+    for group in _blocks(lines, block):
+        if run and is_reset(policy, group[0].starts_document):
+            yield run
+            run = []
+        run += group
+    if run:
+        yield run
 
 
 @dataclass(frozen=True)
@@ -120,7 +162,7 @@ def _blocks(lines: Iterable[Sentence], block: int) -> Iterator[list[Sentence]]:
 
 def _measure_lines_alone(model: LanguageModel, group: list[Sentence], measure: Measure) -> np.ndarray | None:
     """(tokens, 1) log-probabilities from the model's `line_log_probs`; None if it has none."""
-    if measure is not LOG_PROB or model.reset_policy != "line":
+    if type(measure) is not Measure or model.reset_policy != "line":
         return None
     scores = model.line_log_probs(np.concatenate([line.ids for line in group]))
     return None if scores is None else scores[:, None]
