@@ -75,7 +75,8 @@ def resume_run(
         saver = Saver(directory, recipe, corpus, model)
         trainer = make_trainer(model, recipe, corpus, saver, reporter)
         restore(trainer, saved)
-        for difference in checkpoint.differences(saved.facts["machine"], machine(model)):
+        before = {"processes": "1", **saved.facts["machine"]}
+        for difference in checkpoint.differences(before, machine(model, processes.count)):
             log.log(NOTE, "the result may differ in the last bits from an uninterrupted run: %s", difference)
         if recipe.train.max_time is not None or recipe.train.max_cpu_time is not None:
             log.log(

@@ -53,7 +53,7 @@ def snapshot(trainer: "Trainer", all_hidden: State | None = None) -> Snapshot:
             "over": trainer.over(),
             "epoch": round(trainer.streams.windows.epochs(trainer.state.step), 4),
             "metrics_size": trainer.metrics.size,
-            "machine": machine(trainer.model),
+            "machine": machine(trainer.model, trainer.processes.count),
             "tiers": tiers.progress(trainer.model),
         },
     )
@@ -134,7 +134,7 @@ def random_states(device: torch.device) -> dict[str, Tensor]:
     return found
 
 
-def machine(model: torch.nn.Module) -> dict[str, str]:
+def machine(model: torch.nn.Module, processes: int) -> dict[str, str]:
     """The environment on which the last bits of results depend, besides recipe and data."""
     parameter = next(model.parameters())
     return {
@@ -142,6 +142,7 @@ def machine(model: torch.nn.Module) -> dict[str, str]:
         "device": parameter.device.type,
         "dtype": str(parameter.dtype),
         "threads": str(torch.get_num_threads()),
+        "processes": str(processes),
         "cpu": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
     }
 
