@@ -109,6 +109,7 @@ API: dict[str, tuple[str, ...]] = {
         "lmkit.corpus.decoding:is_utf8",
         "lmkit.files:new_file",
         "lmkit.files:read_bounded",
+        "lmkit.mapped:let_go",
         "lmkit.strict_json:read",
         "lmkit.strict_json:parse",
         "lmkit.strict_json:dumps",

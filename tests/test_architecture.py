@@ -25,6 +25,7 @@ LAYERS = (
         "strict_json",
         "pickles",
         "jit",
+        "mapped",
         "launch",
         "notes",
         "perplexity",

@@ -22,6 +22,7 @@ from lmkit.corpus.store_files import ARRAYS, LINE_ARRAYS, check, content_hash, d
 from lmkit.corpus.words import WHITE_SPACE
 from lmkit.errors import DataError, PluginError, reason_of
 from lmkit.files import place_folder, write_text
+from lmkit.mapped import let_go
 from lmkit.notes import NOTE
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ class TokenStore:
         found = np.zeros(size, np.int64)
         for start in range(0, self.num_tokens, _FLUSH):
             found += np.bincount(self.tokens[start : start + _FLUSH], minlength=size)
+            let_go(self.tokens)
         return found
 
     @classmethod

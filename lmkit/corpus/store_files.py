@@ -1,10 +1,13 @@
 """The files of a token store: their types, their sizes, and whether they are what was written."""
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from lmkit.mapped import let_go
 
 if TYPE_CHECKING:
     from lmkit.contracts import Vocabulary
@@ -13,7 +16,7 @@ LINE_ARRAYS = ("line_ends", "line_bytes", "line_words", "document_starts")
 ARRAYS = ("tokens", *LINE_ARRAYS)
 """The arrays of a store, each in a file of its name."""
 _PART = 1 << 20
-"""Tokens to check at a time."""
+"""Values to check at a time."""
 
 
 def content_hash(arrays: dict[str, np.ndarray], vocabulary: "Vocabulary") -> str:
@@ -21,7 +24,8 @@ def content_hash(arrays: dict[str, np.ndarray], vocabulary: "Vocabulary") -> str
     sha = hashlib.sha256(vocabulary.fingerprint.encode())
     for name in ARRAYS:
         sha.update(f"\n{name} {len(arrays[name])} ".encode())
-        sha.update(np.ascontiguousarray(arrays[name]).data)
+        for part in _parts(arrays[name]):
+            sha.update(np.ascontiguousarray(part).data)
     return sha.hexdigest()
 
 
@@ -33,14 +37,21 @@ def check(arrays: dict[str, np.ndarray], vocabulary: "Vocabulary", fingerprint: 
     if content_hash(arrays, vocabulary) != fingerprint:
         raise ValueError("its contents have changed since they were written")
     tokens, ends, starts = arrays["tokens"], arrays["line_ends"], arrays["document_starts"]
-    for start in range(0, len(tokens), _PART):
-        part = tokens[start : start + _PART]
+    for part in _parts(tokens):
         if part.min() < 0 or part.max() >= vocabulary.size:
             raise ValueError(f"an id is not in the vocabulary of {vocabulary.size}")
     if (int(ends[-1]) if len(ends) else 0) != len(tokens) or not _rises(ends) or (ends[:1] < 1).any():
         raise ValueError("its line ends do not divide its tokens")
+    let_go(ends)
     if not _rises(starts) or (starts[:1] < 0).any() or (starts[-1:] >= len(ends)).any():
         raise ValueError("its documents do not begin at lines")
+
+
+def _parts(array: np.ndarray) -> Iterator[np.ndarray]:
+    """Pieces of an array, of whose file little is in memory at a time."""
+    for start in range(0, len(array), _PART):
+        yield array[start : start + _PART]
+        let_go(array)
 
 
 def _rises(values: np.ndarray) -> bool:

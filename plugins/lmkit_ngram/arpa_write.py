@@ -14,12 +14,12 @@ import numpy as np
 
 from lmkit.errors import ModelError, PluginError
 from lmkit.files import new_file
+from lmkit.mapped import let_go
 from lmkit.notes import NOTE
 from lmkit_ngram import stupid_backoff
 from lmkit_ngram.arpa_text import DAMAGED, ROOM_FOR_NUMBERS, WRONG_NUMBER, write_ngrams, write_unigrams
 from lmkit_ngram.arpa_tokenizer import note_of
 from lmkit_ngram.arpa_words import END, SPACE, START, UNKNOWN, changed, renamed
-from lmkit_ngram.memory import let_go
 from lmkit_ngram.queries import Grams, as_grams
 from lmkit_ngram.table import NgramTable
 

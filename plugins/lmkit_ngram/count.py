@@ -8,9 +8,9 @@ from itertools import pairwise
 import numpy as np
 
 from lmkit.errors import DataError
+from lmkit.mapped import let_go
 from lmkit.specs import MOST_IDS
 from lmkit_ngram import count_kernels, suffix_sort
-from lmkit_ngram.memory import let_go
 from lmkit_ngram.table import LAYOUT, NgramTable, TextIndex
 from lmkit_ngram.threads import batched, parts, side_by_side
 

@@ -1,11 +1,8 @@
-"""How much memory a model may use and needs, and the release of mapped files, which count as a process's memory."""
+"""How much memory and disk a model may use and needs."""
 
-import mmap
 import os
 import re
 from pathlib import Path
-
-import numpy as np
 
 from lmkit.errors import UsageError
 from lmkit_ngram.options import NgramOptions
@@ -21,17 +18,6 @@ A_WORD = 64
 LEAST = 1 << 14
 """Windows of the smallest part worth a file."""
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
-
-
-def let_go(*arrays: np.ndarray) -> None:
-    """Release the memory of arrays mapped to files; later reads come from the files."""
-    for array in arrays:
-        owner = array
-        while isinstance(owner, np.ndarray) and not isinstance(owner, np.memmap):
-            owner = owner.base
-        mapped = getattr(owner, "_mmap", None)
-        if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
-            mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def size_of(text: str) -> int:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lmkit.mapped import let_go
 from lmkit_ngram import part_kernels, suffix_sort
-from lmkit_ngram.memory import let_go
 from lmkit_ngram.part_plan import Part, Plan
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from lmkit.errors import DataError
+from lmkit.mapped import let_go
 from lmkit.specs import MOST_IDS
 from lmkit_ngram import part_kernels
 from lmkit_ngram.count import Allocate
-from lmkit_ngram.memory import let_go
 from lmkit_ngram.model_files import Allocator
 from lmkit_ngram.part_plan import Plan
 from lmkit_ngram.part_scratch import Column

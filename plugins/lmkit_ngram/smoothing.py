@@ -7,11 +7,11 @@ from itertools import pairwise
 
 import numpy as np
 
+from lmkit.mapped import let_go
 from lmkit_ngram import smoothing_kernels as discounting
 from lmkit_ngram import stupid_backoff
 from lmkit_ngram.count import Allocate, Counted, in_memory
 from lmkit_ngram.logarithm import to_log10
-from lmkit_ngram.memory import let_go
 from lmkit_ngram.options import NgramOptions
 from lmkit_ngram.prune import drop_rare, thresholds
 from lmkit_ngram.table import NgramTable
