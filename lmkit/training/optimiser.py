@@ -10,7 +10,7 @@ from lmkit.training.options import TrainOptions
 from lmkit.training.row_adam import RowAdamW, RowSGD
 
 # Plain SGD needs large steps with small gradients: 30 and 0.25 in Merity et al. (2017).
-DEFAULT_RATE = {"adamw": 2e-3, "sgd": 20.0}
+DEFAULT_RATE = {"adamw": 4e-3, "sgd": 20.0}
 DEFAULT_CLIP = {"adamw": 1.0, "sgd": 0.25}
 DEFAULT_DECAY = {"adamw": 0.01, "sgd": 0.0}
 

@@ -23,7 +23,7 @@ class TrainOptions:
     )
     optimizer: str = option("adamw", "optimizer", choices=("adamw", "sgd"))
     learning_rate: float | None = option(
-        None, "peak learning rate (default 0.002 for adamw, 20 for sgd)", min=0
+        None, "peak learning rate (default 0.004 for adamw, 20 for sgd)", min=0
     )
     rates: str | tuple[str, ...] | None = option(
         None, "factors on the rate of groups of parameters, e.g. embedding=0.3,stack.layers.0=0.1"

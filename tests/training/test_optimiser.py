@@ -10,7 +10,7 @@ from lmkit.training.optimiser import clip_gradients, clip_norm, make_optimiser, 
 from lmkit.training.options import TrainOptions
 
 
-@pytest.mark.parametrize(("name", "rate", "clip"), [("adamw", 0.002, 1.0), ("sgd", 20.0, 0.25)])
+@pytest.mark.parametrize(("name", "rate", "clip"), [("adamw", 0.004, 1.0), ("sgd", 20.0, 0.25)])
 def test_defaults(name: str, rate: float, clip: float) -> None:
     """Each optimiser has the rate and clipping that its options document; given values, also zero, win."""
     assert peak_rate(TrainOptions(optimizer=name)) == rate
