@@ -51,7 +51,7 @@ from lmkit.errors import UsageError
     "--scratch",
     metavar="DIR",
     type=click.Path(),
-    help="Folder for the parts of the text, which need about 9 bytes per token and N.",
+    help="Folder for the parts of the text, which need 4 N bytes per token (default: the temporary folder).",
 )
 @json_option()
 def command(

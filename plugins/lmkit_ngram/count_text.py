@@ -61,7 +61,7 @@ def _blocks(
     most = memories.windows_within(limit, NgramOptions(order=order), vocabulary.size)
     word_counts[vocabulary.eos_id] = 0  # no context
     plan = make_plan(word_counts, order, most)
-    need = memories.needed_on_disk(corpus.num_tokens, order)
+    need = 4 * order * corpus.num_tokens  # windows
     with scratch_folder(Path(scratch or tempfile.gettempdir()).expanduser(), need) as folder:
         starts = split(corpus, vocabulary, order, plan, folder, progress)
         if order == 2:

@@ -86,4 +86,4 @@ def windows_within(memory: int, options: NgramOptions, vocab_size: int) -> int:
 
 def needed_on_disk(num_tokens: int, order: int) -> int:
     """The bytes of scratch files, about: first windows, then n-grams with their contexts."""
-    return 9 * order * num_tokens
+    return 10 * order * num_tokens

@@ -32,5 +32,5 @@ class NgramOptions:
         "that outgrow the memory)",
     )
     scratch: str | None = option(
-        None, "folder for these parts, which need about 45 bytes per word (default: in the run)"
+        None, "folder for these parts, which need about 50 bytes per word at order 5 (default: in the run)"
     )

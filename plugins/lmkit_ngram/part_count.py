@@ -94,15 +94,18 @@ class Rows:
         with path.open("rb") as file:
             return cls(*(np.load(file, allow_pickle=False) for _ in range(3)))
 
-    def nodes(self) -> Nodes:
-        """The n-grams of all orders."""
+    def nodes(self, *, with_raw: bool) -> Nodes:
+        """The n-grams of all orders; without raw counts, they have the adjusted ones in their place."""
         order = self.rows.shape[1]
         sizes = np.zeros(order + 1, np.int64)
         part_kernels.node_sizes(self.spans, sizes)
         firsts = np.concatenate([[0], np.cumsum(sizes)])
-        arrays = [np.empty(firsts[-1], np.int32) for _ in range(5)]
-        part_kernels.fill_nodes(self.rows, self.spans, self.counts, firsts, *arrays)
-        return Nodes(firsts, *arrays)
+        words, lefts, parents, counts = (np.empty(firsts[-1], np.int32) for _ in range(4))
+        raw = np.empty(firsts[-1] if with_raw else 0, np.int32)
+        part_kernels.fill_nodes(
+            self.rows, self.spans, self.counts, firsts, words, lefts, parents, counts, raw
+        )
+        return Nodes(firsts, words, lefts, parents, counts, raw if with_raw else counts)
 
 
 def split(

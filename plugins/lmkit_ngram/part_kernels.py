@@ -140,7 +140,10 @@ def fill_nodes(
     counts: np.ndarray,
     raw: np.ndarray,
 ) -> None:
-    """The n-grams of sorted rows: last and first word, suffix, adjusted and raw count (`part_count.Nodes`)."""
+    """The n-grams of sorted rows: last and first word, suffix, adjusted and raw count (`part_count.Nodes`).
+
+    raw: empty if these are not needed.
+    """
     here = firsts - 1
     for i in range(len(rows)):
         available = spans[i] >> 8
@@ -149,7 +152,8 @@ def fill_nodes(
             node = here[length]
             words[node] = rows[i, 1] - 1
             counts[node] = 0
-            raw[node] = 0
+            if len(raw):
+                raw[node] = 0
             if length == 2:
                 lefts[node] = rows[i, 0] - 1
                 parents[node] = rows[i, 1] - 1
@@ -159,8 +163,9 @@ def fill_nodes(
                 counts[here[length - 1]] += 1  # one more word before it
         # The longest n-gram of a row has the highest order or begins with `<s>`: its count is raw.
         counts[here[available]] += row_counts[i]
-        for length in range(2, available + 1):
-            raw[here[length]] += row_counts[i]
+        if len(raw):
+            for length in range(2, available + 1):
+                raw[here[length]] += row_counts[i]
 
 
 @kernel

@@ -146,8 +146,9 @@ class _Job:
         return levels
 
     def _nodes(self, rows: Rows) -> Nodes:
-        nodes = rows.nodes()
-        if not counts_needed(self.options.smoothing):
+        adjusted = counts_needed(self.options.smoothing)
+        nodes = rows.nodes(with_raw=not adjusted or any(thresholds(self.options)))
+        if not adjusted:
             nodes.counts = nodes.raw
         return nodes
 
