@@ -12,8 +12,8 @@ from lmkit.mapped import let_go
 if TYPE_CHECKING:
     from lmkit.contracts import Vocabulary
 
-LINE_ARRAYS = ("line_ends", "line_bytes", "line_words", "document_starts")
-ARRAYS = ("tokens", *LINE_ARRAYS)
+LINE_ARRAYS: tuple[str, ...] = ("line_ends", "line_bytes", "line_words", "document_starts")
+ARRAYS: tuple[str, ...] = ("tokens", *LINE_ARRAYS)
 """The arrays of a store, each in a file of its name."""
 _PART = 1 << 20
 """Values to check at a time."""
