@@ -34,9 +34,11 @@ class Measure:
     """The figure of every token: its log-probability. A subclass may use whole distributions.
 
     names: of the figures, in their order; the log-probability is the first.
+    by_line: a model may compute them with its faster `line_log_probs`, whose last bits may differ.
     """
 
     names: tuple[str, ...] = ("log_prob",)
+    by_line = False
 
     def __call__(self, model: LanguageModel, ids: Tensor, state: State) -> tuple[Tensor, State]:
         """(batch, time, figures) for ids (batch, time), and the state after them."""
@@ -44,7 +46,11 @@ class Measure:
         return log_probs[..., None], state
 
 
-LOG_PROB = Measure()
+class _LogProb(Measure):
+    by_line = True
+
+
+LOG_PROB = _LogProb()
 
 
 def score_lines(
@@ -162,7 +168,7 @@ def _blocks(lines: Iterable[Sentence], block: int) -> Iterator[list[Sentence]]:
 
 def _measure_lines_alone(model: LanguageModel, group: list[Sentence], measure: Measure) -> np.ndarray | None:
     """(tokens, 1) log-probabilities from the model's `line_log_probs`; None if it has none."""
-    if type(measure) is not Measure or model.reset_policy != "line":
+    if not measure.by_line or model.reset_policy != "line":
         return None
     scores = model.line_log_probs(np.concatenate([line.ids for line in group]))
     return None if scores is None else scores[:, None]
