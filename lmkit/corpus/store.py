@@ -18,7 +18,7 @@ from lmkit import strict_json
 from lmkit.corpus.prefetch import read_ahead
 from lmkit.corpus.readers import Line, LineBlock, TextLike
 from lmkit.corpus.split import Part
-from lmkit.corpus.store_files import ARRAYS, LINE_ARRAYS, check, content_hash, dtype_of, mapped
+from lmkit.corpus.store_files import ARRAYS, LINE_ARRAYS, check, content_hash, divides, dtype_of, mapped
 from lmkit.corpus.words import WHITE_SPACE
 from lmkit.errors import DataError, PluginError, reason_of
 from lmkit.files import place_folder, write_text
@@ -169,7 +169,8 @@ class TokenStore:
                     raise DataError(
                         f"{folder}: cannot write the tokens: {reason_of(error)}; free some space there"
                     ) from None
-                stores = [cls._open(target, vocabulary) for target in targets]
+                for place, target in missing.items():
+                    stores[place] = cls._open(target, vocabulary)
         found = [store for store in stores if store is not None]
         assert len(found) == len(texts), "a store that was written can be read"
         for store in found:
@@ -245,7 +246,7 @@ class _Writer:
     def _block(self, block: LineBlock) -> None:
         num_bytes, num_words = _line_sizes(block.raw)
         ids, ends = self._tokenizer.block_ids(block.raw)
-        if len(ends) != len(num_bytes) or ends[-1] != len(ids):
+        if len(ends) != len(num_bytes) or not divides(ends, len(ids)):
             raise PluginError(
                 f"the tokenizer {self._name} gave {len(ends)} lines with {len(ids)} ids for a block of "
                 f"{len(num_bytes)} lines; report it to its author"

@@ -32,7 +32,7 @@ def content_hash(arrays: dict[str, np.ndarray], vocabulary: "Vocabulary") -> str
 def check(arrays: dict[str, np.ndarray], vocabulary: "Vocabulary", fingerprint: str) -> None:
     """Raise ValueError unless contents are those of the fingerprint, every id has a word, and boundaries rise.
 
-    The fingerprint finds changes by chance; the rest holds whoever wrote the files, since compiled code relies on it.
+    The fingerprint finds accidental changes; the rest holds whoever wrote the files, since compiled code relies on it.
     """
     if content_hash(arrays, vocabulary) != fingerprint:
         raise ValueError("its contents have changed since they were written")
@@ -40,10 +40,10 @@ def check(arrays: dict[str, np.ndarray], vocabulary: "Vocabulary", fingerprint: 
     for part in _parts(tokens):
         if part.min() < 0 or part.max() >= vocabulary.size:
             raise ValueError(f"an id is not in the vocabulary of {vocabulary.size}")
-    if (int(ends[-1]) if len(ends) else 0) != len(tokens) or not _rises(ends) or (ends[:1] < 1).any():
+    if not divides(ends, len(tokens)):
         raise ValueError("its line ends do not divide its tokens")
     let_go(ends)
-    if not _rises(starts) or (starts[:1] < 0).any() or (starts[-1:] >= len(ends)).any():
+    if (starts[1:] < starts[:-1]).any() or (starts[:1] < 0).any() or (starts[-1:] >= len(ends)).any():
         raise ValueError("its documents do not begin at lines")
 
 
@@ -54,8 +54,10 @@ def _parts(array: np.ndarray) -> Iterator[np.ndarray]:
         let_go(array)
 
 
-def _rises(values: np.ndarray) -> bool:
-    return not (values[1:] <= values[:-1]).any()
+def divides(ends: np.ndarray, total: int) -> bool:
+    """Whether these ends divide `total` ids into lines of at least one id, `</s>`."""
+    last = int(ends[-1]) if len(ends) else 0
+    return last == total and not (ends[:1] < 1).any() and not (ends[1:] <= ends[:-1]).any()
 
 
 def mapped(path: Path, length: int, vocabulary: "Vocabulary") -> np.ndarray:

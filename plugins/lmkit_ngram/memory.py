@@ -21,7 +21,7 @@ UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
 def size_of(text: str) -> int:
-    """The bytes that a size such as "4G" or "500 MB" means; UsageError if it is none."""
+    """The bytes that a size such as "4G" or "500 MB" means; UsageError for anything else."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:I?B)?\s*", text.upper())
     if found is None:
         raise UsageError(f"--memory '{text}' is not a size: give, for example, 4G or 500M")

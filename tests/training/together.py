@@ -1,6 +1,6 @@
 """Train small models in one, two and three processes: `python together.py RANK FOLDER`, three of them at a time.
 
-Writes FOLDER/results.pt: by the name of a training and its number of processes, the losses, norms and weights.
+Writes FOLDER/results-RANK.pt: by the name of a training and its number of processes, the losses, norms and weights.
 """
 
 import sys
@@ -145,7 +145,7 @@ def main(rank: int, folder: Path) -> None:
         if count > 1:
             dist.init_process_group(
                 "gloo", init_method=f"file://{folder}/meet{count}", rank=rank, world_size=count,
-                timeout=timedelta(seconds=120),
+                timeout=timedelta(seconds=1200),
             )  # fmt: skip
             processes = Group()
         for name, case in CASES.items():
