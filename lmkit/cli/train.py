@@ -150,8 +150,8 @@ def command(
     first = path is None and init_from is None and not (data or texts)
     if first and settings.train_paths and not launch.follows():
         console.say(
-            "no TEXT given: training for about two minutes on the documentation of this Python "
-            "(lmkit recipes show first-run)"
+            "no TEXT given: training, for about two minutes if the model is neural, on the documentation of this "
+            "Python (lmkit recipes show first-run)"
         )
 
     from lmkit import api

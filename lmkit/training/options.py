@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from lmkit.errors import UsageError, listed
 from lmkit.specs import MOST_IDS, option
 
+LIMITS = ("max_epochs", "max_steps", "max_time", "max_cpu_time")
+"""The options that limit the length of a training."""
+
 
 @dataclass(frozen=True)
 class TrainOptions:
@@ -119,8 +122,7 @@ class TrainOptions:
     @property
     def is_limited(self) -> bool:
         """Whether an option limits the length of the training."""
-        limits = (self.max_epochs, self.max_steps, self.max_time, self.max_cpu_time)
-        return any(limit is not None for limit in limits)
+        return any(getattr(self, name) is not None for name in LIMITS)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from lmkit.contracts import Tokenizer
 from lmkit.errors import CheckpointError, listed
 from lmkit.notes import NOTE
 from lmkit.recipe import Recipe
-from lmkit.training import checkpoint
+from lmkit.training import checkpoint, options
 from lmkit.training.checkpoint import Checkpoints
 from lmkit.training.plan import share_training
 from lmkit.training.processes import ALONE, Processes
@@ -33,9 +33,7 @@ The paths of the text are among them, since fingerprints show whether it is the 
 """
 PARTS = {"tokenizer": "the tokenizer", "train": "the training text", "valid": "the validation text"}
 """The names of fingerprints in messages."""
-LIMITS = frozenset(
-    f"train.{name}" for name in ("max_epochs", "max_steps", "max_time", "max_cpu_time", "patience")
-)
+LIMITS = frozenset(f"train.{name}" for name in (*options.LIMITS, "patience"))
 """Settings that it may change, but which change the result."""
 
 

@@ -29,7 +29,7 @@ from lmkit.training.checkpoint import Checkpoints
 from lmkit.training.loop import Trainer
 from lmkit.training.memory import give_back, keep_large_blocks
 from lmkit.training.metrics import Metrics
-from lmkit.training.options import TrainOptions
+from lmkit.training.options import LIMITS, TrainOptions
 from lmkit.training.plan import share_training
 from lmkit.training.processes import ALONE, Processes
 from lmkit.training.report import Reporter
@@ -39,8 +39,8 @@ from lmkit.training.start import Start
 from lmkit.training.text import Corpus, find_tokenizer, open_texts, store_corpus, with_defaults
 from lmkit.training.validation import validate
 
-COUNTING = ("seed", "device", "threads")
-"""The training options that models without gradient descent use."""
+COUNTING = ("seed", "device", "threads", *LIMITS)
+"""The training options that models without gradient descent use, and limits, which they never reach."""
 
 log = logging.getLogger(__name__)
 

@@ -152,8 +152,9 @@ def test_no_data_named_means_pydocs_for_two_minutes():
 
 
 def test_a_counting_model_names_the_options_of_steps(tmp_path, text, caplog):
-    """Options of training in steps are named once for a model that is counted; its own options are not."""
-    lmkit.train(text, model="ngram", order=2, tokenizer="word", batch_size=4, seed=1, out=tmp_path / "ngram")
+    """Options of training in steps are named once for a model that is counted; its own and limits are not."""
+    own = {"model": "ngram", "order": 2, "tokenizer": "word", "seed": 1, "max_steps": 9}
+    lmkit.train(text, **own, batch_size=4, out=tmp_path / "ngram")
     (warning,) = [record.message for record in caplog.records if "no effect" in record.message]
     assert warning.endswith("these options have no effect: batch_size")
 
