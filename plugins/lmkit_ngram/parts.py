@@ -20,6 +20,7 @@ from lmkit_ngram.part_count import Nodes, Rows, counted_parts, split
 from lmkit_ngram.part_merge import Levels, Merge, new_table
 from lmkit_ngram.part_plan import Part, Plan, make_plan
 from lmkit_ngram.part_smooth import Level, Settings, smooth
+from lmkit_ngram.part_tally import Tally, nodes_of
 from lmkit_ngram.prune import thresholds
 from lmkit_ngram.smoothing import counts_needed, discounts_from, mixed_unigrams
 from lmkit_ngram.table import NgramTable
@@ -50,13 +51,48 @@ def estimate_in_parts(
     job = _Job(corpus, vocabulary, options, make_plan(word_counts, options.order, most), folder, progress)
     if options.order > 1:
         job.count()
-    settings = job.settings(word_counts)
+    settings = settings_from(job.tally, word_counts, corpus.num_lines, vocabulary.eos_id, options)
     levels = job.smooth(settings)
+    return merged(levels, settings, job.plan, vocabulary, folder, progress, allocate)
+
+
+def settings_from(
+    tally: Tally, word_counts: np.ndarray, num_lines: int, eos_id: int, options: NgramOptions
+) -> Settings:
+    """The unigrams and discounts, which need the counts of all parts."""
+    order, smoothing = options.order, options.smoothing
+    counts = tally.before
+    if order == 1 or not counts_needed(smoothing):
+        counts = word_counts.copy()
+        counts[eos_id] = num_lines
+    counts = counts.astype(np.int32)
+    seen = [discounting.counts_of_counts(counts, 0, len(counts)), *map(tuple, tally.seen[1:].tolist())]
+    present = [bool(counts.any()), *(tally.sizes[1:] > 0).tolist()]
+    discounts = discounts_from(seen, present, smoothing)
+    return Settings(
+        order,
+        mixed_unigrams(counts, discounts[0], smoothing),
+        discounts,
+        np.float32(smoothing == "witten-bell"),
+        thresholds(options),
+    )
+
+
+def merged(
+    levels: Levels,
+    settings: Settings,
+    plan: Plan,
+    vocabulary: "Vocabulary",
+    folder: Path,
+    progress: "Progress",
+    allocate: Allocate,
+) -> NgramTable:
+    """The table of the n-grams of all parts."""
     logarithms = settings.unigrams.copy()
     to_log10(logarithms)
     table = new_table(levels, vocabulary.size, logarithms, allocate)
-    merge = Merge(job.plan, levels, vocabulary.eos_id, table, folder)
-    orders = range(2, options.order + 1)
+    merge = Merge(plan, levels, vocabulary.eos_id, table, folder)
+    orders = range(2, settings.order + 1)
     for order in progress(orders, total=len(orders), label="merging the parts"):
         merge.run_order(order)
     return table
@@ -66,9 +102,7 @@ def estimate_in_parts(
 class _Job:
     """The steps before the merge.
 
-    bigrams: those of heads, by part. seen: (order, 4) int64, the numbers of n-grams of two and more words with counts
-    of one to four. sizes: (order,) int64, the numbers of all of these. before: (words,) int64, the number of
-    distinct words before each word.
+    bigrams: those of heads, by part.
     """
 
     corpus: "TokenStore"
@@ -80,9 +114,7 @@ class _Job:
 
     def __post_init__(self) -> None:
         self.bigrams: dict[int, Nodes] = {}
-        self.seen = np.zeros((self.options.order, 4), np.int64)
-        self.sizes = np.zeros(self.options.order, np.int64)
-        self.before = np.zeros(self.vocabulary.size, np.int64)
+        self.tally = Tally.empty(self.options.order, self.vocabulary.size)
 
     def count(self) -> None:
         """Split the text and count each part; its sorted windows are kept in files."""
@@ -94,36 +126,19 @@ class _Job:
         self.bigrams[0] = Nodes.of_bigrams(order, start, words, line_counts, line_counts)
         for part, rows in counted_parts(self.vocabulary, order, self.plan, self.folder, self.progress):
             rows.save(self._path(part))
-            nodes = self._nodes(rows)
+            nodes = nodes_of(rows, self.options)
             if part.head is None:
-                self._tally(nodes, 2)
+                self.tally.add(nodes, 2)
             else:
-                self._tally(nodes, 3)
+                self.tally.add(nodes, 3)
                 head = self.plan.parts[part.head]
                 self.bigrams[head.number] = nodes.bigrams_with(self.bigrams.get(head.number))
         for nodes in self.bigrams.values():
-            self._tally(nodes, 2)
+            self.tally.add(nodes, 2)
         log.info(
-            "counted %s n-grams in %d parts", " + ".join(f"{n:,}" for n in self.sizes), len(self.plan.parts)
-        )
-
-    def settings(self, word_counts: np.ndarray) -> Settings:
-        """The unigrams and discounts, which need the counts of all parts."""
-        order, smoothing = self.options.order, self.options.smoothing
-        counts = self.before
-        if order == 1 or not counts_needed(smoothing):
-            counts = word_counts
-            counts[self.vocabulary.eos_id] = self.corpus.num_lines
-        counts = counts.astype(np.int32)
-        seen = [discounting.counts_of_counts(counts, 0, len(counts)), *map(tuple, self.seen[1:].tolist())]
-        present = [bool(counts.any()), *(self.sizes[1:] > 0).tolist()]
-        discounts = discounts_from(seen, present, smoothing)
-        return Settings(
-            order,
-            mixed_unigrams(counts, discounts[0], smoothing),
-            discounts,
-            np.float32(smoothing == "witten-bell"),
-            thresholds(self.options),
+            "counted %s n-grams in %d parts",
+            " + ".join(f"{n:,}" for n in self.tally.sizes),
+            len(self.plan.parts),
         )
 
     def smooth(self, settings: Settings) -> Levels:
@@ -137,30 +152,13 @@ class _Job:
                 shared = found[0]
                 levels.append(part.number, found, range(2, 3))
             elif (path := self._path(part)).exists():
-                nodes = self._nodes(Rows.load(path))
+                nodes = nodes_of(Rows.load(path), self.options)
                 path.unlink()
                 if part.head is None:
                     levels.append(part.number, smooth(nodes, settings), range(2, settings.order + 1))
                 else:
                     levels.append(part.number, smooth(nodes, settings, shared), range(3, settings.order + 1))
         return levels
-
-    def _nodes(self, rows: Rows) -> Nodes:
-        adjusted = counts_needed(self.options.smoothing)
-        nodes = rows.nodes(with_raw=not adjusted or any(thresholds(self.options)))
-        if not adjusted:
-            nodes.counts = nodes.raw
-        return nodes
-
-    def _tally(self, nodes: Nodes, least: int) -> None:
-        """Add the n-grams of at least this many words."""
-        for length in range(least, self.options.order + 1):
-            first, last = map(int, nodes.firsts[length : length + 2])
-            self.seen[length - 1] += discounting.counts_of_counts(nodes.counts, first, last)
-            self.sizes[length - 1] += last - first
-        if least == 2:
-            words = nodes.words[: nodes.firsts[3]]
-            self.before += np.bincount(words, minlength=len(self.before))
 
     def _path(self, part: Part) -> Path:
         return self.folder / f"rows-{part.number}"
