@@ -144,6 +144,23 @@ class LineCode:
         after = 0.0 if gaps.after is None else self.after.bits(gaps.after)
         return self.before.bits(gaps.before) + between + after
 
+    def block_bits(self, raw: bytes, words: np.ndarray) -> np.ndarray:
+        """(lines,) the same for lines joined by line feeds; words: (lines,) how many words each has."""
+        data = np.frombuffer(raw + b"\n", np.uint8)
+        ends = np.flatnonzero(data == ord("\n"))
+        starts = np.append(0, ends[:-1] + 1)
+        space = data == ord(" ")
+        before = np.array([self.before.bits(""), self.before.bits(" ")])[space[starts].view(np.int8)]
+        after = np.array([self.after.bits(""), self.after.bits(" ")])[space[ends - 1].view(np.int8)]
+        bits = np.where(words > 0, before + (words - 1) * self.between.bits(" ") + after, before)
+        # Few lines have other white space than single spaces.
+        odd = space[1:] & space[:-1]
+        for gap in _WIDE_GAPS.replace("\n", ""):
+            odd |= data[:-1] == ord(gap)
+        for i in np.unique(np.searchsorted(ends, np.flatnonzero(odd))).tolist():
+            bits[i] = self.bits(gaps(raw[starts[i] : ends[i]].decode()))
+        return bits
+
     def to_table(self) -> dict[str, Any]:
         return {place: getattr(self, place).to_table() for place in self.places}
 

@@ -127,6 +127,18 @@ class Tokenizer(ABC):
         rows = [part for line in raw.decode().split("\n") for part in (self.ids(line), eos)]
         return np.concatenate(rows), np.cumsum([len(row) for row in rows], dtype=np.int64)[1::2]
 
+    def block_residual(self, raw: bytes, ids: np.ndarray, ends: np.ndarray) -> np.ndarray:
+        """(lines, 2) float64 of many lines at once: the `residual_bits` of each, and their part that spells unknowns.
+
+        raw: as for `block_ids`, which gave ids and ends.
+        """
+        lines = zip(raw.decode().split("\n"), np.split(ids, ends[:-1]), strict=True)
+        pairs = [(line, row[:-1]) for line, row in lines]
+        return np.array(
+            [(self.residual_bits(line, row), self.spelling_bits(line, row).sum()) for line, row in pairs],
+            np.float64,
+        )
+
     def symbols(self) -> list[bytes]:
         """A spelling of each id for files of n-grams: UTF-8 without white space (KenLM's) and NUL.
 

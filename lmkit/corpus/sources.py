@@ -41,6 +41,8 @@ from lmkit.run_paths import is_run, is_unfinished, refuse_as_text, run_of_file
 
 _FORMATS = {".jsonl": JSONL, ".json": JSON, ".parquet": PARQUET, ".csv": CSV, ".tsv": TSV}
 _STDIN_NAME = "standard input"
+_LINES_A_BLOCK = 1000
+"""Lines from Python code to read at once."""
 ROWS_VERSION = 2
 """Part of the fingerprint of tables, so that tokens are not reused after a change of reading.
 
@@ -240,7 +242,10 @@ class ListSource(Source):
         return sha.hexdigest()
 
     def _blocks(self) -> Iterator[bytes]:
-        return ((line.removesuffix("\n") + "\n").encode("utf-8", "surrogatepass") for line in self.given)
+        for start in range(0, len(self.given), _LINES_A_BLOCK):
+            lines = self.given[start : start + _LINES_A_BLOCK]
+            text = "".join(line.removesuffix("\n") + "\n" for line in lines)
+            yield text.encode("utf-8", "surrogatepass")
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ from typing import IO, TYPE_CHECKING, Self
 import numpy as np
 
 from lmkit import strict_json
+from lmkit.corpus.line_blocks import block_ids, line_sizes, name_of
 from lmkit.corpus.prefetch import read_ahead
 from lmkit.corpus.readers import Line, LineBlock, TextLike
 from lmkit.corpus.split import Part
-from lmkit.corpus.store_files import ARRAYS, LINE_ARRAYS, check, content_hash, divides, dtype_of, mapped
-from lmkit.corpus.words import WHITE_SPACE
+from lmkit.corpus.store_files import ARRAYS, LINE_ARRAYS, check, content_hash, dtype_of, mapped
 from lmkit.errors import DataError, PluginError, reason_of
 from lmkit.files import place_folder, write_text
 from lmkit.mapped import let_go
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 FORMAT = 2
 """Version 2 counts words between KenLM's white space only."""
 _HEADER = "store.json"
-_IS_GAP = bytes(chr(byte) in WHITE_SPACE for byte in range(256))
-"""A table for `bytes.translate`."""
 _FLUSH = 1 << 20
 """Tokens to collect before a write."""
 WAIT = 2.0
@@ -199,7 +197,6 @@ class _Writer:
     def __init__(self, folder: Path, tokenizer: "Tokenizer") -> None:
         self.vocabulary = tokenizer.vocabulary
         self._tokenizer = tokenizer
-        self._name = f"{type(tokenizer).__module__}:{type(tokenizer).__qualname__}"
         self._eos = np.array([self.vocabulary.eos_id], np.int32)
         self._files: dict[str, IO[bytes]] = {name: (folder / name).open("wb") for name in ARRAYS}
         self._pending: list[np.ndarray] = []
@@ -244,13 +241,8 @@ class _Writer:
         self._line_bytes = self._line_words = 0
 
     def _block(self, block: LineBlock) -> None:
-        num_bytes, num_words = _line_sizes(block.raw)
-        ids, ends = self._tokenizer.block_ids(block.raw)
-        if len(ends) != len(num_bytes) or not divides(ends, len(ids)):
-            raise PluginError(
-                f"the tokenizer {self._name} gave {len(ends)} lines with {len(ids)} ids for a block of "
-                f"{len(num_bytes)} lines; report it to its author"
-            )
+        num_bytes, num_words = line_sizes(block.raw)
+        ids, ends = block_ids(self._tokenizer, block.raw)
         for name, values in (
             ("line_ends", self._num_tokens + ends),
             ("line_bytes", num_bytes),
@@ -271,7 +263,7 @@ class _Writer:
         self._pending = []
         if len(tokens) and not (tokens.min() >= 0 and tokens.max() < self.vocabulary.size):
             raise PluginError(
-                f"the tokenizer {self._name} gave the ids {tokens.min()} to {tokens.max()}, but its "
+                f"the tokenizer {name_of(self._tokenizer)} gave the ids {tokens.min()} to {tokens.max()}, but its "
                 f"vocabulary has {self.vocabulary.size}; report it to its author"
             )
         self._put("tokens", tokens.astype(dtype_of(self.vocabulary)))
@@ -356,17 +348,6 @@ def _writable(cache: Path | None) -> tuple[Path, "tempfile.TemporaryDirectory[st
         )
         temporary = tempfile.TemporaryDirectory(prefix="lmkit-tokens-")
         return Path(temporary.name), temporary
-
-
-def _line_sizes(raw: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """`num_bytes` and `num_words` of the lines of a block, each (lines,) int64."""
-    data = raw + b"\n"
-    ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n"))
-    gap = np.frombuffer(data.translate(_IS_GAP), bool)
-    ends_word = np.zeros(len(data), np.uint8)
-    np.logical_and(gap[1:], ~gap[:-1], out=ends_word[1:].view(bool))
-    starts = np.append(0, ends[:-1] + 1)
-    return ends - starts, np.add.reduceat(ends_word, starts, dtype=np.int64)
 
 
 def _key(text: TextLike, vocabulary: "Vocabulary") -> str:

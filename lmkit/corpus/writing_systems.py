@@ -1,6 +1,9 @@
 """Detect whether spaces separate the words of a text, by its scripts."""
 
 import re
+import string
+from collections import Counter
+from functools import cache
 
 # Han, kana, bopomofo and their extensions (Unicode 16 blocks).
 _EAST = (
@@ -16,6 +19,8 @@ _SOUTHERN = re.compile(f"[{_SOUTH}]")
 _RUN = re.compile(f"{_UNSPACED.pattern}+")
 _RUN_APART = re.compile(rf"(?<!\S){_UNSPACED.pattern}+(?!\S)")
 _LETTER = re.compile(r"[^\W\d_]")
+_ASCII = bytes(range(128))
+_ASCII_LETTERS = string.ascii_letters.encode()
 
 UNSPACED_LIMIT = 0.1
 """Above this share of unspaced letters, white-space words are not a useful unit."""
@@ -25,6 +30,17 @@ SOUTHERN_WEIGHT = 1 / 3
 """The weight of a letter of Thai, Lao, Khmer and similar scripts there: their words have about 4 or 5 letters."""
 SEGMENTED_SHARE = 0.5
 """At least this share of such runs has white space on both sides if words are separated: not 好的。谢谢。"""
+
+
+@cache
+def _is_unspaced(character: str) -> bool:
+    return _UNSPACED.match(character) is not None
+
+
+@cache
+def _is_letter(character: str) -> bool:
+    """Whether it is a letter, or any character of a script without spaces: for `re`, vowel signs are no letters."""
+    return _LETTER.match(character) is not None or _is_unspaced(character)
 
 
 class ScriptCounter:
@@ -38,17 +54,22 @@ class ScriptCounter:
         self.runs_apart = 0
 
     def add(self, text: str) -> None:
-        """Count a piece of text."""
-        if text.isascii():
-            self.letters += len(_LETTER.findall(text))
+        """Count a piece of text, one or more lines."""
+        raw = text.encode("utf-8", "surrogatepass")
+        self.letters += len(raw) - len(raw.translate(None, _ASCII_LETTERS))
+        if len(raw) == len(text):
             return
-        unspaced = len(_UNSPACED.findall(text))
-        # `re` does not count vowel signs of these scripts as letters: count each character once.
-        self.letters += unspaced + len(_LETTER.findall(_UNSPACED.sub("", text)))
+        others = Counter(raw.translate(None, _ASCII).decode("utf-8", "surrogatepass"))
+        unspaced = sum(count for character, count in others.items() if _is_unspaced(character))
+        self.letters += sum(count for character, count in others.items() if _is_letter(character))
+        if not unspaced:
+            return
         self.unspaced += unspaced
-        self.southern += len(_SOUTHERN.findall(text))
-        self.runs += len(_RUN.findall(text))
-        self.runs_apart += len(_RUN_APART.findall(text))
+        for line in text.split("\n"):
+            if not line.isascii():
+                self.southern += len(_SOUTHERN.findall(line))
+                self.runs += len(_RUN.findall(line))
+                self.runs_apart += len(_RUN_APART.findall(line))
 
     @property
     def share(self) -> float:

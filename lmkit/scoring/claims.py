@@ -59,7 +59,7 @@ def violation(tokenizer: Tokenizer, lines: Iterable[str]) -> Violation | None:
 def variants(tokenizer: Tokenizer, line: str, *, made_up: bool = False) -> Iterator[str]:
     """The line, the text of its ids, and variants of the line in details that tokenizers often drop.
 
-    made_up: also with each of 4096 made-up words as the last word.
+    made_up: also its last word but one, followed by each of 4096 made-up words.
     """
     yield line
     yield tokenizer.decode(tokenizer.ids(line).tolist())
@@ -73,8 +73,9 @@ def variants(tokenizer: Tokenizer, line: str, *, made_up: bool = False) -> Itera
     for odd in _ODD:
         yield from (f"{line}{odd}", f"{line} {odd}", f"{before} {last[:1]}{odd}{last[1:]}")
     if made_up:
+        neighbour = before.split(" ")[-1]
         for letters in itertools.product(UNSEEN_LETTERS, repeat=UNSEEN_LENGTH):
-            yield f"{before} {''.join(letters)}"
+            yield f"{neighbour} {''.join(letters)}"
 
 
 class Claim:
@@ -84,9 +85,14 @@ class Claim:
         self.violation: Violation | None = None
         self._tested = 0
 
+    @property
+    def tested(self) -> bool:
+        """Whether nothing is left to test."""
+        return self.violation is not None or self._tested >= TESTED_LINES
+
     def test(self, tokenizer: Tokenizer, line: str, ids: np.ndarray) -> None:
         """Test the claim on a line, one of the first `TESTED_LINES`."""
-        if self.violation is not None or self._tested >= TESTED_LINES or not line.strip():
+        if self.tested or not line.strip():
             return
         self._tested += 1
         if self._tested <= VARIED_LINES:

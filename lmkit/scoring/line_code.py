@@ -33,6 +33,20 @@ class LineBits:
     escaped: bool = False
 
 
+@dataclass(frozen=True)
+class BlockBits:
+    """The code of many lines, none of which is escaped.
+
+    tokens: (tokens,) bits of each token without its spelling, and of `</s>` without the residual. unknown: the places
+    of unknown tokens. residual, spelling: (lines,) as in LineBits.
+    """
+
+    tokens: np.ndarray
+    unknown: np.ndarray
+    residual: np.ndarray
+    spelling: np.ndarray
+
+
 class LineCoder:
     """The code of lines under one tokenizer (docs/scores.md).
 
@@ -41,7 +55,7 @@ class LineCoder:
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        self._tokenizer = tokenizer
+        self.tokenizer = tokenizer
         self._claim = claim_of(tokenizer) if tokenizer.exact else None
         self._novelty = tokenizer.novelty or 0.0
         if not 0 <= self._novelty < 1:
@@ -61,15 +75,30 @@ class LineCoder:
         residual = self._residual(line, ids)
         if residual is None:
             return LineBits(_escape(line, len(scores), spans), escaped=True)
-        unknown = np.flatnonzero(ids == self._tokenizer.vocabulary.unk_id)
+        unknown = np.flatnonzero(ids == self.tokenizer.vocabulary.unk_id)
         bits = self.model_bits(scores, unknown)
         spelling = 0.0
         if len(unknown):
-            each = self._tokenizer.spelling_bits(line.text, ids)
+            each = self.tokenizer.spelling_bits(line.text, ids)
             spelling = float(each.sum())
             bits[unknown] += each
         bits[-1] += residual - spelling
         return LineBits(bits, residual, spelling)
+
+    def code_block(
+        self, raw: bytes, ids: np.ndarray, ends: np.ndarray, scores: np.ndarray
+    ) -> BlockBits | None:
+        """The code of lines joined by line feeds; None if some line has to be coded by itself.
+
+        ids, ends: of `Tokenizer.block_ids`. scores: the log-probabilities of these ids.
+        """
+        if not self._block_believed(raw, ids, ends):
+            return None
+        residual, spelling = self.tokenizer.block_residual(raw, ids, ends).T
+        if not ((residual >= 0) & (residual < math.inf)).all():
+            return None
+        unknown = np.flatnonzero(ids == self.tokenizer.vocabulary.unk_id)
+        return BlockBits(self.model_bits(scores, unknown), unknown, residual, spelling)
 
     def constant_bits(self, line: RawLine, ids: np.ndarray) -> tuple[float, bool]:
         """The bits of a line that depend on no model, and whether it is escaped, so that it has no others."""
@@ -87,24 +116,31 @@ class LineCoder:
 
     def _residual(self, line: RawLine, ids: np.ndarray) -> float | None:
         """The bits that restore a line from its ids; None if it has to be escaped."""
-        bits = self._tokenizer.residual_bits(line.text, ids)
-        if self._believed(line, ids):
+        bits = self.tokenizer.residual_bits(line.text, ids)
+        if self._believed(line.text, ids):
             return bits if 0 <= bits < math.inf else None
-        if not 0 <= bits < math.inf or self._tokenizer.decode(ids.tolist()) != line.text:
+        if not 0 <= bits < math.inf or self.tokenizer.decode(ids.tolist()) != line.text:
             return None
         return bits + ESCAPE_FLAG_BITS
 
-    def _believed(self, line: RawLine, ids: np.ndarray) -> bool:
+    def _block_believed(self, raw: bytes, ids: np.ndarray, ends: np.ndarray) -> bool:
+        """The same of all lines of a block."""
+        if self._claim is not None and self._claim.tested:
+            return self._claim.violation is None
+        lines = zip(raw.decode().split("\n"), np.split(ids, ends[:-1]), strict=True)
+        return all(self._believed(line, row[:-1]) for line, row in lines)
+
+    def _believed(self, line: str, ids: np.ndarray) -> bool:
         """Whether the line is known to be restored without calling `decode`."""
         if self._claim is None:
             return False
         if self._claim.violation is None:
-            self._claim.test(self._tokenizer, line.text, ids)
+            self._claim.test(self.tokenizer, line, ids)
             if self._claim.violation is not None:
                 log.warning(
                     "the tokenizer %s claims to restore every line, but %s: lines that its ids do not restore are "
                     "escaped; use another tokenizer, or report it to its author (see lmkit.residual)",
-                    type(self._tokenizer).__name__,
+                    type(self.tokenizer).__name__,
                     self._claim.violation,
                 )
         return self._claim.violation is None

@@ -8,6 +8,7 @@ from lmkit.contracts import LanguageModel, Tokenizer
 from lmkit.corpus.lines import BadLines, Line, LineBlock, LineReader, expanded
 from lmkit.errors import DataError
 from lmkit.scoring.measured_lines import NO_LINES, measured_lines
+from lmkit.scoring.stream import takes_blocks
 
 CHUNK = 1 << 22
 """Bytes of a text to process at once."""
@@ -31,8 +32,7 @@ def line_scores(
         raise DataError(NO_LINES)
     reader = LineReader(lambda line, byte: f"line {line} of the text", BadLines("error"))
     blocks = reader.read_blocks(text[first : first + CHUNK] for first in range(0, len(text), CHUNK))
-    none = np.empty(0, np.int32)
-    if model.reset_policy == "line" and model.line_log_probs(none) is not None:
+    if takes_blocks(model):
         scores = [_scores_of(model, ids, ends) for ids, ends in _lines(tokenizer, blocks)]
         return np.concatenate(scores)
     figures = measured_lines(

@@ -3,22 +3,20 @@
 import logging
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from lmkit.contracts import LanguageModel, Tokenizer
-from lmkit.corpus.readers import Line
+from lmkit.corpus.readers import Line, Text
 from lmkit.corpus.resets import is_reset
-from lmkit.corpus.writing_systems import ScriptCounter
 from lmkit.errors import DataError
 from lmkit.perplexity import perplexity
 from lmkit.scoring.directions import FORWARD
-from lmkit.scoring.line_code import LineBits, LineCoder
-from lmkit.scoring.measured_lines import NO_LINES, RawLine, measured_lines
+from lmkit.scoring.line_code import LineCoder
+from lmkit.scoring.measured_lines import NO_LINES, measured_lines
 from lmkit.scoring.stimuli import StreamWatch
-from lmkit.scoring.stream import WINDOW
+from lmkit.scoring.stream import WINDOW, takes_blocks
+from lmkit.scoring.tally import Tally, add_blocks
 from lmkit.scoring.unknown import warn_of_unknown
 from lmkit.workers import Workers
 
@@ -30,50 +28,6 @@ ESCAPED_LIMIT = 0.01
 """Above this share of escaped bytes, the figures describe the escape code, not the model."""
 SPELLING_LIMIT = 0.2
 """Above this share of the bits, a note says that the spellings of unknown words matter."""
-
-
-@dataclass
-class Tally:
-    """Sums over a text, from which every figure is computed; sums of parts of a text can be added."""
-
-    lines: int = 0
-    tokens: int = 0
-    oov_tokens: int = 0
-    num_bytes: int = 0
-    words: int = 0
-    characters: int = 0
-    nats: float = 0.0
-    """-log p over all tokens."""
-    oov_nats: float = 0.0
-    """-log p of the unknown tokens only."""
-    bits: float = 0.0
-    """The length of the text's code."""
-    residual_bits: float = 0.0
-    """Bits that restore the raw text from the ids, including escape flags; in lines that are not escaped."""
-    spelling_bits: float = 0.0
-    """The part of it that spells unknown tokens."""
-    escaped_bytes: int = 0
-    escaped_lines: int = 0
-    scripts: ScriptCounter = field(default_factory=ScriptCounter)
-
-    def add(self, line: RawLine, unknown: np.ndarray, scores: np.ndarray, code: LineBits) -> None:
-        """Add a line, given which tokens are unknown, their log-probabilities with `</s>`, and its code."""
-        self.lines += 1
-        self.tokens += len(scores)
-        self.num_bytes += line.num_bytes
-        self.words += line.num_words
-        self.characters += len(line.text)
-        self.nats -= float(scores.sum())
-        if unknown.any():
-            self.oov_tokens += int(unknown.sum())
-            self.oov_nats -= float(scores[:-1][unknown].sum())
-        self.scripts.add(line.text)
-        self.bits += float(code.tokens.sum())
-        self.residual_bits += code.residual
-        self.spelling_bits += code.spelling
-        if code.escaped:
-            self.escaped_bytes += line.num_bytes + 1
-            self.escaped_lines += 1
 
 
 def label(name: str) -> str:
@@ -222,6 +176,8 @@ def evaluate(
     """
     tally = Tally()
     coder = LineCoder(tokenizer)
+    if isinstance(text, Text) and takes_blocks(model) and workers is None and direction == FORWARD:
+        text = add_blocks(tally, text.blocks(), model, coder)
     stretch = longest = 0
     policy = "line" if independent else model.reset_policy
     watch = StreamWatch(policy)

@@ -12,6 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from lmkit.contracts import Encoding, Tokenizer
+from lmkit.corpus.line_blocks import line_sizes
 from lmkit.corpus.words import count_words
 from lmkit.corpus.writing_systems import ScriptCounter
 from lmkit.errors import PluginError
@@ -22,6 +23,9 @@ RULES = ("auto", "always", "never")
 
 SPLIT_FLAG_BITS = 16
 """Bits for the flag that a line was split; for other lines, -log2(1 - 2^-16)."""
+_UNSPLIT_BITS = -math.log2(1 - 2**-SPLIT_FLAG_BITS)
+_UNSPLIT = np.array([_UNSPLIT_BITS, 0.0])
+"""The same in `block_residual`: no spelling is longer."""
 
 ATTACHED_LIMIT = 0.05
 """If a larger share of words in a vocabulary ends in a mark, marks were attached: raw novels have 0.3."""
@@ -132,12 +136,28 @@ class SplitWords(Tokenizer):
         words = count_words(line.encode("utf-8", "surrogatepass"))
         joined = 0 if len(ids) == words else len(ids) - len(self.whole.ids(line))
         if not joined:
-            return self.whole.residual_bits(line, ids) - math.log2(1 - 2**-SPLIT_FLAG_BITS)
+            return self.whole.residual_bits(line, ids) + _UNSPLIT_BITS
         gaps = len(ids) - 1
         which = math.lgamma(gaps + 1) - math.lgamma(joined + 1) - math.lgamma(gaps - joined + 1)
         read = self._with_spaces(line)
         bits = SPLIT_FLAG_BITS + math.log2(gaps) + which / math.log(2)
         return self.whole.residual_bits(read, ids) + bits
+
+    def block_residual(self, raw: bytes, ids: np.ndarray, ends: np.ndarray) -> np.ndarray:
+        split = np.diff(ends, prepend=0) - 1 != line_sizes(raw)[1]
+        if not split.any():
+            return self.whole.block_residual(raw, ids, ends) + _UNSPLIT
+        lines, rows = raw.split(b"\n"), np.split(ids, ends[:-1])
+        table = np.empty((len(ends), 2))
+        for chosen, residual in (
+            (np.flatnonzero(split), super().block_residual),
+            (np.flatnonzero(~split), lambda *block: self.whole.block_residual(*block) + _UNSPLIT),
+        ):
+            some = [rows[i] for i in chosen]
+            if some:
+                block = b"\n".join(lines[i] for i in chosen)
+                table[chosen] = residual(block, np.concatenate(some), np.cumsum([len(row) for row in some]))
+        return table
 
     def spelling_bits(self, line: str, ids: np.ndarray) -> np.ndarray:
         """The bits of each unknown piece in the tokenizer's code."""

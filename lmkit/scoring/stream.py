@@ -53,6 +53,11 @@ class _LogProb(Measure):
 LOG_PROB = _LogProb()
 
 
+def takes_blocks(model: LanguageModel) -> bool:
+    """Whether a model scores many lines at once, each by itself, by `line_log_probs`."""
+    return model.reset_policy == "line" and model.line_log_probs(np.empty(0, np.int32)) is not None
+
+
 def score_lines(
     model: LanguageModel,
     lines: Iterable[Sentence],
@@ -168,10 +173,11 @@ def _blocks(lines: Iterable[Sentence], block: int) -> Iterator[list[Sentence]]:
 
 def _measure_lines_alone(model: LanguageModel, group: list[Sentence], measure: Measure) -> np.ndarray | None:
     """(tokens, 1) log-probabilities from the model's `line_log_probs`; None if it has none."""
-    if not measure.by_line or model.reset_policy != "line":
+    if not measure.by_line or not takes_blocks(model):
         return None
     scores = model.line_log_probs(np.concatenate([line.ids for line in group]))
-    return None if scores is None else scores[:, None]
+    assert scores is not None
+    return scores[:, None]
 
 
 def _segments(group: list[Sentence], policy: str, *, fresh: bool) -> list[_Segment]:

@@ -64,6 +64,20 @@ def check_block_ids(part: Part) -> None:
         assert found.tolist() == wanted, f"{line!r} gives {found.tolist()} in a block, {wanted} by itself"
 
 
+def check_block_residual(part: Part) -> None:
+    """`block_residual` gives the residual and spelling bits of each line."""
+    tokenizer = fitted(part)
+    lines = [line for line in LINES if "\0" not in line and "\n" not in line]
+    raw = "\n".join(lines).encode()
+    found = tokenizer.block_residual(raw, *tokenizer.block_ids(raw))
+    assert found.shape == (len(lines), 2), f"{len(lines)} lines give the shape {found.shape}"
+    for line, bits in zip(lines, found.tolist(), strict=True):
+        ids = tokenizer.ids(line)
+        wanted = [tokenizer.residual_bits(line, ids), float(tokenizer.spelling_bits(line, ids).sum())]
+        same = np.allclose(bits, wanted, rtol=1e-9, atol=1e-9)
+        assert same, f"{line!r} has {bits} bits in a block, {wanted} by itself"
+
+
 def check_unit(part: Part) -> None:
     """`unit` is one of contracts.UNITS, and tokens of words and characters cover these."""
     tokenizer = fitted(part)
@@ -217,6 +231,7 @@ CHECKS = (
     check_vocabulary,
     check_ids,
     check_block_ids,
+    check_block_residual,
     check_unit,
     check_symbols,
     check_spans,

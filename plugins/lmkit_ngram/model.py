@@ -103,6 +103,8 @@ class NgramModel(LanguageModel):
         return torch.from_numpy(scores) * LN10, after
 
     def line_log_probs(self, ids: np.ndarray) -> np.ndarray:
+        if not len(ids):
+            return np.zeros(0)
         words = self._ids(ids)
         self._ready()
         scores = self._scorer.score(words, available())

@@ -65,6 +65,8 @@ class StreamScorer:
             self._slots = slots
         self._walked += len(ids)
         scores = np.empty(len(ids), np.float32)
+        if len(ids) < LEAST:
+            return scores if self._score(ids, scores) == SOUND else None
         pieces = self._pieces(ids, min(threads, len(ids) // LEAST + 1))
         calls = (lambda a=a, b=b: self._score(ids[a:b], scores[a:b]) for a, b in pieces)
         codes = side_by_side(calls, len(pieces))

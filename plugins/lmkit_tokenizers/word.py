@@ -27,6 +27,8 @@ EOS, UNK = 0, 1
 FIRST = 2
 """The id of the most frequent word."""
 
+_END = b"\xfd"
+"""The end of a line among words: no word in the form of `hidden` has this byte."""
 WORDS_A_LINE = 1000
 """Words of a vocabulary per line of text."""
 LARGEST_VOCABULARY = 1 << 34
@@ -50,7 +52,7 @@ class WordTokenizer(Tokenizer):
         """words: in the order of their ids and the form of `lmkit.corpus.words.hidden`, without unk_word."""
         self.unk_word = unk_word
         self._words = words
-        self._ids = {word: i for i, word in enumerate(words, FIRST)}
+        self._ids = {_END: EOS} | {word: i for i, word in enumerate(words, FIRST)}
         self._residual = residual
         self.novelty = residual.novelty
         self._table: WordTable | None = None
@@ -98,7 +100,9 @@ class WordTokenizer(Tokenizer):
     def block_ids(self, raw: bytes) -> tuple[np.ndarray, np.ndarray]:
         self._block_bytes += len(raw)
         if self._block_bytes <= word_counts.LARGE:
-            return super().block_ids(raw)
+            words = _words_and_ends(raw)
+            ids = np.fromiter(map(self._ids.get, words, repeat(UNK)), np.int32, len(words))
+            return ids, np.flatnonzero(ids == EOS) + 1
         if self._table is None:
             from lmkit_tokenizers.word_table import WordTable
 
@@ -148,6 +152,16 @@ class WordTokenizer(Tokenizer):
             start += len(words)
         return np.concatenate(bits)
 
+    def block_residual(self, raw: bytes, ids: np.ndarray, ends: np.ndarray) -> np.ndarray:
+        table = np.zeros((len(ends), 2))
+        unknown = np.flatnonzero(ids == UNK)
+        if len(unknown):
+            words = _words_and_ends(raw)
+            bits = self._residual.spelling.bits([words[i] for i in unknown.tolist()])
+            table[:, 1] = np.bincount(np.searchsorted(ends, unknown, side="right"), bits, len(ends))
+        table[:, 0] = self._residual.spaces.block_bits(raw, np.diff(ends, prepend=0) - 1) + table[:, 1]
+        return table
+
     def save(self, directory: Path) -> None:
         words = b"".join(word + b"\n" for word in _in_form(shown, self._words))
         (directory / "words.txt").write_bytes(words)
@@ -174,6 +188,11 @@ class WordTokenizer(Tokenizer):
 
     def _spell(self, i: int) -> str:
         return "\ufffd" if i == UNK else shown(self._words[i - FIRST]).decode()
+
+
+def _words_and_ends(raw: bytes) -> list[bytes]:
+    """The words of lines joined by line feeds, in the form of `hidden`, with _END after each line."""
+    return hidden(raw.replace(b"\n", b" " + _END + b" ") + b" " + _END).split()
 
 
 def _one_word(unk_word: str | None) -> bytes | None:

@@ -1,0 +1,70 @@
+"""Measure how fast an n-gram model scores: a whole text, its surprisals, and one sentence a call, beside KenLM.
+
+python benchmarks/ngram_scoring.py runs/kn5 text.txt [--arpa kn5.arpa]
+
+CPU seconds of one thread, without start-up, in rounds that alternate. With --arpa (lmkit export RUN FILE --to arpa)
+KenLM's Python module (pip install kenlm) scores the same lines.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+import lmkit
+from lmkit.corpus.options import DataOptions
+from lmkit.corpus.readers import Text
+from lmkit.evaluation.records import column_names
+from lmkit.evaluation.writers import write_records
+
+SENTENCES = 2000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", type=Path)
+    parser.add_argument("text", type=Path)
+    parser.add_argument("--arpa", type=Path)
+    parser.add_argument("--rounds", type=int, default=3)
+    settings = parser.parse_args()
+    torch.set_num_threads(1)
+    model = lmkit.load(settings.run)
+    text = Text([str(settings.text)], DataOptions())
+    lines = settings.text.read_text(encoding="utf-8").splitlines()
+    tokens = model.score_text(text).tokens  # also warms up
+    some = [line for line in lines if line.strip()][:SENTENCES]
+
+    def write() -> None:
+        names = column_names(entropy=False, rank=False)
+        with Path("/dev/null").open("wb") as sink:
+            write_records(model.surprisal_text(text), names, "tsv", sink)
+
+    work: dict[str, tuple[Callable[[], object], int, str]] = {
+        "eval": (lambda: model.score_text(text), tokens, "token"),
+        "surprisal to TSV": (write, tokens, "token"),
+        "a sentence a call": (lambda: [model.line_scores(line.encode()) for line in some], len(some), "call"),
+    }
+    if settings.arpa is not None:
+        import kenlm
+
+        peer = kenlm.Model(str(settings.arpa))
+        work["KenLM, every line"] = (lambda: [peer.score(line) for line in lines], tokens, "token")
+        work["KenLM, a sentence a call"] = (lambda: [peer.score(line) for line in some], len(some), "call")
+    seconds: dict[str, list[float]] = {name: [] for name in work}
+    for _ in range(settings.rounds):
+        for name, (action, _, _) in work.items():
+            begun = time.process_time()
+            action()
+            seconds[name].append(time.process_time() - begun)
+    for name, (_, count, unit) in work.items():
+        each = [1e6 * spent / count for spent in seconds[name]]
+        print(f"{name:25s} {statistics.median(each):8.2f} us a {unit} ({min(each):.2f} to {max(each):.2f})")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""The ids and the sizes of the lines of a block, all at once."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lmkit.corpus.store_files import divides
+from lmkit.corpus.words import WHITE_SPACE
+from lmkit.errors import PluginError
+
+if TYPE_CHECKING:
+    from lmkit.contracts import Tokenizer
+
+_IS_GAP = bytes(chr(byte) in WHITE_SPACE for byte in range(256))
+
+
+def block_ids(tokenizer: "Tokenizer", raw: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """`Tokenizer.block_ids`, checked: PluginError if it gives another number of lines, or lines without ids."""
+    ids, ends = tokenizer.block_ids(raw)
+    lines = raw.count(b"\n") + 1
+    if len(ends) != lines or not divides(ends, len(ids)):
+        raise PluginError(
+            f"the tokenizer {name_of(tokenizer)} gave {len(ends)} lines with {len(ids)} ids for a block of {lines} "
+            "lines; report it to its author"
+        )
+    return ids, ends
+
+
+def name_of(tokenizer: "Tokenizer") -> str:
+    """The class of a tokenizer for messages: "lmkit_tokenizers.word:WordTokenizer"."""
+    return f"{type(tokenizer).__module__}:{type(tokenizer).__qualname__}"
+
+
+def line_sizes(raw: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """The bytes and the words of each line of a block, each (lines,) int64."""
+    data = raw + b"\n"
+    ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n"))
+    gap = np.frombuffer(data.translate(_IS_GAP), bool)
+    ends_word = np.zeros(len(data), np.uint8)
+    np.logical_and(gap[1:], ~gap[:-1], out=ends_word[1:].view(bool))
+    starts = np.append(0, ends[:-1] + 1)
+    return ends - starts, np.add.reduceat(ends_word, starts, dtype=np.int64)
