@@ -38,6 +38,15 @@ class ByteTokenizer(Tokenizer):
     def ids(self, line: str) -> np.ndarray:
         return np.frombuffer(encoded(line), np.uint8).astype(np.int32)
 
+    def block_ids(self, raw: bytes) -> tuple[np.ndarray, np.ndarray]:
+        ids = np.frombuffer(raw + b"\n", np.uint8).astype(np.int32)
+        line_feeds = np.flatnonzero(ids == ord("\n"))
+        ids[line_feeds] = EOS
+        return ids, line_feeds + 1
+
+    def block_residual(self, raw: bytes, ids: np.ndarray, ends: np.ndarray) -> np.ndarray:
+        return np.zeros((len(ends), 2))
+
     def encode(self, line: str) -> Encoding:
         codes = code_points(line)
         lengths = 1 + (codes >= 0x80) + (codes >= 0x800) + (codes >= 0x10000)

@@ -75,6 +75,18 @@ class CharTokenizer(Tokenizer):
             return self._ids[code_points(line)]
         return np.concatenate([self._ids[code_points(part)] for part in _slices(line)])
 
+    def block_ids(self, raw: bytes) -> tuple[np.ndarray, np.ndarray]:
+        codes = code_points(raw.decode() + "\n")
+        line_feeds = np.flatnonzero(codes == ord("\n"))
+        ids = self._ids[codes]
+        ids[line_feeds] = EOS
+        return ids, line_feeds + 1
+
+    def block_residual(self, raw: bytes, ids: np.ndarray, ends: np.ndarray) -> np.ndarray:
+        unknown = np.searchsorted(ends, np.flatnonzero(ids == UNK), side="right")
+        bits = np.bincount(unknown, minlength=len(ends)) * self._unknown_bits
+        return np.stack([bits, bits], 1)
+
     def encode(self, line: str) -> Encoding:
         starts = np.arange(len(line), dtype=np.int64)
         return Encoding(self.ids(line), np.stack([starts, starts + 1], 1))

@@ -10,9 +10,10 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils.estimator_checks import check_estimator
 
 from lmkit.errors import DataError
-from lmkit.pipelines.sklearn import TextClassifier
+from lmkit.pipelines.sklearn import EmbeddingTransformer, TextClassifier
 
 TEXTS = [f"the {word} film {n}" for n in range(10) for word in ("good", "bad")]
 CLASSES = np.array([1, 0] * 10)
@@ -30,6 +31,14 @@ def test_fit_predict_and_pickle() -> None:
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(fitted)).predict_proba(TEXTS), rows)
     with pytest.raises(NotFittedError):
         TextClassifier(**SMALL).predict(TEXTS)
+
+
+@pytest.mark.parametrize("estimator", [TextClassifier(), EmbeddingTransformer("runs/elmo")])
+def test_checks_of_scikit_learn(estimator: TextClassifier | EmbeddingTransformer) -> None:
+    """scikit-learn's own checks that apply to estimators of strings pass; most of its checks need tables of numbers."""
+    results = check_estimator(estimator, on_skip=None)
+    assert results
+    assert {result["status"] for result in results} <= {"passed", "skipped"}
 
 
 def test_search_and_pipelines() -> None:
