@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import reprlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 
 from lmkit import strict_json
 from lmkit.contracts import Vocabulary
-from lmkit.errors import ModelError, first_line, reason_of
+from lmkit.errors import ModelError, reason_of
 from lmkit.runs import read_json
 from lmkit.specs import MOST_IDS
 from lmkit_ngram.options import MOST_WORDS, SMOOTHINGS
@@ -20,8 +21,13 @@ from lmkit_ngram.table import LAYOUT, NgramTable, TextIndex
 FORMAT = 1
 HEADER = "ngram.json"
 FOLDER = "ngram"
+MAGIC = b"\x93NUMPY\x01\x00"
 LARGEST_ARRAY_HEADER = 4096
-"""Maximum characters of the header of an array; those of lmkit are far smaller."""
+"""Maximum bytes of the header of an array; those of lmkit are far smaller."""
+ARRAY_HEADER = re.compile(
+    rb"\{'descr': '([<>|=]?[a-zA-Z]\d{0,9})', 'fortran_order': False, 'shape': \((\d{0,19},?[\d, ]{0,99})\), \} *\n"
+)
+"""The header that numpy writes for an array of numbers, a Python dictionary; numpy's own reader evaluates it."""
 TEXT = (("text", np.int32), ("positions", np.int32))
 """The arrays of a TextIndex."""
 IMPORTED = "imported"
@@ -217,14 +223,15 @@ def _map(path: Path, dtype: type[np.generic], length: int) -> np.ndarray:
 
 def _check_array(path: Path, file: BinaryIO, dtype: np.dtype, length: int) -> int:
     """The offset of the array's values; ModelError unless there are `length` of this type, contiguous."""
-    try:
-        if np.lib.format.read_magic(file) != (1, 0):
-            _refuse(path, "it is of another version of the .npy format")
-        shape, fortran, found = np.lib.format.read_array_header_1_0(file, LARGEST_ARRAY_HEADER)
-    except ValueError as error:
-        _refuse(path, f"it is not a .npy file ({first_line(error)})")
-    if shape != (length,) or fortran or found != dtype:
-        _refuse(path, f"it holds {found} of shape {reprlib.repr(shape)}, not {dtype} of shape ({length},)")
+    magic, size = file.read(len(MAGIC)), int.from_bytes(file.read(2), "little")
+    if magic != MAGIC or size > LARGEST_ARRAY_HEADER:
+        _refuse(path, "it is not a .npy file of version 1.0")
+    found = ARRAY_HEADER.fullmatch(file.read(size))
+    if found is None:
+        _refuse(path, "it is not a .npy file of one array of numbers")
+    kind, shape = (group.decode() for group in found.groups())
+    if (kind, shape) != (dtype.str, f"{length},"):
+        _refuse(path, f"it holds '{kind}' of shape ({shape}), not '{dtype.str}' of shape ({length},)")
     return file.tell()
 
 

@@ -166,6 +166,30 @@ def test_damaged_arrays_are_refused(saved: Path, name: str) -> None:
     refused(saved, name)
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"(" * 900,
+        b"(" * 900 + b")" * 900,
+        b"{" * 90,
+        b"-" * 3000 + b"1",
+        b'"""',
+        b"{[]: 1}",
+        b"{'descr': '<i4', 'fortran_order': False, 'shape': (" + b"9" * 900 + b",), }",
+        b"{'descr': '|O', 'fortran_order': False, 'shape': (16,), }",
+        b"{'descr': '<i4', 'fortran_order': True, 'shape': (16,), }",
+    ],
+    ids=lambda header: header[:12].decode(),
+)
+def test_headers_of_arrays_are_not_evaluated(saved: Path, header: bytes) -> None:
+    """The header of an array is text in Python: only the form that lmkit writes is read, however deep another is."""
+    path = saved / "ngram" / "children.npy"
+    good = path.read_bytes()
+    size = int.from_bytes(good[8:10], "little")
+    path.write_bytes(good[:8] + (len(header) + 1).to_bytes(2, "little") + header + b"\n" + good[10 + size :])
+    refused(saved, "children.npy")
+
+
 def test_pipes_are_refused(saved: Path) -> None:
     """A file that would never end, or never begin, is not opened."""
     path = saved / "ngram" / "words.npy"
