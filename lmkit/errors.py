@@ -1,6 +1,8 @@
 """Errors that the user can fix; each class has its exit code."""
 
 import difflib
+import errno
+import re
 from collections.abc import Callable, Iterable
 
 
@@ -70,6 +72,21 @@ def one_line(error: BaseException) -> str:
 def reason_of(error: BaseException) -> str:
     """The same, but for an OSError only its reason, without number and file: "No space left on device"."""
     return getattr(error, "strerror", None) or one_line(error)
+
+
+def refused_memory(error: BaseException) -> str | None:
+    """What to say if the system, or a GPU, refused memory to Python, numpy or torch; None for any other error."""
+    text = one_line(error)
+    asked = re.search(r"allocate ([\d.]+ ?[KMGTPE]i?B)|tried to allocate (\d+) bytes", text)
+    of_torch = isinstance(error, RuntimeError) and re.search("can't allocate memory|out of memory", text)
+    of_system = isinstance(error, OSError) and error.errno == errno.ENOMEM
+    if not (isinstance(error, MemoryError) or of_torch or of_system):
+        return None
+    size = "" if asked is None else f" ({asked[1] or f'{int(asked[2]) / 2**30:,.1f} GiB'} asked for at once)"
+    return (
+        f"not enough memory{size}: close other programs, or ask for less at once: a smaller --batch-size, --bptt or "
+        "model; for n-grams --memory, a lower --order, or --prune"
+    )
 
 
 def first_line(error: BaseException) -> str:

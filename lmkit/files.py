@@ -1,5 +1,6 @@
 """Write files atomically, hash them, and read untrusted files."""
 
+import errno
 import hashlib
 import os
 from collections.abc import Iterator
@@ -7,7 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from lmkit.errors import UsageError, reason_of
+from lmkit.errors import DataError, LmkitError, UsageError, reason_of
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""The numbers of an OSError of a disk without space, a quota that is used up, and a limit on the size of files."""
 
 
 def check_new(path: Path, *, overwrite: bool = False) -> None:
@@ -28,18 +32,45 @@ def new_file(path: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
 
     overwrite: replace an older file, which stays until then. Of a link, the file that it points to is written.
     It can be read too, as some libraries do with what they write.
-    Raises UsageError as `check_new` does, and where the disk is full or the folder refuses the file.
+    Raises UsageError as `check_new` does, and errors as `writing` does.
     """
     check_new(path, overwrite=overwrite)
+    with writing(path, _hidden(path)), replaced(path) as file:
+        yield file
+
+
+@contextmanager
+def writing(
+    place: Path,
+    hidden: Path | None = None,
+    *,
+    kind: type[LmkitError] | None = None,
+    then: str = "or choose another place",
+) -> Iterator[None]:
+    """Inside the block, an OSError of a file or folder that is written becomes one of ours, which names `place`.
+
+    hidden: the path under which it is written, if that is another. kind: the class of the errors; by default a
+    DataError where the disk is full, else a UsageError. then: the end of their remedy. Errors of other files, such as
+    a text that is read, are not changed.
+    """
     try:
-        with replaced(path) as file:
-            yield file
+        yield
     except OSError as error:
-        if error.filename is not None and Path(error.filename) != _hidden(path):
-            raise  # an error of another file, such as the text being read
-        raise UsageError(
-            f"{path} cannot be written ({reason_of(error)}); free some space, or choose another file"
-        ) from error
+        if not _concerns(error, place, hidden or place):
+            raise
+        remedy = "free some space" if error.errno in FULL else "check its permissions"
+        kind = kind or (DataError if error.errno in FULL else UsageError)
+        raise kind(f"{place} cannot be written ({reason_of(error)}); {remedy}, {then}") from error
+
+
+def _concerns(error: OSError, *places: Path) -> bool:
+    """Whether an error may come from writing at these paths, in folders under them, or in their parents."""
+    if error.errno in (None, errno.EPIPE, errno.ENOMEM):
+        return False  # of a network, a reader of the output, or memory
+    if not isinstance(error.filename, str):
+        return error.filename is None  # a file that was opened before
+    path = Path(error.filename).absolute()
+    return any(path.is_relative_to(one) or one.is_relative_to(path) for one in map(Path.absolute, places))
 
 
 @contextmanager
@@ -56,7 +87,7 @@ def replaced(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         if not _is(hidden, mine):
-            raise OSError("another process is writing the same file")
+            raise OSError(errno.EBUSY, "another process is writing the same file", str(hidden))
         hidden.replace(path.resolve())
     finally:
         if _is(hidden, mine):

@@ -227,7 +227,8 @@ class Registry:
             )
         wanted = f"{owner}=={version}" if version else owner
         return PluginError(
-            f"{who} needs the {' or '.join(kinds)} '{bare}' of the distribution {owner}: pip install {wanted}"
+            f"{who} needs the {' or '.join(kinds)} '{bare}' of the distribution '{owner}', which is not installed and "
+            f"unknown to lmkit; if you trust it: pip install '{wanted}'"
         )
 
     def _unknown(self, kinds: tuple[str, ...], bare: str) -> PluginError | UsageError:

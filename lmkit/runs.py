@@ -19,7 +19,7 @@ import lmkit
 from lmkit import strict_json
 from lmkit.contracts import Encoder, LanguageModel, Tokenizer, Vocabulary
 from lmkit.errors import ModelError, PluginError, UsageError
-from lmkit.files import sha256, write_text
+from lmkit.files import sha256, write_text, writing
 from lmkit.manifest import FORMAT, LONGEST_NAME, check_files, read_manifest
 from lmkit.manifest import read_json as read_json
 from lmkit.neural.weights import nonfinite, shortened
@@ -58,7 +58,7 @@ def claim_default(model: Chosen) -> Path:
     for number in itertools.count(1):
         path = Path("runs") / (name if number == 1 else f"{name}-{number}")
         # Created now, so that another process takes the next number.
-        with contextlib.suppress(FileExistsError):
+        with writing(path), contextlib.suppress(FileExistsError):
             path.mkdir(parents=True)
             return path
     raise AssertionError("counting does not end")
@@ -89,9 +89,14 @@ def _contents(directory: Path) -> list[Path]:
 
 @contextlib.contextmanager
 def staging(out: Path) -> Iterator[Path]:
-    """A temporary folder on the disk of `out`, so that its contents can be moved there by a rename."""
+    """A temporary folder on the disk of `out`, so that its contents can be moved there by a rename.
+
+    Errors of writing are those of `lmkit.files.writing`.
+    """
     beside = next(parent for parent in out.absolute().parents if parent.is_dir())
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=beside) as folder:
+    with writing(out, beside):
+        made = tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=beside)
+    with made as folder, writing(out, Path(folder)):
         yield Path(folder)
 
 
@@ -150,11 +155,13 @@ def keep_model(
     saving = directory / ".saving"
     shutil.rmtree(saving, ignore_errors=True)
     saving.mkdir()
-    model.save(saving)
-    files = [path.relative_to(saving).as_posix() for path in saving.rglob("*") if path.is_file()]
-    for path in saving.iterdir():
-        path.replace(directory / path.name)
-    saving.rmdir()
+    try:
+        model.save(saving)
+        files = [path.relative_to(saving).as_posix() for path in saving.rglob("*") if path.is_file()]
+        for path in saving.iterdir():
+            path.replace(directory / path.name)
+    finally:
+        shutil.rmtree(saving, ignore_errors=True)
     kind = "causal" if isinstance(model, LanguageModel) else "encoder"
     write_manifest(
         directory, kind=kind, model=model_choice, tokenizer=tokenizer_choice, vocabulary=vocabulary,

@@ -241,7 +241,7 @@ def test_a_missing_plugin(here: Path) -> None:
         manifest["model"]["cell"] = {"name": "some-cells:foo"}
         manifest["distributions"]["some-cells:foo"] = {"distribution": "some-cells", "version": "1.2"}
 
-    refused(6, "eval", changed(here, change), "text.txt", names="pip install some-cells==1.2")
+    refused(6, "eval", changed(here, change), "text.txt", names="pip install 'some-cells==1.2'")
 
 
 @pytest.mark.parametrize("name", ["nowhere", "empty"])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lmkit.errors import UsageError
+from lmkit.errors import DataError, LmkitError, UsageError
 from lmkit.files import check_new, new_file, place_folder, read_bounded, replaced, write_text
 
 
@@ -22,9 +22,9 @@ def no_space(*_: object) -> None:
 
 
 @contextmanager
-def refused(words: str) -> Iterator[None]:
-    """A UsageError of one line with these words."""
-    with pytest.raises(UsageError, match=words) as caught:
+def refused(words: str, kind: type[LmkitError] = UsageError) -> Iterator[None]:
+    """An error of one line with these words."""
+    with pytest.raises(kind, match=words) as caught:
         yield
     assert "\n" not in str(caught.value)
 
@@ -105,17 +105,18 @@ def test_places_that_cannot_be_files(tmp_path: Path) -> None:
 def test_a_name_that_the_file_system_refuses(tmp_path: Path) -> None:
     """What opening says becomes one line with the file's name and a remedy."""
     path = tmp_path / ("a" * 255)
-    with refused(r"a cannot be written \(File name too long\); .*another file"), new_file(path):
+    with refused(r"a cannot be written \(File name too long\); .*another place"), new_file(path):
         pass
 
 
 def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever notices, the writer or the last flush: the file, the reason, the remedy, and nothing left."""
     path = tmp_path / "a"
-    with refused(r"a cannot be written \(No space left on device\); free some space"), new_file(path):
+    words = r"a cannot be written \(No space left on device\); free some space"
+    with refused(words, DataError), new_file(path):
         no_space()
     monkeypatch.setattr(os, "fsync", no_space)
-    with refused("No space left"), new_file(path) as file:
+    with refused(words, DataError), new_file(path) as file:
         file.write(b"half")
     assert names(tmp_path) == []
 

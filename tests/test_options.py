@@ -139,7 +139,7 @@ def test_choose(parts: Registry) -> None:
     assert choose("cell", to_table(chosen), "[model.cell]", parts=parts) == chosen
     with pytest.raises(UsageError, match="needs a name"):
         choose("cell", {"slope": 1}, "[model.cell]", parts=parts)
-    with pytest.raises(PluginError, match="pip install other"):
+    with pytest.raises(PluginError, match="pip install 'other'"):
         choose("cell", "other:mine", "[model.cell]", parts=parts)
 
 

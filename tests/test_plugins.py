@@ -144,7 +144,8 @@ def test_missing_distribution_names_what_to_install() -> None:
     """A saved model's part whose distribution is absent: which version to install."""
     parts = Registry([plugin("x", True, cells=[cell("gru")])])
     with pytest.raises(
-        PluginError, match=r"runs/a needs the cell 'foo' of the distribution absent: pip install absent==1\.2"
+        PluginError,
+        match=r"runs/a needs the cell 'foo' of the distribution 'absent', .*: pip install 'absent==1\.2'",
     ):
         parts.find("cell", "absent:foo", needed_by="runs/a", version="1.2")
     with pytest.raises(PluginError, match="has only: lmkit:gru"):

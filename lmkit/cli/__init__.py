@@ -5,6 +5,7 @@ import importlib
 import itertools
 import logging
 import os
+import re
 import signal
 import sys
 import traceback
@@ -16,7 +17,17 @@ import click
 
 from lmkit import __version__, launch
 from lmkit.cli import console
-from lmkit.errors import LmkitError, PluginError, UsageError, reason_of, suggest, with_kind
+from lmkit.errors import (
+    DataError,
+    LmkitError,
+    PluginError,
+    UsageError,
+    reason_of,
+    refused_memory,
+    suggest,
+    with_kind,
+)
+from lmkit.files import FULL
 
 COMMANDS = {
     "train": ("lmkit.cli.train", "Train a model on text."),
@@ -124,10 +135,18 @@ def _report(error: Exception, debug: bool) -> int:
         console.say(_click_message(error), "error")
         return error.exit_code
     if isinstance(error, LmkitError):
-        console.say(str(error), error.label)
+        console.say(_in_lines(str(error)), error.label)
         return error.exit_code
+    if (refusal := refused_memory(error)) is not None:
+        console.say(refusal, "error")
+        return DataError.exit_code
+    if isinstance(error, OSError) and error.errno in FULL:
+        place = _in_lines(str(error.filename or "the output"))
+        console.say(f"{place} cannot be written ({reason_of(error)}); free some space", "error")
+        return DataError.exit_code
     if isinstance(error, OSError) and error.filename is not None:
-        console.say(f"{error.filename}: {reason_of(error)}; check the path and its permissions", "error")
+        place = _in_lines(str(error.filename))
+        console.say(f"{place}: {reason_of(error)}; check the path and its permissions", "error")
         return 1
     from lmkit.plugins import at_fault
 
@@ -138,6 +157,11 @@ def _report(error: Exception, debug: bool) -> int:
         return PluginError.exit_code
     console.say(f"internal {problem}", "error")
     return 1
+
+
+def _in_lines(message: str) -> str:
+    """A message whose only line ends are those before the indented problems of a list, not those in a path."""
+    return re.sub(r"\n(?!  )", r"\\n", message)
 
 
 def _click_message(error: click.ClickException) -> str:

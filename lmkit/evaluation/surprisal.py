@@ -15,7 +15,7 @@ from lmkit.corpus.readers import Line
 from lmkit.corpus.writing_systems import ScriptCounter
 from lmkit.errors import DataError, ModelError, UsageError, suggest
 from lmkit.evaluation.records import OOV, LineRecords, column_names
-from lmkit.evaluation.units import CHARACTERWISE, Cut, SpanCut, Units, make_cut
+from lmkit.evaluation.units import CHARACTERWISE, Cut, SpanCut, Units, cut_line, make_cut
 from lmkit.scoring.line_code import LineCoder
 from lmkit.scoring.measured_lines import NO_LINES, RawLine, measured_lines
 from lmkit.scoring.stimuli import StreamWatch
@@ -173,7 +173,7 @@ class _Reader:
                 self._scripts.check_first()
             self._watch.add(line)
             figures = dict(zip(self._names, table.T, strict=True))
-            figures["unknown"] = self._unknown.add(encoding.ids == self._unk_id)
+            figures["unknown"] = self._unknown.add(encoding.ids == self._unk_id, inside=line.inside)
             units = self._units(line, encoding)
             if self._coder is not None:
                 spans = encoding.spans if has_spans else None
@@ -184,8 +184,12 @@ class _Reader:
 
     def _units(self, line: RawLine, encoding: Encoding) -> Units:
         if isinstance(self._cut, SpanCut):
-            return self._cut(self._unknown.lines, line.text, encoding, line.at)
-        return self._cut(self._unknown.lines, line.text, encoding)
+            return self._cut(self._unknown.lines, line.text, encoding, line.at, line.continues)
+        units = self._cut(self._unknown.lines, line.text, encoding)
+        if line.continues and self._coder is None and self._cut is not cut_line:
+            # The line does not end here, so that no record says so; with a coder, it has the bits of white space.
+            return units.taken(units.first < len(encoding.ids))
+        return units
 
     def report(self) -> None:
         """Warn of unknown tokens, separate items and other scripts; DataError for spans of lines that are not there."""
@@ -264,9 +268,9 @@ class _UnknownTokens:
     def __init__(self) -> None:
         self.lines = self.tokens = self.unknown = 0
 
-    def add(self, unknown: np.ndarray) -> np.ndarray:
-        """Count a line, given which tokens are unknown; the same with its `</s>`."""
-        self.lines += 1
+    def add(self, unknown: np.ndarray, *, inside: bool) -> np.ndarray:
+        """Count a line, or a piece inside one, given which tokens are unknown; the same with its `</s>`."""
+        self.lines += not inside
         self.tokens += len(unknown)
         self.unknown += int(unknown.sum())
         return np.append(unknown, False)

@@ -33,6 +33,11 @@ class Units:
     end: np.ndarray
     corrected: np.ndarray | None = None
 
+    def taken(self, which: np.ndarray) -> "Units":
+        """The units for which `which` (units,) is true."""
+        corrected = None if self.corrected is None else self.corrected[which]
+        return Units(self.first[which], self.last[which], self.start[which], self.end[which], corrected)
+
 
 Cut = Callable[[int, str, Encoding], Units]
 """Maps a line's number, text and encoding to its units."""
@@ -113,9 +118,15 @@ class SpanCut:
         if not self._spans:
             raise DataError("there are no spans; give at least one line, start and end")
 
-    def __call__(self, number: int, text: str, encoding: Encoding, at: int = 0) -> Units:
-        """at: the offset of the line in its row."""
-        wanted = [(start - at, end - at) for start, end in self._spans.pop(number, [])]
+    def __call__(
+        self, number: int, text: str, encoding: Encoding, at: int = 0, continues: bool = False
+    ) -> Units:
+        """at: the offset of the line, or piece, in its row. continues: later spans may be in the next piece."""
+        spans = self._spans.pop(number, [])
+        if continues and (later := [span for span in spans if span[0] >= at + len(text)]):
+            spans = [span for span in spans if span not in later]
+            self._spans[number] = later
+        wanted = [(start - at, end - at) for start, end in spans]
         cores = _cores(text, encoding.spans) if wanted else encoding.spans
         tokens = [self._tokens(number, text, cores, start, end, at) for start, end in wanted]
         first, last = np.array(tokens, np.int64).reshape(-1, 2).T

@@ -1,5 +1,8 @@
 """Save and load weights as safetensors; names, shapes and types are checked before memory is allocated."""
 
+import errno
+import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -41,8 +44,19 @@ def save_weights(module: nn.Module, path: Path) -> None:
     """Write the weights of `module` to a safetensors file, which others may read if the umask allows it."""
     path.touch()
     mode = path.stat().st_mode
-    save_file({name: t.detach().contiguous().cpu() for name, t in named_weights(module).items()}, path)
+    save_tensors(named_weights(module), path)
     path.chmod(mode)
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Write a safetensors file; OSError, with the file, if it cannot be written."""
+    try:
+        save_file({name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}, path)
+    except SafetensorError as error:
+        # "Error while serializing: I/O error: No space left on device (os error 28)"
+        number = re.search(r"\(os error (\d+)\)", str(error))
+        code = int(number[1]) if number else errno.EIO
+        raise OSError(code, os.strerror(code), str(path)) from error
 
 
 def load_weights(path: Path, plan: ModuleT, make: Callable[[], ModuleT]) -> ModuleT:

@@ -19,6 +19,8 @@ TESTED_LINES = 1000
 """Number of lines of a text on which a claim is tested."""
 VARIED_LINES = 8
 """Number of these lines whose variants are also tested; made-up words are tested in the first one."""
+LONGEST_TESTED = 10_000
+"""Characters of a line that are tested, since it has thousands of variants."""
 TOLERANCE = 1e-6
 
 _ODD = ("7", "\u00e9", "e\u0301", "\u4e2d", "\U0001f600", ".", "\u200b", "\u00a0", "\x0b", "\ufb01", "_", "A")
@@ -95,6 +97,9 @@ class Claim:
         if self.tested or not line.strip():
             return
         self._tested += 1
+        if len(line) > LONGEST_TESTED:
+            line = line[:LONGEST_TESTED]
+            ids = tokenizer.ids(line)
         if self._tested <= VARIED_LINES:
             lines = variants(tokenizer, line, made_up=self._tested == 1)
         else:

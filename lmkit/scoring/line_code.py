@@ -16,6 +16,9 @@ ESCAPE_FLAG_BITS = -math.log2(1 - 2**-16)
 ESCAPE_BITS = 16
 """Bits for the flag that a line is escaped, before 8 bits for each of its bytes and its end."""
 
+PIECE_BITS = 32
+"""Bits for the number of tokens of a piece of a very long line, except the last."""
+
 log = logging.getLogger(__name__)
 
 
@@ -77,6 +80,8 @@ class LineCoder:
             return LineBits(_escape(line, len(scores), spans), escaped=True)
         unknown = np.flatnonzero(ids == self.tokenizer.vocabulary.unk_id)
         bits = self.model_bits(scores, unknown)
+        if line.continues:
+            bits[-1] = 0.0  # its `</s>` is not coded
         spelling = 0.0
         if len(unknown):
             each = self.tokenizer.spelling_bits(line.text, ids)
@@ -116,7 +121,7 @@ class LineCoder:
 
     def _residual(self, line: RawLine, ids: np.ndarray) -> float | None:
         """The bits that restore a line from its ids; None if it has to be escaped."""
-        bits = self.tokenizer.residual_bits(line.text, ids)
+        bits = self.tokenizer.residual_bits(line.text, ids) + PIECE_BITS * line.continues
         if self._believed(line.text, ids):
             return bits if 0 <= bits < math.inf else None
         if not 0 <= bits < math.inf or self.tokenizer.decode(ids.tolist()) != line.text:

@@ -38,7 +38,13 @@ def line_scores(
     figures = measured_lines(
         model, tokenizer, expanded(blocks), batch_size=batch_size, independent=independent
     )
-    return np.array([table[:, 0].sum() for _, _, table in figures], np.float64)
+    sums: list[float] = []
+    for line, _, table in figures:
+        if line.inside:
+            sums[-1] += table[:, 0].sum()
+        else:
+            sums.append(table[:, 0].sum())
+    return np.array(sums, np.float64)
 
 
 def _lines(

@@ -1,5 +1,6 @@
 """Compute the figures of the tokens of lines, and return them by line."""
 
+import logging
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -9,9 +10,12 @@ import numpy as np
 
 from lmkit.contracts import Encoding, LanguageModel, Tokenizer
 from lmkit.corpus.readers import Line
+from lmkit.notes import NOTE
 from lmkit.scoring.directions import FORWARD, from_the_end, in_direction
 from lmkit.scoring.stream import LOG_PROB, WINDOW, Measure, Sentence, measure_lines
 from lmkit.workers import Workers
+
+log = logging.getLogger(__name__)
 
 NO_LINES = "the text to score has no lines; give another text"
 _NO_SPANS = np.zeros((0, 2), np.int64)
@@ -19,9 +23,10 @@ _NO_SPANS = np.zeros((0, 2), np.int64)
 
 @dataclass(frozen=True)
 class RawLine:
-    """A line in one piece, with its raw sizes.
+    """A line, or a piece of a very long one, with its raw sizes.
 
-    row, ending, kept: see `Line`. at: the offset of the line in its row, in characters.
+    row, ending, kept: see `Line`. at: the offset in its row, in characters.
+    inside: it continues the line of the piece before. continues: the line goes on in the next piece.
     """
 
     text: str
@@ -32,44 +37,85 @@ class RawLine:
     at: int = 0
     ending: str = ""
     kept: tuple[object, ...] = ()
+    inside: bool = False
+    continues: bool = False
 
 
-def whole_lines(text: Iterable[Line]) -> Iterator[RawLine]:
-    """Join lines into one piece: readers give a very long one in several."""
-    parts: list[Line] = []
+def raw_lines(text: Iterable[Line]) -> Iterator[RawLine]:
+    """Lines as they are scored: a very long one in pieces, as readers give it, so that memory is bounded."""
     row = at = 0
+    inside = False
     for piece in text:
-        parts.append(piece)
-        if piece.continues:
-            continue
-        raw = piece.text if len(parts) == 1 else "".join(p.text for p in parts)
-        at = at if piece.row and piece.row == row else 0
-        row = piece.row or row + 1
+        if not inside:
+            at = at if piece.row and piece.row == row else 0
+            row = piece.row or row + 1
         yield RawLine(
-            raw,
-            sum(p.num_bytes for p in parts),
-            sum(p.num_words for p in parts),
-            parts[0].starts_document,
+            piece.text,
+            piece.num_bytes,
+            piece.num_words,
+            piece.starts_document,
             row,
             at,
             piece.ending,
             piece.kept,
+            inside,
+            piece.continues,
         )
-        at += len(raw) + len(piece.ending)
-        parts = []
+        at += len(piece.text) + len(piece.ending)
+        inside = piece.continues
+
+
+def whole_lines(text: Iterable[Line]) -> Iterator[RawLine]:
+    """The same, each line in one piece, however long."""
+    parts: list[RawLine] = []
+    for piece in raw_lines(text):
+        parts.append(piece)
+        if not piece.continues:
+            yield piece if len(parts) == 1 else _joined(parts)
+            parts = []
+
+
+def _joined(parts: list[RawLine]) -> RawLine:
+    return replace(
+        parts[0],
+        text="".join(part.text for part in parts),
+        num_bytes=sum(part.num_bytes for part in parts),
+        num_words=sum(part.num_words for part in parts),
+        ending=parts[-1].ending,
+        kept=parts[-1].kept,
+        continues=False,
+    )
 
 
 def whole_rows(text: Iterable[Line]) -> Iterator[RawLine]:
-    """Rows in one piece, each as if it were a line: the line ends within a cell become spaces."""
-    for _, found in groupby(whole_lines(text), key=lambda line: line.row):
-        lines = list(found)
-        yield replace(
-            lines[0],
-            text=" ".join(line.text for line in lines),
-            num_bytes=sum(line.num_bytes for line in lines) + len(lines) - 1,
-            num_words=sum(line.num_words for line in lines),
-            ending="",
-        )
+    """Rows in one piece, each as if it were a line: the line ends within a cell become spaces.
+
+    Of a row with a very long line, each piece of this line is a row, so that memory is bounded; a note says so.
+    """
+    for in_pieces, found in groupby(raw_lines(text), key=_is_piece):
+        if in_pieces:
+            for piece in found:
+                if not piece.inside:
+                    log.log(NOTE, "row %d has a line of more than 1 MiB: its pieces are rows", piece.row)
+                yield replace(piece, ending="")
+            continue
+        for _, row in groupby(found, key=lambda line: line.row):
+            yield _row_of(list(row))
+
+
+def _is_piece(line: RawLine) -> bool:
+    return line.inside or line.continues
+
+
+def _row_of(lines: list[RawLine]) -> RawLine:
+    """A row of several lines."""
+    return replace(
+        lines[0],
+        text=" ".join(line.text for line in lines),
+        num_bytes=sum(line.num_bytes for line in lines) + len(lines) - 1,
+        num_words=sum(line.num_words for line in lines),
+        ending="",
+    )
 
 
 def measured_lines(
@@ -88,6 +134,8 @@ def measured_lines(
 ) -> Iterator[tuple[RawLine, Encoding, np.ndarray]]:
     """Each line with its encoding (without `</s>`) and the (tokens + 1, figures) of its tokens and `</s>`.
 
+    A very long line comes in pieces, through which the state is carried. Where a piece ends and the line does not,
+    the figures of `</s>` are zeros, as if the end were certain.
     measure, extra, workers: see `measure_lines`.
     spans: whether the encodings have them; ids without them are faster. Lines are read as needed.
     direction: of `model` within a line; figures are always in the line's own order.
@@ -97,10 +145,12 @@ def measured_lines(
     eos = tokenizer.vocabulary.eos_id
 
     def sentences() -> Iterator[Sentence]:
-        for line in whole_lines(text):
+        # A line that is read from its end is needed whole.
+        for line in raw_lines(text) if direction == FORWARD else whole_lines(text):
             encoding = tokenizer.encode(line.text) if spans else Encoding(tokenizer.ids(line.text), _NO_SPANS)
             waiting.append((line, encoding))
-            yield Sentence(np.append(encoding.ids, eos), line.starts_document)
+            ids = encoding.ids if line.continues else np.append(encoding.ids, eos)
+            yield Sentence(ids, line.starts_document, line.inside, line.continues)
 
     lines = in_direction(sentences(), direction)
     tables = measure_lines(
@@ -109,4 +159,6 @@ def measured_lines(
     )  # fmt: skip
     for figures in tables:
         line, encoding = waiting.popleft()
+        if line.continues:
+            figures = np.pad(figures, ((0, 1), (0, 0)))
         yield line, encoding, figures if direction == FORWARD else from_the_end(figures)

@@ -190,8 +190,8 @@ def evaluate(
         code = coder.code(line, encoding.ids, scores)
         tally.add(line, encoding.ids == tokenizer.vocabulary.unk_id, scores, code)
         watch.add(line)
-        stretch = 0 if is_reset(policy, line.starts_document) else stretch
-        stretch += len(table)
+        stretch = 0 if not line.inside and is_reset(policy, line.starts_document) else stretch
+        stretch += len(table) - line.continues
         longest = max(longest, stretch)
     if carried is not None and longest > FARTHER * carried:
         log.warning(

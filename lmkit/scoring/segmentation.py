@@ -14,9 +14,12 @@ _JOINERS = "_\u200c\u200d"
 """Characters that join letters: an underscore, and the zero-width joiner and non-joiner."""
 _UNITS = re.compile(rf"[{CJK}]|[^\s{CJK}]+")
 _BETWEEN = re.compile(rf"(?<=[{CJK}])\s+(?=[{CJK}])")
-_CLAUSE = re.compile(r"\S.*?(?:[，；。！？]+|[,;.!?]+(?=\s|$)|$)")
+# Runs of marks are read whole, as otherwise a long one would take the square of the time.
+_CLAUSE = re.compile(r"\S(?:[^，；。！？,;.!?]|[,;.!?]++(?!\s|$))*+(?:[，；。！？]+|[,;.!?]+|$)")
 LONGEST = 32
 """Maximum number of cuts inside a word, so that the time is linear in the length of unspaced text."""
+MOST_HELD = 1 << 22
+"""Characters of possible pieces that are looked up at once, about, which bounds memory."""
 
 
 def unspaced(text: str) -> str:
@@ -67,14 +70,7 @@ def pieces(tokenizer: Tokenizer, word: str) -> list[str]:
     last = len(cuts) - 1
     if last == 1:
         return [word]
-    known: list[list[int]] = [[] for _ in cuts]  # at each cut: the earlier cuts where a known piece begins
-    ranges = [
-        (before, place) for place in range(1, last + 1) for before in range(max(0, place - LONGEST), place)
-    ]
-    words = [word[cuts[before] : cuts[place]] for before, place in ranges]
-    for index in np.flatnonzero(ids_of(tokenizer, words) != tokenizer.vocabulary.unk_id).tolist():
-        before, place = ranges[index]
-        known[place].append(before)
+    known = _known_pieces(tokenizer, word, cuts)
     best = [(0, 0, 0)]  # at each cut: unknown characters, pieces, and the place of the cut before
     open_ended = (len(word) + 1, 0, 0)  # the same at the end of an unknown piece, which may continue
     for place in range(1, last + 1):
@@ -93,6 +89,24 @@ def pieces(tokenizer: Tokenizer, word: str) -> list[str]:
         found.append(word[cuts[before] : cuts[place]])
         place = before
     return found[::-1]
+
+
+def _known_pieces(tokenizer: Tokenizer, word: str, cuts: list[int]) -> list[list[int]]:
+    """At each cut, the earlier cuts where a known piece begins."""
+    known: list[list[int]] = [[] for _ in cuts]
+    ranges: list[tuple[int, int]] = []
+    held = 0
+    for place in range(1, len(cuts)):
+        first = max(0, place - LONGEST)
+        ranges += [(before, place) for before in range(first, place)]
+        held += (place - first) * (cuts[place] - cuts[first])
+        if held > MOST_HELD or place == len(cuts) - 1:
+            words = [word[cuts[before] : cuts[end]] for before, end in ranges]
+            for index in np.flatnonzero(ids_of(tokenizer, words) != tokenizer.vocabulary.unk_id).tolist():
+                before, end = ranges[index]
+                known[end].append(before)
+            ranges, held = [], 0
+    return known
 
 
 def _may_cut(before: str, after: str) -> bool:

@@ -27,6 +27,8 @@ _UNSPLIT_BITS = -math.log2(1 - 2**-SPLIT_FLAG_BITS)
 _UNSPLIT = np.array([_UNSPLIT_BITS, 0.0])
 """The same in `block_residual`: no spelling is longer."""
 
+LONGEST_KEPT = 100
+"""Characters of the longest word whose pieces are kept for its next occurrence."""
 ATTACHED_LIMIT = 0.05
 """If a larger share of words in a vocabulary ends in a mark, marks were attached: raw novels have 0.3."""
 SAMPLE = 20_000
@@ -209,7 +211,9 @@ class SplitWords(Tokenizer):
                 self._pieces.clear()
             # A word that is the tokenizer's `unk_word` stays unsplit.
             is_fixed = word == getattr(self.whole, "unk_word", None)
-            found = self._pieces[word] = [word] if is_fixed else pieces(self.whole, word)
+            found = [word] if is_fixed else pieces(self.whole, word)
+            if len(word) <= LONGEST_KEPT:
+                self._pieces[word] = found
         return found
 
     def _with_spaces(self, line: str) -> str:

@@ -12,8 +12,10 @@ MOST_LINES = 1000
 """Number of lines to check, so that a long text is not slower."""
 SENTENCE_SHARE = 0.9
 """From this share of one-sentence lines on, the lines of a text look like separate sentences."""
-_CLOSING = r"[\"'”’»」』)\]]*"
-_ENDS = re.compile(rf"[.!?…。！？]\s*{_CLOSING}\s*$")
+_AFTER = "\"'”’»」』)]"
+"""Marks that may follow the mark of a sentence's end."""
+_CLOSING = f"[{re.escape(_AFTER)}]*"
+_MARKS = ".!?…。！？"
 _ENDS_INSIDE = re.compile(rf"[。！？]{_CLOSING}\s*(?=\w)|\w\s?[.!?…]+{_CLOSING}\s+(?=[A-ZÀ-Þ])")
 
 
@@ -29,8 +31,8 @@ class StreamWatch:
         self._lines = self._documents = self._carried = self._blank = self._sentences = 0
 
     def add(self, line: RawLine) -> None:
-        """Check the next line."""
-        if self._policy == "line" or self._lines == MOST_LINES:
+        """Check the next line; of a very long one, its first piece."""
+        if self._policy == "line" or self._lines == MOST_LINES or line.inside:
             return
         self._carried += self._lines > 0 and not is_reset(self._policy, line.starts_document)
         self._lines += 1
@@ -57,5 +59,6 @@ class StreamWatch:
 
 def is_one_sentence(text: str) -> bool:
     """Whether a line ends with a sentence's mark, "." or "。" or the like, and no other sentence ends within it."""
-    end = _ENDS.search(text)
-    return end is not None and _ENDS_INSIDE.search(text, 0, end.start()) is None
+    # Not a regular expression, which would take the square of the time for a long run of white space.
+    body = text.rstrip().rstrip(_AFTER).rstrip()
+    return body[-1:] in set(_MARKS) and _ENDS_INSIDE.search(text, 0, len(body) - 1) is None

@@ -24,10 +24,19 @@ WINDOW = 512
 
 @dataclass(frozen=True)
 class Sentence:
-    """A line for scoring: ids with `</s>` at the end, and whether a document begins with it."""
+    """A line for scoring: ids with `</s>` at the end, and whether a document begins with it.
+
+    inside, continues: it is a piece of a line, and continues the one before, or goes on in the next, without `</s>`.
+    """
 
     ids: np.ndarray
     starts_document: bool
+    inside: bool = False
+    continues: bool = False
+
+    def is_reset(self, policy: str) -> bool:
+        """Whether the state is reset before it."""
+        return not self.inside and is_reset(policy, self.starts_document)
 
 
 class Measure:
@@ -142,7 +151,7 @@ def _runs_of_blocks(lines: Iterable[Sentence], policy: str, block: int) -> Itera
         )
     run: list[Sentence] = []
     for group in _blocks(lines, block):
-        if run and is_reset(policy, group[0].starts_document):
+        if run and group[0].is_reset(policy):
             yield run
             run = []
         run += group
@@ -175,6 +184,8 @@ def _measure_lines_alone(model: LanguageModel, group: list[Sentence], measure: M
     """(tokens, 1) log-probabilities from the model's `line_log_probs`; None if it has none."""
     if not measure.by_line or not takes_blocks(model):
         return None
+    if any(line.inside or line.continues for line in group):
+        return None
     scores = model.line_log_probs(np.concatenate([line.ids for line in group]))
     assert scores is not None
     return scores[:, None]
@@ -186,7 +197,7 @@ def _segments(group: list[Sentence], policy: str, *, fresh: bool) -> list[_Segme
     pieces: list[np.ndarray] = []
     first = at = 0
     for line in group:
-        if is_reset(policy, line.starts_document):
+        if line.is_reset(policy):
             if pieces:
                 segments.append(_Segment(np.concatenate(pieces), first, fresh))
             pieces, first, fresh = [], at, True

@@ -39,9 +39,9 @@ class Tally:
     scripts: ScriptCounter = field(default_factory=ScriptCounter)
 
     def add(self, line: RawLine, unknown: np.ndarray, scores: np.ndarray, code: LineBits) -> None:
-        """Add a line, given which tokens are unknown, their log-probabilities with `</s>`, and its code."""
-        self.lines += 1
-        self.tokens += len(scores)
+        """Add a line, or a piece, given which tokens are unknown, their log-probabilities with `</s>`, and its code."""
+        self.lines += not line.continues
+        self.tokens += len(scores) - line.continues
         self.num_bytes += line.num_bytes
         self.words += line.num_words
         self.characters += len(line.text)

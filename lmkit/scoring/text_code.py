@@ -7,7 +7,7 @@ import numpy as np
 from lmkit.contracts import Tokenizer
 from lmkit.corpus.readers import Line
 from lmkit.scoring.line_code import LineCoder
-from lmkit.scoring.measured_lines import whole_lines
+from lmkit.scoring.measured_lines import raw_lines
 from lmkit.scoring.score import ESCAPED_LIMIT, cannot_restore
 
 
@@ -24,19 +24,29 @@ class TextCode:
         self._constant = 0.0
         self._different: dict[int, np.ndarray] = {}
         """By their places, the ids of lines that differ from the stored ones."""
-        self._escaped: set[int] = set()
-        """The places of escaped lines."""
+        self._escaped: dict[int, list[slice]] = {}
+        """By the places of their lines, the tokens that are escaped: all, unless the line is in pieces."""
         self._bytes = escaped_bytes = 0
-        for place, (line, row) in enumerate(zip(whole_lines(text), stored, strict=True)):
+        rows, place = iter(stored), -1
+        pieces: list[np.ndarray] = []
+        for line in raw_lines(text):
+            place += not line.inside
             ids = tokenizer.ids(line.text)
-            if not np.array_equal(ids, row[:-1]):
-                self._different[place] = np.append(ids, self._vocabulary.eos_id)
             bits, escaped = self._coder.constant_bits(line, ids)
             self._constant += bits
-            self._bytes += line.num_bytes + 1
+            self._bytes += line.num_bytes + (not line.continues)
             if escaped:
-                self._escaped.add(place)
+                first = sum(map(len, pieces))
+                self._escaped.setdefault(place, []).append(
+                    slice(first, first + len(ids) if line.continues else None)
+                )
                 escaped_bytes += line.num_bytes + 1
+            pieces.append(ids)
+            if not line.continues:
+                ids, pieces = np.concatenate(pieces), []
+                if not np.array_equal(ids, next(rows)[:-1]):
+                    self._different[place] = np.append(ids, self._vocabulary.eos_id)
+        assert next(rows, None) is None, "a stored text has the lines of the text"
         share = escaped_bytes / max(self._bytes, 1)
         self.withheld = cannot_restore(share) if share > ESCAPED_LIMIT else None
 
@@ -46,10 +56,11 @@ class TextCode:
 
     def line_bits(self, place: int, ids: np.ndarray, scores: np.ndarray) -> float:
         """The bits of a line that depend on the model; ids and their log-probabilities, both with `</s>`."""
-        if place in self._escaped:
-            return 0.0
         unknown = np.flatnonzero(ids[:-1] == self._vocabulary.unk_id)
-        return float(self._coder.model_bits(scores, unknown).sum())
+        bits = self._coder.model_bits(scores, unknown)
+        for tokens in self._escaped.get(place, ()):
+            bits[tokens] = 0.0
+        return float(bits.sum())
 
     def bits_per_byte(self, bits: float) -> float:
         """The figure, given the sum of `line_bits` over all lines."""

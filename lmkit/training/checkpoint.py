@@ -10,13 +10,13 @@ from typing import Any
 
 import safetensors
 from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor
 
 from lmkit import strict_json
 from lmkit.errors import CheckpointError, LmkitError, reason_of
 from lmkit.files import place_folder, sha256, sync_file, write_text
 from lmkit.manifest import read_json
+from lmkit.neural.weights import save_tensors
 from lmkit.run_paths import CHECKPOINT_STATE as STATE
 from lmkit.run_paths import CHECKPOINTS
 
@@ -74,7 +74,7 @@ class Checkpoints:
         self._saved_at = time.monotonic()
         try:
             self._write(snapshot)
-        except (OSError, SafetensorError) as error:  # save_file raises the second when the disk is full
+        except OSError as error:
             shutil.rmtree(self._hidden(snapshot.step), ignore_errors=True)
             message = f"{self.folder}: the checkpoint of step {snapshot.step} cannot be written ({reason_of(error)})"
             if last:
@@ -114,7 +114,7 @@ class Checkpoints:
         digests = {}
         for group, tensors in snapshot.tensors.items():
             path = hidden / f"{group}.safetensors"
-            save_file({name: t.detach().contiguous().cpu() for name, t in tensors.items()}, path)
+            save_tensors(tensors, path)
             sync_file(path)
             digests[path.name] = sha256(path)
         crash_point("tensors")

@@ -8,6 +8,7 @@ from lmkit import recipe as recipes
 from lmkit import run_paths
 from lmkit.contracts import Tokenizer
 from lmkit.errors import CheckpointError, listed
+from lmkit.files import writing
 from lmkit.notes import NOTE
 from lmkit.recipe import Recipe
 from lmkit.training import checkpoint, options
@@ -54,7 +55,8 @@ def resume_run(
     """
     if not directory.is_dir():
         raise CheckpointError(f"{directory} does not exist; give --resume the directory of a run")
-    with run_lock(directory):
+    then = "then continue with --resume"
+    with run_lock(directory), writing(directory, kind=CheckpointError, then=then):
         checkpoints = Checkpoints(directory, keep=recipe.train.keep, every=recipe.train.save_every)
         saved = checkpoints.newest()
         check_tables(saved)

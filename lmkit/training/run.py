@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 
 from lmkit import launch, run_paths, runs
 from lmkit import recipe as recipes
@@ -18,6 +17,7 @@ from lmkit.contracts import Encoder, FitContext, LanguageModel, Tokenizer
 from lmkit.corpus.readers import TextLines
 from lmkit.corpus.streams import Streams
 from lmkit.errors import CheckpointError, UsageError
+from lmkit.files import writing
 from lmkit.options import Chosen, to_table
 from lmkit.perplexity import perplexity
 from lmkit.recipe import Recipe
@@ -163,12 +163,9 @@ def fit_model(
     scratch.mkdir()
     give_back()
     try:
-        model.fit(corpus.train, FitContext(recipe.train.seed, reporter, scratch, recipe.train.threads))
-        saver.keep({})
-    except OSError as error:
-        raise CheckpointError(
-            f"{saver.directory}: the model cannot be written ({error}): free some space, then train it again"
-        ) from error
+        with writing(saver.directory, kind=CheckpointError, then="then train it again"):
+            model.fit(corpus.train, FitContext(recipe.train.seed, reporter, scratch, recipe.train.threads))
+            saver.keep({})
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     seconds, cpu_seconds = time.perf_counter() - begun, time.process_time() - cpu_begun
@@ -233,23 +230,18 @@ class Saver:
 
     def keep(self, training: dict[str, Any]) -> None:
         """Save the current model; CheckpointError when it cannot be written."""
-        try:
-            self._keep(training)
-        except (OSError, SafetensorError) as error:
-            raise CheckpointError(
-                f"{self.directory}: the weights cannot be saved ({error}): free some space, then continue with --resume"
-            ) from error
-
-    def _keep(self, training: dict[str, Any]) -> None:
-        runs.keep_model(
-            self.directory,
-            self.model,
-            model_choice=self.recipe.model,
-            tokenizer_choice=self.corpus.tokenizer_choice,
-            vocabulary=self.corpus.tokenizer.vocabulary,
-            data={"description": self.corpus.description, **self.corpus.fingerprints()},
-            training=training,
-        )
+        trainable = isinstance(self.model, TrainableModel)
+        then = "then continue with --resume" if trainable else "then train it again"
+        with writing(self.directory, kind=CheckpointError, then=then):
+            runs.keep_model(
+                self.directory,
+                self.model,
+                model_choice=self.recipe.model,
+                tokenizer_choice=self.corpus.tokenizer_choice,
+                vocabulary=self.corpus.tokenizer.vocabulary,
+                data={"description": self.corpus.description, **self.corpus.fingerprints()},
+                training=training,
+            )
 
 
 def make_trainer(

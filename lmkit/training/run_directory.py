@@ -9,6 +9,7 @@ from filelock import FileLock, Timeout
 
 from lmkit import run_paths, runs
 from lmkit.errors import CheckpointError
+from lmkit.files import writing
 from lmkit.options import Chosen
 
 
@@ -25,12 +26,13 @@ def workplace(out: Path | None, model: Chosen, *, overwrite: bool) -> Iterator[P
     else:
         runs.check_free(out, overwrite=overwrite)
         directory, made = out, not out.exists()
-        directory.mkdir(parents=True, exist_ok=True)
-    with run_lock(directory):
+        with writing(directory):
+            directory.mkdir(parents=True, exist_ok=True)
+    with run_lock(directory), writing(directory):
         try:
             yield directory
         except BaseException:
-            if not any((directory / name).exists() for name in (run_paths.MANIFEST, run_paths.CHECKPOINTS)):
+            if not run_paths.is_run(directory) and not any(directory.glob(f"{run_paths.CHECKPOINTS}/step-*")):
                 runs.clear(directory)
                 if made:
                     shutil.rmtree(directory, ignore_errors=True)
@@ -46,7 +48,8 @@ def run_lock(directory: Path) -> Iterator[None]:
     run_paths.refuse_links(directory)
     lock = FileLock(directory / runs.LOCK, timeout=0)
     try:
-        lock.acquire()
+        with writing(directory):
+            lock.acquire()
     except Timeout:
         raise CheckpointError(
             f"{directory}: another process is training in it; wait for it or give another --out"

@@ -432,7 +432,7 @@ def test_selection() -> None:
         checks("greedi")
     with pytest.raises(UsageError, match="no plugin of the distribution 'absent'"):
         checks("absent:*")
-    with pytest.raises(PluginError, match="pip install absent"):
+    with pytest.raises(PluginError, match="pip install 'absent'"):
         checks("absent:part")
 
 

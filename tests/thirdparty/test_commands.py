@@ -243,7 +243,7 @@ def test_an_encoder(outcomes: dict[str, Outcome], folder: Path) -> None:
     assert outcomes["eval encoder"].code == 4
     assert "encoder" in outcomes["eval encoder"].err
     assert outcomes["embed without"].code == 6
-    assert "pip install lmkit-demo-encoder==0.7.0" in outcomes["embed without"].err
+    assert "pip install 'lmkit-demo-encoder==0.7.0'" in outcomes["embed without"].err
 
 
 def test_recipe_repeats_the_run(outcomes: dict[str, Outcome], folder: Path) -> None:
@@ -292,7 +292,8 @@ def test_missing_plugin(outcomes: dict[str, Outcome], folder: Path) -> None:
         owner, version = OWNERS[bare]
         assert found[name].code == 6
         assert len(message.splitlines()) == 1, message
-        assert f"'{bare}' of the distribution {owner}: pip install {owner}=={version}" in message
+        assert f"'{bare}' of the distribution '{owner}'" in message
+        assert f"pip install '{owner}=={version}'" in message
 
 
 def test_python(folder: Path, demos: list[Path]) -> None:

@@ -49,17 +49,18 @@ def test_a_failure_before_a_checkpoint_leaves_nothing(tmp_path: Path, existed: b
     with pytest.raises(ValueError, match="broken"), workplace(out, GRU, overwrite=False):  # noqa: PT012
         (out / "recipe.toml").write_text("")
         (out / "tokenizer").mkdir()
+        (out / "checkpoints").mkdir()
         raise ValueError("broken")
     assert out.exists() == existed
     if existed:
         assert [path.name for path in out.iterdir() if path.name != ".lock"] == []
 
 
-@pytest.mark.parametrize("name", ["lmkit.json", "checkpoints"])
+@pytest.mark.parametrize("name", ["lmkit.json", "checkpoints/step-000000002"])
 def test_a_failure_after_a_checkpoint_keeps_everything(tmp_path: Path, name: str) -> None:
     """With a model or a checkpoint there is something to resume or load."""
     with pytest.raises(KeyboardInterrupt), workplace(tmp_path / "run", GRU, overwrite=False) as directory:  # noqa: PT012
-        (directory / name).mkdir()
+        (directory / name).mkdir(parents=True) if "/" in name else (directory / name).write_text("{}")
         (directory / "recipe.toml").write_text("x")
         raise KeyboardInterrupt
     assert (tmp_path / "run" / "recipe.toml").read_text() == "x"

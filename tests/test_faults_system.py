@@ -1,0 +1,103 @@
+"""What the system refuses, at the prompt: space, memory, permission, a home; one line, a code, nothing left behind."""
+
+import logging
+import resource
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+import lmkit
+from lmkit.cli import cli
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="limits as Unix has them")
+
+TEXT = "".join(f"the cat {i} sat on the mat {i * 7 % 90}\n" for i in range(400))
+TRAIN = ["train", "text.txt", "--tokenizer", "word", "--min-count", "1", "--threads", "1", "--out", "new"]
+NGRAM = [*TRAIN, "--model", "ngram", "--order", "3"]
+SMALL = "--hidden-size 8 --max-steps 4 --batch-size 2 --bptt 8 --save-every 2"
+GRU = [*TRAIN, "--model", "gru", *SMALL.split()]
+
+
+@pytest.fixture(autouse=True)
+def quiet_messages() -> Iterator[None]:
+    """The handler that a command puts on the root logger goes with the test."""
+    before = logging.getLogger().handlers[:]
+    yield
+    logging.getLogger().handlers[:] = before
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a text and two runs of it, a GRU and an n-gram model; the tokens of the text are cached."""
+    folder = tmp_path_factory.mktemp("runs")
+    (folder / "text.txt").write_text(TEXT)
+    small = {"tokenizer": "word", "min_count": 1, "threads": 1}
+    lmkit.train(folder / "text.txt", out=folder / "ngram", model="ngram", order=3, **small)
+    limits = {"max_steps": 2, "batch_size": 2, "bptt": 8}
+    lmkit.train(folder / "text.txt", out=folder / "gru", model="gru", hidden_size=8, **small, **limits)
+    lmkit.cli.cli  # noqa: B018 (imported before any limit)
+    return folder
+
+
+@pytest.fixture
+def here(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory, with the text and links to the runs."""
+    (tmp_path / "text.txt").write_text(TEXT)
+    for name in ("gru", "ngram"):
+        (tmp_path / name).symlink_to(runs / name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def command(*line: str) -> Result:
+    return CliRunner().invoke(cli, line)
+
+
+def refused(code: int, result: Result, *words: str) -> None:
+    """One error line with these words and this code, and nothing in the working directory that was not there."""
+    last = result.stderr.splitlines()[-1]
+    assert result.exit_code == code, result.output
+    assert last.startswith("error: ")
+    assert "Traceback" not in result.stderr
+    assert "internal" not in last
+    for word in words:
+        assert word in last
+    assert sorted(path.name for path in Path().iterdir()) == ["gru", "ngram", "text.txt"]
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """Inside the block, a file cannot grow past `size` bytes, as on a disk that is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize(
+    ("size", "code", "line"),
+    [
+        (100, 3, NGRAM),  # the recipe
+        (8000, 5, NGRAM),  # an array
+        (100, 3, GRU),
+        (8000, 5, GRU),  # the weights and every checkpoint
+        (1000, 3, ["surprisal", "gru", "text.txt", "--out", "new.tsv"]),
+        (1000, 3, ["embed", "gru", "text.txt", "--out", "new.safetensors"]),
+        (1000, 3, ["export", "ngram", "new.arpa", "--to", "arpa"]),
+        (1000, 3, ["export", "ngram", "new.zip", "--to", "archive"]),
+        (1000, 3, ["average", "gru", "gru", "--out", "new"]),
+        (1000, 3, ["interpolate", "gru", "ngram", "text.txt", "--out", "new"]),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else str(value),
+)
+def test_a_full_disk(here: Path, size: int, code: int, line: list[str]) -> None:
+    """Where a file cannot grow, the command says which place has no space, and leaves no part of it."""
+    with largest_file(size):
+        result = command(*line)
+    refused(code, result, "new", "cannot be written (File too large); free some space")
