@@ -82,7 +82,10 @@ def refused_memory(error: BaseException) -> str | None:
     of_system = isinstance(error, OSError) and error.errno == errno.ENOMEM
     if not (isinstance(error, MemoryError) or of_torch or of_system):
         return None
-    size = "" if asked is None else f" ({asked[1] or f'{int(asked[2]) / 2**30:,.1f} GiB'} asked for at once)"
+    size = ""
+    if asked is not None:
+        size = asked[1].replace(". ", " ") if asked[1] else f"{int(asked[2]) / 2**30:,.0f} GiB"
+        size = f" ({size} asked for at once)"
     return (
         f"not enough memory{size}: close other programs, or ask for less at once: a smaller --batch-size, --bptt or "
         "model; for n-grams --memory, a lower --order, or --prune"

@@ -1,5 +1,6 @@
 """What the system refuses, at the prompt: space, memory, permission, a home; one line, a code, nothing left behind."""
 
+import errno
 import logging
 import resource
 import sys
@@ -7,7 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner, Result
 
 import lmkit
@@ -39,7 +42,6 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lmkit.train(folder / "text.txt", out=folder / "ngram", model="ngram", order=3, **small)
     limits = {"max_steps": 2, "batch_size": 2, "bptt": 8}
     lmkit.train(folder / "text.txt", out=folder / "gru", model="gru", hidden_size=8, **small, **limits)
-    lmkit.cli.cli  # noqa: B018 (imported before any limit)
     return folder
 
 
@@ -92,7 +94,7 @@ def largest_file(size: int) -> Iterator[None]:
         (1000, 3, ["export", "ngram", "new.arpa", "--to", "arpa"]),
         (1000, 3, ["export", "ngram", "new.zip", "--to", "archive"]),
         (1000, 3, ["average", "gru", "gru", "--out", "new"]),
-        (1000, 3, ["interpolate", "gru", "ngram", "text.txt", "--out", "new"]),
+        (1000, 3, ["interpolate", "gru", "text.txt", "--cache", "10", "--out", "new"]),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else str(value),
 )
@@ -101,3 +103,28 @@ def test_a_full_disk(here: Path, size: int, code: int, line: list[str]) -> None:
     with largest_file(size):
         result = command(*line)
     refused(code, result, "new", "cannot be written (File too large); free some space")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (MemoryError(), "not enough memory: close other programs"),
+        (lambda: np.empty(1 << 45), "(256 TiB asked for at once)"),
+        (lambda: torch.empty(1 << 45), "(131,072 GiB asked for at once)"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "not enough memory"),
+    ],
+    ids=["python", "numpy", "torch", "system"],
+)
+def test_memory_that_the_system_refuses(
+    here: Path, monkeypatch: pytest.MonkeyPatch, error: object, words: str
+) -> None:
+    """The size, if it is known, and what to lower; exit code 3, as for a text that is too large."""
+
+    def refuse(*_: object, **__: object) -> None:
+        if isinstance(error, BaseException):
+            raise error
+        assert callable(error)
+        error()
+
+    monkeypatch.setattr("lmkit.training.run.store_corpus", refuse)
+    refused(3, command(*GRU), words, "a smaller --batch-size, --bptt or model; for n-grams --memory")

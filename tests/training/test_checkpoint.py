@@ -160,7 +160,7 @@ def test_a_full_disk(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "save_file", full)
+    monkeypatch.setattr(checkpoint, "save_tensors", full)
     caplog.set_level(logging.WARNING)
     places.save(state_of(2))
     assert "the checkpoint of step 2 cannot be written" in caplog.text
