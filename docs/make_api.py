@@ -128,7 +128,6 @@ API: dict[str, tuple[str, ...]] = {
         "lmkit.errors:DataError",
         "lmkit.errors:ModelError",
         "lmkit.errors:PluginError",
-        "lmkit.errors:first_line",
         "lmkit.errors:reason_of",
         "lmkit.notes:NOTE",
         "lmkit.jit:kernel",

@@ -32,7 +32,7 @@ def new_file(path: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
 
     overwrite: replace an older file, which stays until then. Of a link, the file that it points to is written.
     It can be read too, as some libraries do with what they write.
-    Raises UsageError as `check_new` does, and errors as `writing` does.
+    Raises UsageError as `check_new` does and where the folder refuses the file, DataError where the disk is full.
     """
     check_new(path, overwrite=overwrite)
     with writing(path, _hidden(path)), replaced(path) as file:

@@ -21,7 +21,7 @@ import lmkit
 from lmkit import archive, manifest, runs
 from lmkit.archive import read_archive, write_archive
 from lmkit.cli import cli
-from lmkit.errors import ModelError, UsageError
+from lmkit.errors import DataError, ModelError, UsageError
 from lmkit.packed import Unpacked
 
 
@@ -147,7 +147,7 @@ def test_a_failed_export_leaves_nothing(run, place, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(zipfile.ZipFile, "write", full)
-    with pytest.raises(UsageError, match="No space"):
+    with pytest.raises(DataError, match="No space"):
         write_archive(runs.load_run(run), place / "a.zip")
     assert list(place.iterdir()) == []
 
