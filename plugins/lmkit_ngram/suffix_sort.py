@@ -224,11 +224,12 @@ def _split_by_second_word(
     """Sort a large bucket by the next word, by counting; return the groups to sort further."""
     for slot in range(first, last):
         word_counts[text[positions[slot] + 1]] += 1
-    seen = np.flatnonzero(word_counts)  # in the order of words
     height = 0
     at = 0
-    for word in seen:
+    for word in range(len(word_counts)):
         count = word_counts[word]
+        if count == 0:
+            continue
         word_counts[word] = at
         if at > 0:
             spans[first + at] = 1
@@ -245,7 +246,7 @@ def _split_by_second_word(
         word_counts[word] += 1
     for slot in range(first, last):
         positions[slot] = scratch[slot - first]
-    for word in seen:
+    for word in range(len(word_counts)):
         word_counts[word] = 0
     return groups, height
 
@@ -256,5 +257,8 @@ def _grown(groups: np.ndarray, height: int) -> np.ndarray:
     if height < len(groups):
         return groups
     larger = np.empty((2 * len(groups), 3), np.int64)
-    larger[:height] = groups
+    # Not by slices: numba would compile their error messages, which takes four seconds.
+    for i in range(height):
+        for j in range(3):
+            larger[i, j] = groups[i, j]
     return larger

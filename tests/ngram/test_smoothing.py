@@ -109,6 +109,17 @@ def test_discounts_of_a_text(method: NgramOptions, prune: str, caplog: pytest.Lo
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
+def test_discounts_are_those_of_adjusted_counts() -> None:
+    """The last word's raw count, 3, changes no discount: its adjusted count is 1 (lmplz gives y 10 ** -1.3222)."""
+    text = ["d a k c", "a a i a a n c", "c d a d i c f", "a m a", "h a d", "x y x y x y"]
+    ids = {word: i for i, word in enumerate(sorted({w for line in text for w in line.split()}), 2)}
+    options = NgramOptions(order=2)
+    lines = [[ids[word] for word in line.split()] for line in text]
+    check(lines, len(ids) + 2, options)
+    model = walk(lines, len(ids) + 2, options)
+    assert math.log10(model.prob((), ids["y"])) == pytest.approx(-1.4340, abs=1e-4)
+
+
 def test_fallback_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     """Where discounts cannot be had, fixed ones are used and one warning says for which orders and why."""
     walk([[1, 2]], 4, NgramOptions(order=3))
