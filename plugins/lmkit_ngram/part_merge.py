@@ -13,20 +13,19 @@ from lmkit_ngram import part_kernels
 from lmkit_ngram.count import Allocate
 from lmkit_ngram.model_files import Allocator
 from lmkit_ngram.part_plan import Plan
-from lmkit_ngram.part_scratch import Column
+from lmkit_ngram.part_scratch import Column, Sizes
 from lmkit_ngram.part_smooth import Level
 from lmkit_ngram.table import LAYOUT, NgramTable
 
 SEGMENT = 1 << 21
 """Contexts, or n-grams, that are placed at once."""
 COLUMNS = (
-    ("sizes", np.int32),
     ("backoffs", np.float32),
     ("words", np.int32),
     ("suffixes", np.int32),
     ("log_probs", np.float32),
 )
-"""The arrays of a Level that are written, and their types."""
+"""The arrays of a Level that are written besides sizes, and their types."""
 
 
 class Levels:
@@ -34,21 +33,25 @@ class Levels:
 
     def __init__(self, folder: Path, order: int) -> None:
         self.order = order
-        self.columns = {
-            (length, name): Column(folder / f"{name}-{length}", dtype)
-            for length in range(2, order + 1)
-            for name, dtype in COLUMNS
-        }
+        self.columns: dict[tuple[int, str], Column] = {}
+        for length in range(2, order + 1):
+            self.columns[length, "sizes"] = Sizes(folder / f"sizes-{length}")
+            for name, dtype in COLUMNS:
+                self.columns[length, name] = Column(folder / f"{name}-{length}", dtype)
         self.first_words = Column(folder / "first-words", np.int32)
 
     def append(self, part: int, levels: list[Level], only: range) -> None:
         """Write the orders of a part that belong to it."""
         for length in only:
             level = levels[length - 2]
-            for name, _ in COLUMNS:
+            for name in ("sizes", *(name for name, _ in COLUMNS)):
                 self.columns[length, name].append(part, getattr(level, name))
             if length == 2:
                 self.first_words.append(part, level.first_words)
+
+    def delete(self, order: int) -> None:
+        for name in ("sizes", *(name for name, _ in COLUMNS)):
+            self.columns[order, name].delete()
 
     def sizes(self) -> list[int]:
         """The number of n-grams of each order from 2 on."""
@@ -77,7 +80,10 @@ class Merge:
             self.contexts = self.levels.first_words.read(0, self.levels.first_words.length)
             self.levels.first_words.delete()
         self._place_contexts(order)
+        self.levels.columns[order, "backoffs"].delete()
         self._find_suffixes(order)
+        self.ids = np.empty(0, np.int32)
+        self._delete("ids", order - 1)
         longer = order < self.table.order
         contexts = ids = np.empty(0, np.int32)
         allocate = Allocator(self.folder)
@@ -85,12 +91,13 @@ class Merge:
             contexts = allocate(f"contexts-{order}", self.levels.columns[order + 1, "sizes"].length, np.int32)
             ids = allocate(f"ids-{order}", self.levels.columns[order, "words"].length, np.int32)
         self._place_ngrams(order, contexts, ids)
-        for name, _ in COLUMNS:
-            self.levels.columns[order, name].delete()
-        for name in (f"contexts-{order - 1}", f"ids-{order - 1}"):
-            with contextlib.suppress(OSError):  # some systems keep mapped files
-                (self.folder / f"{name}.npy").unlink()
+        self.levels.delete(order)
         self.contexts, self.ids = contexts, ids
+        self._delete("contexts", order - 1)
+
+    def _delete(self, name: str, order: int) -> None:
+        with contextlib.suppress(OSError):  # some systems keep mapped files
+            (self.folder / f"{name}-{order}.npy").unlink()
 
     def _place_contexts(self, order: int) -> None:
         """Fill in children and backoffs of the n-grams one word shorter."""
@@ -116,20 +123,17 @@ class Merge:
         """Replace places of suffixes in the order below by ids, part by part."""
         if order == 2:
             return  # the suffix of a bigram is a word
-        old = self.levels.columns[order, "suffixes"]
-        new = Column(old.path.with_name(f"{old.path.name}-ids"), np.int32)
+        suffixes = self.levels.columns[order, "suffixes"]
         below = self.levels.columns[order - 1, "words"]
         for part in self.plan.parts:
-            start, stop = old.bounds(part.number)
+            start, stop = suffixes.bounds(part.number)
             if start == stop:
                 continue
             # The bigrams of a slice belong to its head.
             own = part.number if part.head is None or order > 3 else part.head
             ids = self.ids[slice(*below.bounds(own))]
-            new.append(part.number, ids[old.read(start, stop)])
+            suffixes.replace(part.number, ids[suffixes.read(start, stop)])
             let_go(self.ids)
-        old.delete()
-        self.levels.columns[order, "suffixes"] = new
 
     def _place_ngrams(self, order: int, contexts: np.ndarray, ids: np.ndarray) -> None:
         """Fill in the other arrays of the n-grams of an order; contexts, ids: filled for the next order."""

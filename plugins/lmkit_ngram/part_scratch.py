@@ -3,6 +3,7 @@
 import errno
 import shutil
 import uuid
+from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,8 @@ from filelock import FileLock, Timeout
 from lmkit.errors import DataError, reason_of
 
 PREFIX = "lmkit-parts-"
+LARGE = 2**16 - 1
+"""Sizes from this number on are not in the file of their column."""
 
 
 @contextmanager
@@ -98,6 +101,15 @@ class Column:
         """Where the values of a part are; an empty range if it has none."""
         return self._bounds.get(part, (0, 0))
 
+    def replace(self, part: int, values: np.ndarray) -> None:
+        """Write other values over those of a part."""
+        start, stop = self.bounds(part)
+        assert values.dtype == self.dtype
+        assert len(values) == stop - start
+        with self.path.open("rb+") as file:
+            file.seek(start * self.dtype.itemsize)
+            file.write(np.ascontiguousarray(values).data)
+
     def read(self, start: int, stop: int) -> np.ndarray:
         """The values start .. stop - 1, in memory."""
         if start == stop:
@@ -106,3 +118,24 @@ class Column:
 
     def delete(self) -> None:
         self.path.unlink(missing_ok=True)
+
+
+class Sizes(Column):
+    """A column of int32 numbers, most of them small: 16 bits each in the file, and the large ones in memory."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, np.uint16)
+        self._places: list[int] = []
+        self._large: list[int] = []
+
+    def append(self, part: int, values: np.ndarray) -> None:
+        large = np.flatnonzero(values >= LARGE)
+        self._places += (large + self.length).tolist()
+        self._large += values[large].tolist()
+        super().append(part, np.minimum(values, LARGE).astype(np.uint16))
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        values = super().read(start, stop).astype(np.int32)
+        first, last = bisect_left(self._places, start), bisect_left(self._places, stop)
+        values[np.array(self._places[first:last], np.int64) - start] = self._large[first:last]
+        return values
