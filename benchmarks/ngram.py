@@ -22,7 +22,7 @@ from typing import Any
 import platformdirs
 import torch
 from lmkit_ngram.arpa_write import write_arpa
-from lmkit_ngram.table import LAYOUT
+from lmkit_ngram.table import ARRAYS
 
 import lmkit
 from lmkit.api import Model
@@ -73,7 +73,7 @@ def orders(settings: argparse.Namespace) -> list[dict[str, Any]]:
             )
             model = from_text(settings.text, order, settings.threads, folder)
             table = model.table
-            size = sum(getattr(table, name).nbytes for name, _ in LAYOUT)
+            size = sum(getattr(table, name).nbytes for name in ARRAYS)
         rows.append(
             {
                 "N": order,

@@ -16,7 +16,6 @@ from lmkit.corpus.compression import EXPANSION_FLOOR, SUFFIXES, blocks
 from lmkit.corpus.decoding import is_utf8
 from lmkit.errors import DataError, ModelError
 from lmkit.notes import NOTE
-from lmkit.specs import MOST_IDS
 from lmkit_ngram import arpa_note, arpa_parse
 from lmkit_ngram.arpa_note import Note
 from lmkit_ngram.arpa_words import SPACE
@@ -234,7 +233,7 @@ def _read_counts(source: Source, max_expansion: float) -> list[int]:
             source.refuse(f"orders must be 1, 2, 3 and so on, up to {MOST_WORDS}", line)
         counts.append(count)
         # An n-gram needs its words and a digit, each with a separator.
-        if sum(n * 2 * (k + 1) for k, n in enumerate(counts, 1)) > largest + 1 or sum(counts) > MOST_IDS:
+        if sum(n * 2 * (k + 1) for k, n in enumerate(counts, 1)) > largest + 1:
             source.refuse(f"a file of {size:,} bytes has no room for this many n-grams", line)
     if not counts or line != b"\\1-grams:":
         source.refuse("expected 'ngram 1=...' or, after the last of these, '\\1-grams:'", line)

@@ -9,11 +9,10 @@ import numpy as np
 from lmkit.errors import ModelError
 from lmkit.jit import kernel
 from lmkit.notes import NOTE
-from lmkit.specs import MOST_IDS
 from lmkit_ngram.arpa_sections import Section
 from lmkit_ngram.queries import NOTHING, find_child
 from lmkit_ngram.sorting import radix_sort
-from lmkit_ngram.table import NgramTable
+from lmkit_ngram.table import NgramTable, link_type
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +23,7 @@ def build_table(sections: list[Section], vocab_size: int, names: Sequence[bytes]
     sections: order by order; the first has all unigrams in the order of their ids. names: of the ids.
     A context that is not an n-gram, as after pruning, is added with its backoff probability, so no score changes. A
     missing suffix is not added: the link goes to the longest existing suffix. Raises ModelError for duplicate
-    n-grams or too many.
+    n-grams.
     """
     sections = [sections[0], *(_without_late_starts(section, vocab_size) for section in sections[1:])]
     builder = _Builder(sections, {}, vocab_size, names)
@@ -65,11 +64,10 @@ class _Builder:
         self._vocab_size, self._names = vocab_size, names
         sizes = [len(section.rows) + len(added.get(k, ())) for k, section in enumerate(sections, 1)]
         total, contexts = sum(sizes), sum(sizes[:-1])
-        if total > MOST_IDS:
-            raise ModelError(f"{total:,} n-grams are more than {MOST_IDS:,}: prune the model")
         self._offsets = np.zeros(len(sections) + 1, np.int64)
-        self._words, self._suffixes = np.empty(total, np.int32), np.empty(total, np.int32)
-        self._children = np.empty(contexts + 1, np.int32)
+        link = link_type(total)
+        self._words, self._suffixes = np.empty(total, np.int32), np.empty(total, link)
+        self._children = np.empty(contexts + 1, link)
         self._log_probs, self._backoffs = np.empty(total, np.float32), np.empty(contexts, np.float32)
 
     def build(self) -> None:
@@ -98,7 +96,7 @@ class _Builder:
             rows = np.concatenate([rows, self._added[order]])
         parents = np.empty(len(rows), np.int64)
         find_contexts(rows, self._children, self._words, parents)
-        places = np.flatnonzero(parents >= 0).astype(np.int32)
+        places = np.flatnonzero(parents >= 0).astype(link_type(len(rows)))
         if len(places) < len(rows):
             self._note_missing(rows[parents < 0], -parents[parents < 0])
         # The n-grams of one context are adjacent, by ascending word.

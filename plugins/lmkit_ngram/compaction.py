@@ -3,8 +3,7 @@
 import numpy as np
 
 from lmkit.jit import kernel
-from lmkit_ngram.count import Allocate
-from lmkit_ngram.table import LAYOUT, NgramTable
+from lmkit_ngram.table import Allocate, NgramTable
 
 
 def without(table: NgramTable, keep: np.ndarray, allocate: Allocate) -> NgramTable:
@@ -13,17 +12,15 @@ def without(table: NgramTable, keep: np.ndarray, allocate: Allocate) -> NgramTab
     keep: (total,) bool; true for all unigrams, and for the suffix and the context of each kept n-gram.
     allocate: creates the new arrays, while the old ones are still in use.
     """
-    kept_before = np.zeros(table.total + 1, np.int32)
+    kept_before = np.zeros(table.total + 1, table.link)
     np.cumsum(keep, out=kept_before[1:])
     offsets = kept_before[table.offsets].astype(np.int64)
-    total, contexts = int(offsets[table.order]), int(offsets[table.order - 1])
-    lengths = {"children": contexts + 1, "backoffs": contexts}
-    new = {name: allocate(name, lengths.get(name, total), dtype) for name, dtype in LAYOUT}
+    new = NgramTable.allocated(table.vocab_size, offsets, allocate)
     _move(
         kept_before, table.words, table.suffixes, table.children, table.log_probs, table.backoffs,
-        new["words"], new["suffixes"], new["children"], new["log_probs"], new["backoffs"],
+        new.words, new.suffixes, new.children, new.log_probs, new.backoffs,
     )  # fmt: skip
-    return NgramTable(table.order, table.vocab_size, offsets, **new)
+    return new
 
 
 @kernel

@@ -1,6 +1,5 @@
 """Count the n-grams of every order of a text in one pass over its sorted positions."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -11,13 +10,9 @@ from lmkit.errors import DataError
 from lmkit.mapped import let_go
 from lmkit.specs import MOST_IDS
 from lmkit_ngram import count_kernels, suffix_sort
-from lmkit_ngram.table import LAYOUT, NgramTable, TextIndex
+from lmkit_ngram.table import Allocate, NgramTable, TextIndex
 from lmkit_ngram.threads import batched, parts, side_by_side
 
-Allocate = Callable[[str, int, type[np.generic]], np.ndarray]
-"""Creates an array by its name, length and type: in memory, or mapped to a file."""
-
-"""Ids and positions are int32."""
 SEGMENTS = 64
 """The first words of the text are processed in this many parts, each of which frees its memory at its end."""
 
@@ -169,17 +164,6 @@ def _mark(spans: np.ndarray, order: int, threads: int) -> np.ndarray:
 
 
 def _table(order: int, vocab_size: int, totals: np.ndarray, allocate: Allocate) -> NgramTable:
-    """A table with room for all n-grams; the unigrams are filled in."""
     sizes = [vocab_size + 1, *totals[2:].tolist()]
     offsets = np.cumsum([0, *sizes], dtype=np.int64)
-    total, contexts = int(offsets[order]), int(offsets[order - 1])
-    if total > MOST_IDS:
-        raise DataError(
-            f"the text has {total:,} n-grams, more than {MOST_IDS:,}: lower --order or count a part of it"
-        )
-    lengths = {"children": contexts + 1, "backoffs": contexts}
-    arrays = {name: allocate(name, lengths.get(name, total), dtype) for name, dtype in LAYOUT}
-    arrays["words"][: vocab_size + 1] = np.arange(vocab_size + 1)
-    arrays["suffixes"][: vocab_size + 1] = -1
-    arrays["children"][contexts] = total
-    return NgramTable(order, vocab_size, offsets, **arrays)
+    return NgramTable.allocated(vocab_size, offsets, allocate)

@@ -7,9 +7,9 @@ import numpy as np
 
 from lmkit.jit import kernel
 from lmkit_ngram.compaction import without
-from lmkit_ngram.count import Allocate, in_memory
+from lmkit_ngram.count import in_memory
 from lmkit_ngram.smoothing_kernels import unseen_mass
-from lmkit_ngram.table import NgramTable
+from lmkit_ngram.table import Allocate, NgramTable
 
 log = logging.getLogger(__name__)
 

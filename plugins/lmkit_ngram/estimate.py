@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from lmkit.errors import UsageError
 from lmkit.notes import NOTE
 from lmkit_ngram import memory, prune
-from lmkit_ngram.count import Allocate, count_ngrams, in_memory
+from lmkit_ngram.count import count_ngrams, in_memory
 from lmkit_ngram.entropy import entropy_prune
 from lmkit_ngram.model_files import Allocator
 from lmkit_ngram.options import NgramOptions
 from lmkit_ngram.part_scratch import scratch_folder
 from lmkit_ngram.parts import estimate_in_parts
 from lmkit_ngram.smoothing import MIXED, counts_needed, estimate
-from lmkit_ngram.table import NgramTable, TextIndex
+from lmkit_ngram.table import Allocate, NgramTable, TextIndex
 from lmkit_ngram.threads import available
 
 if TYPE_CHECKING:

@@ -16,9 +16,10 @@ from lmkit.errors import ModelError, reason_of
 from lmkit.runs import read_json
 from lmkit.specs import MOST_IDS
 from lmkit_ngram.options import MOST_WORDS, SMOOTHINGS
-from lmkit_ngram.table import LAYOUT, NgramTable, TextIndex
+from lmkit_ngram.table import ARRAYS, Link, NgramTable, TextIndex, layout
 
-FORMAT = 1
+FORMATS: dict[int, Link] = {1: np.int32, 2: np.int64}
+"""The type of links by format, so that versions of lmkit that know only the first name the cause."""
 HEADER = "ngram.json"
 FOLDER = "ngram"
 MAGIC = b"\x93NUMPY\x01\x00"
@@ -85,7 +86,7 @@ def save(directory: Path, model: StoredModel, vocabulary: Vocabulary) -> None:
     folder = directory / FOLDER
     folder.mkdir(exist_ok=True)
     table, index = model.table, model.index
-    arrays = {name: getattr(table, name) for name, _ in LAYOUT}
+    arrays = {name: getattr(table, name) for name in ARRAYS}
     if index is not None:
         arrays |= {name: getattr(index, name) for name, _ in TEXT}
     for name, array in arrays.items():
@@ -93,7 +94,7 @@ def save(directory: Path, model: StoredModel, vocabulary: Vocabulary) -> None:
         path.unlink(missing_ok=True)  # it may be the mapped file, so it is not written to
         _write(path, array)
     header = {
-        "format": FORMAT,
+        "format": next(number for number, link in FORMATS.items() if link == table.link),
         "order": table.order,
         "vocab_size": table.vocab_size,
         "eos_id": vocabulary.eos_id,
@@ -123,11 +124,15 @@ def load(directory: Path, vocabulary: Vocabulary) -> StoredModel:
     if header.get("smoothing") not in (*SMOOTHINGS, IMPORTED) or type(header.get("normalized")) is not bool:
         _refuse(path, "it has no known smoothing")
     order = _whole(header.get("order"), 1, MOST_WORDS, path, "order")
-    offsets = _offsets(header.get("offsets"), order, vocabulary.size, path)
+    link = FORMATS[header["format"]]
+    offsets = _offsets(header.get("offsets"), order, vocabulary.size, path, np.iinfo(link).max)
     total, contexts = offsets[order], offsets[order - 1]
-    lengths = {name: total for name, _ in LAYOUT} | {"children": contexts + 1, "backoffs": contexts}
+    lengths = {"children": contexts + 1, "backoffs": contexts}
     folder = directory / FOLDER
-    arrays = {name: _map(folder / f"{name}.npy", dtype, lengths[name]) for name, dtype in LAYOUT}
+    arrays = {
+        name: _map(folder / f"{name}.npy", dtype, lengths.get(name, total))
+        for name, dtype in layout(link).items()
+    }
     table = NgramTable(order, vocabulary.size, np.array(offsets, np.int64), **arrays)
     for k in range(order):
         # The first child of the first context of an order is the first n-gram of the next order.
@@ -178,18 +183,20 @@ def _write(path: Path, array: np.ndarray) -> None:
 
 def _read_header(path: Path) -> dict[str, Any]:
     header = read_json(path)
-    if header.get("format") != FORMAT:
+    found = header.get("format")
+    if type(found) is not int or found not in FORMATS:
+        known = " and ".join(map(str, FORMATS))
         raise ModelError(
-            f"{path}: it has format {reprlib.repr(header.get('format'))}, this version of lmkit reads {FORMAT}; "
-            "use the version that wrote it"
+            f"{path}: it has format {reprlib.repr(found)}, this version of lmkit reads {known}; use the version "
+            "that wrote it"
         )
     return header
 
 
-def _offsets(found: Any, order: int, vocab_size: int, path: Path) -> list[int]:
+def _offsets(found: Any, order: int, vocab_size: int, path: Path, most: int) -> list[int]:
     if not isinstance(found, list) or len(found) != order + 1:
         _refuse(path, f"'offsets' must be {order + 1} numbers")
-    offsets = [_whole(offset, 0, MOST_IDS, path, "offsets") for offset in found]
+    offsets = [_whole(offset, 0, most, path, "offsets") for offset in found]
     if offsets[:2] != [0, vocab_size + 1] or offsets != sorted(offsets):
         _refuse(
             path, "'offsets' must begin with 0 and the size of the vocabulary with <s>, and never decrease"

@@ -6,16 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from lmkit.errors import DataError
 from lmkit.mapped import let_go
-from lmkit.specs import MOST_IDS
 from lmkit_ngram import part_kernels
-from lmkit_ngram.count import Allocate
 from lmkit_ngram.model_files import Allocator
 from lmkit_ngram.part_plan import Plan
 from lmkit_ngram.part_scratch import Column, Sizes
 from lmkit_ngram.part_smooth import Level
-from lmkit_ngram.table import LAYOUT, NgramTable
+from lmkit_ngram.table import Allocate, NgramTable
 
 SEGMENT = 1 << 21
 """Contexts, or n-grams, that are placed at once."""
@@ -84,12 +81,12 @@ class Merge:
         self._find_suffixes(order)
         self.ids = np.empty(0, np.int32)
         self._delete("ids", order - 1)
-        longer = order < self.table.order
-        contexts = ids = np.empty(0, np.int32)
+        link = self.table.link
+        contexts = ids = np.empty(0, link)
         allocate = Allocator(self.folder)
-        if longer:
-            contexts = allocate(f"contexts-{order}", self.levels.columns[order + 1, "sizes"].length, np.int32)
-            ids = allocate(f"ids-{order}", self.levels.columns[order, "words"].length, np.int32)
+        if order < self.table.order:
+            contexts = allocate(f"contexts-{order}", self.levels.columns[order + 1, "sizes"].length, link)
+            ids = allocate(f"ids-{order}", self.levels.columns[order, "words"].length, link)
         self._place_ngrams(order, contexts, ids)
         self.levels.delete(order)
         self.contexts, self.ids = contexts, ids
@@ -123,17 +120,23 @@ class Merge:
         """Replace places of suffixes in the order below by ids, part by part."""
         if order == 2:
             return  # the suffix of a bigram is a word
-        suffixes = self.levels.columns[order, "suffixes"]
+        places = self.levels.columns[order, "suffixes"]
+        found = places
+        if self.table.link != np.int32:
+            found = Column(places.path.with_name(f"{places.path.name}-ids"), self.table.link)
         below = self.levels.columns[order - 1, "words"]
         for part in self.plan.parts:
-            start, stop = suffixes.bounds(part.number)
+            start, stop = places.bounds(part.number)
             if start == stop:
                 continue
             # The bigrams of a slice belong to its head.
             own = part.number if part.head is None or order > 3 else part.head
             ids = self.ids[slice(*below.bounds(own))]
-            suffixes.replace(part.number, ids[suffixes.read(start, stop)])
+            found.write(part.number, ids[places.read(start, stop)])
             let_go(self.ids)
+        if found is not places:
+            places.delete()
+            self.levels.columns[order, "suffixes"] = found
 
     def _place_ngrams(self, order: int, contexts: np.ndarray, ids: np.ndarray) -> None:
         """Fill in the other arrays of the n-grams of an order; contexts, ids: filled for the next order."""
@@ -150,7 +153,7 @@ class Merge:
             if end == table.offsets[order - 1]:
                 children[-1] = table.offsets[order]
             number = int(children[-1] - children[0])
-            words, suffixes = np.empty(number, np.int32), np.empty(number, np.int32)
+            words, suffixes = np.empty(number, np.int32), np.empty(number, table.link)
             log_probs = np.empty(number, np.float32)
             for part, (start, stop) in zip(self.plan.parts, starts.upto(self.contexts, end), strict=True):
                 if start == stop:
@@ -205,17 +208,6 @@ class _Cursors:
 def new_table(levels: Levels, vocab_size: int, unigrams: np.ndarray, allocate: Allocate) -> NgramTable:
     """A table with room for all n-grams; the unigrams are filled in. unigrams: (words + 1,) float32, log10."""
     offsets = np.cumsum([0, vocab_size + 1, *levels.sizes()], dtype=np.int64)
-    total, contexts = int(offsets[-1]), int(offsets[-2])
-    if total > MOST_IDS:
-        raise DataError(
-            f"the text has {total:,} n-grams, more than {MOST_IDS:,}: drop rare ones with --prune, lower --order, or "
-            "count a part of it"
-        )
-    lengths = {"children": contexts + 1, "backoffs": contexts}
-    arrays = {name: allocate(name, lengths.get(name, total), dtype) for name, dtype in LAYOUT}
-    table = NgramTable(levels.order, vocab_size, offsets, **arrays)
-    table.words[: vocab_size + 1] = np.arange(vocab_size + 1)
-    table.suffixes[: vocab_size + 1] = -1
+    table = NgramTable.allocated(vocab_size, offsets, allocate)
     table.log_probs[: vocab_size + 1] = unigrams
-    table.children[contexts] = total
     return table

@@ -101,9 +101,12 @@ class Column:
         """Where the values of a part are; an empty range if it has none."""
         return self._bounds.get(part, (0, 0))
 
-    def replace(self, part: int, values: np.ndarray) -> None:
-        """Write other values over those of a part."""
-        start, stop = self.bounds(part)
+    def write(self, part: int, values: np.ndarray) -> None:
+        """Write other values over those of a part, or append them if it has none."""
+        if part not in self._bounds:
+            self.append(part, values)
+            return
+        start, stop = self._bounds[part]
         assert values.dtype == self.dtype
         assert len(values) == stop - start
         with self.path.open("rb+") as file:

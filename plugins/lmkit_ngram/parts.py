@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lmkit_ngram import smoothing_kernels as discounting
-from lmkit_ngram.count import Allocate
 from lmkit_ngram.logarithm import to_log10
 from lmkit_ngram.options import NgramOptions
 from lmkit_ngram.part_count import Nodes, Rows, counted_parts, split
@@ -23,7 +22,7 @@ from lmkit_ngram.part_smooth import Level, Settings, smooth
 from lmkit_ngram.part_tally import Tally, nodes_of
 from lmkit_ngram.prune import thresholds
 from lmkit_ngram.smoothing import counts_needed, discounts_from, mixed_unigrams
-from lmkit_ngram.table import NgramTable
+from lmkit_ngram.table import Allocate, NgramTable
 
 if TYPE_CHECKING:
     from lmkit.contracts import Progress, Vocabulary

@@ -8,8 +8,9 @@ from lmkit.errors import UsageError
 from lmkit.jit import kernel
 from lmkit.specs import MOST_IDS
 from lmkit_ngram.compaction import without
-from lmkit_ngram.count import Allocate, Counted
+from lmkit_ngram.count import Counted
 from lmkit_ngram.options import NgramOptions
+from lmkit_ngram.table import Allocate
 
 log = logging.getLogger(__name__)
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from lmkit.jit import kernel
+from lmkit.specs import MOST_IDS
 from lmkit_ngram.intrinsics import prefetch
 from lmkit_ngram.queries import DAMAGED, NOTHING, SOUND, Grams, score_rows, shorter, state_after
 from lmkit_ngram.threads import parts, side_by_side
@@ -57,8 +58,10 @@ class StreamScorer:
 
         ids: (tokens,) int32 of the vocabulary, including the `</s>` of each line. threads: maximum number.
         """
-        if self._slots is None and self._walked + len(ids) > BREAK_EVEN * len(self._grams.words):
-            slots = np.empty(SPACE * len(self._grams.words) + MARGIN, SLOT)
+        total = len(self._grams.words)
+        # A slot has room for a link of 31 bits.
+        if self._slots is None and total <= MOST_IDS and self._walked + len(ids) > BREAK_EVEN * total:
+            slots = np.empty(SPACE * total + MARGIN, SLOT)
             self._nodes = np.empty(self._grams.contexts + 1, NODE)
             if fill_slots(self._grams, slots, self._nodes) == DAMAGED:
                 return None

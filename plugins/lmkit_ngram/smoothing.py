@@ -10,11 +10,11 @@ import numpy as np
 from lmkit.mapped import let_go
 from lmkit_ngram import smoothing_kernels as discounting
 from lmkit_ngram import stupid_backoff
-from lmkit_ngram.count import Allocate, Counted, in_memory
+from lmkit_ngram.count import Counted, in_memory
 from lmkit_ngram.logarithm import to_log10
 from lmkit_ngram.options import NgramOptions
 from lmkit_ngram.prune import drop_rare, thresholds
-from lmkit_ngram.table import NgramTable
+from lmkit_ngram.table import Allocate, NgramTable
 from lmkit_ngram.threads import batched, parts, side_by_side
 
 log = logging.getLogger(__name__)

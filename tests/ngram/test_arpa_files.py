@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from lmkit_ngram.arpa_options import ArpaOptions
 from lmkit_ngram.arpa_read import read_arpa
 from lmkit_ngram.arpa_write import write_arpa
-from lmkit_ngram.table import LAYOUT
+from lmkit_ngram.table import ARRAYS
 
 from lmkit import runs
 from lmkit.cli import cli
@@ -76,7 +76,7 @@ def scores(run: runs.LoadedRun, line: str) -> np.ndarray:
 
 def assert_same_table(a: runs.LoadedRun, b: runs.LoadedRun) -> None:
     assert a.model.table.offsets.tolist() == b.model.table.offsets.tolist()
-    for name, _ in LAYOUT:
+    for name in ARRAYS:
         one, other = (np.asarray(getattr(run.model.table, name)) for run in (a, b))
         assert one.tobytes() == other.tobytes(), name
 

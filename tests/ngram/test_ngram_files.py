@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from lmkit_ngram import model_files as files
 from lmkit_ngram.model import NgramModel
 from lmkit_ngram.model_files import Allocator
-from lmkit_ngram.table import LAYOUT
+from lmkit_ngram.table import ARRAYS, layout
 
 from lmkit.contracts import Vocabulary
 from lmkit.errors import ModelError
@@ -25,7 +25,7 @@ Fit = Callable[..., NgramModel]
 
 SIZE = 6
 LINES = [[2, 3, 4], [2, 3, 5, 1], [], [4, 4, 2, 3]]
-ARRAYS = [name for name, _ in (*LAYOUT, *files.TEXT)]
+FILES = [*ARRAYS, *(name for name, _ in files.TEXT)]
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +69,7 @@ def test_what_is_saved_is_loaded(
     again = load(tmp_path)
     assert again.normalized == model.normalized
     assert again.table.offsets.tolist() == model.table.offsets.tolist()
-    for name, dtype in LAYOUT:
+    for name, dtype in layout(model.table.link).items():
         found, wanted = getattr(again.table, name), getattr(model.table, name)
         assert found.dtype == wanted.dtype == dtype
         np.testing.assert_array_equal(found, wanted)
@@ -80,14 +80,14 @@ def test_what_is_saved_is_loaded(
         np.testing.assert_array_equal(again.index.text, model.index.text)
         np.testing.assert_array_equal(again.index.positions, model.index.positions)
     names = {path.name for path in tmp_path.rglob("*") if path.is_file()}
-    wanted = ARRAYS if store_text else [name for name, _ in LAYOUT]
+    wanted = FILES if store_text else ARRAYS
     assert names == {"ngram.json", *(f"{name}.npy" for name in wanted)}
 
 
 def test_loaded_arrays_are_mapped(saved: Path) -> None:
     """Loading reads no array: each is a read-only map of its file."""
     table = load(saved).table
-    for name, _ in LAYOUT:
+    for name in ARRAYS:
         array = getattr(table, name)
         assert isinstance(array.base, np.memmap)
         assert not array.flags.writeable
@@ -100,13 +100,13 @@ def test_arrays_made_in_files_are_linked(tmp_path: Path, fit: Fit) -> None:
     for folder in (made, first, second):
         folder.mkdir()
     allocate = Allocator(made)
-    for name, dtype in LAYOUT:
+    for name, dtype in layout(model.table.link).items():
         mapped = allocate(name, len(getattr(model.table, name)), dtype)
         mapped[:] = getattr(model.table, name)
         setattr(model.table, name, mapped)
     model.save(first)
     load(first).save(second)
-    for name, _ in LAYOUT:
+    for name in ARRAYS:
         path = first / "ngram" / f"{name}.npy"
         assert path.samefile(made / f"{name}.npy")
         assert not path.samefile(second / "ngram" / f"{name}.npy")
@@ -140,7 +140,7 @@ def refused(folder: Path, where: str | None = None) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", [f"{name}.npy" for name in ARRAYS])
+@pytest.mark.parametrize("name", [f"{name}.npy" for name in FILES])
 def test_damaged_arrays_are_refused(saved: Path, name: str) -> None:
     """A file that is missing, cut, longer, of another type, shape or kind is a ModelError that names it."""
     path = saved / "ngram" / name
@@ -199,7 +199,7 @@ def test_pipes_are_refused(saved: Path) -> None:
 
 
 CHANGES: list[dict[str, Any]] = [
-    {"format": 2},
+    {"format": 3},
     {"order": 0},
     {"order": 4},
     {"order": True},

@@ -19,7 +19,7 @@ from lmkit_ngram.estimate import estimate_model, fit_model
 from lmkit_ngram.options import NgramOptions
 from lmkit_ngram.part_plan import make_plan
 from lmkit_ngram.part_scratch import PREFIX, scratch_folder
-from lmkit_ngram.table import LAYOUT, NgramTable
+from lmkit_ngram.table import ARRAYS, NgramTable
 
 from lmkit.contracts import FitContext, Vocabulary
 from lmkit.corpus.store import TokenStore
@@ -67,7 +67,7 @@ def check(lines: Lines, size: int, options: NgramOptions, most: int) -> None:
     wanted, _ = estimate_model(corpus, vocabulary, options)
     found = from_parts(corpus, vocabulary, options, most)
     assert found.offsets.tolist() == wanted.offsets.tolist()
-    for name, _ in LAYOUT:
+    for name in ARRAYS:
         np.testing.assert_array_equal(getattr(found, name), getattr(wanted, name), name)
 
 
@@ -132,9 +132,9 @@ def test_the_model_may_be_in_files(tmp_path: Path, fit: Callable[..., Any]) -> N
     table, index = fit_model(corpus, vocabulary, options, FitContext(0, silent, tmp_path))
     wanted = fit(lines, 31, order=3).table
     assert index is None
-    for name, _ in LAYOUT:
+    for name in ARRAYS:
         np.testing.assert_array_equal(np.load(tmp_path / f"{name}.npy"), getattr(wanted, name), name)
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"{name}.npy" for name, _ in LAYOUT)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"{name}.npy" for name in ARRAYS)
     assert isinstance(table.words.base, np.memmap)
 
 

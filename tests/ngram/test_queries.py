@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lmkit_ngram import queries
 from lmkit_ngram.model import NgramModel
-from lmkit_ngram.table import LAYOUT, NgramTable
+from lmkit_ngram.table import ARRAYS, NgramTable
 
 from lmkit.errors import ModelError
 
@@ -145,7 +145,7 @@ def test_kernels_take_writable_and_mapped_arrays_alike(fit: Fit) -> None:
     model = fit([[2, 3], [3]], SIZE, order=2)
     model.next_log_probs(model.initial_state(1))
     compiled = len(queries.fill_distributions.signatures)  # pyright: ignore[reportFunctionMemberAccess]
-    for name, _ in LAYOUT:
+    for name in ARRAYS:
         getattr(model.table, name).flags.writeable = False
     again = NgramModel.from_table(model.options, model.vocabulary, model.stored)
     again.next_log_probs(again.initial_state(1))
@@ -153,9 +153,7 @@ def test_kernels_take_writable_and_mapped_arrays_alike(fit: Fit) -> None:
 
 
 NOISE = st.lists(
-    st.tuples(
-        st.sampled_from([name for name, _ in LAYOUT]), st.integers(0, 10**6), st.integers(-(2**31), 2**31 - 1)
-    ),
+    st.tuples(st.sampled_from(ARRAYS), st.integers(0, 10**6), st.integers(-(2**31), 2**31 - 1)),
     min_size=1,
     max_size=6,
 )
