@@ -3,23 +3,34 @@
 import numpy as np
 
 from lmkit.jit import kernel
+from lmkit.mapped import let_go
 from lmkit_ngram.table import Allocate, NgramTable
+from lmkit_ngram.threads import pieces
+
+SEGMENT = 1 << 22
+"""N-grams to process before the memory of mapped arrays is released."""
 
 
-def without(table: NgramTable, keep: np.ndarray, allocate: Allocate) -> NgramTable:
+def without(table: NgramTable, keep: np.ndarray, allocate: Allocate, scratch: Allocate) -> NgramTable:
     """A new table of the kept n-grams, with their log_probs and backoffs unchanged.
 
     keep: (total,) bool; true for all unigrams, and for the suffix and the context of each kept n-gram.
-    allocate: creates the new arrays, while the old ones are still in use.
+    allocate: creates the new arrays, while the old ones are still in use. scratch: creates another one.
     """
-    kept_before = np.zeros(table.total + 1, table.link)
-    np.cumsum(keep, out=kept_before[1:])
+    kept_before = scratch("kept-before", table.total + 1, table.link)
+    kept_before[0] = 0
+    for first, last in pieces(0, table.total, SEGMENT):
+        before = kept_before[first]
+        np.cumsum(keep[first:last], out=kept_before[first + 1 : last + 1])
+        kept_before[first + 1 : last + 1] += before
+        let_go(keep, kept_before)
     offsets = kept_before[table.offsets].astype(np.int64)
     new = NgramTable.allocated(table.vocab_size, offsets, allocate)
-    _move(
-        kept_before, table.words, table.suffixes, table.children, table.log_probs, table.backoffs,
-        new.words, new.suffixes, new.children, new.log_probs, new.backoffs,
-    )  # fmt: skip
+    old = (table.words, table.suffixes, table.children, table.log_probs, table.backoffs)
+    arrays = (new.words, new.suffixes, new.children, new.log_probs, new.backoffs)
+    for first, last in pieces(0, table.total, SEGMENT):
+        _move(kept_before, *old, *arrays, first, last)
+        let_go(kept_before, *old, *arrays)
     return new
 
 
@@ -36,9 +47,14 @@ def _move(
     new_children: np.ndarray,
     new_log_probs: np.ndarray,
     new_backoffs: np.ndarray,
+    first: int,
+    last: int,
 ) -> None:
-    """Copy the kept n-grams; kept_before[i] is the new id of n-gram i, kept if kept_before[i + 1] differs."""
-    for old in range(len(words)):
+    """Copy the n-grams of first .. last - 1 that are kept.
+
+    kept_before[i] is the new id of n-gram i, kept if kept_before[i + 1] differs.
+    """
+    for old in range(first, last):
         new = kept_before[old]
         if kept_before[old + 1] == new:
             continue
@@ -48,4 +64,3 @@ def _move(
         if old < len(backoffs):
             new_backoffs[new] = backoffs[old]
             new_children[new] = kept_before[children[old]]
-    new_children[len(new_backoffs)] = len(new_words)

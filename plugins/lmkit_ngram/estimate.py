@@ -44,10 +44,14 @@ def fit_model(
         log.log(NOTE, "a model from parts does not store its text, so it cannot count n-grams of any length")
     folder = Path(options.scratch or run.directory or tempfile.gettempdir()).expanduser()
     most = memory.windows_within(limit, options, vocabulary.size)
-    with scratch_folder(folder, memory.needed_on_disk(corpus.num_tokens, options.order)) as scratch:
+    need = memory.needed_on_disk(corpus.num_tokens, options.order, entropy_prune=options.entropy_prune > 0)
+    with scratch_folder(folder, need) as scratch:
         table = estimate_in_parts(
             corpus, vocabulary, options, most=most, folder=scratch, progress=run.progress, allocate=allocate
         )
+        if options.entropy_prune:
+            files = Allocator(scratch)
+            table = entropy_prune(table, options.entropy_prune, vocabulary.eos_id, allocate, files)
     return table, None
 
 
@@ -76,8 +80,6 @@ def _needs_memory(options: NgramOptions) -> str | None:
     if smoothing not in MIXED or not (options.interpolate or smoothing != "kneser-ney"):
         name = f"--smoothing {smoothing}" + (" --no-interpolate" if smoothing == "kneser-ney" else "")
         return f"{name}: use --smoothing {', '.join(MIXED[:-1])} or {MIXED[-1]}"
-    if options.entropy_prune:
-        return "--entropy-prune: use --prune"
     return None
 
 

@@ -84,6 +84,6 @@ def windows_within(memory: int, options: NgramOptions, vocab_size: int) -> int:
     return windows
 
 
-def needed_on_disk(num_tokens: int, order: int) -> int:
-    """The bytes of scratch files, about: first windows, then n-grams with their contexts."""
-    return 10 * order * num_tokens
+def needed_on_disk(num_tokens: int, order: int, *, entropy_prune: bool = False) -> int:
+    """The bytes of scratch files, about: windows, then n-grams with their contexts, then what entropy pruning needs."""
+    return (14 if entropy_prune else 10) * order * num_tokens

@@ -8,7 +8,7 @@ from lmkit.errors import UsageError
 from lmkit.jit import kernel
 from lmkit.specs import MOST_IDS
 from lmkit_ngram.compaction import without
-from lmkit_ngram.count import Counted
+from lmkit_ngram.count import Counted, in_memory
 from lmkit_ngram.options import NgramOptions
 from lmkit_ngram.table import Allocate
 
@@ -68,7 +68,7 @@ def drop_rare(counted: Counted, limits: tuple[int, ...], allocate: Allocate) -> 
     lost = np.empty(table.contexts, np.int32)
     _lost(table.children, counted.counts, keep, lost)
     lost = lost[keep[: table.contexts]]
-    counted.table = without(table, keep, allocate)
+    counted.table = without(table, keep, allocate, in_memory)
     counted.counts = counted.table.log_probs.view(np.int32)
     counted.raw = None
     log.info("pruned %d of %d n-grams by their counts", table.total - counted.table.total, table.total)

@@ -28,6 +28,11 @@ def parts(first: int, last: int, count: int) -> list[tuple[int, int]]:
     return list(pairwise(cuts))
 
 
+def pieces(first: int, last: int, size: int) -> list[tuple[int, int]]:
+    """Split `first .. last` into ranges of this size; the last may be smaller."""
+    return [(begin, min(begin + size, last)) for begin in range(first, last, size)]
+
+
 def batched(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     """The items in groups of this size; the last may be smaller."""
     return (items[first : first + size] for first in range(0, len(items), size))

@@ -5,7 +5,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lmkit_ngram import estimate, memory, part_count, part_merge, part_scratch, parts
+from lmkit_ngram import compaction, entropy, estimate, memory, part_count, part_merge, part_scratch, parts
 from lmkit_ngram.count import in_memory
 from lmkit_ngram.estimate import estimate_model, fit_model
 from lmkit_ngram.options import NgramOptions
@@ -138,6 +138,28 @@ def test_the_model_may_be_in_files(tmp_path: Path, fit: Callable[..., Any]) -> N
     assert isinstance(table.words.base, np.memmap)
 
 
+@pytest.mark.parametrize("prune", ["0", "0 0 1"])
+def test_pruning_by_entropy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fit: Callable[..., Any], prune: str
+) -> None:
+    """The merged model is pruned in its files, segment by segment, as it is in memory."""
+    options = NgramOptions(order=4, prune=prune, entropy_prune=1e-4)
+    wanted = fit(zipf(300), 31, **asdict(options)).table
+    assert wanted.total < fit(zipf(300), 31, **asdict(replace(options, entropy_prune=0.0))).table.total
+    monkeypatch.setattr(entropy, "SEGMENT", 50)
+    monkeypatch.setattr(compaction, "SEGMENT", 70)
+    corpus, vocabulary = store(zipf(300), 31)
+    run, scratch = tmp_path / "run", tmp_path / "scratch"
+    run.mkdir()
+    in_parts = replace(options, memory="64G", scratch=str(scratch))
+    table, _ = fit_model(corpus, vocabulary, in_parts, FitContext(0, silent, run))
+    assert table.offsets.tolist() == wanted.offsets.tolist()
+    for name in ARRAYS:
+        np.testing.assert_array_equal(getattr(table, name), getattr(wanted, name), name)
+    assert isinstance(table.words.base, np.memmap)
+    assert list(scratch.iterdir()) == []
+
+
 def fit_in(folder: Path, **options: Any) -> None:
     corpus, vocabulary = store(zipf(100), 31)
     fit_model(corpus, vocabulary, NgramOptions(order=3, **options), FitContext(0, silent, None, 1))
@@ -212,7 +234,6 @@ def test_a_file_that_lost_its_end_is_found(tmp_path: Path) -> None:
         ({"memory": "1M"}, "--memory 1M is too little"),
         ({"memory": "4G", "smoothing": "mle"}, "cannot use --smoothing mle: use --smoothing modified-kneser-ney"),
         ({"memory": "4G", "smoothing": "kneser-ney", "interpolate": False}, "kneser-ney --no-interpolate"),
-        ({"memory": "4G", "entropy_prune": 1e-8}, "cannot use --entropy-prune: use --prune"),
     ],
 )  # fmt: skip
 def test_options_that_parts_cannot_use(tmp_path: Path, options: dict[str, Any], message: str) -> None:

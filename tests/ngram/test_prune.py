@@ -75,7 +75,7 @@ def test_keeping_all_is_a_copy() -> None:
     options = NgramOptions(order=4)
     counts = counted(options, Allocator())
     estimate(counts, options)
-    copy = without(counts.table, np.ones(counts.table.total, np.bool_), Allocator())
+    copy = without(counts.table, np.ones(counts.table.total, np.bool_), Allocator(), Allocator())
     for name in ("offsets", "words", "suffixes", "children", "log_probs", "backoffs"):
         np.testing.assert_array_equal(getattr(copy, name), getattr(counts.table, name))
         assert getattr(copy, name).dtype == getattr(counts.table, name).dtype
