@@ -3,7 +3,10 @@
 import numpy as np
 
 from lmkit.jit import kernel
+from lmkit_ngram.intrinsics import prefetch
 
+AHEAD = 24
+"""Number of entries to prefetch ahead."""
 END = 0
 """Fills a row of a window after `<s>`; words in rows are ids plus one."""
 
@@ -104,16 +107,20 @@ def distinct_rows(
     spans: those of `suffix_sort.sort_buckets`, which count END as a word; to_spans do not.
     """
     order = rows.shape[1]
+    words = rows.reshape(-1)
     last = -1
     for slot in range(len(positions)):
-        row = rows[positions[slot] // order]
+        if slot + AHEAD < len(positions):
+            prefetch(words, positions[slot + AHEAD])
+        place = positions[slot]
         shared = spans[slot] & 255
         available = np.int64(spans[slot] >> 8)
-        if row[available - 1] == END:
+        if words[place + available - 1] == END:
             available -= 1
         if shared < available:
             last += 1
-            to_rows[last] = row
+            for i in range(order):
+                to_rows[last, i] = words[place + i]
             to_spans[last] = shared | (available << 8)
             counts[last] = 0
         counts[last] += 1
@@ -190,12 +197,13 @@ def arrange(
     words: np.ndarray,
     counts: np.ndarray,
     raw: np.ndarray,
-    suffixes: np.ndarray,
+    parents: np.ndarray,
     limit: int,
     context_limit: int,
     first: int,
     ranks: np.ndarray,
     places: np.ndarray,
+    shortest: bool,
     to_words: np.ndarray,
     to_suffixes: np.ndarray,
     to_counts: np.ndarray,
@@ -205,9 +213,10 @@ def arrange(
     """Write the n-grams of one order by context, from `first` on; return their number, and those of contexts.
 
     keys: sorted, equal for n-grams of one context. nodes: the n-gram of each key, by last word in each context.
-    suffixes: of each of these, its place, or -1 if it was dropped. N-grams with raw counts up to `limit` are dropped,
-    and contexts with raw counts up to `context_limit`; lost gets the sum of the counts dropped in each context.
-    ranks: of all contexts, by node. places: of kept n-grams, by node; -1 for others.
+    parents: of each n-gram, by node, the one without its first word; shortest: these are words. N-grams with raw counts
+    up to `limit` are dropped, and contexts with raw counts up to `context_limit`; lost gets the sum of the counts
+    dropped in each context. ranks: of all contexts, by node. places: of kept n-grams, by node, shorter ones included;
+    -1 for others.
     children: n-grams of context i are children[i] .. children[i + 1] - 1. The last result counts all contexts.
     """
     at = first
@@ -218,6 +227,17 @@ def arrange(
         end = begin
         total = 0
         while end < len(keys) and keys[end] == keys[begin]:
+            if end + 2 * AHEAD < len(keys):
+                far = nodes[end + 2 * AHEAD]
+                prefetch(parents, far)
+                prefetch(raw, far)
+                prefetch(ranks, far)
+                prefetch(words, far)
+                near = nodes[end + AHEAD]
+                prefetch(counts, near)
+                prefetch(places, near)
+                if not shortest:
+                    prefetch(places, parents[near])
             total += raw[nodes[end]]
             ranks[nodes[end]] = rank
             end += 1
@@ -227,7 +247,7 @@ def arrange(
             node = nodes[i]
             if raw[node] > limit:
                 to_words[at] = words[node]
-                to_suffixes[at] = suffixes[i]
+                to_suffixes[at] = parents[node] if shortest else places[parents[node]]
                 to_counts[at] = counts[node]
                 places[node] = at
                 at += 1
@@ -241,6 +261,21 @@ def arrange(
         begin = end
     children[kept] = at
     return at - first, kept, rank
+
+
+@kernel
+def scatter(
+    contexts: np.ndarray,
+    first: int,
+    sizes: np.ndarray,
+    backoffs: np.ndarray,
+    to_sizes: np.ndarray,
+    to_backoffs: np.ndarray,
+) -> None:
+    """Copy the sizes and backoffs of a part's contexts to their places in a segment, which begins at `first`."""
+    for i in range(len(contexts)):
+        to_sizes[contexts[i] - first] = sizes[i]
+        to_backoffs[contexts[i] - first] = backoffs[i]
 
 
 @kernel

@@ -106,9 +106,10 @@ class Merge:
             end = min(first + SEGMENT, last)
             numbers, weights = np.zeros(end - first, np.int64), np.zeros(end - first, np.float32)
             for start, stop in places.upto(self.contexts, end):
-                contexts = self.contexts[start:stop] - first
-                numbers[contexts] = sizes.read(start, stop)
-                weights[contexts] = backoffs.read(start, stop)
+                part_kernels.scatter(
+                    self.contexts[start:stop], first, sizes.read(start, stop), backoffs.read(start, stop),
+                    numbers, weights,
+                )  # fmt: skip
             ends = following + np.cumsum(numbers)
             table.children[first:end] = ends - numbers
             table.backoffs[first:end] = weights

@@ -1,6 +1,7 @@
 """Arrays on disk for a model that is built in parts, in a scratch folder that is emptied in any case."""
 
 import errno
+import logging
 import shutil
 import uuid
 from bisect import bisect_left
@@ -12,6 +13,9 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from lmkit.errors import DataError, reason_of
+from lmkit.notes import NOTE
+
+log = logging.getLogger(__name__)
 
 PREFIX = "lmkit-parts-"
 LARGE = 2**16 - 1
@@ -59,6 +63,7 @@ def _remove_leftovers(parent: Path) -> None:
         except (Timeout, OSError):
             continue  # of a running process, or of another user
         _remove(folder, lock)
+        log.log(NOTE, "%s: the parts of a stopped count are removed; counting begins again", parent)
 
 
 def _lock_of(folder: Path) -> FileLock:

@@ -109,13 +109,11 @@ class _Work:
         nodes, settings = self.nodes, self.settings
         first, last = map(int, nodes.firsts[order : order + 2])
         keys, which = self._sorted(order, first, last, num_contexts)
-        parents = nodes.parents[which]
-        suffixes = parents if order == 2 else self.places[parents]
         children, lost = np.empty(len(which) + 1, np.int32), np.empty(len(which), np.int32)
         number, kept, found = part_kernels.arrange(
-            keys, which, nodes.words, nodes.counts, nodes.raw, suffixes, settings.limits[order - 1],
-            settings.limits[order - 2], at, self.ranks, self.places, self.words, self.suffixes, self.counts,
-            children, lost,
+            keys, which, nodes.words, nodes.counts, nodes.raw, nodes.parents, settings.limits[order - 1],
+            settings.limits[order - 2], at, self.ranks, self.places, order == 2, self.words, self.suffixes,
+            self.counts, children, lost,
         )  # fmt: skip
         children, backoffs = children[: kept + 1], np.empty(kept, np.float32)
         discounting.interpolate(
@@ -127,10 +125,12 @@ class _Work:
         log_probs = probs.copy()
         to_log10(log_probs)
         to_log10(backoffs)
-        begins = np.flatnonzero(np.diff(keys, prepend=~keys[:1]))
+        first_words = nodes.lefts[:0]
+        if order == 2:
+            first_words = nodes.lefts[which[np.flatnonzero(np.diff(keys, prepend=~keys[:1]))]]
         return (
             Level(
-                nodes.lefts[which[begins]] if order == 2 else nodes.lefts[:0],
+                first_words,
                 np.diff(children),
                 backoffs,
                 self.words[here].copy(),
