@@ -67,6 +67,23 @@ def is_unfinished(path: Path) -> bool:
         return False
 
 
+def is_only_begun(path: Path) -> bool:
+    """Whether a path is the directory of a training that was killed before its first checkpoint or its model.
+
+    It contains nothing else, so nothing is lost when the training begins again.
+    """
+    try:
+        own = (RECIPE, METRICS, TOKENIZER, CHECKPOINTS)
+        return (
+            (path / RECIPE).is_file()
+            and (path / TOKENIZER).is_dir()
+            and not any((path / CHECKPOINTS).glob("step-*"))
+            and all(item.name in own or item.name.startswith(".") for item in path.iterdir())
+        )
+    except OSError:
+        return False
+
+
 def refuse_as_text(path: Path) -> None:
     """Raise DataError when a path given as text is a run, or a file in one."""
     if is_run(path):

@@ -1,6 +1,7 @@
 """The directory of a run in training: reserved before the work, locked during it, and never left incomplete."""
 
 import contextlib
+import logging
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,10 @@ from filelock import FileLock, Timeout
 from lmkit import run_paths, runs
 from lmkit.errors import CheckpointError
 from lmkit.files import writing
+from lmkit.notes import NOTE
 from lmkit.options import Chosen
+
+log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
@@ -19,16 +23,22 @@ def workplace(out: Path | None, model: Chosen, *, overwrite: bool) -> Iterator[P
 
     With overwrite, an older run stays until the caller clears it (`runs.clear`). When the work fails before there
     is a model or a checkpoint, the directory is removed. Raises UsageError when the directory is
-    taken, CheckpointError when another process trains in it.
+    taken, CheckpointError when another process trains in it. What a killed training left before it saved anything
+    does not count: the directory is free.
     """
     if out is None:
-        directory, made = runs.claim_default(model), True
+        directory, made, begun = runs.claim_default(model), True, False
     else:
-        runs.check_free(out, overwrite=overwrite)
+        begun = run_paths.is_only_begun(out)
+        runs.check_free(out, overwrite=overwrite or begun)
         directory, made = out, not out.exists()
         with writing(directory):
             directory.mkdir(parents=True, exist_ok=True)
     with run_lock(directory), writing(directory):
+        if begun:
+            log.log(
+                NOTE, "%s: a training was stopped here before it saved anything; it begins again", directory
+            )
         try:
             yield directory
         except BaseException:

@@ -197,14 +197,16 @@ def test_a_disk_that_is_too_small_is_refused_first(tmp_path: Path, monkeypatch: 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
-    """Its lock is free; the folder of a running process, whose lock is held, stays."""
+def test_what_a_killed_process_left_is_removed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Its lock is free, and a line says so; the folder of a running process, whose lock is held, stays."""
+    caplog.set_level(NOTE)
     left = tmp_path / f"{PREFIX}dead"
     left.mkdir()
     (left / "windows-1").write_bytes(b"rows")
     with scratch_folder(tmp_path, 0) as running, scratch_folder(tmp_path, 0):
         assert not left.exists()
         assert running.exists()
+    assert caplog.messages == [f"{tmp_path}: the parts of a stopped count are removed; counting begins again"]
     assert list(tmp_path.iterdir()) == []
 
 

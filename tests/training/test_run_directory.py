@@ -7,6 +7,7 @@ import pytest
 
 import lmkit
 from lmkit.errors import CheckpointError, ModelError, UsageError
+from lmkit.notes import NOTE
 from lmkit.options import choose
 from lmkit.run_paths import MANIFEST
 from lmkit.runs import put_in_place
@@ -126,3 +127,27 @@ def test_a_run_that_has_just_begun_is_kept(tmp_path: Path) -> None:
     ):
         pass
     assert (tmp_path / "recipe.toml").read_text() == "x"
+
+
+def test_what_was_only_begun_begins_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A killed training without model and checkpoint leaves nothing that --overwrite would have to protect."""
+    caplog.set_level(NOTE)
+    (tmp_path / "run" / "tokenizer").mkdir(parents=True)
+    (tmp_path / "run" / "recipe.toml").write_text("")
+    (tmp_path / "run" / ".fitting").mkdir()
+    with workplace(tmp_path / "run", GRU, overwrite=False):
+        pass
+    assert caplog.messages == [
+        f"{tmp_path / 'run'}: a training was stopped here before it saved anything; it begins again"
+    ]
+
+
+@pytest.mark.parametrize("name", ["lmkit.json", "checkpoints/step-000000002", "notes.txt"])
+def test_what_was_saved_needs_overwrite(tmp_path: Path, name: str) -> None:
+    """So does any file that is not of the training."""
+    (tmp_path / "recipe.toml").write_text("")
+    (tmp_path / "tokenizer").mkdir()
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("")
+    with pytest.raises(UsageError, match="give --overwrite"), workplace(tmp_path, GRU, overwrite=False):
+        pass
