@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from lmkit.errors import UsageError
+from lmkit.specs import MOST_IDS
 from lmkit_ngram.options import NgramOptions
 
 SHARE = 0.8
@@ -71,17 +72,24 @@ def windows_within(memory: int, options: NgramOptions, vocab_size: int) -> int:
 
     Raises UsageError if the memory is too small for any.
     """
-    ngrams = options.order - 1
-    a_window = 4 * options.order + 42 + 44 * ngrams
-    others = used_memory() + FIXED + A_WORD * vocab_size
-    windows = (memory - others) // a_window
+    windows = (memory - needed_for(0, options.order, vocab_size)) // _a_window(options.order)
     if windows < LEAST:
-        least = (others + 4 * LEAST * a_window) / 1e6
+        least = needed_for(4 * LEAST, options.order, vocab_size) / 1e6
         raise UsageError(
             f"--memory {memory / 1e6:,.0f}M is too little: this vocabulary and lmkit itself take most of it; give at "
             f"least --memory {least:.0f}M"
         )
-    return windows
+    # Places in a part, of which there may be two in memory, are int32.
+    return min(windows, MOST_IDS // (2 * options.order))
+
+
+def needed_for(windows: int, order: int, vocab_size: int) -> int:
+    """The memory of the process that a part of this many different windows needs, about."""
+    return used_memory() + FIXED + A_WORD * vocab_size + windows * _a_window(order)
+
+
+def _a_window(order: int) -> int:
+    return 4 * order + 42 + 44 * (order - 1)
 
 
 def needed_on_disk(num_tokens: int, order: int, *, entropy_prune: bool = False) -> int:

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lmkit.errors import DataError
 from lmkit.mapped import let_go
-from lmkit_ngram import part_kernels, suffix_sort
+from lmkit.specs import MOST_IDS
+from lmkit_ngram import memory, part_kernels, suffix_sort
 from lmkit_ngram.part_plan import Part, Plan
+from lmkit_ngram.part_scratch import read_whole
 
 if TYPE_CHECKING:
     from lmkit.contracts import Progress, Vocabulary
@@ -17,6 +20,15 @@ if TYPE_CHECKING:
 
 BLOCK = 1 << 20
 """Tokens to split before their windows are written."""
+
+
+def as_counts(values: np.ndarray) -> np.ndarray:
+    """Numbers as int32; DataError for one that is too large."""
+    if len(values) and values.max() > MOST_IDS:
+        raise DataError(
+            f"a word or n-gram occurs {int(values.max()):,} times, more than {MOST_IDS:,}: count a part of the text"
+        )
+    return values.astype(np.int32)
 
 
 @dataclass
@@ -52,7 +64,7 @@ class Nodes:
             mine = (others.words, others.counts, others.raw)
             columns = [np.concatenate(pair) for pair in zip(columns, mine, strict=True)]
         words, which = np.unique(columns[0], return_inverse=True)
-        sums = [np.bincount(which, weights=column).astype(np.int32) for column in columns[1:]]
+        sums = [as_counts(np.bincount(which, weights=column)) for column in columns[1:]]
         return Nodes.of_bigrams(len(self.firsts) - 2, int(self.lefts[0]), words, *sums)
 
 
@@ -69,8 +81,8 @@ class Rows:
     counts: np.ndarray
 
     @classmethod
-    def count(cls, rows: np.ndarray, vocab_size: int) -> "Rows":
-        """Sort windows and count equal ones."""
+    def count(cls, rows: np.ndarray, vocab_size: int, row_counts: np.ndarray | None = None) -> "Rows":
+        """Sort windows and count equal ones. row_counts: (number,) int32, of each; None: one."""
         number, order = rows.shape
         positions = np.empty(number, np.int32)
         starts = np.zeros(vocab_size + 3, np.int64)
@@ -81,8 +93,16 @@ class Rows:
             (vocab_size + 1).bit_length(), spans, np.zeros(order + 1, np.int64),
         )  # fmt: skip
         found = cls(np.empty_like(rows), np.empty_like(spans), np.empty(number, np.int32))
-        number = part_kernels.distinct_rows(rows, positions, spans, found.rows, found.spans, found.counts)
+        number = part_kernels.distinct_rows(
+            rows, np.empty(0, np.int32) if row_counts is None else row_counts, positions, spans,
+            found.rows, found.spans, found.counts,
+        )  # fmt: skip
         return cls(found.rows[:number], found.spans[:number], found.counts[:number])
+
+    def and_others(self, others: "Rows", vocab_size: int) -> "Rows":
+        """The different windows of both, with the sums of their counts."""
+        rows, counts = np.concatenate([self.rows, others.rows]), np.concatenate([self.counts, others.counts])
+        return Rows.count(rows, vocab_size, counts)
 
     def save(self, path: Path) -> None:
         with path.open("wb") as file:
@@ -159,6 +179,31 @@ def counted_parts(
     for part in progress(plan.parts, total=len(plan.parts), label="counting the parts"):
         path = windows_path(folder, part.number)
         if path.exists():
-            rows = np.fromfile(path, np.int32).reshape(-1, order)
+            rows = _counted(path, vocabulary.size, order, plan.most)
             path.unlink()
-            yield part, Rows.count(rows, vocabulary.size)
+            yield part, rows
+
+
+def _counted(path: Path, vocab_size: int, order: int, most: int) -> Rows:
+    """The sorted windows of a file.
+
+    A part is larger than planned if a word before a frequent word is frequent too; then it is counted in blocks, since
+    equal windows need no more memory. Raises DataError if too many are different.
+    """
+    number = path.stat().st_size // (4 * order)
+    found: Rows | None = None
+    for first in range(0, number, most):
+        last = min(first + most, number)
+        windows = read_whole(path, np.dtype(np.int32), (last - first) * order, first * order)
+        rows = Rows.count(windows.reshape(-1, order), vocab_size)
+        found = rows if found is None else found.and_others(rows, vocab_size)
+        del windows, rows
+        if len(found.rows) > max(most, memory.LEAST):
+            needed = memory.needed_for(len(found.rows) * number // last, order, vocab_size)
+            raise DataError(
+                f"the n-grams after one pair of words are too many for this --memory: {len(found.rows):,} different "
+                f"ones in the first {last:,} of {number:,} places; give at least --memory {needed / 1e6:.0f}M, or "
+                "lower --order"
+            )
+    assert found is not None, "empty files are not written"
+    return found

@@ -96,6 +96,7 @@ def bucket_rows(rows: np.ndarray, positions: np.ndarray, starts: np.ndarray) -> 
 @kernel
 def distinct_rows(
     rows: np.ndarray,
+    row_counts: np.ndarray,
     positions: np.ndarray,
     spans: np.ndarray,
     to_rows: np.ndarray,
@@ -104,6 +105,7 @@ def distinct_rows(
 ) -> int:
     """Write each different row once, in order, with its number; return how many there are.
 
+    row_counts: (rows,) the number of each; empty: all are one.
     spans: those of `suffix_sort.sort_buckets`, which count END as a word; to_spans do not.
     """
     order = rows.shape[1]
@@ -123,7 +125,7 @@ def distinct_rows(
                 to_rows[last, i] = words[place + i]
             to_spans[last] = shared | (available << 8)
             counts[last] = 0
-        counts[last] += 1
+        counts[last] += row_counts[place // order] if len(row_counts) else 1
     return last + 1
 
 
@@ -237,7 +239,7 @@ def arrange(
                 prefetch(counts, near)
                 prefetch(places, near)
                 if not shortest:
-                    prefetch(places, parents[near])
+                    prefetch(places, int(parents[near]))
             total += raw[nodes[end]]
             ranks[nodes[end]] = rank
             end += 1

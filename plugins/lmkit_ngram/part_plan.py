@@ -27,10 +27,12 @@ class Part:
 class Plan:
     """The parts, heads before their slices, and how to find the part of a context.
 
+    most: windows of a part, about.
     first, slices: (words + 1,) int32, of a context's last word: its part, or the first of its slices, and their
     number. With several, the word before decides (`part_kernels.part_of`).
     """
 
+    most: int
     parts: list[Part]
     first: np.ndarray
     slices: np.ndarray
@@ -58,4 +60,4 @@ def make_plan(counts: np.ndarray, order: int, most: int) -> Plan:
             taken = 0
         first[word] = current
         taken += count
-    return Plan(parts, first, slices)
+    return Plan(most, parts, first, slices)

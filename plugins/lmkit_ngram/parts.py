@@ -15,7 +15,7 @@ import numpy as np
 from lmkit_ngram import smoothing_kernels as discounting
 from lmkit_ngram.logarithm import to_log10
 from lmkit_ngram.options import NgramOptions
-from lmkit_ngram.part_count import Nodes, Rows, counted_parts, split
+from lmkit_ngram.part_count import Nodes, Rows, as_counts, counted_parts, split
 from lmkit_ngram.part_merge import Levels, Merge, new_table
 from lmkit_ngram.part_plan import Part, Plan, make_plan
 from lmkit_ngram.part_smooth import Level, Settings, smooth
@@ -64,7 +64,7 @@ def settings_from(
     if order == 1 or not counts_needed(smoothing):
         counts = word_counts.copy()
         counts[eos_id] = num_lines
-    counts = counts.astype(np.int32)
+    counts = as_counts(counts)
     seen = [discounting.counts_of_counts(counts, 0, len(counts)), *map(tuple, tally.seen[1:].tolist())]
     present = [bool(counts.any()), *(tally.sizes[1:] > 0).tolist()]
     discounts = discounts_from(seen, present, smoothing)
@@ -120,7 +120,7 @@ class _Job:
         order = self.options.order
         starts = split(self.corpus, self.vocabulary, order, self.plan, self.folder, self.progress)
         words = np.flatnonzero(starts).astype(np.int32)
-        line_counts = starts[words].astype(np.int32)
+        line_counts = as_counts(starts[words])
         start = self.vocabulary.size
         self.bigrams[0] = Nodes.of_bigrams(order, start, words, line_counts, line_counts)
         for part, rows in counted_parts(self.vocabulary, order, self.plan, self.folder, self.progress):

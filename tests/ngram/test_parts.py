@@ -17,6 +17,7 @@ from lmkit_ngram import compaction, entropy, estimate, memory, part_count, part_
 from lmkit_ngram.count import in_memory
 from lmkit_ngram.estimate import estimate_model, fit_model
 from lmkit_ngram.options import NgramOptions
+from lmkit_ngram.part_count import Rows
 from lmkit_ngram.part_plan import make_plan
 from lmkit_ngram.part_scratch import PREFIX, scratch_folder
 from lmkit_ngram.table import ARRAYS, NgramTable
@@ -25,6 +26,7 @@ from lmkit.contracts import FitContext, Vocabulary
 from lmkit.corpus.store import TokenStore
 from lmkit.errors import DataError, UsageError
 from lmkit.notes import NOTE
+from lmkit.specs import MOST_IDS
 
 EOS = 0
 Lines = list[list[int]]
@@ -111,6 +113,41 @@ def test_a_very_frequent_word_is_divided() -> None:
     assert [part.head for part in plan.parts].count(1) == plan.slices[1]
     check(lines.tolist(), 41, NgramOptions(order=4), 700)
     check(lines.tolist(), 41, NgramOptions(order=2), 700)
+
+
+@pytest.mark.parametrize("order", [2, 3, 5])
+def test_a_very_frequent_pair_is_counted_in_blocks(order: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One pair is a third of the text: the part of its contexts is larger than planned, but mostly repetitions."""
+    rng = np.random.default_rng(2)
+    lines = rng.integers(3, 30, (600, 9))
+    lines[np.ix_(rng.random(600) < 0.85, range(1, 9))] = [1, 2, 1, 2, 1, 2, 1, 2]
+    blocks = []
+    count = Rows.count.__func__  # pyright: ignore[reportFunctionMemberAccess]
+    monkeypatch.setattr(Rows, "count", lambda *given: blocks.append(len(given[0])) or count(Rows, *given))
+    check(lines.tolist(), 31, NgramOptions(order=order), 300)
+    assert blocks.count(300) > 1
+    assert max(blocks) <= 600, "a block, or the different windows before it and in it"
+
+
+def test_a_pair_with_too_many_ngrams_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line says how much memory they need."""
+    lines = np.ones((2000, 5), np.int64)
+    lines[:, 0], lines[:, 2] = np.arange(2000) + 3, 2
+    corpus, vocabulary = store(lines.tolist(), 2003)
+    monkeypatch.setattr(memory, "LEAST", 16)
+    message = (
+        r"the n-grams after one pair of words are too many for this --memory: [\d,]+ different ones in the first "
+        r"[\d,]+ of [\d,]+ places; give at least --memory \d+M, or lower --order"
+    )
+    with pytest.raises(DataError, match=message):
+        from_parts(corpus, vocabulary, NgramOptions(order=4), 500)
+
+
+def test_counts_that_do_not_fit_are_refused() -> None:
+    """Instead of a number that wrapped around."""
+    assert part_count.as_counts(np.array([MOST_IDS])).dtype == np.int32
+    with pytest.raises(DataError, match="occurs 2,147,483,648 times"):
+        part_count.as_counts(np.array([1, MOST_IDS + 1]))
 
 
 def test_parts_hold_about_as_much_as_they_may() -> None:
