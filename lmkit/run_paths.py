@@ -73,7 +73,7 @@ def is_only_begun(path: Path) -> bool:
     It contains nothing else, so nothing is lost when the training begins again.
     """
     try:
-        own = (RECIPE, METRICS, TOKENIZER, CHECKPOINTS)
+        own = (RECIPE, TOKENIZER, CHECKPOINTS)
         return (
             (path / RECIPE).is_file()
             and (path / TOKENIZER).is_dir()

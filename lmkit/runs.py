@@ -1,7 +1,6 @@
 """Write and read the directory of a run."""
 
 import contextlib
-import itertools
 import re
 import reprlib
 import shutil
@@ -48,20 +47,6 @@ class LoadedRun:
         training = self.manifest.get("training")
         carried = training.get("carried_tokens") if isinstance(training, dict) else None
         return carried if isinstance(carried, int) else None
-
-
-def claim_default(model: Chosen) -> Path:
-    """Create a directory `runs/NAME`, numbered if it exists: `runs/gru`, `runs/gru-2` ..."""
-    cell = getattr(model.options, "cell", None)
-    cells = [one for one in (cell if isinstance(cell, tuple) else (cell,)) if isinstance(one, Chosen)]
-    name = "-".join(chosen.name.rpartition(":")[2] for chosen in cells or [model])
-    for number in itertools.count(1):
-        path = Path("runs") / (name if number == 1 else f"{name}-{number}")
-        # Created now, so that another process takes the next number.
-        with writing(path), contextlib.suppress(FileExistsError):
-            path.mkdir(parents=True)
-            return path
-    raise AssertionError("counting does not end")
 
 
 def check_free(directory: Path, *, overwrite: bool) -> None:

@@ -1,6 +1,7 @@
 """The directory of a run in training: reserved before the work, locked during it, and never left incomplete."""
 
 import contextlib
+import itertools
 import logging
 import shutil
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from lmkit import run_paths, runs
-from lmkit.errors import CheckpointError
+from lmkit.errors import CheckpointError, ModelError
 from lmkit.files import writing
 from lmkit.notes import NOTE
 from lmkit.options import Chosen
@@ -27,7 +28,7 @@ def workplace(out: Path | None, model: Chosen, *, overwrite: bool) -> Iterator[P
     does not count: the directory is free.
     """
     if out is None:
-        directory, made, begun = runs.claim_default(model), True, False
+        directory, made, begun = _claimed(model), True, False
     else:
         begun = run_paths.is_only_begun(out)
         runs.check_free(out, overwrite=overwrite or begun)
@@ -47,6 +48,33 @@ def workplace(out: Path | None, model: Chosen, *, overwrite: bool) -> Iterator[P
                 if made:
                     shutil.rmtree(directory, ignore_errors=True)
             raise
+
+
+def _claimed(model: Chosen) -> Path:
+    """Create a directory `runs/NAME`, numbered if it exists: `runs/gru`, `runs/gru-2` ..."""
+    cell = getattr(model.options, "cell", None)
+    cells = [one for one in (cell if isinstance(cell, tuple) else (cell,)) if isinstance(one, Chosen)]
+    name = "-".join(chosen.name.rpartition(":")[2] for chosen in cells or [model])
+    for number in itertools.count(1):
+        path = Path("runs") / (name if number == 1 else f"{name}-{number}")
+        _remove_abandoned(path)
+        # Created now, so that another process takes the next number.
+        with contextlib.suppress(FileExistsError):
+            path.mkdir(parents=True)
+            return path
+    raise AssertionError("counting does not end")
+
+
+def _remove_abandoned(directory: Path) -> None:
+    """Remove what a killed training left before it saved anything: parts of a model may take much space."""
+    if not run_paths.is_only_begun(directory):
+        return
+    with contextlib.suppress(CheckpointError, ModelError), run_lock(directory):
+        if run_paths.is_only_begun(directory):  # and no other process has removed it
+            shutil.rmtree(directory)
+            log.log(
+                NOTE, "%s: removed, since a training was stopped here before it saved anything", directory
+            )
 
 
 @contextlib.contextmanager

@@ -142,7 +142,7 @@ def test_what_was_only_begun_begins_again(tmp_path: Path, caplog: pytest.LogCapt
     ]
 
 
-@pytest.mark.parametrize("name", ["lmkit.json", "checkpoints/step-000000002", "notes.txt"])
+@pytest.mark.parametrize("name", ["lmkit.json", "checkpoints/step-000000002", "metrics.jsonl", "notes.txt"])
 def test_what_was_saved_needs_overwrite(tmp_path: Path, name: str) -> None:
     """So does any file that is not of the training."""
     (tmp_path / "recipe.toml").write_text("")
@@ -151,3 +151,21 @@ def test_what_was_saved_needs_overwrite(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("")
     with pytest.raises(UsageError, match="give --overwrite"), workplace(tmp_path, GRU, overwrite=False):
         pass
+
+
+def test_a_killed_training_leaves_its_name_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without --out too, unless the training still runs: what it left is removed, with a line."""
+    monkeypatch.chdir(tmp_path)
+    caplog.set_level(NOTE)
+    for name in ("gru", "gru-2"):
+        (Path("runs") / name / "tokenizer").mkdir(parents=True)
+        (Path("runs") / name / "recipe.toml").write_text("")
+        (Path("runs") / name / ".fitting").mkdir()
+    with run_lock(Path("runs/gru")), workplace(None, GRU, overwrite=False) as directory:
+        assert directory == Path("runs/gru-2")
+        assert [path.name for path in directory.iterdir()] == [".lock"]
+    assert caplog.messages == [
+        f"{Path('runs/gru-2')}: removed, since a training was stopped here before it saved anything"
+    ]
