@@ -107,6 +107,17 @@ def _hidden(path: Path) -> Path:
     return path.with_name(f".{path.name}.part")
 
 
+def user_cache(name: str) -> Path | None:
+    """The folder of this name in the user's cache; None if the system knows no home of the user."""
+    import platformdirs
+
+    try:
+        path = platformdirs.user_cache_path("lmkit") / name
+    except RuntimeError:
+        return None
+    return path if path.is_absolute() else None  # older versions leave a ~ that cannot be replaced
+
+
 def write_text(path: Path, text: str) -> None:
     """Write or replace a UTF-8 file atomically; OSError if it cannot be written."""
     with replaced(path) as file:

@@ -13,6 +13,7 @@ import numba
 from numba.core import config, event
 
 import lmkit
+from lmkit.files import user_cache
 from lmkit.notes import NOTE
 
 __all__ = ["kernel"]
@@ -49,15 +50,15 @@ def cache_folder(package: Path) -> Path | None:
     numba checks only a function's own file. The folder's name changes with any file of the package that has
     kernels, since kernels are inlined into others.
     """
-    import platformdirs
-
     state = hashlib.sha256()
     for path in sorted(package.glob("*.py")):
         code = path.read_bytes()
         if b"lmkit.jit" in code or b"numba" in code:
             state.update(path.name.encode() + hashlib.sha256(code).digest())
     given = os.environ.get("NUMBA_CACHE_DIR")
-    top = Path(given) if given else platformdirs.user_cache_path("lmkit") / "jit"
+    top = Path(given) if given else user_cache("jit")
+    if top is None:
+        return None
     folder = top / f"{lmkit.__version__}-{package.name}-{state.hexdigest()[:12]}"
     try:
         folder.mkdir(parents=True, exist_ok=True)

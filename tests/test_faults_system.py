@@ -2,7 +2,9 @@
 
 import errno
 import logging
+import os
 import resource
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -128,3 +130,83 @@ def test_memory_that_the_system_refuses(
 
     monkeypatch.setattr("lmkit.training.run.store_corpus", refuse)
     refused(3, command(*GRU), words, "a smaller --batch-size, --bptt or model; for n-grams --memory")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        NGRAM,
+        ["surprisal", "gru", "text.txt", "--out", "new.tsv"],
+        ["embed", "gru", "text.txt", "--out", "new.safetensors"],
+        ["embed", "gru", "text.txt", "--out", "new.hdf5"],
+        ["count", "text.txt", "--order", "2", "--out", "new.tsv"],
+        ["export", "ngram", "new.arpa", "--to", "arpa"],
+        ["average", "gru", "gru", "--out", "new"],
+        ["interpolate", "gru", "text.txt", "--cache", "10", "--out", "new"],
+    ],
+    ids=lambda line: f"{line[0]}-{line[-1]}",
+)
+@pytest.mark.parametrize(("signal_", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_while_something_is_written(
+    here: Path, monkeypatch: pytest.MonkeyPatch, line: list[str], signal_: signal.Signals, code: int
+) -> None:
+    """At the last moment, before the file or the run has its name: the exit code, and nothing is left."""
+    before = sorted(here.iterdir())
+    monkeypatch.setattr(os, "fsync", lambda _: signal.raise_signal(signal_))
+    old = signal.signal(signal.SIGTERM, lmkit.cli._terminate)
+    try:
+        result = command(*line)
+    finally:
+        signal.signal(signal.SIGTERM, old)
+    assert result.exit_code == code, result.output
+    assert "Traceback" not in result.stderr
+    assert code == 143 or result.stderr.splitlines()[-1] == "error: interrupted"
+    assert sorted(here.iterdir()) == before
+
+
+def test_a_signal_while_text_is_scored(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C ends a command that only prints: one line, no figures."""
+    monkeypatch.setattr("lmkit.scoring.score.LineCoder", lambda _: signal.raise_signal(signal.SIGINT))
+    result = command("eval", "gru", "text.txt")
+    assert (result.exit_code, result.stdout) == (130, "")
+    assert result.stderr.split() == ["error:", "interrupted"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        [*NGRAM[:-4], "--out", "text.txt/new"],
+        ["average", "gru", "gru", "--out", "text.txt/new"],
+        ["surprisal", "gru", "text.txt", "--out", "text.txt/new.tsv"],
+    ],
+    ids=lambda line: line[0],
+)
+def test_places_where_nothing_can_be_written(here: Path, line: list[str]) -> None:
+    """A folder that refuses files is exit code 2, before the work if it can be known."""
+    refused(2, command(*line), "text.txt/new", "cannot be written")
+
+
+@pytest.mark.parametrize("answer", [RuntimeError("no home"), Path("~/.cache/lmkit")], ids=["newer", "older"])
+def test_a_user_without_a_home(
+    here: Path, monkeypatch: pytest.MonkeyPatch, answer: RuntimeError | Path
+) -> None:
+    """As in a container with an unknown user: a warning that tokens are not cached, and no folder called ~."""
+
+    def cache(_: str) -> Path:
+        if isinstance(answer, RuntimeError):
+            raise answer
+        return answer
+
+    monkeypatch.setattr("platformdirs.user_cache_path", cache)
+    result = command(*GRU)
+    assert result.exit_code == 0, result.output
+    assert "the system knows no home of this user (set XDG_CACHE_HOME)" in result.stderr
+    assert sorted(path.name for path in here.iterdir()) == ["gru", "new", "ngram", "text.txt"]
+
+
+def test_line_ends_in_a_path(here: Path) -> None:
+    """A path stays in its line of the message."""
+    (here / "a\nerror: b.txt").write_bytes(b"\xff")
+    result = command("eval", "gru", "a\nerror: b.txt")
+    assert (result.exit_code, len(result.stderr.splitlines())) == (3, 1)
+    assert "a\\nerror: b.txt: line 1" in result.stderr

@@ -115,14 +115,15 @@ class LazyGroup(click.Group):
             code = super().main(args, prog_name or "lmkit", **extra)
         except Exception as error:
             code = _report(error, debug)
-        except KeyboardInterrupt:
-            code = INTERRUPTED
+        except KeyboardInterrupt:  # outside of a command; click makes the others an Abort
+            code = _report(click.Abort(), debug)
         sys.exit(code if isinstance(code, int) else 0)
 
 
 def _report(error: Exception, debug: bool) -> int:
     """Print the error; return the exit code."""
     if isinstance(error, click.Abort):
+        console.say("interrupted", "error")
         return INTERRUPTED
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         error.show()

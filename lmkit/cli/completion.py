@@ -88,7 +88,7 @@ def runs_from(incomplete: str, *, unfinished: bool = False) -> Iterator[str]:
     def wanted(path: Path) -> bool:
         return is_run(path) or (unfinished and is_unfinished(path))
 
-    for path in _folders(Path(typed or ".").expanduser()):
+    for path in _folders(Path(typed or ".")):
         if not path.name.startswith(start) or (path.name.startswith(".") and not start):
             continue
         if wanted(path):
@@ -99,6 +99,6 @@ def runs_from(incomplete: str, *, unfinished: bool = False) -> Iterator[str]:
 
 def _folders(folder: Path) -> list[Path]:
     try:
-        return sorted(path for path in folder.iterdir() if path.is_dir())
-    except OSError:
+        return sorted(path for path in folder.expanduser().iterdir() if path.is_dir())
+    except (OSError, RuntimeError):  # the second where there is no such home
         return []

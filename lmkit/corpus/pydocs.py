@@ -21,7 +21,7 @@ from functools import cache
 from pathlib import Path
 
 from lmkit.errors import DataError, suggest
-from lmkit.files import replaced
+from lmkit.files import replaced, user_cache
 from lmkit.strict_json import dumps
 
 NAME = "pydocs"
@@ -85,9 +85,10 @@ def _documents() -> tuple[str, ...]:
 
     A file of the cache begins with the SHA-256 of the rest, so that a damaged one is written again.
     """
-    import platformdirs
-
-    path = platformdirs.user_cache_path("lmkit") / "pydocs" / f"{digest()}.json"
+    folder = user_cache("pydocs")
+    if folder is None:
+        return _read()
+    path = folder / f"{digest()}.json"
     try:
         checksum, _, kept = path.read_bytes().partition(b"\n")
         if checksum == hashlib.sha256(kept).hexdigest().encode():

@@ -21,7 +21,7 @@ from lmkit.corpus.readers import Line, LineBlock, TextLike
 from lmkit.corpus.split import Part
 from lmkit.corpus.store_files import ARRAYS, LINE_ARRAYS, check, content_hash, dtype_of, mapped
 from lmkit.errors import DataError, PluginError, reason_of
-from lmkit.files import place_folder, write_text
+from lmkit.files import place_folder, user_cache, write_text
 from lmkit.mapped import let_go
 from lmkit.notes import NOTE
 
@@ -333,21 +333,19 @@ def _locked(path: Path, text: str) -> Iterator[None]:
 
 def _writable(cache: Path | None) -> tuple[Path, "tempfile.TemporaryDirectory[str] | None"]:
     """The cache folder, or a temporary one with a warning."""
-    import platformdirs
-
-    folder = cache or platformdirs.user_cache_path("lmkit") / "tokens"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return folder, None
-    except OSError as error:
-        log.warning(
-            "%s: cannot be written (%s); the tokens are not cached, so every run tokenizes again",
-            folder,
-            reason_of(error),
-        )
-        temporary = tempfile.TemporaryDirectory(prefix="lmkit-tokens-")
-        return Path(temporary.name), temporary
+    folder = cache or user_cache("tokens")
+    if folder is None:
+        problem = "there is no cache folder, since the system knows no home of this user (set XDG_CACHE_HOME)"
+    else:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                return folder, None
+        except OSError as error:
+            problem = f"{folder}: cannot be written ({reason_of(error)})"
+    log.warning("%s; the tokens are not cached, so every run tokenizes again", problem)
+    temporary = tempfile.TemporaryDirectory(prefix="lmkit-tokens-")
+    return Path(temporary.name), temporary
 
 
 def _key(text: TextLike, vocabulary: "Vocabulary") -> str:

@@ -41,11 +41,14 @@ def write_dump(
 
 
 class _Sink:
-    """A file for HDF5 to write, which keeps the first error for `check`: HDF5 itself crashes where a disk is full."""
+    """A file for HDF5 to write, which keeps the first error for `check`.
+
+    HDF5 crashes where a disk is full, and goes on after an interruption by a signal, without what was to be written.
+    """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._error: OSError | None = None
+        self._error: BaseException | None = None
         self.tell = file.tell
         # Writing waits in a buffer, so that each of these may find the disk full.
         self.read, self.write = self._kept(file.read), self._kept(file.write)
@@ -56,7 +59,7 @@ class _Sink:
         def tried(*arguments: Any) -> Any:
             try:
                 return call(*arguments)
-            except OSError as error:
+            except BaseException as error:
                 self._error = self._error or error
                 return 0
 

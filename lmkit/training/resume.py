@@ -7,7 +7,7 @@ from typing import Any
 from lmkit import recipe as recipes
 from lmkit import run_paths
 from lmkit.contracts import Tokenizer
-from lmkit.errors import CheckpointError, listed
+from lmkit.errors import CheckpointError, UsageError, listed
 from lmkit.files import writing
 from lmkit.notes import NOTE
 from lmkit.recipe import Recipe
@@ -104,7 +104,13 @@ def check_same_recipe(then: dict[str, Any], now: Recipe) -> None:
 
     then: the tables of a checkpoint, with defaults for options that are newer than it.
     """
-    before = recipes.to_tables(recipes.build(then))
+    try:
+        before = recipes.to_tables(recipes.build(then))
+    except UsageError as error:
+        raise CheckpointError(
+            f"the recipe in the checkpoint is damaged ({error}); restore it, or remove its folder to go on from the "
+            "one before"
+        ) from error
     changed = list(checkpoint.differences(before, recipes.to_tables(now)))
     forbidden = [str(difference) for difference in changed if difference.name not in FREE | LIMITS]
     if forbidden:

@@ -1,9 +1,10 @@
 """Dumps in HDF5: lines keep their place whatever they hold, and nothing outside of the file is read."""
 
+import io
 import json
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from lmkit.embedding import dumps
 from lmkit.embedding.dumps import read_dump, write_dump
 from lmkit.errors import DataError, UsageError
 
@@ -83,6 +85,7 @@ def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
     code = f"""
 import resource, signal, torch
 from pathlib import Path
+from lmkit.embedding import dumps
 from lmkit.embedding.dumps import write_dump
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))
@@ -92,6 +95,22 @@ write_dump(Path({str(tmp_path / "x.hdf5")!r}), (torch.ones(1, 9, 9) for _ in ran
     assert done.returncode == 1, done.returncode
     assert "x.hdf5 cannot be written (File too large); free some space" in done.stderr.splitlines()[-1]
     assert list(tmp_path.iterdir()) == []
+
+
+class Interrupted(io.BytesIO):
+    """A file whose reader presses Ctrl-C while HDF5 writes."""
+
+    def write(self, data: Any) -> int:
+        if self.tell() > 1000:
+            raise KeyboardInterrupt
+        return super().write(data)
+
+
+def test_an_interruption_inside_hdf5_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HDF5 goes on after an exception of the file that it writes; the dump does not."""
+    monkeypatch.setattr(dumps, "new_file", lambda *_, **__: nullcontext(Interrupted()))
+    with pytest.raises(KeyboardInterrupt):
+        write_dump(tmp_path / "x.hdf5", vectors_of(LINES), LINES)
 
 
 def _external(file: h5py.File) -> None:

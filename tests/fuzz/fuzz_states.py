@@ -111,7 +111,7 @@ def checkpoint(*, vouched: bool) -> Callable[[Path], Target]:
             except Restored:
                 return
 
-        return Target(read, contents(paths), (5,))
+        return Target(read, contents(paths), (5, 6))
 
     return make
 

@@ -231,7 +231,7 @@ def arpa(folder: Path) -> Target:
         write_arpa(runs.load_run(out), folder / "d.arpa", overwrite=True)
         read_arpa(folder / "d.arpa", out, overwrite=True, max_expansion=200, options=ArpaOptions())
 
-    return Target(read, sound)
+    return Target(read, sound, (4, 6))
 
 
 PARSERS: dict[str, Callable[[Path], Target]] = {

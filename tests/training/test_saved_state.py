@@ -36,6 +36,7 @@ EDITS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "a size of metrics in letters": lambda facts: facts.update(metrics_size="1"),
     "no recipe": lambda facts: facts.pop("recipe"),
     "a recipe that is a list": lambda facts: facts.update(recipe=[]),
+    "an unknown option in the recipe": lambda facts: facts["recipe"]["train"].update(feta2=0.9),
     "no machine": lambda facts: facts.pop("machine"),
     "a machine that is a number": lambda facts: facts.update(machine=3),
     "no fingerprints": lambda facts: facts.pop("fingerprints"),
