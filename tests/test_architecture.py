@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -198,3 +199,10 @@ def test_light_imports(module: str) -> None:
     code = f"import sys, {module}; print(*(n for n in {HEAVY!r} if n in sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout.strip()) == (0, ""), result.stderr
+
+
+def test_no_clock_that_can_jump() -> None:
+    """The system's time may be set back while a training runs: durations are those of monotonic clocks."""
+    jumping = re.compile(r"\btime\.time\(|\bdatetime\.(now|utcnow|today)\(")
+    sources = [path for top in ("lmkit", "plugins") for path in (ROOT / top).rglob("*.py")]
+    assert not [path.name for path in sources if jumping.search(path.read_text(encoding="utf-8"))]

@@ -177,13 +177,13 @@ cli.main()
 
 
 def test_ctrl_c_ends_a_text_with_its_line(tmp_path):
-    """An interrupted text ends with a line end and exit code 130, and what was made is on the screen before."""
+    """An interrupted text ends with a line end, a line that says so, and exit code 130."""
     terminal = Terminal("generate", "run", "--prompt", "once", program=(sys.executable, "-c", ENDLESS))
     assert "once word0 word1" in terminal.read(until="word5")
     os.killpg(terminal.process.pid, signal.SIGINT)
     assert terminal.end() == 130
-    assert terminal.output.endswith("\n")
-    assert terminal.output.count("\n") == 1
+    assert terminal.output.endswith("\nerror: interrupted\n")
+    assert terminal.output.count("\n") == 2
     with (tmp_path / "out").open("wb") as out:
         child = subprocess.Popen(
             [sys.executable, "-c", ENDLESS, "generate", "run", "--prompt", "once"],
@@ -235,7 +235,9 @@ def test_no_bar_stays_and_messages_are_whole_lines(how):
     code = terminal.end()
     assert code == {"end": 0, "error": 3, "wait": 130}[how]
     assert "outer" in terminal.output
-    last = {"end": [], "error": ["error: it is broken; fix it"], "wait": ["waiting"]}[how]
+    last = {"end": [], "error": ["error: it is broken; fix it"], "wait": ["waiting", "error: interrupted"]}[
+        how
+    ]
     lines = [line for line in screen.feed(terminal.output) if line]
     # A signal amid rich's writing has it write a line again, which is not for this test to decide.
     assert list(dict.fromkeys(lines)) == ["warning: careful", *last]
