@@ -129,6 +129,7 @@ API: dict[str, tuple[str, ...]] = {
         "lmkit.errors:ModelError",
         "lmkit.errors:PluginError",
         "lmkit.errors:reason_of",
+        "lmkit.plugins:install_hint",
         "lmkit.notes:NOTE",
         "lmkit.jit:kernel",
     ),

@@ -100,6 +100,10 @@ class LanguageModel(ABC):
     def load(cls, directory: Path, options: Any, vocabulary: Vocabulary) -> Self:
         """Load the files of `save`. Check the sizes in a file before allocating memory, and raise ModelError."""
 
+    @classmethod  # noqa: B027 (by default, there is nothing to check)
+    def check_options(cls, options: Any) -> None:
+        """Raise UsageError if `fit` cannot work with these options; called before the text is read."""
+
     def fit(self, corpus: "TokenStore", run: FitContext) -> None:
         """Estimate the model from a corpus. Counting models implement this; the trainer trains neural ones."""
         raise NotImplementedError

@@ -82,6 +82,7 @@ def train_recipe(
         )
     if not issubclass(target, TrainableModel):
         _warn_of_unused(given, recipe.model)
+        target.check_options(recipe.model.options)
     device = prepare(recipe, processes)
     with workplace(out, recipe.model, overwrite=overwrite) as directory:
         text, valid = open_texts(recipe, validates=issubclass(target, TrainableModel))

@@ -2,12 +2,13 @@
 
 import logging
 import tempfile
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lmkit.errors import UsageError
 from lmkit.notes import NOTE
-from lmkit_ngram import memory, prune
+from lmkit_ngram import memory, prune, spark_session
 from lmkit_ngram.count import count_ngrams, in_memory
 from lmkit_ngram.entropy import entropy_prune
 from lmkit_ngram.model_files import Allocator
@@ -33,26 +34,76 @@ def fit_model(
     They are estimated in parts on disk with `options.memory`, and else if the text outgrows the available memory.
     Raises UsageError for invalid options, DataError if there is no room for the parts.
     """
-    prune.check(options)
-    limit = _limit(corpus, options, run)
+    check_options(options)
     allocate = Allocator(run.directory)
+    if options.engine == "spark":
+        return _fit_in_spark(corpus, vocabulary, options, run, allocate), None
+    limit = _limit(corpus, options, run)
     if limit is None:
         return estimate_model(
             corpus, vocabulary, options, threads=run.threads or available(), allocate=allocate
         )
-    if options.store_text:
-        log.log(NOTE, "a model from parts does not store its text, so it cannot count n-grams of any length")
-    folder = Path(options.scratch or run.directory or tempfile.gettempdir()).expanduser()
     most = memory.windows_within(limit, options, vocabulary.size)
-    need = memory.needed_on_disk(corpus.num_tokens, options.order, entropy_prune=options.entropy_prune > 0)
-    with scratch_folder(folder, need) as scratch:
+    with _scratch(corpus, options, run) as scratch:
         table = estimate_in_parts(
             corpus, vocabulary, options, most=most, folder=scratch, progress=run.progress, allocate=allocate
         )
-        if options.entropy_prune:
-            files = Allocator(scratch)
-            table = entropy_prune(table, options.entropy_prune, vocabulary.eos_id, allocate, files)
-    return table, None
+        return _pruned(table, vocabulary, options, scratch, allocate), None
+
+
+def check_options(options: NgramOptions) -> None:
+    """Raise UsageError for options that contradict each other, or for an engine that is not there."""
+    prune.check(options)
+    if options.engine != "spark":
+        if options.spark_master is not None:
+            raise UsageError("--spark-master is for --engine spark: add it, or leave out the master")
+        return
+    if options.memory is not None:
+        raise UsageError(
+            "--memory is for one machine; with --engine spark, Spark's settings bound the memory"
+        )
+    if problem := _needs_memory(options):
+        raise UsageError(f"--engine spark builds a model from parts, which cannot use {problem}")
+    if options.order == 1:
+        raise UsageError("--engine spark needs --order 2 or more: reading the text counts its words already")
+    spark_session.check(options.spark_master)
+
+
+def _fit_in_spark(
+    corpus: "TokenStore",
+    vocabulary: "Vocabulary",
+    options: NgramOptions,
+    run: "FitContext",
+    allocate: Allocator,
+) -> NgramTable:
+    from lmkit_ngram.spark_engine import estimate_in_spark
+
+    assert options.spark_master is not None
+    with _scratch(corpus, options, run) as scratch:
+        with spark_session.spark_session(options.spark_master, scratch / "java.log") as session:
+            table = estimate_in_spark(
+                corpus, vocabulary, options,
+                session=session, folder=scratch, progress=run.progress, allocate=allocate,
+            )  # fmt: skip
+        return _pruned(table, vocabulary, options, scratch, allocate)
+
+
+def _scratch(corpus: "TokenStore", options: NgramOptions, run: "FitContext") -> AbstractContextManager[Path]:
+    """The folder for parts."""
+    if options.store_text:
+        log.log(NOTE, "a model from parts does not store its text, so it cannot count n-grams of any length")
+    folder = Path(options.scratch or run.directory or tempfile.gettempdir()).expanduser().absolute()
+    need = memory.needed_on_disk(corpus.num_tokens, options.order, entropy_prune=options.entropy_prune > 0)
+    return scratch_folder(folder, need)
+
+
+def _pruned(
+    table: NgramTable, vocabulary: "Vocabulary", options: NgramOptions, scratch: Path, allocate: Allocator
+) -> NgramTable:
+    """A table from parts, pruned by entropy if the options say so."""
+    if not options.entropy_prune:
+        return table
+    return entropy_prune(table, options.entropy_prune, vocabulary.eos_id, allocate, Allocator(scratch))
 
 
 def _limit(corpus: "TokenStore", options: NgramOptions, run: "FitContext") -> int | None:

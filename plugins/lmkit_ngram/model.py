@@ -14,7 +14,7 @@ from lmkit.errors import ModelError, UsageError
 from lmkit.states import State
 from lmkit_ngram import model_files as files
 from lmkit_ngram import queries, stupid_backoff
-from lmkit_ngram.estimate import fit_model
+from lmkit_ngram.estimate import check_options, fit_model
 from lmkit_ngram.model_files import StoredModel
 from lmkit_ngram.options import NgramOptions
 from lmkit_ngram.queries import DAMAGED, LN10, NOTHING, Grams
@@ -50,6 +50,10 @@ class NgramModel(LanguageModel):
         model = cls(options, vocabulary)
         model._fill(stored)
         return model
+
+    @classmethod
+    def check_options(cls, options: NgramOptions) -> None:
+        check_options(options)
 
     def fit(self, corpus: "TokenStore", run: "FitContext") -> None:
         table, index = fit_model(corpus, self.vocabulary, self.options, run)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from lmkit import option
 
+ENGINES = ("lmkit", "spark")
 SMOOTHINGS = ("modified-kneser-ney", "kneser-ney", "witten-bell", "add-k", "stupid-backoff", "mle")
 MOST_WORDS = 120
 """The longest n-gram; its length is stored in a byte."""
@@ -33,4 +34,10 @@ class NgramOptions:
     )
     scratch: str | None = option(
         None, "folder for these parts, which need about 50 bytes per word at order 5 (default: in the run)"
+    )
+    engine: str = option(
+        "lmkit", "what counts: lmkit on this machine, or spark on a cluster", choices=ENGINES
+    )
+    spark_master: str | None = option(
+        None, "URL of the master of --engine spark, e.g. spark://HOST:7077; local[4] uses this machine"
     )
