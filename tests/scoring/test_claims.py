@@ -8,6 +8,7 @@ from lmkit.contracts import Encoding, Tokenizer, Vocabulary
 from lmkit.corpus.readers import Text
 from lmkit.errors import PluginError
 from lmkit.options import choose
+from lmkit.scoring import claims
 from lmkit.scoring.claims import variants, violation
 from lmkit.scoring.line_code import LineCoder
 from lmkit.scoring.measured_lines import RawLine
@@ -146,3 +147,18 @@ def test_the_code_of_tokens_sums_to_one():
         unknown = torch.arange(len(row)).numpy() == tokenizer.vocabulary.unk_id
         bits = coder.model_bits(row.numpy(), np.flatnonzero(unknown))
         assert (2.0**-bits).sum() == pytest.approx(1)
+
+
+def test_of_a_very_long_line_a_part_is_tested(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A claim is tested on thousands of variants of a line, so that a line of a megabyte is not tested whole."""
+    tokenizer = honest(min_count=1)
+    longest: list[int] = []
+
+    def watched(_: Tokenizer, line: str, **__: object) -> list[str]:
+        longest.append(len(line))
+        return [line]
+
+    monkeypatch.setattr(claims, "variants", watched)
+    line = "the cat " * 10_000
+    claims.Claim().test(tokenizer, line, tokenizer.ids(line))
+    assert longest == [claims.LONGEST_TESTED]

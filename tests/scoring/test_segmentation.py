@@ -7,6 +7,7 @@ import pytest
 
 from lmkit.contracts import Tokenizer
 from lmkit.options import choose
+from lmkit.scoring import segmentation
 from lmkit.scoring.segmentation import (
     clauses,
     ids_of,
@@ -112,3 +113,34 @@ def test_ids_of_words_are_those_of_each_word() -> None:
     cat, dog = (int(tokenizer.ids(name)[0]) for name in ("cat", "dog"))
     np.testing.assert_array_equal(ids_of(tokenizer, ["cat", "zebra", "dog"]), [cat, vocabulary.unk_id, dog])
     np.testing.assert_array_equal(ids_of(tokenizer, ["cat", "cat dog", "dog"]), [cat, vocabulary.unk_id, dog])
+
+
+@pytest.mark.parametrize("mark", [",", ".", "，", "a,", ", "])
+def test_clauses_of_long_runs(mark: str) -> None:
+    """The time is linear: half a million marks in a row would else take hours."""
+    text = mark * 500_000 + "x"
+    found = clauses(text)
+    assert found[0][0] == 0
+    assert found[-1][1] == len(text)
+
+
+@pytest.mark.parametrize("unit", ["'", "cat'", "天", "the.", "\u0301'", "("])
+def test_a_very_long_word_takes_bounded_memory(monkeypatch: pytest.MonkeyPatch, unit: str) -> None:
+    """Its possible pieces are looked up some at a time, with the same result; their number grows with its length."""
+    tokenizer = fitted("word", LINES, min_count=1)
+    whole = pieces(tokenizer, unit * 200)
+    assert "".join(whole) == unit * 200
+    looked_up: list[int] = []
+
+    def counted(one: Tokenizer, words: list[str]) -> np.ndarray:
+        looked_up.append(sum(map(len, words)))
+        return ids_of(one, words)
+
+    monkeypatch.setattr(segmentation, "ids_of", counted)
+    monkeypatch.setattr(segmentation, "MOST_HELD", 1000)
+    assert pieces(tokenizer, unit * 200) == whole
+    assert max(looked_up, default=0) < 1000 + 2 * segmentation.LONGEST**2 * len(unit)
+    short = sum(looked_up)
+    looked_up.clear()
+    pieces(tokenizer, unit * 1600)
+    assert sum(looked_up) < 10 * short or not looked_up

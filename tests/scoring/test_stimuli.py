@@ -51,3 +51,9 @@ def test_rows_of_a_table(caplog: pytest.LogCaptureFixture) -> None:
     """Rows are documents: only a model that never resets carries its state over them."""
     assert warned("never", ["a", "b"], caplog, documents=True)
     assert not warned("document", ["a", "b"], caplog, documents=True)
+
+
+def test_long_runs_of_white_space() -> None:
+    """The time is linear: a line of a million blanks after a full stop would else take hours."""
+    assert not is_one_sentence("The cat sat." + " " * 1_000_000 + "x")
+    assert is_one_sentence("The cat sat." + " " * 1_000_000)
