@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -55,21 +56,9 @@ def count_ngrams(
     which are the numbers of distinct words before an n-gram (raw after `<s>`); else raw counts everywhere.
     threads: number of parts processed at once. Raises DataError when the text is too long for int32.
     """
-    assert len(tokens) == 0 or tokens[-1] == eos_id, "the last line has its </s>"
-    if len(tokens) + num_lines > MOST_IDS:
-        raise DataError(
-            f"the text has {len(tokens):,} tokens, more than {MOST_IDS - num_lines:,}: count it in parts with "
-            "--memory, or only a part of it"
-        )
-    # In memory, because of random access: only arrays written in order may be mapped to a file.
-    text = np.empty(len(tokens) + num_lines, np.int32)
-    count_kernels.add_starts(tokens, eos_id, vocab_size, text)
-    let_go(tokens)
-    positions = np.empty(len(tokens), np.int32)
-    starts = np.zeros(vocab_size + 2, np.int64)
-    suffix_sort.bucket(text, eos_id, positions, starts)
-    segments = _segments(starts, SEGMENTS)
-    spans, totals = _sort(text, positions, starts, segments, order, eos_id, threads)
+    text, positions, starts, segments, spans, totals = sort_text(
+        tokens, num_lines, vocab_size, eos_id, order, threads=threads
+    )
     next_slots = np.empty(len(positions), np.int32)
     before = np.zeros(len(positions), np.uint16)
     count_kernels.link(text, positions, starts, spans, eos_id, next_slots, before)
@@ -111,6 +100,43 @@ def count_ngrams(
         del next_slots, before, spans, marks
         index = TextIndex(_placed("text", text, allocate), _placed("positions", positions, allocate))
     return Counted(table, counts, raw, index)
+
+
+class SortedText(NamedTuple):
+    """A text and its positions (`TextIndex`), and the results of their sorting.
+
+    starts: (vocabulary + 2,) where the positions of each first word begin. segments: ranges of first words with about
+    as many positions each. spans: see `suffix_sort.sort_buckets`. totals: the number of n-grams of each order.
+    """
+
+    text: np.ndarray
+    positions: np.ndarray
+    starts: np.ndarray
+    segments: list[tuple[int, int]]
+    spans: np.ndarray
+    totals: np.ndarray
+
+
+def sort_text(
+    tokens: np.ndarray, num_lines: int, vocab_size: int, eos_id: int, depth: int, *, threads: int = 1
+) -> SortedText:
+    """The positions of a text, sorted by the words that follow to a depth. DataError if it is too long for int32."""
+    assert len(tokens) == 0 or tokens[-1] == eos_id, "the last line has its </s>"
+    if len(tokens) + num_lines > MOST_IDS:
+        raise DataError(
+            f"the text has {len(tokens):,} tokens, more than {MOST_IDS - num_lines:,}: count it in parts with "
+            "--memory, or only a part of it"
+        )
+    # In memory, because of random access: only arrays written in order may be mapped to a file.
+    text = np.empty(len(tokens) + num_lines, np.int32)
+    count_kernels.add_starts(tokens, eos_id, vocab_size, text)
+    let_go(tokens)
+    positions = np.empty(len(tokens), np.int32)
+    starts = np.zeros(vocab_size + 2, np.int64)
+    suffix_sort.bucket(text, eos_id, positions, starts)
+    segments = _segments(starts, SEGMENTS)
+    spans, totals = _sort(text, positions, starts, segments, depth, eos_id, threads)
+    return SortedText(text, positions, starts, segments, spans, totals)
 
 
 def _placed(name: str, array: np.ndarray, allocate: Allocate) -> np.ndarray:
