@@ -31,6 +31,7 @@ def main() -> None:
     parser.add_argument("--order", type=int, default=5)
     parser.add_argument("--memory", default="1G")
     parser.add_argument("--prune", default="0")
+    parser.add_argument("--entropy-prune", default="0")
     parser.add_argument("--only", choices=WAYS, help="one of both ways")
     parser.add_argument(
         "--folder", type=Path, help="where to write the models (default: the temporary folder)"
@@ -58,7 +59,7 @@ def measure(settings: argparse.Namespace, folder: Path, way: str, words: int) ->
     command = [
         sys.executable, "-c", "from lmkit.cli import main; main()", "train", str(settings.text), "--model", "ngram",
         "--order", str(settings.order), "--tokenizer", "word", "--prune", settings.prune, "--threads", "1",
-        "--no-store-text", "--out", str(run), "--json",
+        "--entropy-prune", settings.entropy_prune, "--no-store-text", "--out", str(run), "--json",
     ]  # fmt: skip
     if way == "parts":
         command += ["--memory", settings.memory, "--scratch", str(scratch)]

@@ -84,6 +84,11 @@ class Rows:
     def count(cls, rows: np.ndarray, vocab_size: int, row_counts: np.ndarray | None = None) -> "Rows":
         """Sort windows and count equal ones. row_counts: (number,) int32, of each; None: one."""
         number, order = rows.shape
+        if rows.size > MOST_IDS:  # places are int32
+            raise DataError(
+                f"the n-grams after one pair of words are too many: {number:,} places, and a part may have "
+                f"{MOST_IDS // order:,}; lower --order or count a part of the text"
+            )
         positions = np.empty(number, np.int32)
         starts = np.zeros(vocab_size + 3, np.int64)
         part_kernels.bucket_rows(rows, positions, starts)

@@ -10,7 +10,7 @@ import numpy as np
 import lmkit
 from lmkit_ngram.memory import LEAST
 from lmkit_ngram.options import NgramOptions
-from lmkit_ngram.part_count import Nodes
+from lmkit_ngram.part_count import Nodes, as_counts
 from lmkit_ngram.part_merge import Levels
 from lmkit_ngram.part_plan import Plan, make_plan
 from lmkit_ngram.part_smooth import Settings, smooth
@@ -105,7 +105,7 @@ class _Job:
         """Split a text and count its parts. starts: how many lines begin with each word."""
         order, size = self.options.order, self.vocabulary.size
         words = np.flatnonzero(starts).astype(np.int32)
-        line_counts = starts[words].astype(np.int32)
+        line_counts = as_counts(starts[words])
         self.bigrams[0] = Nodes.of_bigrams(order, size, words, line_counts, line_counts)
         parts, plan = len(self.plan.parts), self.plan
         slices = frozenset(part.number for part in plan.parts if part.head is not None)

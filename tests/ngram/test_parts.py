@@ -150,6 +150,13 @@ def test_counts_that_do_not_fit_are_refused() -> None:
         part_count.as_counts(np.array([1, MOST_IDS + 1]))
 
 
+def test_a_part_with_too_many_places_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Places in a part are int32."""
+    monkeypatch.setattr(part_count, "MOST_IDS", 20)
+    with pytest.raises(DataError, match="too many: 6 places, and a part may have 5; lower --order"):
+        Rows.count(np.ones((6, 4), np.int32), 3)
+
+
 def test_parts_hold_about_as_much_as_they_may() -> None:
     """Words share parts up to the limit; frequent words have their own, heads before their slices."""
     plan = make_plan(np.array([0, 100, 3, 4, 5, 1, 0]), 3, 8)
