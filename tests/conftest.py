@@ -6,6 +6,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # Several workers share the cores; set before torch is imported, here and in the programs that tests start.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import random
 import shutil
 import signal
 import subprocess
@@ -32,6 +33,28 @@ DEMOS = (
     "lmkit-demo-encoder",
 )
 """The third-party distributions that are as they should be."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Fixtures are made from the same random state, whichever test is the first to need them."""
+    same_random_state()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call() -> None:
+    """Every test begins with the same random state, whichever ran before it."""
+    same_random_state()
+
+
+def same_random_state() -> None:
+    """Seed the generators that a test may use without a seed of its own."""
+    random.seed(0)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(0)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
+
 
 # A shell starts what runs in the background with Ctrl-C ignored, which the programs that tests interrupt would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
