@@ -18,7 +18,7 @@ from lmkit_ngram.estimate import estimate_model
 from lmkit_ngram.options import NgramOptions
 from lmkit_ngram.spark_engine import estimate_in_spark
 from lmkit_ngram.spark_tasks import Count, Smooth, Split
-from lmkit_ngram.table import LAYOUT
+from lmkit_ngram.table import ARRAYS
 
 from lmkit.contracts import Vocabulary
 from lmkit.corpus.store import TokenStore
@@ -68,7 +68,7 @@ def check(session: Any, folder: Path, options: NgramOptions, *, skewed: bool = F
         session=session, folder=folder, progress=lambda items, **_: items, allocate=in_memory,
     )  # fmt: skip
     assert found.offsets.tolist() == wanted.offsets.tolist()
-    for name, _ in LAYOUT:
+    for name in ARRAYS:
         np.testing.assert_array_equal(getattr(found, name), getattr(wanted, name), name)
 
 
@@ -199,7 +199,7 @@ def test_the_command(tmp_path: Path) -> None:
 
     train("memory")
     output = train("spark", "--engine", "spark", "--spark-master", "local[2]", "--scratch", str(scratch))
-    for name, _ in LAYOUT:
+    for name in ARRAYS:
         wanted, found = (tmp_path / run / "ngram" / f"{name}.npy" for run in ("memory", "spark"))
         assert found.read_bytes() == wanted.read_bytes(), name
     assert list(scratch.iterdir()) == []
