@@ -2,7 +2,6 @@
 
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -62,7 +61,7 @@ def _blocks(
     word_counts[vocabulary.eos_id] = 0  # no context
     plan = make_plan(word_counts, order, most)
     need = 4 * order * corpus.num_tokens  # windows
-    with scratch_folder(Path(scratch or tempfile.gettempdir()).expanduser(), need) as folder:
+    with scratch_folder(scratch or tempfile.gettempdir(), need) as folder:
         starts = split(corpus, vocabulary, order, plan, folder, progress)
         if order == 2:
             words = np.flatnonzero(starts)

@@ -92,9 +92,8 @@ def _scratch(corpus: "TokenStore", options: NgramOptions, run: "FitContext") -> 
     """The folder for parts."""
     if options.store_text:
         log.log(NOTE, "a model from parts does not store its text, so it cannot count n-grams of any length")
-    folder = Path(options.scratch or run.directory or tempfile.gettempdir()).expanduser().absolute()
     need = memory.needed_on_disk(corpus.num_tokens, options.order, entropy_prune=options.entropy_prune > 0)
-    return scratch_folder(folder, need)
+    return scratch_folder(options.scratch or run.directory or tempfile.gettempdir(), need)
 
 
 def _pruned(

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
 
-from lmkit.errors import DataError, reason_of
+from lmkit.errors import DataError, UsageError, reason_of
 from lmkit.notes import NOTE
 
 log = logging.getLogger(__name__)
@@ -23,12 +23,19 @@ LARGE = 2**16 - 1
 
 
 @contextmanager
-def scratch_folder(parent: Path, need: int) -> Iterator[Path]:
-    """A new folder in `parent`, which is removed with its files when the block ends, also after an error or signal.
+def scratch_folder(place: str | Path, need: int) -> Iterator[Path]:
+    """A new folder in `place`, which may begin with `~`; removed with its files when the block ends.
+
+    It is removed after an error or a signal too.
 
     need: bytes that will be written, about. Raises DataError if the disk has less space, and for a later OSError of
-    these files. Folders that a killed process left in `parent` are removed first.
+    these files; UsageError for a home folder that does not exist. Folders that a killed process left there are
+    removed first.
     """
+    try:
+        parent = Path(place).expanduser().absolute()
+    except RuntimeError as error:
+        raise UsageError(f"--scratch {place}: there is no such home folder; give the path in full") from error
     folder = parent / f"{PREFIX}{uuid.uuid4().hex[:12]}"
     lock = _lock_of(folder)
     try:

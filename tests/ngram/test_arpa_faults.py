@@ -182,7 +182,7 @@ def test_a_note_of_another_tokenizer(tmp_path: Path) -> None:
     (tmp_path / "a.arpa").write_text(text.replace(run.tokenizer.vocabulary.fingerprint, "0"))
     assert "is damaged (its fingerprint differs)" in refusal(tmp_path / "a.arpa")
     (tmp_path / "a.arpa").write_text(text.replace('"lmkit:word"', '"nobody:word"'))
-    with pytest.raises(PluginError, match="of the distribution nobody"):
+    with pytest.raises(PluginError, match="of the distribution 'nobody'"):
         read_arpa(tmp_path / "a.arpa", tmp_path / "b", max_expansion=200, options=ArpaOptions())
 
 

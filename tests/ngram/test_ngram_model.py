@@ -126,7 +126,7 @@ def test_line_scores_of_odd_texts(trained: Model) -> None:
     once = trained.line_scores(["the cat the cat"])[0]
     ids = trained.line_scores([long, "the cat the cat"])
     assert ids[0] < 1000 * once
-    assert ids[1] == once
+    assert ids[1] == pytest.approx(once, rel=1e-6)  # by the walk or the hash table, which round differently
     with pytest.raises(DataError, match="line 2"):
         trained.line_scores(b"the cat\n\xff\xfe\n")
 

@@ -263,6 +263,15 @@ def test_an_error_of_other_files_is_not_about_scratch(tmp_path: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "run" / "words.npy"))
 
 
+def test_a_home_folder_that_does_not_exist() -> None:
+    """A `~` of nobody is an error that names the option."""
+    with (
+        pytest.raises(UsageError, match="--scratch ~nobody-here/x: there is no such home"),
+        scratch_folder("~nobody-here/x", 0),
+    ):
+        pass
+
+
 def test_a_file_that_lost_its_end_is_found(tmp_path: Path) -> None:
     """A bad disk raises an error instead of giving a smaller model."""
     column = part_scratch.Column(tmp_path / "words", np.int32)
