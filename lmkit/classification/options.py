@@ -31,7 +31,9 @@ class ClassifyOptions:
     batch_size: int = option(32, "texts of similar length per update", min=1, max=65536)
     max_epochs: int = option(10, "passes over the texts", min=1, max=100_000)
     patience: int | None = option(None, "stop after this many epochs without improvement", min=1)
-    learning_rate: float = option(0.002, "peak learning rate of AdamW", min=0)
+    learning_rate: float | None = option(
+        None, "peak learning rate of AdamW (default 0.002; with --init-from 0.01, of the top layer)", min=0
+    )
     weight_decay: float = option(0.01, "decay of weight matrices, multiplied by the rate", min=0)
     schedule: str = option(
         "linear",

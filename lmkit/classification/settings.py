@@ -11,6 +11,9 @@ from lmkit.option_owners import MODEL, TOKENIZER, Named, Owner, training_owners
 from lmkit.options import resolve
 from lmkit.recipe import Recipe, build
 
+SCRATCH_RATE, PRETRAINED_RATE = 0.002, 0.01
+"""Default learning rates; the second is that of Howard and Ruder (2018)."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -48,4 +51,6 @@ def settings_of(tables: Mapping[str, Any], init_from: str | Path | None) -> Sett
     options: ClassifyOptions = resolve(ClassifyOptions, tables.get("train", {}), "train")
     if options.pool is None:
         options = replace(options, pool="last" if init_from is None else "concat")
+    if options.learning_rate is None:
+        options = replace(options, learning_rate=SCRATCH_RATE if init_from is None else PRETRAINED_RATE)
     return Settings(options, build(others), None if init_from is None else Path(init_from))

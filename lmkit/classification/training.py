@@ -118,6 +118,7 @@ class ClassifierTrainer:
 
     def _make_optimiser(self) -> torch.optim.Optimizer:
         options, groups = self.options, []
+        assert options.learning_rate is not None
         for distance, parameters in enumerate(self.groups):
             rate = options.learning_rate / (options.layer_decay**distance if self.pretrained else 1.0)
             for decayed in (True, False):

@@ -114,7 +114,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         directions: str = "forward",
         max_epochs: int = 10,
         batch_size: int = 32,
-        learning_rate: float = 0.002,
+        learning_rate: float | None = None,
         seed: int = 0,
         device: str = "auto",
         options: Mapping[str, Any] | None = None,
