@@ -1,5 +1,6 @@
 """Fixtures for all tests: the shared folder, and commands with third-party plugins installed."""
 
+import logging
 import os
 
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -12,7 +13,7 @@ import signal
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -48,12 +49,20 @@ def pytest_runtest_call() -> None:
 
 
 def same_random_state() -> None:
-    """Seed the generators that a test may use without a seed of its own."""
+    """Seed the generators that a test may use without its own seed."""
     random.seed(0)
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed(0)
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(0)
+
+
+@pytest.fixture
+def quiet_messages() -> Iterator[None]:
+    """The handler that a command puts on the root logger goes with the test."""
+    before = logging.getLogger().handlers[:]
+    yield
+    logging.getLogger().handlers[:] = before
 
 
 # A shell starts what runs in the background with Ctrl-C ignored, which the programs that tests interrupt would inherit.

@@ -2,9 +2,8 @@
 
 import gzip
 import json
-import logging
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,20 +16,14 @@ TEXT = "the cat sat on the mat\nand the dog lay by the door\n" * 40
 LIMITS = "--hidden-size 8 --max-steps 6 --batch-size 2 --bptt 8 --save-every 2 --keep 2 --threads 1"
 SMALL = [*LIMITS.split(), "--tokenizer", "word", "--min-count", "1"]
 TRAIN = ["train", "{data}", "--out", "new", *SMALL]
+pytestmark = pytest.mark.usefixtures("quiet_messages")
+
 READERS = {
     "train": TRAIN,
     "eval": ["eval", "run", "{data}"],
     "surprisal": ["surprisal", "run", "{data}", "--out", "new"],
 }
 """Each command that reads text, with the place of its name."""
-
-
-@pytest.fixture(autouse=True)
-def quiet_messages() -> Iterator[None]:
-    """The handler that a command puts on the root logger goes with the test."""
-    before = logging.getLogger().handlers[:]
-    yield
-    logging.getLogger().handlers[:] = before
 
 
 @pytest.fixture(scope="module")

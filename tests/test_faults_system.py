@@ -1,7 +1,6 @@
 """What the system refuses, at the prompt: space, memory, permission, a home; one line, a code, nothing left behind."""
 
 import errno
-import logging
 import os
 import resource
 import signal
@@ -18,21 +17,16 @@ from click.testing import CliRunner, Result
 import lmkit
 from lmkit.cli import cli
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="limits as Unix has them")
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="limits as Unix has them"),
+    pytest.mark.usefixtures("quiet_messages"),
+]
 
 TEXT = "".join(f"the cat {i} sat on the mat {i * 7 % 90}\n" for i in range(400))
 TRAIN = ["train", "text.txt", "--tokenizer", "word", "--min-count", "1", "--threads", "1", "--out", "new"]
 NGRAM = [*TRAIN, "--model", "ngram", "--order", "3"]
 SMALL = "--hidden-size 8 --max-steps 4 --batch-size 2 --bptt 8 --save-every 2"
 GRU = [*TRAIN, "--model", "gru", *SMALL.split()]
-
-
-@pytest.fixture(autouse=True)
-def quiet_messages() -> Iterator[None]:
-    """The handler that a command puts on the root logger goes with the test."""
-    before = logging.getLogger().handlers[:]
-    yield
-    logging.getLogger().handlers[:] = before
 
 
 @pytest.fixture(scope="module")

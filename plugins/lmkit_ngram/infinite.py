@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lmkit import strict_json
 from lmkit.contracts import LanguageModel, Vocabulary
-from lmkit.errors import ModelError, UsageError
+from lmkit.errors import ModelError
 from lmkit.states import State
 from lmkit_ngram import queries
 from lmkit_ngram.array_files import read_header, vocabulary_facts, whole
@@ -20,6 +20,7 @@ from lmkit_ngram.infinite_options import InfiniteOptions
 from lmkit_ngram.model_files import FOLDER, load_text, save_text
 from lmkit_ngram.queries import DAMAGED
 from lmkit_ngram.table import TextIndex
+from lmkit_ngram.text_counts import checked_ids, count_words
 from lmkit_ngram.threads import available
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class InfiniGramModel(LanguageModel):
         return self.log_probs(ids[:, None], state)[1]
 
     def log_probs(self, ids: Tensor, state: State, *, reset: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        words, states = self._ids(ids.numpy()), _rows(state)
+        words, states = checked_ids(ids.numpy(), self.vocabulary), _rows(state)
         resets = np.zeros(words.shape, np.bool_) if reset is None else np.ascontiguousarray(reset.numpy())
         scores = np.empty(words.shape, np.float32)
         self._check(score(self._ready(), words, resets, states, scores))
@@ -109,15 +110,9 @@ class InfiniGramModel(LanguageModel):
 
     def count(self, ids: Sequence[int]) -> int:
         """The count of any number of consecutive words; `<s>` may come first, and `</s>` last."""
-        index, vocabulary = self._ready(), self.vocabulary
-        words = self._ids(np.array(ids, np.int64), start=True)
-        if not len(words):
-            return index.tokens
-        if vocabulary.size in words[1:] or vocabulary.eos_id in words[:-1]:
-            return 0  # no n-gram crosses a line
-        if words[0] == vocabulary.eos_id:
-            return index.lines
-        return self._check(queries.count_ngram(index.text, index.positions, words, index.depth))
+        index = self._ready()
+        text = TextIndex(index.text, index.positions)
+        return self._check(count_words(text, ids, self.vocabulary, index.depth))
 
     def _fill(self, index: TextIndex) -> None:
         text, positions = queries.as_text(index)
@@ -132,15 +127,6 @@ class InfiniGramModel(LanguageModel):
         if self._index is None:
             raise ModelError("the infini-gram model is empty: fit it or load it")
         return self._index
-
-    def _ids(self, ids: np.ndarray, *, start: bool = False) -> np.ndarray:
-        """int32 ids; UsageError if one is not in the vocabulary. start: `<s>` is allowed."""
-        if ids.size and not (ids.min() >= 0 and ids.max() < self.vocabulary.size + start):
-            raise UsageError(
-                f"the ids {ids.min()} to {ids.max()} are outside the vocabulary of {self.vocabulary.size:,}: "
-                "use ids from the model's own tokenizer"
-            )
-        return np.ascontiguousarray(ids, np.int32)
 
     def _check(self, code: int) -> int:
         if code == DAMAGED:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lmkit.contracts import LanguageModel, Vocabulary
-from lmkit.errors import ModelError, UsageError
+from lmkit.errors import ModelError
 from lmkit.states import State
 from lmkit_ngram import model_files as files
 from lmkit_ngram import queries, stupid_backoff
@@ -20,6 +20,7 @@ from lmkit_ngram.options import NgramOptions
 from lmkit_ngram.queries import DAMAGED, LN10, NOTHING, Grams
 from lmkit_ngram.scorer import StreamScorer
 from lmkit_ngram.table import NgramTable, TextIndex
+from lmkit_ngram.text_counts import checked_ids, count_words
 from lmkit_ngram.threads import available
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class NgramModel(LanguageModel):
         return self.log_probs(ids[:, None], state)[1]
 
     def log_probs(self, ids: Tensor, state: State, *, reset: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        words, (states, missing) = self._ids(ids.numpy()), _split(state)
+        words, (states, missing) = checked_ids(ids.numpy(), self.vocabulary), _split(state)
         resets = np.zeros(words.shape, np.bool_) if reset is None else np.ascontiguousarray(reset.numpy())
         scores = np.empty(words.shape, np.float32)
         self._check(queries.score_rows(self._ready(), words, resets, states, scores))
@@ -109,7 +110,7 @@ class NgramModel(LanguageModel):
     def line_log_probs(self, ids: np.ndarray) -> np.ndarray:
         if not len(ids):
             return np.zeros(0)
-        words = self._ids(ids)
+        words = checked_ids(ids, self.vocabulary)
         self._ready()
         scores = self._scorer.score(words, available())
         if scores is None:
@@ -139,15 +140,7 @@ class NgramModel(LanguageModel):
         self._ready()
         if self.index is None:
             raise ModelError(f"{self._where} did not store its training text: train it with --store-text")
-        words = self._ids(np.array(ids, np.int64), start=True)
-        text, positions = queries.as_text(self.index)
-        if not len(words):
-            return len(positions)
-        if self.vocabulary.size in words[1:] or self.vocabulary.eos_id in words[:-1]:
-            return 0  # no n-gram crosses a line
-        if words[0] == self.vocabulary.eos_id:
-            return len(text) - len(positions)
-        return self._check(queries.count_ngram(text, positions, words, self.table.order))
+        return self._check(count_words(self.index, ids, self.vocabulary, self.table.order))
 
     def _fill(self, stored: StoredModel) -> None:
         self.table, self.index = stored.table, stored.index
@@ -171,16 +164,6 @@ class NgramModel(LanguageModel):
             stupid_backoff.lift(
                 words, resets, missing, self.vocabulary.eos_id, self._missing, self._log_alpha, scores
             )
-
-    def _ids(self, ids: np.ndarray, *, start: bool = False) -> np.ndarray:
-        """int32 ids; UsageError if one is not in the vocabulary. start: `<s>` is allowed."""
-        size = self.vocabulary.size + start
-        if ids.size and not (ids.min() >= 0 and ids.max() < size):
-            raise UsageError(
-                f"the ids {ids.min()} to {ids.max()} are outside the vocabulary of {self.vocabulary.size:,}: "
-                "use ids from the model's own tokenizer"
-            )
-        return np.ascontiguousarray(ids, np.int32)
 
     def _check(self, code: int) -> int:
         if code == DAMAGED:

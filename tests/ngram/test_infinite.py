@@ -54,7 +54,7 @@ def definition(lines: list[list[int]], before: list[int], longest: int, occurren
     longest=st.sampled_from([1, 2, 3, 119]),
     occurrences=st.integers(1, 3),
 )
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_definition(lines: list[list[int]], read: list[int], longest: int, occurrences: int) -> None:
     """After any words, seen or not and unknown ones too, rows and scores are the definition's, and rows sum to one."""
     found = model(lines, longest, occurrences)
@@ -71,7 +71,7 @@ def test_definition(lines: list[list[int]], read: list[int], longest: int, occur
 
 
 @given(lines=LINES, ids=st.lists(WORDS, max_size=5))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_counts(lines: list[list[int]], ids: list[int]) -> None:
     """Counts of n-grams, at the beginning and at the end of lines too."""
     found = model(lines, 2)

@@ -1,0 +1,37 @@
+"""Count any number of consecutive words in a stored text; check the ids that a model is asked about."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from lmkit.contracts import Vocabulary
+from lmkit.errors import UsageError
+from lmkit_ngram.queries import as_text, count_ngram
+from lmkit_ngram.table import TextIndex
+
+
+def checked_ids(ids: np.ndarray, vocabulary: Vocabulary, *, start: bool = False) -> np.ndarray:
+    """int32 ids; UsageError if one is not in the vocabulary. start: `<s>` is allowed."""
+    if ids.size and not (ids.min() >= 0 and ids.max() < vocabulary.size + start):
+        raise UsageError(
+            f"the ids {ids.min()} to {ids.max()} are outside the vocabulary of {vocabulary.size:,}: "
+            "use ids from the model's own tokenizer"
+        )
+    return np.ascontiguousarray(ids, np.int32)
+
+
+def count_words(index: TextIndex, ids: Sequence[int], vocabulary: Vocabulary, depth: int) -> int:
+    """The count of consecutive words in a text, or DAMAGED; without ids, the number of tokens.
+
+    ids: `<s>`, which is vocabulary.size, may come first, and `</s>` last. depth: the words to which the positions are
+    sorted. Raises UsageError for invalid ids.
+    """
+    words = checked_ids(np.array(ids, np.int64), vocabulary, start=True)
+    text, positions = as_text(index)
+    if not len(words):
+        return len(positions)
+    if vocabulary.size in words[1:] or vocabulary.eos_id in words[:-1]:
+        return 0  # no n-gram crosses a line
+    if words[0] == vocabulary.eos_id:
+        return len(text) - len(positions)
+    return count_ngram(text, positions, words, depth)
