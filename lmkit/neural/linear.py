@@ -7,6 +7,8 @@ weight in a slower layout. oneDNN is called by private operators of torch; where
 """
 
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -45,11 +47,11 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, may_copy: b
     """x (..., features), weight (width, features) and bias (width,) to (..., width).
 
     Wide and shallow products of this kind run in oneDNN at up to twice the speed of the default library on
-    processors that are not Intel's (docs/benchmarks.md); on others the two are alike. Few rows are bound by the
-    reading of the weight, and a copy of it in another layout is read in up to 1.8 times less time.
+    processors that are not Intel's (docs/benchmarks.md); on Intel's the two are alike, or MKL is the faster. Few rows
+    are bound by the reading of the weight, and a copy of it in another layout is read in up to 1.8 times less time.
     may_copy: False where the weight is about to change, or memory is short.
     """
-    if torch.is_grad_enabled() or not onednn_takes(x):
+    if torch.is_grad_enabled() or not onednn_takes(x) or (mkl_leads() and not may_copy):
         return F.linear(x, weight, bias)
     rows = x.numel() // x.shape[-1] if x.shape[-1] else 0
     copy = _copy_for(weight, rows) if may_copy else None
@@ -63,6 +65,15 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, may_copy: b
 def by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """The same in oneDNN, which takes a weight in its own layout too."""
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+
+
+@cache
+def mkl_leads() -> bool:
+    """Whether torch's default library is Intel's MKL on a processor of Intel, where oneDNN's products are no faster."""
+    try:
+        return torch.backends.mkl.is_available() and "GenuineIntel" in Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
 
 
 def onednn_takes(tensor: Tensor) -> bool:

@@ -5,6 +5,7 @@ are called without the checks that torch.compile makes at every call, which woul
 what those checks watch is in the key under which `tiers.kernels_for` keeps a kernel.
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -17,8 +18,11 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from lmkit.errors import first_line, with_kind
 from lmkit.recurrence.interfaces import Gated
 from lmkit.recurrence.kernels import Kernel, StateGradients, StepGradients, StepInputs, StepKernels
+from lmkit.recurrence.native import NativeLoop, NoLoopError, native_loop
 
 Tensors = tuple[Tensor, ...]
+
+log = logging.getLogger(__name__)
 
 
 class NotCompilableError(Exception):
@@ -38,20 +42,21 @@ def make_kernels(
         step = _summed_if_possible(_with_used_tensors(cell, named, x, state), x, state, named)
         inputs, d_new, d_loss, d_step = step.examples(x, state, named)
         read = [*inputs.flat(), *d_new.flat(), d_loss]
-        return StepKernels(
-            finish(
-                _writing(step.forward, len(inputs.flat())),
-                [*inputs.flat(), *(_blank(s) for s in state)],
-            ),
-            finish(
-                _writing(step.backward, len(read), added=len(d_step.own)),
-                [*read, *d_step.flat()],
-            ),
-            step.own,
-            step.trained,
-            step.summed,
-            step.reads_output,
-        )
+        new = [*inputs.flat(), *(_blank(s) for s in state)]
+        forward = finish(_writing(step.forward, len(inputs.flat())), new)
+        gradients = [*read, *d_step.flat()]
+        backward = finish(_writing(step.backward, len(read), added=len(d_step.own)), gradients)
+        loop = _native_loop(type(cell).__name__, (forward, new), (backward, gradients))
+        return StepKernels(forward, backward, step.own, step.trained, step.summed, step.reads_output, loop)
+
+
+def _native_loop(name: str, *steps: tuple[Kernel, Sequence[Tensor]]) -> NativeLoop | None:
+    """The loop in C++ over both kernels, each with examples of its tensors; None, with a line in the log, without."""
+    try:
+        return native_loop(*steps)
+    except NoLoopError as error:
+        log.info("%s: Python calls its compiled steps, since %s", name, error)
+        return None
 
 
 def _with_used_tensors(

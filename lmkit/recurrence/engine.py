@@ -15,7 +15,8 @@ from lmkit.recurrence import tiers
 from lmkit.recurrence.interfaces import AnyCell, Gated
 from lmkit.recurrence.kernels import StepKernels
 from lmkit.recurrence.linear_scan import reset_steps
-from lmkit.recurrence.steps import Weights, Window, run_steps
+from lmkit.recurrence.steps import run_steps
+from lmkit.recurrence.window import Weights, Window
 from lmkit.states import State
 
 STEPS_AT_ONCE = 512

@@ -110,18 +110,25 @@ class Int8Cell(Cell):
         return each_step(self, self.step, self.product_ih(xs), state, resets)
 
 
+def int8_products() -> bool:
+    """Whether the processor and this build of torch have the products in int8."""
+    return "fbgemm" in torch.backends.quantized.supported_engines and torch.cpu._is_vnni_supported()
+
+
 def to_int8(model: NeuralLanguageModel) -> None:
     """Give the output layer and the gated cells of `model` weights in int8, in place; it can then only be read.
 
-    Cells that own their products and adaptive output layers stay as they are, with a warning.
-    Raises UsageError where the processor has no instructions for it, or the model lies elsewhere.
+    Cells that own their products and adaptive output layers stay as they are, with a warning; so does the whole model
+    where the processor has no instructions for it. Raises UsageError if the model is not on the CPU.
     """
     if any(parameter.device.type != "cpu" for parameter in model.parameters()):
         raise UsageError("--int8 is for the CPU: give --device cpu, or leave it out")
-    if "fbgemm" not in torch.backends.quantized.supported_engines or not torch.cpu._is_vnni_supported():
-        raise UsageError(
-            "--int8 needs a processor with int8 products (AVX-512 VNNI); leave it out on this one"
+    if not int8_products():
+        log.log(
+            NOTE,
+            "--int8 needs a processor with int8 products (AVX-512 VNNI); weights stay in float32 on this one",
         )
+        return
     left = set()
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):

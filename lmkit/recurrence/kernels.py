@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from lmkit.recurrence.native import NativeLoop
+
 Kernel = Callable[[list[Tensor]], Any]
 """Called with its tensors in a list, which it empties; it writes to the last of them and returns nothing."""
 
@@ -88,6 +90,7 @@ class StepKernels:
     backward_kernel: reads StepInputs, StateGradients and the loss's gradient of the output, writes StepGradients.
     own: names of the cell's parameters and buffers that `gates` uses. trained: for each, whether it has a gradient.
     summed: the step is summed. reads_output: `gates` use the first state.
+    loop: calls both kernels for all steps of a window; None if Python has to.
     """
 
     forward_kernel: Kernel
@@ -96,6 +99,7 @@ class StepKernels:
     trained: tuple[bool, ...]
     summed: bool
     reads_output: bool
+    loop: NativeLoop | None = None
 
     def forward(self, step: StepInputs, new_state: Sequence[Tensor]) -> None:
         """Write the state after the step to new_state."""

@@ -8,6 +8,7 @@ from torch import nn
 from lmkit.contracts import Vocabulary
 from lmkit.errors import UsageError
 from lmkit.neural.linear import USES, linear
+from lmkit.notes import NOTE
 from lmkit.options import choose
 from lmkit.recurrence.int8 import FEW_ROWS, Int8Product, to_int8
 
@@ -82,12 +83,20 @@ def test_what_has_no_int8_products_stays(caplog):
     assert torch.equal(model.embedding.weight, embedding)
 
 
-def test_int8_is_refused_where_it_cannot_be(monkeypatch):
-    """A processor without the instructions, or weights elsewhere."""
+def test_int8_is_refused_for_weights_elsewhere():
+    """Only a CPU has these products."""
     with torch.device("meta"):
         elsewhere = make()
     with pytest.raises(UsageError, match="give --device cpu"):
         to_int8(elsewhere)
+
+
+def test_without_int8_products_the_model_stays_in_float32(monkeypatch, caplog):
+    """A processor without the instructions: a notice names them, and the model works as it was."""
     monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: False)
-    with pytest.raises(UsageError, match="AVX-512 VNNI"):
-        to_int8(make())
+    model = make()
+    with caplog.at_level(NOTE):
+        to_int8(model)
+    assert "AVX-512 VNNI" in caplog.text
+    assert not model.int8
+    assert torch.is_tensor(model.output.weight)

@@ -7,7 +7,21 @@ import pytest
 import lmkit.recurrence.interfaces as interfaces
 
 
-@pytest.mark.parametrize("name", ["interfaces", "kernels", "compiling", "steps", "tiers", "engine"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "interfaces",
+        "kernels",
+        "compiling",
+        "native",
+        "native_steps",
+        "steps",
+        "gradients",
+        "window",
+        "tiers",
+        "engine",
+    ],
+)
 def test_the_engine_imports_no_cell(name):
     """Cells import the engine, never the reverse, not even for type checkers."""
     source = Path(interfaces.__file__).with_name(f"{name}.py").read_text(encoding="utf-8")
