@@ -47,11 +47,11 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, may_copy: b
     """x (..., features), weight (width, features) and bias (width,) to (..., width).
 
     Wide and shallow products of this kind run in oneDNN at up to twice the speed of the default library on
-    processors that are not Intel's (docs/benchmarks.md); on Intel's the two are alike, or MKL is the faster. Few rows
-    are bound by the reading of the weight, and a copy of it in another layout is read in up to 1.8 times less time.
+    processors that are not Intel's (docs/benchmarks.md); on others the two are alike. Few rows are bound by the
+    reading of the weight, and a copy of it in another layout is read in up to 1.8 times less time.
     may_copy: False where the weight is about to change, or memory is short.
     """
-    if torch.is_grad_enabled() or not onednn_takes(x) or (mkl_leads() and not may_copy):
+    if torch.is_grad_enabled() or not onednn_takes(x):
         return F.linear(x, weight, bias)
     rows = x.numel() // x.shape[-1] if x.shape[-1] else 0
     copy = _copy_for(weight, rows) if may_copy else None
@@ -69,7 +69,7 @@ def by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 @cache
 def mkl_leads() -> bool:
-    """Whether torch's default library is Intel's MKL on a processor of Intel, where oneDNN's products are no faster."""
+    """Whether torch's default library is MKL on a processor of Intel, where oneDNN is slower for gradients."""
     try:
         return torch.backends.mkl.is_available() and "GenuineIntel" in Path("/proc/cpuinfo").read_text()
     except OSError:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lmkit.neural.linear import by_onednn, in_onednns_layout, mkl_leads, onednn_takes
+from lmkit.neural.linear import by_onednn, in_onednns_layout, linear, mkl_leads, onednn_takes
 
 LARGE = 3 * 2**18
 """Bytes from which on a matrix is too large for a core's own cache and oneDNN is the faster library.
@@ -69,5 +69,19 @@ def weight_gradient(d_outputs: Tensor, inputs: Tensor) -> Tensor:
     return by_onednn(d, x.t()) if _suits_onednn(x) else d @ x
 
 
+def input_gradient(d_outputs: Tensor, weight: Tensor) -> Tensor:
+    """The gradient (..., features) of a product's inputs, from that of its outputs (..., width).
+
+    weight: (width, features). No gradient is recorded.
+    """
+    if mkl_leads() and _is_large(weight):
+        return d_outputs @ weight
+    return linear(d_outputs, weight.t(), may_copy=False)
+
+
+def _is_large(matrix: Tensor) -> bool:
+    return matrix.numel() * matrix.element_size() >= LARGE
+
+
 def _suits_onednn(matrix: Tensor) -> bool:
-    return not mkl_leads() and onednn_takes(matrix) and matrix.numel() * matrix.element_size() >= LARGE
+    return not mkl_leads() and onednn_takes(matrix) and _is_large(matrix)

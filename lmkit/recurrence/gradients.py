@@ -5,8 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lmkit.neural.linear import linear
-from lmkit.neural.products import weight_gradient
+from lmkit.neural.products import input_gradient, weight_gradient
 from lmkit.recurrence.kernels import StateGradients, StepKernels
 from lmkit.recurrence.window import Path, Weights, Window, chosen, given
 
@@ -69,7 +68,7 @@ class WindowGradients:
 
     def xs_gradient(self) -> Tensor:
         """The gradient of xs, after the first step."""
-        return linear(self.d_x, self.window.weights.weight_ih.t(), may_copy=False)
+        return input_gradient(self.d_x, self.window.weights.weight_ih)
 
     def weight_gradients(self) -> Weights:
         """The gradients of the weights, after the first step."""

@@ -6,11 +6,12 @@ import torch
 from lmkit.neural import products
 
 
+@pytest.mark.parametrize("mkl", [False, True])
 @pytest.mark.parametrize("large", [0, 2**40])
-def test_products_are_products(large, monkeypatch):
+def test_products_are_products(large, mkl, monkeypatch):
     """By either library, laid out once or not, a product is that of its matrices."""
     monkeypatch.setattr(products, "LARGE", large)
-    monkeypatch.setattr(products, "mkl_leads", lambda: False)
+    monkeypatch.setattr(products, "mkl_leads", lambda: mkl)
     torch.manual_seed(0)
     weight, bias, x, base = torch.randn(24, 16), torch.randn(24), torch.randn(3, 16), torch.randn(3, 24)
     wanted = x @ weight.T
@@ -21,6 +22,7 @@ def test_products_are_products(large, monkeypatch):
         torch.testing.assert_close(products.FixedProduct(weight, bias, 3)(x), wanted + bias)
         torch.testing.assert_close(products.FixedProduct(weight.T, None, 3)(base), base @ weight)
         torch.testing.assert_close(products.weight_gradient(base, x), base.T @ x)
+        torch.testing.assert_close(products.input_gradient(base, weight), base @ weight)
     x.requires_grad_()
     products.FixedProduct(weight, bias, 3)(x).sum().backward()
     torch.testing.assert_close(x.grad, weight.sum(0).expand(3, -1))
