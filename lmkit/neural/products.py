@@ -18,7 +18,7 @@ LARGE = 3 * 2**18
 
 On a processor of AMD by 1.5 to 1.9 times, for a hidden size of 650; below, oneDNN is no faster for products with few
 rows and for the gradients of weights. On a processor of Intel with AVX-512, where MKL computes the gradients of weights
-1.3 to 1.8 times as fast as oneDNN, MKL is used for every size.
+1.3 to 1.8 times as fast as oneDNN, MKL computes these and large gradients of inputs.
 """
 
 
@@ -66,7 +66,7 @@ def weight_gradient(d_outputs: Tensor, inputs: Tensor) -> Tensor:
     No gradient is recorded.
     """
     d, x = d_outputs.flatten(0, -2).t(), inputs.flatten(0, -2)
-    return by_onednn(d, x.t()) if _suits_onednn(x) else d @ x
+    return by_onednn(d, x.t()) if _suits_onednn(x) and not mkl_leads() else d @ x
 
 
 def input_gradient(d_outputs: Tensor, weight: Tensor) -> Tensor:
@@ -84,4 +84,4 @@ def _is_large(matrix: Tensor) -> bool:
 
 
 def _suits_onednn(matrix: Tensor) -> bool:
-    return not mkl_leads() and onednn_takes(matrix) and _is_large(matrix)
+    return onednn_takes(matrix) and _is_large(matrix)
