@@ -1,37 +1,39 @@
 """The Python side of the commands: train, resume and load."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache as cache_results
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from lmkit import runs
 from lmkit.adaptation.adapt import NO_ADAPTATION, Adaptation
-from lmkit.adaptation.gradient_sizes import gradient_sizes, stored
 from lmkit.adaptation.options import DynamicOptions
 from lmkit.contracts import LanguageModel
 from lmkit.corpus.options import DataOptions
 from lmkit.corpus.readers import Text
-from lmkit.devices import pick_device
+from lmkit.devices import place
 from lmkit.errors import UsageError, suggest
 from lmkit.first_run import first_run
+from lmkit.kinds import is_neural
 from lmkit.model import Model
 from lmkit.option_owners import MODEL, TOKENIZER, distribute, training_owners
 from lmkit.recipe import build, read_recipe, with_start
-from lmkit.recurrence import NeuralLanguageModel
-from lmkit.recurrence.int8 import to_int8
 from lmkit.run_paths import recipe_to_resume
 from lmkit.scoring.split_words import RULES
 from lmkit.shipped import find_or_file
 from lmkit.training.report import Reporter, Silent
-from lmkit.training.resume import resume_run
 from lmkit.training.run import train_recipe
 
-__all__ = ["Model", "load", "resume", "resume_run", "train", "train_recipe"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lmkit.neural.language_model import NeuralLanguageModel
+
+__all__ = ["Model", "load", "resume", "train", "train_recipe"]
 
 
 def load(
@@ -61,10 +63,12 @@ def load(
         raise UsageError(f"split_unknown is '{split_unknown}'; {suggest(split_unknown, RULES)}")
     adaptation = Adaptation.choose(cache, dynamic)
     run = runs.load_run(Path(directory), allow_nonfinite=allow_nonfinite)
-    run.model.place(pick_device(device))
+    place(run.model, device)
     if int8:
-        if not isinstance(run.model, NeuralLanguageModel):
+        if not is_neural(run.model):
             raise UsageError(f"{directory}: --int8 works only for neural models; leave it out")
+        from lmkit.recurrence.int8 import to_int8
+
         to_int8(run.model)
     if adaptation.dynamic is not None and adaptation.dynamic.stats is not None:
         adaptation = replace(adaptation, sizes=_sizes(run, adaptation.dynamic))
@@ -78,6 +82,8 @@ def _sizes(run: runs.LoadedRun, options: DynamicOptions) -> Callable[[NeuralLang
     """Computes the sizes of a network's gradients on the text of `options.stats`, once."""
     if not isinstance(run.model, LanguageModel):
         raise UsageError(f"{run.directory}: gradient sizes are for causal models; leave out --dynamic-stats")
+    from lmkit.adaptation.gradient_sizes import gradient_sizes, stored
+
     assert options.stats is not None
     store = stored(Text([options.stats], DataOptions()), run.tokenizer)
     return cache_results(lambda network: gradient_sizes(network, store, options.bptt))
@@ -140,6 +146,8 @@ def resume(
 
     Raises CheckpointError when there is no valid checkpoint.
     """
+    from lmkit.training.resume import resume_run
+
     path = Path(directory)
     recipe = build(read_recipe(recipe_to_resume(path)))
     resume_run(path, recipe, stop_after=stop_after, reporter=reporter or Silent())

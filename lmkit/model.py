@@ -1,30 +1,28 @@
 """A trained model with its tokenizer: text in, scores, vectors and continuations out."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from lmkit import runs
 from lmkit.adaptation.adapt import NO_ADAPTATION, Adaptation
 from lmkit.contracts import Encoder, LanguageModel, Tokenizer, Vocabulary
 from lmkit.corpus.readers import Line, Text, given_lines
 from lmkit.corpus.word_lists import Words
-from lmkit.embedding.alignment import as_text
-from lmkit.embedding.batches import BATCH_SIZE, embed_all
-from lmkit.embedding.causal import CausalEncoder
-from lmkit.embedding.layers import selection
+from lmkit.embedding import BATCH_SIZE
 from lmkit.errors import ModelError, UsageError
 from lmkit.evaluation.records import LineRecords, Record
 from lmkit.evaluation.surprisal import surprisals
 from lmkit.generation import Continuation, Generation, Settings
+from lmkit.kinds import is_neural
 from lmkit.option_owners import DECODER, DEFAULT_DECODER, decoder_owners, distribute
 from lmkit.options import Chosen, choose
-from lmkit.recurrence import NeuralLanguageModel
 from lmkit.scoring import score as scoring
 from lmkit.scoring.directions import FORWARD
 from lmkit.scoring.line_scores import line_scores
@@ -32,6 +30,9 @@ from lmkit.scoring.sentence_scores import sentence_scores
 from lmkit.scoring.signature import signature
 from lmkit.scoring.split_words import read_as_typed
 from lmkit.workers import Workers
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Model:
@@ -109,11 +110,13 @@ class Model:
         model = self.run.model
         if isinstance(model, Encoder):
             return model
-        if not isinstance(model, NeuralLanguageModel):
+        if not is_neural(model):
             raise ModelError(
                 f"{self.run.directory} holds a model without vectors ({self.run.model_choice.name}); "
                 "give a run of an encoder or of a neural model"
             )
+        from lmkit.embedding.causal import CausalEncoder
+
         return CausalEncoder(model, self.tokenizer)
 
     def embed(
@@ -135,6 +138,9 @@ class Model:
         remove their dimension; zeros for a sentence without tokens.
         Raises UsageError for an unknown layer or pooling, ModelError for a model without vectors.
         """
+        from lmkit.embedding.batches import embed_all
+        from lmkit.embedding.layers import selection
+
         select = selection(self.encoder, layer, pool)
         return list(
             embed_all(self.encoder, sentences, select=select, batch_size=batch_size, separator=separator)
@@ -254,7 +260,6 @@ class Model:
         """
         return sentence_scores(self.directions, self.tokenizer, sentences).sum(0)
 
-    @torch.no_grad()
     def top_k(
         self,
         context: str | Sequence[str] = "",
@@ -271,9 +276,12 @@ class Model:
         if k < 1:
             raise UsageError(f"k is {k}: it must be at least 1")
         model = self.causal
+        import torch
+
         ids = torch.tensor([self._ids(context, separator)], dtype=torch.int64, device=model.device)
-        _, state = model.log_probs(ids, model.initial_state(1, start=start))
-        log_probs, found = model.top_k(state, k)
+        with torch.no_grad():
+            _, state = model.log_probs(ids, model.initial_state(1, start=start))
+            log_probs, found = model.top_k(state, k)
         pairs = zip(found[0].tolist(), log_probs[0].tolist(), strict=True)
         return [(self._symbol(token), log_prob) for token, log_prob in pairs if log_prob > -math.inf]
 
@@ -298,6 +306,8 @@ class Model:
     def _ids(self, text: str | Sequence[str], separator: str | None) -> list[int]:
         """The ids of a text, or of the text of words."""
         if not isinstance(text, str):
+            from lmkit.embedding.alignment import as_text
+
             words = text if separator is None or isinstance(text, Words) else Words(text, separator)
             text, _ = as_text(self.tokenizer, words)
         return self.tokenizer.ids(text).tolist()

@@ -9,23 +9,23 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 import lmkit
 from lmkit import strict_json
 from lmkit.contracts import Encoder, LanguageModel, Tokenizer, Vocabulary
 from lmkit.errors import ModelError, PluginError, UsageError
 from lmkit.files import sha256, write_text, writing
+from lmkit.kinds import is_module
 from lmkit.manifest import FORMAT, LONGEST_NAME, check_files, read_manifest
 from lmkit.manifest import read_json as read_json
-from lmkit.neural.weights import nonfinite, shortened
 from lmkit.options import Chosen, choose, nested, to_table
 from lmkit.plugins import Part, registry
 from lmkit.run_paths import CLASSIFIER, MANIFEST, RECIPE, TOKENIZER
 from lmkit.specs import MOST_IDS
+
+if TYPE_CHECKING:
+    from torch import nn
 
 LOCK = ".lock"
 
@@ -228,11 +228,8 @@ def load_parts(directory: Path, manifest: dict[str, Any], *, allow_nonfinite: bo
             f"(vocabulary {tokenizer.vocabulary.fingerprint[:12]}, wanted {vocabulary.fingerprint[:12]}); restore it"
         )
     model: LanguageModel | Encoder = chosen_model.load().load(directory, chosen_model.options, vocabulary)
-    if isinstance(model, nn.Module) and not allow_nonfinite and (names := nonfinite(model)):
-        raise ModelError(
-            f"{directory}: NaN or infinite weights: {shortened(names)}; train it again with a lower "
-            "learning rate, or load it anyway with --allow-nonfinite (in Python, allow_nonfinite=True)"
-        )
+    if is_module(model) and not allow_nonfinite:
+        _check_finite(model, directory)
     if isinstance(model, Encoder):
         model.use_tokenizer(tokenizer)
     elif not (part := chosen_model.part()).plugin.builtin:
@@ -240,10 +237,21 @@ def load_parts(directory: Path, manifest: dict[str, Any], *, allow_nonfinite: bo
     return LoadedRun(directory, model, tokenizer, chosen_model, chosen_tokenizer, manifest)
 
 
-@torch.no_grad()
+def _check_finite(model: "nn.Module", directory: Path) -> None:
+    from lmkit.neural.weights import nonfinite, shortened
+
+    if names := nonfinite(model):
+        raise ModelError(
+            f"{directory}: NaN or infinite weights: {shortened(names)}; train it again with a lower "
+            "learning rate, or load it anyway with --allow-nonfinite (in Python, allow_nonfinite=True)"
+        )
+
+
 def _try_model(model: LanguageModel, part: Part) -> None:
     """Raise PluginError unless the first row of a plugin's model has a score for each id."""
-    with part.tried(), torch.random.fork_rng(devices=[]):
+    import torch
+
+    with part.tried(), torch.no_grad(), torch.random.fork_rng(devices=[]):
         shape, wanted = model.next_log_probs(model.initial_state(1)).shape, (1, model.vocabulary.size)
     if shape != wanted:
         raise PluginError(

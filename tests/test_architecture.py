@@ -22,6 +22,7 @@ LAYERS = (
         "hookspecs",
         "states",
         "devices",
+        "kinds",
         "run_paths",
         "strict_json",
         "pickles",
@@ -199,6 +200,38 @@ def test_light_imports(module: str) -> None:
     code = f"import sys, {module}; print(*(n for n in {HEAVY!r} if n in sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout.strip()) == (0, ""), result.stderr
+
+
+COUNTING = """
+import runpy, sys
+class Refused:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "torch":
+            raise AssertionError("torch is imported")
+sys.meta_path.insert(0, Refused())
+sys.argv = ["lmkit", *sys.argv[1:]]
+runpy.run_module("lmkit", run_name="__main__")
+"""
+"""Runs a command line in which nobody may import torch."""
+
+
+def test_models_of_counts_need_no_torch(tmp_path: Path) -> None:
+    """To train, score, compare and export models of counts loads no torch, which takes seconds to import."""
+    text, run, infinite = tmp_path / "text.txt", tmp_path / "kn", tmp_path / "infinite"
+    text.write_text("the cat sat on the mat\n" * 20, encoding="utf-8")
+    for line in (
+        ["train", text, "--model", "ngram", "--order", "2", "--tokenizer", "word", "--out", run],
+        ["train", text, "--model", "infini-gram", "--tokenizer", "word", "--out", infinite],
+        ["eval", run, text],
+        ["surprisal", run, text, "--out", tmp_path / "s.tsv"],
+        ["compare", run, infinite, "--data", text],
+        ["export", run, tmp_path / "kn.arpa", "--to", "arpa"],
+        ["info", run],
+        ["verify", run],
+    ):
+        command = [sys.executable, "-c", COUNTING, *map(str, line)]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, f"{line}: {result.stderr}"
 
 
 def test_no_clock_that_can_jump() -> None:

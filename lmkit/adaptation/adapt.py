@@ -1,18 +1,21 @@
 """Adaptation: the choice of how a loaded model adapts to the text that it reads."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-
-from lmkit.adaptation.cache import CachedModel
-from lmkit.adaptation.dynamic import DynamicModel
 from lmkit.adaptation.options import CacheOptions, DynamicOptions
 from lmkit.contracts import LanguageModel
 from lmkit.errors import UsageError
-from lmkit.neural.language_model import NeuralLanguageModel
+from lmkit.kinds import is_cached, is_neural
 from lmkit.options import resolve
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lmkit.neural.language_model import NeuralLanguageModel
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Adaptation:
     @classmethod
     def choose(
         cls, cache: int | Mapping[str, Any] | None = None, dynamic: bool | Mapping[str, Any] | None = None
-    ) -> "Adaptation":
+    ) -> Adaptation:
         """cache: the number of tokens, or a table of `CacheOptions`. dynamic: True, or a table of `DynamicOptions`.
 
         Raises UsageError for invalid values.
@@ -42,8 +45,10 @@ class Adaptation:
             model = self._learning(model, self.dynamic)
         if self.cache is None:
             return model
-        if isinstance(model, CachedModel):
+        if is_cached(model):
             raise UsageError("the model has a cache already; leave out the other")
+        from lmkit.adaptation.cache import CachedModel
+
         return CachedModel(model, self.cache)
 
     def _learning(self, model: LanguageModel, options: DynamicOptions) -> LanguageModel:
@@ -51,8 +56,10 @@ class Adaptation:
         learning = []
 
         def change(part: LanguageModel) -> LanguageModel:
-            if not isinstance(part, NeuralLanguageModel):
+            if not is_neural(part):
                 return part
+            from lmkit.adaptation.dynamic import DynamicModel
+
             learning.append(part)
             return DynamicModel(part, options, None if self.sizes is None else self.sizes(part))
 

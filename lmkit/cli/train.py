@@ -1,8 +1,9 @@
 """`lmkit train`: build a recipe from a file and flags, and train a run."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -27,6 +28,9 @@ from lmkit.plugins import registry
 from lmkit.recipe import build, read_recipe, with_start
 from lmkit.run_paths import CHECKPOINTS, recipe_to_resume
 from lmkit.shipped import find_or_file
+
+if TYPE_CHECKING:
+    from lmkit.training.run import TrainedRun
 
 SAMPLE_TOKENS = 80
 """Tokens of the text that a first run ends with."""
@@ -154,24 +158,20 @@ def command(
             "Python (lmkit recipes show first-run)"
         )
 
-    from lmkit import api
-    from lmkit.training.follow import follow
-    from lmkit.training.plan import check_shared
-    from lmkit.training.processes import joined
+    from lmkit.training.joining import check_shared, joined
 
     check_shared(settings, launch.started())
     with joined() as processes:
         if not processes.leads:
+            from lmkit.training.follow import follow
+
             follow(processes)
             return
         reporter = console.TrainReporter()
         try:
-            train = (
-                partial(api.train_recipe, out=out, overwrite=overwrite)
-                if resume is None
-                else partial(api.resume_run, Path(resume))
+            run = resumed_or_new(resume, out, overwrite=overwrite)(
+                settings, stop_after=stop_after, reporter=reporter, processes=processes
             )
-            run = train(settings, stop_after=stop_after, reporter=reporter, processes=processes)
         finally:
             reporter.finish()
     if as_json:
@@ -181,6 +181,17 @@ def command(
     if first and run.summary.get("kind") == "causal":
         show_sample(run.directory)
     next_steps(run.directory, run.summary.get("kind", "causal"), "pydocs:test" if first else "FILE")
+
+
+def resumed_or_new(resume: str | None, out: Path | None, *, overwrite: bool) -> "Callable[..., TrainedRun]":
+    """The function that continues the run `resume`, or trains a new one."""
+    if resume is None:
+        from lmkit import api
+
+        return partial(api.train_recipe, out=out, overwrite=overwrite)
+    from lmkit.training.resume import resume_run
+
+    return partial(resume_run, Path(resume))
 
 
 def began_before(out: Path | None) -> bool:

@@ -1,14 +1,17 @@
 """The contract of a decoder, which chooses continuations."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
-
-import torch
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lmkit.contracts.models import LanguageModel
 from lmkit.states import State
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """The contracts of models, a causal LanguageModel or a bidirectional Encoder, and their arguments in training."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -7,8 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from lmkit import states
 from lmkit.contracts.tokenizer import Encoding, Tokenizer, Vocabulary
@@ -16,6 +16,9 @@ from lmkit.errors import ModelError
 from lmkit.states import State
 
 if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
     from lmkit.corpus.store import TokenStore
 
 T = TypeVar("T")
@@ -64,10 +67,10 @@ class LanguageModel(ABC):
 
     @property
     def device(self) -> torch.device:
-        return torch.device("cpu")
+        return _cpu()
 
     @property
-    def directions(self) -> "dict[str, LanguageModel]":
+    def directions(self) -> dict[str, LanguageModel]:
         """The causal models for scores, by direction: itself."""
         return {FORWARD: self}
 
@@ -75,7 +78,7 @@ class LanguageModel(ABC):
         """Move to a device for inference, not for training; a model without torch weights does nothing."""
         return _placed(self, device)
 
-    def with_parts(self, change: "Callable[[LanguageModel], LanguageModel]") -> "LanguageModel":
+    def with_parts(self, change: Callable[[LanguageModel], LanguageModel]) -> LanguageModel:
         """The model with each of the models that it consists of changed: by default, the model itself."""
         return change(self)
 
@@ -104,7 +107,7 @@ class LanguageModel(ABC):
     def check_options(cls, options: Any) -> None:
         """Raise UsageError if `fit` cannot work with these options; called before the text is read."""
 
-    def fit(self, corpus: "TokenStore", run: FitContext) -> None:
+    def fit(self, corpus: TokenStore, run: FitContext) -> None:
         """Estimate the model from a corpus. Counting models implement this; the trainer trains neural ones."""
         raise NotImplementedError
 
@@ -117,6 +120,8 @@ class LanguageModel(ABC):
 
         reset: (batch, time) bool; `reset[b, t]` puts row b at `initial_state(start=True)` before token t.
         """
+        import torch
+
         steps = []
         for t in range(ids.shape[1]):
             state = self._reset(state, reset, t)
@@ -196,7 +201,7 @@ class Encoder(ABC):
 
     @property
     def device(self) -> torch.device:
-        return torch.device("cpu")
+        return _cpu()
 
     @property
     def directions(self) -> dict[str, LanguageModel]:
@@ -254,7 +259,15 @@ class Encoder(ABC):
         return 0
 
 
+def _cpu() -> torch.device:
+    import torch
+
+    return torch.device("cpu")
+
+
 def _placed(model: ModelT, device: torch.device) -> ModelT:
+    import torch
+
     if isinstance(model, torch.nn.Module):
         model.to(device)
         model.eval()

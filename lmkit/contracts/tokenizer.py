@@ -1,15 +1,19 @@
 """The contract of a tokenizer: text to ids and back, and the bits that ids drop."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-from torch import Tensor
 
 from lmkit.errors import PluginError, UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 UNITS = ("word", "piece", "char", "byte", "token")
 """The possible units of tokens: `Tokenizer.unit`."""

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from lmkit.contracts import Encoder, Encoding
 from lmkit.corpus.word_lists import Words, refuse_one_string
+from lmkit.embedding import BATCH_SIZE
 from lmkit.embedding.layers import Selection
 from lmkit.errors import UsageError
 from lmkit.neural.batching import by_length
 from lmkit.workers import Workers
 
-BATCH_SIZE = 128
 BATCH_TOKENS = 2048
 """Maximum number of tokens of a batch, including padding; a longer sentence is a separate batch."""
 BLOCK_TOKENS = 8192

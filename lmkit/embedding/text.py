@@ -10,7 +10,8 @@ from torch import Tensor
 from lmkit.contracts import Encoder
 from lmkit.corpus.word_lists import Words
 from lmkit.corpus.words import WHITE_SPACE
-from lmkit.embedding.batches import BATCH_SIZE, EncodedSentence, embed_encoded
+from lmkit.embedding import BATCH_SIZE
+from lmkit.embedding.batches import EncodedSentence, embed_encoded
 from lmkit.embedding.layers import Selection
 from lmkit.scoring.measured_lines import RawLine
 from lmkit.workers import Workers

@@ -1,16 +1,17 @@
 """Compute the surprisal of words, tokens, characters, lines and spans, in one stream over a text."""
 
+from __future__ import annotations
+
 import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from lmkit.contracts import Encoding, LanguageModel, State, Tokenizer
+from lmkit.contracts import Encoding, LanguageModel, Tokenizer
 from lmkit.corpus.readers import Line
 from lmkit.corpus.writing_systems import ScriptCounter
 from lmkit.errors import DataError, ModelError, UsageError, suggest
@@ -23,56 +24,13 @@ from lmkit.scoring.stream import LOG_PROB, Measure
 from lmkit.scoring.unknown import warn_of_unknown
 from lmkit.workers import Workers
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 log = logging.getLogger(__name__)
 
 Figures = dict[str, np.ndarray]
 """(tokens + 1,) figures of a line's tokens and `</s>`, by name."""
-
-
-class WholeRows(Measure):
-    """Figures that need the whole distribution of every token, computed in chunks of time.
-
-    word_starts: (vocabulary,) bool; it adds `log_prob` and `log_mass`, the logarithm of the mass of these pieces
-    and of `</s>`, which end a word. entropy: in nats. rank: 1 + the number of more probable tokens.
-    """
-
-    def __init__(
-        self, word_starts: Tensor | None, eos_id: int, *, entropy: bool = False, rank: bool = False
-    ) -> None:
-        wanted = {
-            "log_prob": word_starts is not None,
-            "log_mass": word_starts is not None,
-            "entropy": entropy,
-            "rank": rank,
-        }
-        self.names = tuple(name for name, is_wanted in wanted.items() if is_wanted)
-        self._bias: Tensor | None = None
-        if word_starts is not None:
-            ends_a_word = word_starts.clone()
-            ends_a_word[eos_id] = True
-            self._bias = torch.zeros(len(word_starts)).masked_fill(~ends_a_word, -math.inf)
-
-    def __call__(self, model: LanguageModel, ids: Tensor, state: State) -> tuple[Tensor, State]:
-        found = []
-        at = 0
-        for rows, after in model.scan(ids, state):
-            found.append(self._figures(rows, ids[:, at : at + rows.shape[1]]))
-            at += rows.shape[1]
-            state = after
-        return torch.cat(found, 1), state
-
-    def _figures(self, rows: Tensor, ids: Tensor) -> Tensor:
-        """(batch, chunk, figures) of rows (batch, chunk, vocabulary)."""
-        log_prob = rows.gather(2, ids[..., None])
-        figures = []
-        if self._bias is not None:
-            self._bias = self._bias.to(rows)
-            figures += [log_prob[..., 0], (rows + self._bias).logsumexp(-1)]
-        if "entropy" in self.names:
-            figures.append(torch.special.entr(rows.exp()).sum(-1))
-        if "rank" in self.names:
-            figures.append((rows > log_prob).sum(-1).to(rows) + 1)
-        return torch.stack(figures, -1)
 
 
 def surprisals(
@@ -116,8 +74,8 @@ def surprisals(
     starts = tokenizer.word_starts() if by == "word" else None
     eos_id = tokenizer.vocabulary.eos_id
     # Surprisals do not depend on entropy and rank: other ways to a log-probability round differently.
-    measure = LOG_PROB if starts is None else WholeRows(starts, eos_id)
-    extra = WholeRows(None, eos_id, entropy=entropy, rank=rank) if entropy or rank else None
+    measure = LOG_PROB if starts is None else _whole_rows(starts, eos_id)
+    extra = _whole_rows(None, eos_id, entropy=entropy, rank=rank) if entropy or rank else None
     reader = _Reader(
         tokenizer,
         make_cut(by, tokenizer, spans),
@@ -137,6 +95,12 @@ def surprisals(
     return _then(_by_row(found) if by == "line" else (records for _, records in found), reader.report)
 
 
+def _whole_rows(word_starts: Tensor | None, eos_id: int, **figures: bool) -> Measure:
+    from lmkit.evaluation.whole_rows import WholeRows
+
+    return WholeRows(word_starts, eos_id, **figures)
+
+
 class _Reader:
     """Makes records of measured lines, and warns in the end of what is odd about them.
 
@@ -152,7 +116,7 @@ class _Reader:
         figures: tuple[str, ...],
         columns: tuple[str, ...],
         keep: Sequence[str],
-        scripts: "_Scripts | None",
+        scripts: _Scripts | None,
         watch: StreamWatch,
     ) -> None:
         self._unk_id = tokenizer.vocabulary.unk_id

@@ -1,17 +1,19 @@
 """Continue prompts: from text to a state, through a decoder, back to text."""
 
+from __future__ import annotations
+
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from lmkit import states
 from lmkit.contracts import Decoder, Hypothesis, LanguageModel, State, Tokenizer
 from lmkit.errors import PluginError, UsageError
-from lmkit.generation.repeats import WithoutRepeats, padded
 from lmkit.generation.text import GrowingText, decode_lines, prompt_ids
+
+if TYPE_CHECKING:
+    import torch
 
 STOPS = ("line",)
 """The places where a continuation may end, besides its maximum length."""
@@ -61,6 +63,8 @@ class Generation:
         self._own = model
         self._model = model
         if settings.no_repeat_ngram is not None:
+            from lmkit.generation.repeats import WithoutRepeats
+
             self._model = WithoutRepeats(model, settings.no_repeat_ngram)
         self._tokenizer = tokenizer
         self._decoder = decoder
@@ -93,37 +97,47 @@ class Generation:
                 for one, start in zip(ids, starts, strict=True):
                     yield from self._continued([one], [start])
 
-    @torch.no_grad()
     def _read(self, ids: list[int]) -> State:
         """The model's state after a prompt."""
         # Such a model remembers only the last line of a prompt.
         eos = self._tokenizer.vocabulary.eos_id
         read = ids[len(ids) - ids[::-1].index(eos) :] if self._by_line and eos in ids else ids
-        state = self._own.initial_state(1)
-        if read:
-            _, state = self._own.log_probs(torch.tensor([read], device=self._own.device), state)
+        import torch
+
+        with torch.no_grad():
+            state = self._own.initial_state(1)
+            if read:
+                _, state = self._own.log_probs(torch.tensor([read], device=self._own.device), state)
         return state
 
-    @torch.no_grad()
     def _continued(
         self, prompts: list[list[int]], starts: list[State], growing: GrowingText | None = None
     ) -> list[list[Continuation]]:
         """Continue prompts at once, given their ids and the model's states after them."""
+        import torch
+
         settings = self._settings
         rows = 1 if self._decoder.deterministic else settings.num
         state = states.cat(starts)
         if settings.no_repeat_ngram is not None:
+            from lmkit.generation.repeats import padded
+
             state = (state, padded(prompts).to(self._own.device))
         generators = [_generator(settings.seed) for _ in prompts]
         chance: Any = generators if self._decoder.takes_generators and len(prompts) > 1 else generators[0]
-        hypotheses = self._decoder.generate(
-            self._model,
-            states.take(state, torch.arange(len(prompts), device=self._own.device).repeat_interleave(rows)),
-            max_tokens=settings.max_tokens,
-            stop_ids=self._stop_ids,
-            generator=chance,
-            on_token=None if growing is None else lambda row, token: growing.add(token) if row == 0 else None,
-        )
+        with torch.no_grad():
+            hypotheses = self._decoder.generate(
+                self._model,
+                states.take(
+                    state, torch.arange(len(prompts), device=self._own.device).repeat_interleave(rows)
+                ),
+                max_tokens=settings.max_tokens,
+                stop_ids=self._stop_ids,
+                generator=chance,
+                on_token=None
+                if growing is None
+                else lambda row, token: growing.add(token) if row == 0 else None,
+            )
         _check(self._decoder, hypotheses)
         share = len(hypotheses) // len(prompts)
         return [
@@ -138,6 +152,8 @@ class Generation:
 
 
 def _generator(seed: int | None) -> torch.Generator:
+    import torch
+
     # On the CPU for any device of the model, so that a seed gives the same text everywhere.
     generator = torch.Generator()
     if seed is None:

@@ -1,9 +1,10 @@
 """Compute the log-probabilities of separate sentences, each as a text by itself."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
 
 from lmkit.contracts import LanguageModel, Tokenizer
 from lmkit.corpus.word_lists import refuse_one_string
@@ -40,16 +41,21 @@ def sentence_scores(
     return scores
 
 
-@torch.no_grad()
 def _score(model: LanguageModel, rows: Sequence[np.ndarray], scores: np.ndarray) -> None:
     """Fill in scores (sentences,) of rows of ids."""
+    import torch
+
+    @torch.no_grad()
+    def scored(ids: torch.Tensor) -> torch.Tensor:
+        return model.log_probs(ids.to(model.device), model.initial_state(len(ids)))[0].cpu()
+
     for batch in by_length([len(row) for row in rows], most_tokens=TOKENS):
         lengths = torch.tensor([len(rows[index]) for index in batch])
         ids = torch.zeros(len(batch), int(lengths.max()), dtype=torch.int64)
         for place, index in enumerate(batch):
             ids[place, : len(rows[index])] = torch.from_numpy(rows[index])
-        found, _ = model.log_probs(ids.to(model.device), model.initial_state(len(batch)))
+        found = scored(ids)
         inside = torch.arange(ids.shape[1]) < lengths[:, None]
         # A selection, not a product, since values past the end of a row are arbitrary.
-        kept = torch.where(inside, found.cpu().double(), 0.0)
+        kept = torch.where(inside, found.double(), 0.0)
         scores[batch] = kept.sum(1).numpy()

@@ -2,10 +2,8 @@
 
 import lmkit
 from lmkit.adaptation.adapt import NO_ADAPTATION, Adaptation, cache_settings
-from lmkit.adaptation.cache import CachedModel
 from lmkit.contracts import LanguageModel
-from lmkit.neural.language_model import NeuralLanguageModel
-from lmkit.neural.trainable import TrainableModel
+from lmkit.kinds import is_cached, is_neural, is_trainable
 from lmkit.runs import LoadedRun
 from lmkit.scoring.directions import FORWARD
 
@@ -25,7 +23,9 @@ def signature(
 ) -> str:
     """Tokenizer, vocabulary, residual code, resets of the state, version, and how the model adapts to the text."""
     vocabulary = run.tokenizer.vocabulary
-    policy = run.model.reset_policy if isinstance(run.model, (LanguageModel, TrainableModel)) else "none"
+    policy = (
+        run.model.reset_policy if isinstance(run.model, LanguageModel) or is_trainable(run.model) else "none"
+    )
     policy = adaptation.reset_policy(policy)
     state = "carried" if policy == "never" else f"reset-by-{policy}"
     fields = {
@@ -40,9 +40,9 @@ def signature(
         fields["split"] = split_unknown
     if direction != FORWARD:
         fields["direction"] = direction
-    if isinstance(run.model, NeuralLanguageModel) and run.model.int8:
+    if is_neural(run.model) and run.model.int8:
         fields["weights"] = "int8"
-    if isinstance(run.model, CachedModel):
+    if is_cached(run.model):
         fields["cache"] = cache_settings(run.model.options)
     fields |= adaptation.signature()
     return "|".join(f"{name}:{value}" for name, value in fields.items())

@@ -1,15 +1,16 @@
 """Split words that the vocabulary lacks: `good.` into `good` and `.`, 天气很好 into words."""
 
+from __future__ import annotations
+
 import math
 import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
-from torch import Tensor
 
 from lmkit.contracts import Encoding, Tokenizer
 from lmkit.corpus.line_blocks import line_sizes
@@ -17,6 +18,9 @@ from lmkit.corpus.words import count_words
 from lmkit.corpus.writing_systems import ScriptCounter
 from lmkit.errors import PluginError
 from lmkit.scoring.segmentation import CJK, ids_of, is_known, pieces
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 RULES = ("auto", "always", "never")
 """auto: in ordinary running text; always: in every line; never: an unknown word stays one token."""

@@ -1,13 +1,13 @@
 """Measure the tokens of a text as one stream, without remainder, in memory bounded by the longest line."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from lmkit import states
 from lmkit.contracts import LanguageModel
@@ -15,6 +15,9 @@ from lmkit.corpus.resets import is_reset
 from lmkit.errors import UsageError
 from lmkit.states import State
 from lmkit.workers import Workers
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 BLOCK = 16384
 """Tokens to collect before scoring; the line that fills a block is kept whole."""
@@ -207,7 +210,6 @@ def _segments(group: list[Sentence], policy: str, *, fresh: bool) -> list[_Segme
     return segments
 
 
-@torch.no_grad()
 def _measure_block(
     model: LanguageModel,
     segments: list[_Segment],
@@ -216,8 +218,11 @@ def _measure_block(
     batch_size: int,
     window: int,
 ) -> tuple[np.ndarray, State | None]:
+    import torch
+
     figures = np.empty((sum(len(s.ids) for s in segments), len(measure.names)), np.float64)
 
+    @torch.no_grad()
     def fill(batch: list[_Segment], begin: Callable[[int], State]) -> State:
         return _measure_batch(model, batch, measure, begin, window, figures)
 
@@ -244,6 +249,8 @@ def _measure_batch(
     figures: np.ndarray,
 ) -> State:
     """Fill in the figures of parallel segments, the longest first; return the state after the longest."""
+    import torch
+
     rows = segments
     state = begin(len(rows))
     start = 0

@@ -1,24 +1,27 @@
 """Write checkpoints so that a crash at any moment leaves the previous ones intact, and check them when reading."""
 
+from __future__ import annotations
+
 import logging
 import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import safetensors
 from safetensors import SafetensorError
-from torch import Tensor
 
 from lmkit import strict_json
 from lmkit.errors import CheckpointError, LmkitError, reason_of
 from lmkit.files import place_folder, sha256, sync_file, write_text
 from lmkit.manifest import read_json
-from lmkit.neural.weights import save_tensors
 from lmkit.run_paths import CHECKPOINT_STATE as STATE
 from lmkit.run_paths import CHECKPOINTS
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FORMAT = 1
 DIGESTS = "manifest.json"
@@ -111,6 +114,8 @@ class Checkpoints:
             shutil.rmtree(left_over, ignore_errors=True)
         hidden.mkdir()
         crash_point("begun")
+        from lmkit.neural.weights import save_tensors
+
         digests = {}
         for group, tensors in snapshot.tensors.items():
             path = hidden / f"{group}.safetensors"

@@ -11,10 +11,10 @@ from lmkit.errors import DataError, LmkitError
 from lmkit.training.checkpoint import Checkpoints, differences
 from lmkit.training.loop import Trainer
 from lmkit.training.metrics import Metrics
+from lmkit.training.neural_run import made, make_streams, prepare, run_trainer
 from lmkit.training.plan import Plan
 from lmkit.training.processes import LostError, Processes
 from lmkit.training.report import Silent
-from lmkit.training.run import made, make_streams, prepare, run_trainer
 from lmkit.training.snapshot import restore
 from lmkit.training.text import Corpus, open_texts, store_corpus
 

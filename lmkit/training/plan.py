@@ -6,9 +6,8 @@ from typing import Any
 
 from lmkit import recipe as recipes
 from lmkit import run_paths
-from lmkit.errors import DataError, UsageError
+from lmkit.errors import DataError
 from lmkit.recipe import Recipe
-from lmkit.recurrence import TrainableModel
 from lmkit.training.checkpoint import Snapshot
 from lmkit.training.loop import Trainer
 from lmkit.training.processes import Processes
@@ -31,21 +30,6 @@ class Plan:
     validates: bool
     start: Snapshot
     stop_after: int | None
-
-
-def check_shared(recipe: Recipe, number: int) -> None:
-    """Raise UsageError if this number of processes cannot share the training of a recipe."""
-    batch_size = recipe.train.batch_size
-    if number > 1 and not issubclass(recipe.model.load(), TrainableModel):
-        raise UsageError(
-            f"the model {recipe.model.name} is not trained by gradient descent, so processes cannot share it: "
-            "start lmkit train without torchrun"
-        )
-    if batch_size % number:
-        raise UsageError(
-            f"--batch-size {batch_size} counts the streams of all processes together, and {number} cannot have "
-            f"equal parts: give a multiple of {number}"
-        )
 
 
 def share_training(

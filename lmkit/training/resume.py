@@ -13,12 +13,14 @@ from lmkit.notes import NOTE
 from lmkit.recipe import Recipe
 from lmkit.training import checkpoint, options
 from lmkit.training.checkpoint import Checkpoints
+from lmkit.training.neural_run import made, make_trainer, prepare, run_trainer
 from lmkit.training.plan import share_training
 from lmkit.training.processes import ALONE, Processes
 from lmkit.training.report import Reporter
-from lmkit.training.run import Saver, TrainedRun, made, make_trainer, prepare, run_trainer, summary
+from lmkit.training.run import TrainedRun, summary
 from lmkit.training.run_directory import run_lock
 from lmkit.training.saved_state import check_tables
+from lmkit.training.saver import Saver
 from lmkit.training.snapshot import machine, restore
 from lmkit.training.text import open_texts, store_corpus
 

@@ -1,43 +1,32 @@
 """Train the run of a recipe: text, tokenizer, model, training, saving."""
 
 import logging
-import math
 import shutil
-import signal
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from lmkit import launch, run_paths, runs
 from lmkit import recipe as recipes
-from lmkit.contracts import Encoder, FitContext, LanguageModel, Tokenizer
+from lmkit.contracts import FitContext, LanguageModel, Tokenizer
 from lmkit.corpus.readers import TextLines
-from lmkit.corpus.streams import Streams
+from lmkit.devices import pick_device
 from lmkit.errors import CheckpointError, UsageError
 from lmkit.files import writing
+from lmkit.kinds import is_trainable, is_trainable_class
 from lmkit.options import Chosen, to_table
-from lmkit.perplexity import perplexity
 from lmkit.recipe import Recipe
-from lmkit.recurrence import TrainableModel
 from lmkit.scoring.score import evaluate
 from lmkit.scoring.split_words import read_as_typed
-from lmkit.scoring.text_code import TextCode
-from lmkit.training.checkpoint import Checkpoints
-from lmkit.training.loop import Trainer
-from lmkit.training.memory import give_back, keep_large_blocks
+from lmkit.training.memory import give_back
 from lmkit.training.metrics import Metrics
 from lmkit.training.options import LIMITS, TrainOptions
-from lmkit.training.plan import share_training
 from lmkit.training.processes import ALONE, Processes
 from lmkit.training.report import Reporter
 from lmkit.training.run_directory import workplace
-from lmkit.training.signals import Interrupted, stop_on_signals
-from lmkit.training.start import Start
+from lmkit.training.saver import Saver
 from lmkit.training.text import Corpus, find_tokenizer, open_texts, store_corpus, with_defaults
-from lmkit.training.validation import validate
 
 COUNTING = ("seed", "device", "threads", *LIMITS)
 """The training options that models without gradient descent use, and limits, which they never reach."""
@@ -72,20 +61,19 @@ def train_recipe(
     recipe = with_defaults(recipe, reporter)
     start = None
     if recipe.init is not None:
+        from lmkit.training.start import Start
+
         start = Start.read(recipe, reporter)
         recipe = replace(recipe, init=start.options)
     target = recipe.model.load()
-    fit = getattr(target, "fit", LanguageModel.fit)
-    if not issubclass(target, TrainableModel) and fit is LanguageModel.fit:
-        raise UsageError(
-            f"the model {recipe.model.name} cannot be trained: it has no `fit`; choose another --model"
-        )
-    if not issubclass(target, TrainableModel):
-        _warn_of_unused(given, recipe.model)
-        target.check_options(recipe.model.options)
-    device = prepare(recipe, processes)
+    if is_trainable_class(target):
+        from lmkit.training.neural_run import prepare
+
+        prepare(recipe, processes)
+    else:
+        _check_counting(target, recipe, given)
     with workplace(out, recipe.model, overwrite=overwrite) as directory:
-        text, valid = open_texts(recipe, validates=issubclass(target, TrainableModel))
+        text, valid = open_texts(recipe, validates=is_trainable_class(target))
         lines = TextLines(text, reporter)
         if start is None:
             choice = recipe.tokenizer or find_tokenizer(lines.beginning(), recipe, reporter)
@@ -96,14 +84,14 @@ def train_recipe(
         corpus = store_corpus(
             text, valid, tokenizer, choice, reporter, answer_weight=recipe.train.answer_weight
         )
-        torch.manual_seed(recipe.train.seed)
-        model = made(recipe, corpus)
-        if isinstance(model, TrainableModel):
+        if is_trainable_class(target):
+            from lmkit.training.neural_run import begun
+
+            model = begun(recipe, corpus, start, reporter)
             # A model may fill in missing options, such as a size that depends on the vocabulary.
-            reporter.message(described(model, recipe.model))
             recipe = replace(recipe, model=replace(recipe.model, options=model.options))
-            if start is not None:
-                start.give_weights(model, corpus)
+        else:
+            model = target(recipe.model.options, tokenizer.vocabulary)
         runs.clear(directory)
         if launch.may_restart():
             launch.mark(directory)
@@ -111,28 +99,25 @@ def train_recipe(
         (directory / run_paths.TOKENIZER).mkdir()
         tokenizer.save(directory / run_paths.TOKENIZER)
         saver = Saver(directory, recipe, corpus, model)
-        if isinstance(model, TrainableModel):
-            trainer = make_trainer(model.to(device), recipe, corpus, saver, reporter)
-            share_training(trainer, processes, directory, recipe, corpus, stop_after)
-            figures = run_trainer(trainer, directory, stop_after)
+        if is_trainable(model):
+            from lmkit.training.neural_run import train
+
+            figures = train(model, recipe, corpus, saver, reporter, processes, stop_after)
         else:
-            assert isinstance(model, LanguageModel)
             figures = fit_model(model, recipe, corpus, saver, reporter)
         return TrainedRun(directory, summary(directory, recipe, corpus, model, figures))
 
 
-def made(recipe: Recipe, corpus: Corpus) -> Any:
-    """The model of a recipe with its initial weights: a LanguageModel or an Encoder, trainable or not."""
-    vocabulary = corpus.tokenizer.vocabulary
-    model = recipe.model.load()(recipe.model.options, vocabulary)
-    if isinstance(model, Encoder):
-        model.use_tokenizer(corpus.tokenizer)
-    if isinstance(model, TrainableModel):
-        counts = torch.from_numpy(corpus.train.counts(vocabulary.size))
-        model.sample_from(counts)
-        if recipe.train.output_bias == "unigram" and recipe.init is None:
-            model.start_at(counts)
-    return model
+def _check_counting(target: type[LanguageModel], recipe: Recipe, given: TrainOptions) -> None:
+    """Raise UsageError unless a model that is no network can be estimated, by these options."""
+    if getattr(target, "fit", LanguageModel.fit) is LanguageModel.fit:
+        raise UsageError(
+            f"the model {recipe.model.name} cannot be trained: it has no `fit`; choose another --model"
+        )
+    _warn_of_unused(given, recipe.model)
+    target.check_options(recipe.model.options)
+    if recipe.train.device not in ("auto", "cpu"):
+        pick_device(recipe.train.device)
 
 
 def _warn_of_unused(options: TrainOptions, model: Chosen) -> None:
@@ -147,16 +132,8 @@ def _warn_of_unused(options: TrainOptions, model: Chosen) -> None:
         )
 
 
-def described(model: TrainableModel, asked: Chosen) -> str:
-    """The number of parameters of a model, with the options that it filled in."""
-    before = to_table(asked)
-    filled = {name: value for name, value in to_table(model.options).items() if before.get(name) != value}
-    sizes = ", ".join(f"{name} {value}" for name, value in filled.items())
-    return f"{model.parameter_count():,} parameters" + (f" with {sizes}" if sizes else "")
-
-
 def fit_model(
-    model: LanguageModel, recipe: Recipe, corpus: Corpus, saver: "Saver", reporter: Reporter
+    model: LanguageModel, recipe: Recipe, corpus: Corpus, saver: Saver, reporter: Reporter
 ) -> dict[str, Any]:
     """Estimate and save a counting model; return the figures."""
     begun, cpu_begun = time.perf_counter(), time.process_time()
@@ -196,13 +173,6 @@ def validation_figures(model: LanguageModel, corpus: Corpus, reporter: Reporter)
     }
 
 
-def prepare(recipe: Recipe, processes: Processes) -> torch.device:
-    """The device of a recipe for this process; sets torch's threads."""
-    if recipe.train.threads:
-        torch.set_num_threads(recipe.train.threads)
-    return processes.device(recipe.train.device)
-
-
 def summary(
     directory: Path, recipe: Recipe, corpus: Corpus, model: Any, figures: dict[str, Any]
 ) -> dict[str, Any]:
@@ -217,118 +187,4 @@ def summary(
         "train_tokens": corpus.train.num_tokens,
         "valid_tokens": corpus.valid.num_tokens if corpus.valid else 0,
         **figures,
-    }
-
-
-class Saver:
-    """Saves the best weights: files first, lmkit.json last, each replaced by a rename."""
-
-    def __init__(self, directory: Path, recipe: Recipe, corpus: Corpus, model: Any) -> None:
-        self.directory = directory
-        self.recipe = recipe
-        self.corpus = corpus
-        self.model = model
-
-    def keep(self, training: dict[str, Any]) -> None:
-        """Save the current model; CheckpointError when it cannot be written."""
-        trainable = isinstance(self.model, TrainableModel)
-        then = "then continue with --resume" if trainable else "then train it again"
-        with writing(self.directory, kind=CheckpointError, then=then):
-            runs.keep_model(
-                self.directory,
-                self.model,
-                model_choice=self.recipe.model,
-                tokenizer_choice=self.corpus.tokenizer_choice,
-                vocabulary=self.corpus.tokenizer.vocabulary,
-                data={"description": self.corpus.description, **self.corpus.fingerprints()},
-                training=training,
-            )
-
-
-def make_trainer(
-    model: TrainableModel, recipe: Recipe, corpus: Corpus, saver: Saver, reporter: Reporter
-) -> Trainer:
-    """The trainer of a run, before its first step."""
-    assert isinstance(model, (LanguageModel, Encoder))
-    keep_large_blocks()
-    options, valid = recipe.train, corpus.valid
-    code = text_code(model, corpus, reporter)
-    streams = make_streams(model, recipe, corpus)
-
-    def keep() -> None:
-        state = trainer.state
-        saver.keep(
-            {
-                "step": state.step,
-                "valid_loss": state.best_loss if math.isfinite(state.best_loss) else None,
-                "carried_tokens": min(state.step, streams.steps_per_epoch) * streams.bptt,
-            }
-        )
-
-    trainer = Trainer(
-        model,
-        streams,
-        options,
-        validation_tokens=valid.num_tokens if valid else 0,
-        # An encoder without causal models has no comparable figures.
-        validate=(lambda: validate(model, valid, code)) if valid and model.directions else None,
-        keep_best=keep,
-        trained=recipe.init is not None,
-        metrics=Metrics(saver.directory / run_paths.METRICS),
-        reporter=reporter,
-        checkpoints=Checkpoints(
-            saver.directory,
-            keep=options.keep,
-            every=options.save_every,
-            facts={"recipe": recipes.to_tables(recipe), "fingerprints": corpus.fingerprints()},
-        ),
-    )
-    return trainer
-
-
-def make_streams(model: TrainableModel, recipe: Recipe, corpus: Corpus) -> Streams:
-    """The streams of the training text."""
-    streams = model.streams(corpus.train, recipe.train.batch_size, recipe.train.bptt)
-    if recipe.train.vary_bptt:
-        streams.vary(recipe.train.seed)
-    return streams
-
-
-def text_code(model: LanguageModel | Encoder, corpus: Corpus, reporter: Reporter) -> TextCode | None:
-    """The code of the validation text; None, with a message that gives the reason, if there is none."""
-    if corpus.valid is None or corpus.valid_text is None or not model.directions:
-        return None
-    withheld = "an encoder predicts a token from both sides"
-    if isinstance(model, LanguageModel):
-        lines = reporter(corpus.valid_text, total=None, label="measuring the validation text")
-        code = TextCode(read_as_typed(corpus.tokenizer), lines, corpus.valid.lines())
-        if code.withheld is None:
-            return code
-        withheld = code.withheld
-    reporter.message(f"no bits per byte of the validation text: {withheld}")
-    return None
-
-
-def run_trainer(trainer: Trainer, directory: Path, stop_after: int | None) -> dict[str, Any]:
-    """Train until a limit, `stop_after` or a signal; the figures, or Interrupted after a signal."""
-    with stop_on_signals(patient=trainer.processes.count > 1) as request:
-        state = trainer.run(stop_after, request)
-        if math.isinf(state.best_loss):
-            with trainer.weights_to_keep():
-                trainer.keep()  # without a validation, the newest weights are the best
-    if (request.signal is not None or trainer.stopped) and not trainer.over():
-        raise Interrupted(
-            f"stopped at step {state.step}; everything is saved; continue with lmkit train --resume {directory}",
-            request.signal or signal.SIGTERM,
-        )
-    validated = trainer.validate is not None and math.isfinite(state.best_loss)
-    return {
-        "steps": state.step,
-        "epochs": round(trainer.streams.windows.epochs(state.step), 3),
-        "seconds": round(state.seconds, 1),
-        "cpu_seconds": round(state.cpu_seconds, 1),
-        "valid_loss": state.best_loss if validated else None,
-        "valid_perplexity": perplexity(state.best_loss) if validated else None,
-        "valid_bits_per_byte": state.best_bits_per_byte,
-        "best_step": state.best_step if validated else state.step,
     }

@@ -1,12 +1,12 @@
 """The infini-gram model: the words that followed the longest context that the text has."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from lmkit import strict_json
 from lmkit.contracts import LanguageModel, Vocabulary
@@ -20,10 +20,13 @@ from lmkit_ngram.infinite_options import InfiniteOptions
 from lmkit_ngram.model_files import FOLDER, load_text, save_text
 from lmkit_ngram.queries import DAMAGED
 from lmkit_ngram.table import TextIndex
+from lmkit_ngram.tensors import as_array, as_tensor
 from lmkit_ngram.text_counts import checked_ids, count_words
 from lmkit_ngram.threads import available
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from lmkit.contracts import FitContext
     from lmkit.corpus.store import TokenStore
 
@@ -45,7 +48,7 @@ class InfiniGramModel(LanguageModel):
         self._index: Index | None = None
         self._where = "the infini-gram model"
 
-    def fit(self, corpus: "TokenStore", run: "FitContext") -> None:
+    def fit(self, corpus: TokenStore, run: FitContext) -> None:
         vocabulary, depth = self.vocabulary, self.options.longest + 1
         text, positions = sort_text(
             corpus.tokens, corpus.num_lines, vocabulary.size, vocabulary.eos_id, depth,
@@ -80,33 +83,41 @@ class InfiniGramModel(LanguageModel):
         return 0 if self._index is None else len(self._index.positions)
 
     def initial_state(self, batch_size: int, *, start: bool = True) -> Tensor:
+        return as_tensor(np.tile(self._start(begins=start), (batch_size, 1)))
+
+    def _start(self, *, begins: bool = True) -> np.ndarray:
         index = self._ready()
         state = np.array([0, len(index.positions), 0])
-        if start:
+        if begins:
             begin(index, state)
-        return torch.from_numpy(state).repeat(batch_size, 1)
+        return state
 
     def next_log_probs(self, state: State) -> Tensor:
         states = _rows(state)
         rows = np.empty((len(states), self.vocabulary.size), np.float32)
         self._check(fill_rows(self._ready(), states, rows))
-        return torch.from_numpy(rows)
+        return as_tensor(rows)
 
     def advance(self, ids: Tensor, state: State) -> Tensor:
         return self.log_probs(ids[:, None], state)[1]
 
     def log_probs(self, ids: Tensor, state: State, *, reset: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        words, states = checked_ids(ids.numpy(), self.vocabulary), _rows(state)
-        resets = np.zeros(words.shape, np.bool_) if reset is None else np.ascontiguousarray(reset.numpy())
-        scores = np.empty(words.shape, np.float32)
-        self._check(score(self._ready(), words, resets, states, scores))
-        return torch.from_numpy(scores), torch.from_numpy(states)
+        states = _rows(state)
+        scores = self._scores(ids.numpy(), states, None if reset is None else reset.numpy())
+        return as_tensor(scores), as_tensor(states)
 
     def line_log_probs(self, ids: np.ndarray) -> np.ndarray:
         if not len(ids):
             return np.zeros(0)
-        row = torch.from_numpy(np.asarray(ids, np.int64))[None]
-        return self.log_probs(row, self.initial_state(1))[0][0].double().numpy()
+        return self._scores(ids[None], self._start()[None], None)[0].astype(np.float64)
+
+    def _scores(self, ids: np.ndarray, states: np.ndarray, reset: np.ndarray | None) -> np.ndarray:
+        """(batch, time) log-probabilities; states: updated."""
+        words = checked_ids(ids, self.vocabulary)
+        resets = np.zeros(words.shape, np.bool_) if reset is None else np.ascontiguousarray(reset)
+        scores = np.empty(words.shape, np.float32)
+        self._check(score(self._ready(), words, resets, states, scores))
+        return scores
 
     def count(self, ids: Sequence[int]) -> int:
         """The count of any number of consecutive words; `<s>` may come first, and `</s>` last."""
@@ -139,5 +150,4 @@ class InfiniGramModel(LanguageModel):
 
 def _rows(state: State) -> np.ndarray:
     """(batch, 3) a copy of the states."""
-    assert isinstance(state, Tensor)
-    return state.numpy().copy()
+    return as_array(state).copy()

@@ -1,13 +1,13 @@
 """The n-gram model: next words, scores and counts from a table of n-grams."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from lmkit.contracts import LanguageModel, Vocabulary
 from lmkit.errors import ModelError
@@ -20,10 +20,13 @@ from lmkit_ngram.options import NgramOptions
 from lmkit_ngram.queries import DAMAGED, LN10, NOTHING, Grams
 from lmkit_ngram.scorer import StreamScorer
 from lmkit_ngram.table import NgramTable, TextIndex
+from lmkit_ngram.tensors import as_array, as_tensor
 from lmkit_ngram.text_counts import checked_ids, count_words
 from lmkit_ngram.threads import available
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from lmkit.contracts import FitContext
     from lmkit.corpus.store import TokenStore
 
@@ -56,7 +59,7 @@ class NgramModel(LanguageModel):
     def check_options(cls, options: NgramOptions) -> None:
         check_options(options)
 
-    def fit(self, corpus: "TokenStore", run: "FitContext") -> None:
+    def fit(self, corpus: TokenStore, run: FitContext) -> None:
         table, index = fit_model(corpus, self.vocabulary, self.options, run)
         smoothing = self.options.smoothing
         stupid = smoothing == "stupid-backoff"
@@ -82,6 +85,8 @@ class NgramModel(LanguageModel):
         return 0 if self._grams is None else len(self._grams.log_probs) + len(self._grams.backoffs)
 
     def initial_state(self, batch_size: int, *, start: bool = True) -> Tensor:
+        import torch
+
         states = torch.full((batch_size,), self._ready().start if start else NOTHING)
         if self._alpha is None:
             return states
@@ -93,7 +98,7 @@ class NgramModel(LanguageModel):
         states, missing = _split(state)
         rows = np.empty((len(states), self.vocabulary.size), np.float32)
         self._check(queries.fill_distributions(self._ready(), states, self._lifts(missing), rows))
-        return torch.from_numpy(rows)
+        return as_tensor(rows)
 
     def advance(self, ids: Tensor, state: State) -> Tensor:
         return self.log_probs(ids[:, None], state)[1]
@@ -104,8 +109,8 @@ class NgramModel(LanguageModel):
         scores = np.empty(words.shape, np.float32)
         self._check(queries.score_rows(self._ready(), words, resets, states, scores))
         self._lift(words, resets, missing, scores)
-        after = torch.from_numpy(states if self._alpha is None else np.stack([states, missing], 1))
-        return torch.from_numpy(scores) * LN10, after
+        after = as_tensor(states if self._alpha is None else np.stack([states, missing], 1))
+        return as_tensor(scores) * LN10, after
 
     def line_log_probs(self, ids: np.ndarray) -> np.ndarray:
         if not len(ids):
@@ -129,7 +134,7 @@ class NgramModel(LanguageModel):
                     grams, states[row], lifts[row], self.vocabulary.size, words[row], log_probs[row]
                 )
             )
-        return torch.from_numpy(log_probs), torch.from_numpy(words)
+        return as_tensor(log_probs), as_tensor(words)
 
     def count(self, ids: Sequence[int]) -> int:
         """The count of any number of consecutive words in the training text.
@@ -179,8 +184,7 @@ class NgramModel(LanguageModel):
 
 def _split(state: State) -> tuple[np.ndarray, np.ndarray]:
     """(batch,) ids of contexts and (batch,) missing words, as copies."""
-    assert isinstance(state, Tensor)
-    states = state.numpy()
+    states = as_array(state)
     if states.ndim == 1:
         return states.copy(), np.zeros(len(states), np.int64)
     return states[:, 0].copy(), states[:, 1].copy()

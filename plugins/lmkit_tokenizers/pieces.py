@@ -1,15 +1,15 @@
 """Subword pieces of sentencepiece, learned from the text or from a trained model."""
 
+from __future__ import annotations
+
 import hashlib
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
-import torch
 from sentencepiece import SentencePieceProcessor
-from torch import Tensor
 
 from lmkit.contracts import Encoding, Tokenizer, Vocabulary
 from lmkit.corpus.words import WHITE_SPACE
@@ -22,6 +22,9 @@ from lmkit_tokenizers.piece_model import BYTE, SPACE, UNKNOWN_SURFACE, PieceMode
 from lmkit_tokenizers.piece_trainer import train
 from lmkit_tokenizers.symbols import spelled
 from lmkit_tokenizers.text import encoded
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LONGEST_PART = 1 << 16
 """Characters to segment at once; longer lines are cut before a space, which no piece crosses."""
@@ -147,6 +150,8 @@ class SentencePieceTokenizer(Tokenizer):
         pairs = zip(self._model.pieces, self._model.kinds, strict=True)
         starts = [_first_character(piece, kind) in WHITE_SPACE for piece, kind in pairs]
         starts += [False] * (self.vocabulary.size - len(starts))  # `</s>`
+        import torch
+
         return torch.tensor(starts)
 
     def save(self, directory: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from lmkit.errors import CheckpointError
+from lmkit.neural import weights
 from lmkit.training import checkpoint
 from lmkit.training.checkpoint import Checkpoints, Snapshot, differences, is_whole, read
 
@@ -160,7 +161,7 @@ def test_a_full_disk(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "save_tensors", full)
+    monkeypatch.setattr(weights, "save_tensors", full)
     caplog.set_level(logging.WARNING)
     places.save(state_of(2))
     assert "the checkpoint of step 2 cannot be written" in caplog.text

@@ -14,8 +14,9 @@ from lmkit.contracts import Vocabulary
 from lmkit.corpus.distances import DistanceText
 from lmkit.corpus.store import TokenStore
 from lmkit.errors import DataError, UsageError
+from lmkit.training.neural_run import made
 from lmkit.training.report import Silent
-from lmkit.training.run import made, train_recipe
+from lmkit.training.run import train_recipe
 from lmkit.training.text import Corpus, with_defaults
 
 SMALL = {"hidden_size": 8, "max_steps": 6, "batch_size": 2, "bptt": 8, "min_count": 1}

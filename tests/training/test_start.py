@@ -16,6 +16,7 @@ from lmkit.cli import cli
 from lmkit.errors import CheckpointError, ModelError, UsageError
 from lmkit.run_facts import describe
 from lmkit.training.report import Silent
+from lmkit.training.resume import resume_run
 from lmkit.training.run import train_recipe
 
 SMALL = {"hidden_size": 6, "batch_size": 2, "bptt": 5, "threads": 1}
@@ -223,7 +224,7 @@ def test_resuming_with_other_text_says_how_to_go_on(folder: Path) -> None:
     recipe["data"]["train"] = [str(folder / "new.txt")]
     message = r"the training text and the validation text; .*lmkit train TEXT --init-from .*lstm --out DIR"
     with pytest.raises(CheckpointError, match=message):
-        lmkit.api.resume_run(folder / "lstm", recipes.build(recipe), reporter=Silent())
+        resume_run(folder / "lstm", recipes.build(recipe), reporter=Silent())
 
 
 def test_new_words_get_ids_and_their_share_of_the_unknown_word(folder: Path, tmp_path: Path) -> None:

@@ -17,10 +17,11 @@ from lmkit.contracts import Vocabulary
 from lmkit.corpus.store import TokenStore
 from lmkit.options import choose
 from lmkit.training.checkpoint import Checkpoints
+from lmkit.training.group import Group
 from lmkit.training.loop import Trainer
 from lmkit.training.metrics import Metrics
 from lmkit.training.options import TrainOptions
-from lmkit.training.processes import ALONE, Group, Processes
+from lmkit.training.processes import ALONE, Processes
 from lmkit.training.report import Silent
 from lmkit.training.snapshot import restore
 from lmkit.training.validation import ValidationScore
