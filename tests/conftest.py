@@ -38,8 +38,9 @@ DEMOS = (
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
-    """Fixtures are made from the same random state, whichever test is the first to need them."""
+    """Fixtures are made from the same state, whichever test is the first to need them."""
     same_random_state()
+    same_log_levels()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -55,6 +56,14 @@ def same_random_state() -> None:
         sys.modules["numpy"].random.seed(0)
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(0)
+
+
+def same_log_levels() -> None:
+    """Undo the levels that a command has set in this process; a test sets its own later."""
+    root = logging.getLogger()
+    root.setLevel(logging.WARNING)
+    for name in [name for name in root.manager.loggerDict if name.startswith("lmkit")]:
+        logging.getLogger(name).setLevel(logging.NOTSET)
 
 
 @pytest.fixture
