@@ -16,11 +16,12 @@ from lmkit.contracts import Encoder, LanguageModel, Tokenizer, Vocabulary
 from lmkit.corpus.readers import Line, Text, given_lines
 from lmkit.corpus.word_lists import Words
 from lmkit.embedding import BATCH_SIZE
-from lmkit.errors import ModelError, UsageError
+from lmkit.errors import ModelError, UsageError, suggest
 from lmkit.evaluation.records import LineRecords, Record
 from lmkit.evaluation.surprisal import surprisals
 from lmkit.generation import Continuation, Generation, Settings
 from lmkit.kinds import is_neural
+from lmkit.onnx_export.options import ENGINES, TORCH
 from lmkit.option_owners import DECODER, DEFAULT_DECODER, decoder_owners, distribute
 from lmkit.options import Chosen, choose
 from lmkit.scoring import score as scoring
@@ -47,6 +48,7 @@ class Model:
         self.run = run
         self.split_unknown = split_unknown
         self.adaptation = adaptation
+        self._engines: dict[str, LanguageModel] = {}
         if isinstance(run.model, Encoder):
             run.model.use_tokenizer(self.tokenizer)
 
@@ -327,32 +329,55 @@ class Model:
         seed: int | None = None,
         stop: str | None = None,
         no_repeat_ngram: int | None = None,
+        engine: str = TORCH,
         on_text: Callable[[str], None] | None = None,
         **options: Any,
     ) -> list[Continuation]:
         """`num` continuations of `prompt`; options are the decoder's: `generate("The", temperature=0.8)`.
 
         stop: "line" ends a continuation with the line. no_repeat_ngram: n, if no n-gram of tokens may occur twice in
-        the prompt and its continuation. on_text: called with each piece of the first continuation's text as it is
-        generated, or at its end if the decoder finds it only then; the pieces together are the text.
+        the prompt and its continuation. engine: "torch", or "onnx" for steps in onnxruntime, with the same numbers but
+        for rounding, or "onnx-int8" for an output layer in eight bits besides. on_text: called with each piece of the
+        first continuation's text as it is generated, or at its end if the decoder finds it only then; the pieces
+        together are the text.
         """
         settings = Settings(max_tokens, num, seed, stop, no_repeat_ngram)
-        return self._generation(settings, decoder, options).one(prompt, on_text)
+        return self._generation(settings, decoder, options, engine).one(prompt, on_text)
 
     def generate_each(
-        self, prompts: Iterable[str], *, decoder: str | Chosen = DEFAULT_DECODER, **options: Any
+        self,
+        prompts: Iterable[str],
+        *,
+        decoder: str | Chosen = DEFAULT_DECODER,
+        engine: str = TORCH,
+        **options: Any,
     ) -> Iterator[list[Continuation]]:
         """The continuations of each prompt, in order, as from `generate` with these options.
 
         Several prompts are continued at once. With a seed, every prompt has that seed.
         """
         own = {item.name: options.pop(item.name) for item in fields(Settings) if item.name in options}
-        return self._generation(Settings(**own), decoder, options).each(prompts)
+        return self._generation(Settings(**own), decoder, options, engine).each(prompts)
 
     def _generation(
-        self, settings: Settings, decoder: str | Chosen, options: Mapping[str, Any]
+        self, settings: Settings, decoder: str | Chosen, options: Mapping[str, Any], engine: str
     ) -> Generation:
         if not isinstance(decoder, Chosen):
             table = distribute(decoder_owners, {DECODER: decoder}, options)["decoder"]
             decoder = choose("decoder", table, "decoder")
-        return Generation(self.causal, self.tokenizer, decoder.load()(decoder.options), settings)
+        model = self.causal if engine == TORCH else self._onnx(engine)
+        return Generation(model, self.tokenizer, decoder.load()(decoder.options), settings)
+
+    def _onnx(self, engine: str) -> LanguageModel:
+        """The model with its steps in onnxruntime, made at the first call."""
+        if engine not in ENGINES:
+            raise UsageError(f"engine is '{engine}'; {suggest(engine, (TORCH, *ENGINES))}")
+        if self.adaptation != NO_ADAPTATION:
+            raise UsageError("a cache and dynamic evaluation need the engine torch; leave out --engine")
+        if self.device.type != "cpu":
+            raise UsageError(f"--engine {engine} is for the CPU: give --device cpu, or leave it out")
+        if engine not in self._engines:
+            from lmkit.onnx_export.engine import onnx_engine
+
+            self._engines[engine] = onnx_engine(self.run, ENGINES[engine])
+        return self._engines[engine]

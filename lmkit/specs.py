@@ -61,6 +61,7 @@ class FileFormat:
     name: for `lmkit export --to NAME` and `lmkit import NAME`. summary: of the files, one line for help.
     writer: "module:function", called as `write(run, file, overwrite=...)` with a `lmkit.runs.LoadedRun` of this
     kind of model; it raises UsageError when the file exists and `overwrite` is false. None: no export.
+    writer_options: a frozen dataclass of the writer's other options, which it then gets as `options=...`.
     reader: "module:function", called as `read(file, out, overwrite=..., max_expansion=..., options=...)`; it
     creates the run `out` (`lmkit.runs.make_run`) atomically. None: no import.
     options: a frozen dataclass of the reader's other options.
@@ -73,6 +74,7 @@ class FileFormat:
     reader: str | None = None
     options: type = NoOptions
     takes_file: bool = True
+    writer_options: type = NoOptions
 
 
 @dataclass(frozen=True)

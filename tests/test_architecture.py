@@ -33,7 +33,7 @@ LAYERS = (
         "perplexity",
         "shipped",
     ),
-    ("option_fields", "options", "plugins", "workers", "contracts", "safetensors_check", "hdf5"),
+    ("option_fields", "options", "plugins", "extras", "workers", "contracts", "safetensors_check", "hdf5"),
     ("corpus", "residual", "spelling", "spelling_kernel"),
     ("neural",),
     ("recurrence",),
@@ -43,7 +43,7 @@ LAYERS = (
     ("evaluation", "generation", "embedding"),
     ("training",),
     ("classification",),
-    ("model", "api", "pipelines", "verify"),
+    ("model", "api", "pipelines", "onnx_export", "verify"),
     ("studies",),
     ("testing", "cli", "__main__"),
 )

@@ -6,9 +6,12 @@ import click
 
 from lmkit.cli import console
 from lmkit.cli.common import nonfinite_option, overwrite_option, run_argument
-from lmkit.cli.formats import find_format, known_formats
-from lmkit.cli.option_flags import SpecCommand
+from lmkit.cli.formats import find_format, known_formats, names_of
+from lmkit.cli.option_flags import SpecCommand, collected
 from lmkit.errors import UsageError
+from lmkit.option_owners import Named, Owner
+from lmkit.options import resolve
+from lmkit.specs import NoOptions
 
 
 def note() -> str:
@@ -17,15 +20,31 @@ def note() -> str:
     return f"Formats: {'; '.join(f'{item.name}, {item.summary}' for item in formats)}."
 
 
-@click.command(cls=SpecCommand, grow=lambda _: [], note=note)
+def owners(given: Named) -> list[Owner]:
+    """The options of the format that the line names."""
+    name = given.get(("to",))
+    if name not in names_of("writer"):
+        return []
+    item = find_format(name, "writer").format
+    if item.writer_options is NoOptions:
+        return []
+    return [Owner(f"Options of {item.name}", (item.name,), item.writer_options)]
+
+
+@click.command(cls=SpecCommand, grow=owners, note=note)
 @run_argument
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--to", "to", metavar="FORMAT", required=True, help="Format of FILE.")
 @overwrite_option("an existing FILE")
 @nonfinite_option
-def command(run: Path, file: Path, to: str, overwrite: bool, allow_nonfinite: bool) -> None:
+@click.pass_context
+def command(
+    ctx: click.Context, run: Path, file: Path, to: str, overwrite: bool, allow_nonfinite: bool
+) -> None:
     """Write the model in the directory RUN to FILE in another format."""
     known = find_format(to, "writer")
+    kind = known.format.writer_options
+    given = {} if kind is NoOptions else {"options": resolve(kind, collected(ctx)[known.format.name], to)}
 
     from lmkit import runs
 
@@ -37,5 +56,5 @@ def command(run: Path, file: Path, to: str, overwrite: bool, allow_nonfinite: bo
             f"{known.part.long_name}; choose another --to"
         )
     assert known.format.writer is not None
-    known.call(known.format.writer, loaded, file, overwrite=overwrite)
+    known.call(known.format.writer, loaded, file, overwrite=overwrite, **given)
     console.say(f"the model is in {file}")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lmkit.errors import PluginError, UsageError, suggest
+from lmkit.onnx_export.options import OnnxOptions
 from lmkit.plugins import Part, registry
 from lmkit.specs import FileFormat
 
@@ -19,6 +20,12 @@ TRANSFORMERS = FileFormat(
     "transformers",
     "a folder for transformers' AutoModel, AutoTokenizer and pipeline, for models with vectors",
     "lmkit.pipelines.transformers:write_folder",
+)
+ONNX = FileFormat(
+    "onnx",
+    "a file for onnxruntime, for causal neural models",
+    "lmkit.onnx_export.write:write",
+    writer_options=OnnxOptions,
 )
 
 
@@ -44,7 +51,7 @@ class KnownFormat:
 
 def known_formats() -> list[KnownFormat]:
     """All formats, first lmkit's own and the built-in models'."""
-    found = [KnownFormat(ARCHIVE, None), KnownFormat(TRANSFORMERS, None)]
+    found = [KnownFormat(item, None) for item in (ARCHIVE, TRANSFORMERS, ONNX)]
     for part in registry().parts("model"):
         found += [KnownFormat(item, part) for item in getattr(part.spec, "formats", ())]
     return found

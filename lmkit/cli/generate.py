@@ -14,6 +14,7 @@ from lmkit.cli.completion import PartName
 from lmkit.cli.option_flags import SpecCommand, collected
 from lmkit.corpus.options import STDIN
 from lmkit.errors import DataError, UsageError, reason_of
+from lmkit.onnx_export.options import ENGINES, TORCH
 from lmkit.option_owners import DECODER, DEFAULT_DECODER, Named, Owner, decoder_owners
 from lmkit.options import choose
 from lmkit.plugins import registry
@@ -105,6 +106,13 @@ class Screen:
 @click.command(cls=SpecCommand, grow=owners, note=note)
 @loads_model
 @int8_option
+@click.option(
+    "--engine",
+    type=click.Choice([TORCH, *ENGINES]),
+    default=TORCH,
+    show_default=True,
+    help="What computes each token: torch, or onnxruntime on the CPU, faster for few texts (docs/export.md).",
+)
 @click.option("--prompt", metavar="TEXT", default="", help="Beginning of the text.")
 @click.option(
     "--prompt-file",
@@ -161,6 +169,7 @@ def command(
     device: str,
     allow_nonfinite: bool,
     int8: bool,
+    engine: str,
     prompt: str,
     prompt_file: Path | None,
     prompts: Path | None,
@@ -181,6 +190,10 @@ def command(
         raise UsageError("--prompt, --prompt-file and --prompts all give prompts; use only one of them")
     if prompt_file is not None:
         prompt = read_prompt(prompt_file)
+    if engine != TORCH and int8:
+        raise UsageError("--int8 is for the engine torch; leave it out, or give --engine onnx-int8")
+    if engine != TORCH and device == "auto":
+        device = "cpu"
     lines = [prompt] if prompts is None else read_prompts(prompts)
 
     from lmkit import api
@@ -195,6 +208,7 @@ def command(
         "seed": seed,
         "stop": stop,
         "no_repeat_ngram": no_repeat_ngram,
+        "engine": engine,
     }
     if prompts is not None:
         for number, (line, found) in enumerate(

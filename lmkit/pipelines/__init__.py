@@ -1,18 +1,15 @@
 """Adapters that give lmkit's vectors to other libraries; users import each by its name, lmkit imports none."""
 
-import importlib
 import math
 import os
 import shutil
 from functools import lru_cache
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 from lmkit import run_paths
-from lmkit.errors import UsageError
+from lmkit.extras import needs as needs
 from lmkit.manifest import check_files, read_manifest
-from lmkit.plugins import install_hint
 
 if TYPE_CHECKING:
     from lmkit.api import Model
@@ -21,22 +18,6 @@ if TYPE_CHECKING:
 
 _owner = os.getpid()
 """The process that imported this file, or a fork that has been set up."""
-
-
-def needs(module: str, extra: str) -> ModuleType:
-    """Import a library that one of lmkit's extras installs.
-
-    Raises UsageError, with the command that installs the extra, if the library is missing.
-    """
-    library = module.partition(".")[0]
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] != library:
-            raise  # the library is installed, but one of its dependencies is missing
-        raise UsageError(
-            f"this adapter needs the library {library}, which is not installed: {install_hint(extra)}"
-        ) from error
 
 
 def shared_model(run: str | Path, device: str = "auto") -> "Model":

@@ -109,7 +109,7 @@ class Recurrent(nn.Module):
     def _run(self, cell: Cell, xs: Tensor, state: State, resets: Tensor | None) -> tuple[Tensor, State]:
         if self.training and self.options.weight_drop:
             return sequence_with_dropped_weight(cell, self.options.weight_drop, xs, state, resets)
-        if len(xs) == 1 and resets is None and not torch.is_grad_enabled():
+        if xs.shape[0] == 1 and resets is None and not torch.is_grad_enabled():
             y, state = step(cell, xs[0], state)
             return y[None], state
         return cell.run(xs, state, resets)
