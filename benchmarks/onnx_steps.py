@@ -1,6 +1,7 @@
 """Compare generation by onnxruntime's steps with lmkit's own, alternating in one process, in CPU time a token.
 
-All sides sample from the same weights; the file is the one of `lmkit export --to onnx`.
+All sides sample from the same weights; the file is the one of `lmkit export --to onnx`. On a processor without AVX-512
+VNNI, torch's int8 is left out.
 
     python benchmarks/onnx_steps.py --cells lstm gru rnn --hidden 200 --vocabulary 10000
 """
@@ -19,9 +20,9 @@ from lmkit.onnx_export.engine import OnnxModel
 from lmkit.onnx_export.forms import leaves_of, write_form
 from lmkit.onnx_export.sessions import Session
 from lmkit.options import choose
-from lmkit.recurrence.int8 import to_int8
+from lmkit.recurrence.int8 import int8_products, to_int8
 
-SIDES = ("torch", "torch --int8", "onnx", "onnx-int8")
+SIDES = ("torch", *(["torch --int8"] if int8_products() else []), "onnx", "onnx-int8")
 
 
 def main() -> None:

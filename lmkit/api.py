@@ -56,7 +56,8 @@ def load(
     a table such as {"size": 2000, "theta": 0.3, "weight": 0.1}.
     dynamic: learn from the text while scoring it (dynamic evaluation); with other settings than the default, a table
     such as {"rate": 0.1, "bptt": 5} or {"stats": "train.txt"}.
-    int8: weights in int8, on a CPU; UsageError if the model or the processor does not support it.
+    int8: weights in int8, on a CPU; UsageError if the model does not support it. A processor without products in int8
+    (AVX-512 VNNI) keeps them in float32, with a notice.
     Raises ModelError when the directory is not a valid model, PluginError when it needs a missing plugin.
     """
     if split_unknown not in RULES:

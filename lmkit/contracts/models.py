@@ -13,6 +13,7 @@ import numpy as np
 from lmkit import states
 from lmkit.contracts.tokenizer import Encoding, Tokenizer, Vocabulary
 from lmkit.errors import ModelError
+from lmkit.kinds import is_module
 from lmkit.states import State
 
 if TYPE_CHECKING:
@@ -266,9 +267,7 @@ def _cpu() -> torch.device:
 
 
 def _placed(model: ModelT, device: torch.device) -> ModelT:
-    import torch
-
-    if isinstance(model, torch.nn.Module):
+    if is_module(model):
         model.to(device)
         model.eval()
     return model

@@ -37,30 +37,23 @@ class Leaf:
         return [BATCH, *self.blank.shape[1:]]
 
 
-class _Step(nn.Module):
-    """(batch,) ids and the leaves of the state to (batch, vocabulary) logits and the new leaves."""
+class _Form(nn.Module):
+    """Ids and the leaves of the state to logits and the new leaves.
 
-    def __init__(self, model: NeuralLanguageModel) -> None:
+    One step: ids (batch,) and logits (batch, vocabulary). A window: both with the axis of time first.
+    """
+
+    def __init__(self, model: NeuralLanguageModel, *, window: bool) -> None:
         super().__init__()
         self.model = model
+        self.window = window
         self.like = model.blank_state(1)
 
     def forward(self, ids: Tensor, leaves: list[Tensor]) -> list[Tensor]:
-        features, state = self.model.features(ids[:, None], packed(self.like, leaves))
-        return [self.model.output.logits(features[:, 0]), *states.leaves(state)]
-
-
-class _Window(nn.Module):
-    """The same for ids (time, batch), to logits (time, batch, vocabulary)."""
-
-    def __init__(self, model: NeuralLanguageModel) -> None:
-        super().__init__()
-        self.model = model
-        self.like = model.blank_state(1)
-
-    def forward(self, ids: Tensor, leaves: list[Tensor]) -> list[Tensor]:
-        features, state = self.model.features(ids.t(), packed(self.like, leaves))
-        return [self.model.output.logits(features.transpose(0, 1)), *states.leaves(state)]
+        rows = ids.t() if self.window else ids[:, None]
+        features, state = self.model.features(rows, packed(self.like, leaves))
+        read = features.transpose(0, 1) if self.window else features[:, 0]
+        return [self.model.output.logits(read), *states.leaves(state)]
 
 
 def leaves_of(model: NeuralLanguageModel) -> list[Leaf]:
@@ -104,7 +97,7 @@ def write_form(
     window = form == WINDOW
     graph = Graph(in_int8=in_int8)
     with opaque_layers(model) as cells:
-        module = (_Window if window else _Step)(model)
+        module = _Form(model, window=window)
         axes = (EXAMPLE_STEPS, EXAMPLE_ROWS) if window else (EXAMPLE_ROWS,)
         # Separate tensors, since the tracer knows an argument by its identity.
         examples = [leaf.blank.expand(EXAMPLE_ROWS, *leaf.blank.shape[1:]).clone() for leaf in leaves]

@@ -1,6 +1,6 @@
 """Run ONNX models in onnxruntime, on as many threads as torch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +37,3 @@ class Session:
         feed[IDS] = ids
         logits, *after = self.inner.run(self._outputs, feed)
         return logits, after
-
-    @property
-    def facts(self) -> Mapping[str, str]:
-        """The metadata of the file."""
-        return self.inner.get_modelmeta().custom_metadata_map
