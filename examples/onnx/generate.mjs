@@ -29,13 +29,18 @@ while (found.length < Number(most)) {
 }
 console.log(decode([...read, ...found]).replace(/\n+$/, ""));
 
-// The ids of a prompt, for tokenizers of words, characters and bytes.
+// The ids of a prompt, for tokenizers of words, characters and bytes; a model of pieces begins without a prompt.
 function encode(text) {
+  if (!text) return [];
   const parts = {
     word: () => text.split(/\s+/).filter(Boolean).map((word) => Buffer.from(word)),
     char: () => [...text].map((character) => Buffer.from(character)),
     byte: () => [...Buffer.from(text)].map((byte) => Buffer.of(byte)),
   };
+  if (!(vocabulary.unit in parts)) {
+    console.error(`this script cannot split a prompt by the tokenizer ${vocabulary.name}: leave the prompt out`);
+    process.exit(2);
+  }
   const known = new Map(tokens.map((token, id) => [token.toString("hex"), id]));
   return parts[vocabulary.unit]().map((token) => known.get(token.toString("hex")) ?? vocabulary.unk_id);
 }

@@ -1,6 +1,10 @@
-"""Generate text from an ONNX file of lmkit, with onnxruntime and numpy alone: python generate.py FILE [PROMPT]."""
+"""Generate text from an ONNX file of lmkit, with onnxruntime and numpy alone: python generate.py FILE [PROMPT].
+
+To split a prompt into pieces, it also needs the library sentencepiece.
+"""
 
 import argparse
+import base64
 import json
 from itertools import groupby
 
@@ -9,7 +13,12 @@ import onnxruntime
 
 
 def encode(text):
-    """The ids of a prompt, for tokenizers of words, characters and bytes."""
+    """The ids of a prompt."""
+    if vocabulary["unit"] == "piece":
+        from sentencepiece import SentencePieceProcessor
+
+        model = base64.b64decode(vocabulary["files"]["sentencepiece.model"])
+        return SentencePieceProcessor(model_proto=model).encode(text) if text else []
     split = {
         "word": lambda text: [word.encode() for word in text.split()],
         "char": lambda text: [character.encode() for character in text],

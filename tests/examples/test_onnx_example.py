@@ -16,16 +16,17 @@ PROMPTS = ["the cat", "", "on the mat"]
 pytestmark = pytest.mark.pipelines
 
 
-@pytest.fixture(scope="module", params=["word", "char", "byte"])
+@pytest.fixture(scope="module", params=["word", "char", "byte", "sentencepiece"])
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run of a small model with this tokenizer."""
     folder = tmp_path_factory.mktemp(request.param)
+    size = {"vocab_size": 275} if request.param == "sentencepiece" else {}
     (folder / "text.txt").write_text(
         "the cat sat on the mat\nthe dog sat on the cat\n" * 30, encoding="utf-8"
     )
     lmkit.train(
         folder / "text.txt", model="gru", tokenizer=request.param, hidden_size=12, max_steps=40, batch_size=4,
-        bptt=8, out=folder / "run",
+        bptt=8, out=folder / "run", **size,
     )  # fmt: skip
     return folder / "run"
 
@@ -65,7 +66,10 @@ def test_in_python(run: Path, file: Path) -> None:
 
 
 def test_in_node(run: Path, file: Path, tmp_path: Path) -> None:
-    """The script for node prints the same; LMKIT_NODE_MODULES is the folder that npm filled."""
+    """The script for node prints the same; LMKIT_NODE_MODULES is the folder that npm filled.
+
+    It does not split prompts into pieces, and says so.
+    """
     node, modules = shutil.which("node"), os.environ.get("LMKIT_NODE_MODULES")
     if node is None or modules is None:
         pytest.skip(
@@ -74,4 +78,9 @@ def test_in_node(run: Path, file: Path, tmp_path: Path) -> None:
     script = tmp_path / "generate.mjs"
     shutil.copyfile(SCRIPTS / "generate.mjs", script)
     (tmp_path / "node_modules").symlink_to(modules)
+    if lmkit.load(run, device="cpu").tokenizer.unit == "piece":
+        assert printed(node, script, file, "", 20) == expected(run)[PROMPTS.index("")]
+        refused = subprocess.run([node, script, file, "the"], capture_output=True, text=True, check=False)
+        assert (refused.returncode, "leave the prompt out" in refused.stderr) == (2, True)
+        return
     assert [printed(node, script, file, prompt, 20) for prompt in PROMPTS] == expected(run)
