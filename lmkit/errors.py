@@ -78,7 +78,9 @@ def refused_memory(error: BaseException) -> str | None:
     """What to say if the system, or a GPU, refused memory to Python, numpy or torch; None for any other error."""
     text = one_line(error)
     asked = re.search(r"allocate ([\d.]+ ?[KMGTPE]i?B)|tried to allocate (\d+) bytes", text)
-    of_torch = isinstance(error, RuntimeError) and re.search("can't allocate memory|out of memory", text)
+    # The third is oneDNN's, which lacks memory for its code; the fourth Python's, for the stack of a thread.
+    refusals = "can't allocate memory|out of memory|could not create a primitive$|can't start new thread"
+    of_torch = isinstance(error, RuntimeError) and re.search(refusals, text)
     of_system = isinstance(error, OSError) and error.errno == errno.ENOMEM
     if not (isinstance(error, MemoryError) or of_torch or of_system):
         return None

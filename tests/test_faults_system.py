@@ -108,8 +108,10 @@ def test_a_full_disk(here: Path, size: int, code: int, line: list[str]) -> None:
         (lambda: np.empty(1 << 45), "(256 TiB asked for at once)"),
         (lambda: torch.empty(1 << 45), "(131,072 GiB asked for at once)"),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "not enough memory"),
+        (RuntimeError("could not create a primitive"), "not enough memory"),
+        (RuntimeError("can't start new thread"), "not enough memory"),
     ],
-    ids=["python", "numpy", "torch", "system"],
+    ids=["python", "numpy", "torch", "system", "onednn", "thread"],
 )
 def test_memory_that_the_system_refuses(
     here: Path, monkeypatch: pytest.MonkeyPatch, error: object, words: str
