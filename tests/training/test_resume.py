@@ -2,7 +2,6 @@
 
 import json
 import math
-import random
 import signal
 import subprocess
 import sys
@@ -497,26 +496,3 @@ def test_a_loss_that_is_no_number_keeps_the_last_good_state(tmp_path, text, monk
         resume_run(tmp_path / "run", recipe, reporter=Silent())
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
     lmkit.load(tmp_path / "run")
-
-
-@pytest.mark.slow
-def test_twenty_kills_at_random_moments_lose_nothing(tmp_path, text):
-    """SIGKILL wherever it falls, twenty times: the run resumes each time and ends in the same bits."""
-    chance = random.Random(0)
-    process = launch(text, tmp_path / "parts")
-    wait_for_checkpoint(tmp_path / "parts", process)
-    kills = 0
-    while kills < 20:
-        time.sleep(chance.uniform(0.0, 0.4))
-        process.kill()
-        process.communicate()
-        kills += 1
-        if kills < 20:
-            process = subprocess.Popen(
-                [*COMMAND, "train", "--resume", str(tmp_path / "parts")], stderr=subprocess.PIPE
-            )
-            time.sleep(chance.uniform(2.0, 3.0))
-    last = resume(tmp_path / "parts")
-    assert last.returncode == 0, last.stderr
-    assert launch(text, tmp_path / "whole").wait(timeout=300) == 0
-    assert_same_run(tmp_path / "whole", tmp_path / "parts")
