@@ -45,13 +45,13 @@ def describe(run: Path) -> dict[str, Any]:
 
 
 def model_name(manifest: Mapping[str, Any]) -> str:
-    """A short label for a run's model: "gru", "2 x lstm", "elmo (2 x lstm)", "ngram 5"."""
+    """A short label for a run's model: "gru", "2 x lstm", "elmo (2 x lstm)", "ngram 5", "ngram 5 quantized"."""
     table = manifest["model"]
     name = bare(table["name"])
     given = table.get("cell")
     cells = [bare(one["name"]) for one in (given if isinstance(given, list) else [given]) if one]
     if table.get("order"):
-        return f"{name} {table['order']}"
+        return f"{name} {table['order']}" + (" quantized" if table.get("quantize") else "")
     if not cells:
         return name
     layers = table.get("num_layers") or 1

@@ -1,4 +1,4 @@
-"""Comment lines of an ARPA file for facts that the format lacks: the tokenizer, and stupid backoff.
+"""Comment lines of an ARPA file for facts that the format lacks: the tokenizer, stupid backoff and quantization.
 
 The first is a note in JSON, the others are the tokenizer's files (`arpa_tokenizer`). KenLM treats lines that begin
 with `#` there as comments, and other programs skip all lines before `\\data\\`.
@@ -30,13 +30,14 @@ class Note:
     """lmkit's note about a model.
 
     tokenizer: its long name. fingerprint: of its vocabulary. alpha: of stupid backoff, None for probabilities.
-    options: of the tokenizer. files: the size of each of its files, empty if they are not packed.
+    quantized: whether the model's probabilities have 8 bits. options: of the tokenizer. files: the size of each of its files, empty if they are not packed.
     packed: these files in base64.
     """
 
     tokenizer: str
     fingerprint: str
     alpha: float | None = None
+    quantized: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, int] = field(default_factory=dict)
     packed: bytes = b""
@@ -45,6 +46,8 @@ class Note:
         facts: dict[str, Any] = {"tokenizer": self.tokenizer, "fingerprint": self.fingerprint}
         if self.alpha is not None:
             facts |= {"alpha": self.alpha, "smoothing": "stupid-backoff"}
+        if self.quantized:
+            facts["quantized"] = True
         if self.files:
             facts |= {"options": dict(self.options), "files": dict(self.files)}
         yield PREFIX + strict_json.dumps(facts).encode() + b"\n"
@@ -64,12 +67,18 @@ def parse(line: bytes) -> Note:
         raise ValueError("it has no fingerprint")
     if alpha is not None and not (isinstance(alpha, float) and 0 < alpha <= 1):
         raise ValueError("its alpha is not a number from 0 to 1")
-    options, files = facts.get("options", {}), facts.get("files", {})
+    quantized, options, files = (
+        facts.get("quantized", False),
+        facts.get("options", {}),
+        facts.get("files", {}),
+    )
+    if not isinstance(quantized, bool):
+        raise ValueError("its 'quantized' is not true or false")
     if not isinstance(options, dict) or not all(name.isidentifier() for name in options):
         raise ValueError("its options are not those of a tokenizer")
     if not isinstance(files, dict) or not can_pack(files):
         raise ValueError("its files are not those of a tokenizer")
-    return Note(tokenizer, fingerprint, alpha, options, files)
+    return Note(tokenizer, fingerprint, alpha, quantized, options, files)
 
 
 def can_pack(files: Mapping[str, Any]) -> bool:

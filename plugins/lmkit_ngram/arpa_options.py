@@ -15,4 +15,8 @@ class ArpaOptions:
         "(default: the one in the file, else word)",
     )
     encoding: str = option("utf-8", "encoding of the file, such as latin-1")
+    quantize: bool = option(
+        False,
+        "store probabilities in 8 bits and links in their shortest form, as lmkit train --quantize does",
+    )
     keep_names: bool = option(False, "keep the names @s@, @/s@ and @unk@ instead of <s>, </s> and <unk>")

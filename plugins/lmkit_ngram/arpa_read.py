@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from lmkit_ngram.arpa_tokenizer import kept_tokenizer
 from lmkit_ngram.arpa_words import END, START, UNKNOWN, changed, original
 from lmkit_ngram.model import NgramModel
 from lmkit_ngram.model_files import IMPORTED, StoredModel
+from lmkit_ngram.quantize import pack, unpack
 from lmkit_ngram.table import NgramTable
 
 NO_UNKNOWN = -100.0
@@ -50,9 +52,11 @@ def read_arpa(
         tokenizer_choice, tokenizer = make_tokenizer(arpa, words, options)
         table, lacking = make_table(arpa, words, tokenizer)
         stored = _judged(table, lacking, arpa.note, tokenizer)
+        if options.quantize:
+            stored = _quantized(stored)
     except ModelError as error:
         raise ModelError(f"{file}: {error}") from error
-    facts = {"name": "lmkit:ngram", "order": table.order, "store_text": False}
+    facts = {"name": "lmkit:ngram", "order": table.order, "store_text": False, "quantize": options.quantize}
     if stored.alpha is not None:
         facts |= {"smoothing": "stupid-backoff", "alpha": stored.alpha}
     chosen = choose("model", facts, "import")
@@ -82,6 +86,8 @@ def _notice(stored: StoredModel, tokenizer: Tokenizer) -> str | None:
 
 def _judged(table: NgramTable, lacking: np.ndarray, note: Note | None, tokenizer: Tokenizer) -> StoredModel:
     """The model, with a check whether its scores are probabilities and a note or a warning about it."""
+    if note is not None and note.quantized:
+        log.log(NOTE, "the probabilities are those of a quantized model, of 8 bits")
     if note is not None and note.alpha is not None:
         plain = stupid_backoff.from_file(table, note.alpha)
         if plain is not None:
@@ -104,6 +110,16 @@ def _judged(table: NgramTable, lacking: np.ndarray, note: Note | None, tokenizer
             else "the scores are for ranking only, and no perplexity is printed",
         )  # fmt: skip
     return StoredModel(table, None, IMPORTED, sums.normalized)
+
+
+def _quantized(stored: StoredModel) -> StoredModel:
+    """The model with quantized probabilities, which sum to one."""
+    if not stored.normalized:
+        raise ModelError(
+            "its scores are not probabilities, so they cannot be quantized: leave out --quantize"
+        )
+    packed = pack(stored.table)
+    return replace(stored, table=unpack(packed), packed=packed)
 
 
 def _span(sums: Sums) -> str:

@@ -23,10 +23,10 @@ LARGEST_GROWTH = 100
 log = logging.getLogger(__name__)
 
 
-def note_of(run: "LoadedRun", alpha: float | None) -> Note | None:
-    """The note of a run, with its tokenizer's files; None if its words are enough. alpha: of stupid backoff."""
+def note_of(run: "LoadedRun", alpha: float | None, *, quantized: bool = False) -> Note | None:
+    """The note of a run, with its tokenizer's files; None if its words are enough. alpha, quantized: see `Note`."""
     name, fingerprint = run.tokenizer_choice.name, run.tokenizer.vocabulary.fingerprint
-    if name == WORDS and run.tokenizer.novelty is None and alpha is None:
+    if name == WORDS and run.tokenizer.novelty is None and alpha is None and not quantized:
         return None
     with tempfile.TemporaryDirectory() as folder:
         run.tokenizer.save(Path(folder))
@@ -38,11 +38,11 @@ def note_of(run: "LoadedRun", alpha: float | None) -> Note | None:
                 "the tokenizer's files are too many or too large to be included: bits per byte of an imported run "
                 "will not be comparable on a text with unknown tokens",
             )
-            return Note(name, fingerprint, alpha)
+            return Note(name, fingerprint, alpha, quantized)
         content = b"".join(path.read_bytes() for path in found)
     packed = base64.b64encode(zlib.compress(content))
     options = {key: value for key, value in run.manifest["tokenizer"].items() if key != "name"}
-    return Note(name, fingerprint, alpha, options, files, packed)
+    return Note(name, fingerprint, alpha, quantized, options, files, packed)
 
 
 def kept_tokenizer(note: Note) -> tuple[Chosen, "Tokenizer"]:

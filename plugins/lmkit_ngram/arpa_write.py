@@ -62,14 +62,18 @@ def write_arpa(run: "LoadedRun", file: Path, *, overwrite: bool = False) -> None
     """
     model: Any = run.model
     names = word_names(run.tokenizer.symbols(), run.tokenizer.vocabulary)
-    alpha = model.stored.alpha
+    alpha, quantized = model.stored.alpha, model.stored.packed is not None
+    if quantized:
+        log.log(
+            NOTE, "the model is quantized: the file has its probabilities of 8 bits, not those of the counts"
+        )
     table = model.table if alpha is None else stupid_backoff.for_files(model.table, alpha)
     file.parent.mkdir(parents=True, exist_ok=True)
     with (
         new_file(file, overwrite=overwrite) as plain,
         _compressed(plain, file.suffix.lower()) as target,
     ):
-        if note := note_of(run, alpha):
+        if note := note_of(run, alpha, quantized=quantized):
             target.writelines(note.lines())
         write_table(table, names, run.tokenizer.vocabulary, target)
 

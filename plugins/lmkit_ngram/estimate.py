@@ -11,10 +11,11 @@ from lmkit.notes import NOTE
 from lmkit_ngram import memory, prune, spark_session
 from lmkit_ngram.count import count_ngrams, in_memory
 from lmkit_ngram.entropy import entropy_prune
-from lmkit_ngram.model_files import Allocator
+from lmkit_ngram.model_files import Allocator, StoredModel
 from lmkit_ngram.options import NgramOptions
 from lmkit_ngram.part_scratch import scratch_folder
 from lmkit_ngram.parts import estimate_in_parts
+from lmkit_ngram.quantize import pack, unpack
 from lmkit_ngram.smoothing import MIXED, counts_needed, estimate
 from lmkit_ngram.table import Allocate, NgramTable, TextIndex
 from lmkit_ngram.threads import available
@@ -28,14 +29,31 @@ log = logging.getLogger(__name__)
 
 def fit_model(
     corpus: "TokenStore", vocabulary: "Vocabulary", options: NgramOptions, run: "FitContext"
-) -> tuple[NgramTable, TextIndex | None]:
-    """The n-grams of a corpus with their probabilities, and its text if it is stored.
+) -> StoredModel:
+    """The n-grams of a corpus with their probabilities, quantized on request, and its text if it is stored.
 
     They are estimated in parts on disk with `options.memory`, and else if the text outgrows the available memory.
     Raises UsageError for invalid options, DataError if there is no room for the parts.
     """
     check_options(options)
     allocate = Allocator(run.directory)
+    table, index = _estimated(corpus, vocabulary, options, run, allocate)
+    packed = None
+    if options.quantize:
+        packed = pack(table, allocate)
+        table = unpack(packed, allocate, run.threads or available())
+    stupid = options.smoothing == "stupid-backoff"
+    alpha = options.alpha if stupid else None
+    return StoredModel(table, index, options.smoothing, normalized=not stupid, alpha=alpha, packed=packed)
+
+
+def _estimated(
+    corpus: "TokenStore",
+    vocabulary: "Vocabulary",
+    options: NgramOptions,
+    run: "FitContext",
+    allocate: Allocator,
+) -> tuple[NgramTable, TextIndex | None]:
     if options.engine == "spark":
         return _fit_in_spark(corpus, vocabulary, options, run, allocate), None
     limit = _limit(corpus, options, run)

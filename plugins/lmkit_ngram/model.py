@@ -60,10 +60,7 @@ class NgramModel(LanguageModel):
         check_options(options)
 
     def fit(self, corpus: TokenStore, run: FitContext) -> None:
-        table, index = fit_model(corpus, self.vocabulary, self.options, run)
-        smoothing = self.options.smoothing
-        stupid = smoothing == "stupid-backoff"
-        self._fill(StoredModel(table, index, smoothing, not stupid, self.options.alpha if stupid else None))
+        self._fill(fit_model(corpus, self.vocabulary, self.options, run))
 
     def save(self, directory: Path) -> None:
         files.save(directory, self.stored, self.vocabulary)
@@ -78,7 +75,9 @@ class NgramModel(LanguageModel):
     def stored(self) -> StoredModel:
         """The contents of the model's files."""
         self._ready()
-        return StoredModel(self.table, self.index, self._smoothing, self.normalized, self._alpha)
+        return StoredModel(
+            self.table, self.index, self._smoothing, self.normalized, self._alpha, self._packed
+        )
 
     def parameter_count(self) -> int:
         """Probabilities and backoffs."""
@@ -150,6 +149,7 @@ class NgramModel(LanguageModel):
     def _fill(self, stored: StoredModel) -> None:
         self.table, self.index = stored.table, stored.index
         self.normalized, self._smoothing, self._alpha = stored.normalized, stored.smoothing, stored.alpha
+        self._packed = stored.packed
         self._log_alpha = 0.0 if stored.alpha is None else math.log10(stored.alpha)
         self._missing = stupid_backoff.missing_at_start(stored.table.order)
         self._grams = queries.as_grams(stored.table, self.vocabulary.eos_id)

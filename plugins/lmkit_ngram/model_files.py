@@ -1,4 +1,4 @@
-"""Save and memory-map a model's arrays: `ngram.json` describes the .npy files in `ngram/`."""
+"""Save and load a model's arrays: `ngram.json` describes the .npy files in `ngram/`."""
 
 import contextlib
 import os
@@ -15,10 +15,14 @@ from lmkit.errors import ModelError
 from lmkit.specs import MOST_IDS
 from lmkit_ngram.array_files import map_array, read_header, refuse, vocabulary_facts, whole, write_array
 from lmkit_ngram.options import MOST_WORDS, SMOOTHINGS
+from lmkit_ngram.quantize import MOST_LOG10, Packed, packed_layout, unpack
 from lmkit_ngram.table import ARRAYS, Link, NgramTable, TextIndex, layout
+from lmkit_ngram.threads import available
 
 FORMATS: dict[int, Link] = {1: np.int32, 2: np.int64}
 """The type of links by format, so that versions of lmkit that know only the first name the cause."""
+QUANTIZED = 3
+"""The format of a model whose arrays are those of `Packed`."""
 HEADER = "ngram.json"
 FOLDER = "ngram"
 TEXT = (("text", np.int32), ("positions", np.int32))
@@ -32,6 +36,7 @@ class StoredModel:
     """The contents of the files of a model.
 
     index: None if the text was not stored. alpha: the factor of a model of stupid backoff (`stupid_backoff`).
+    packed: the form in which a quantized table is saved; None for others.
     """
 
     table: NgramTable
@@ -39,6 +44,7 @@ class StoredModel:
     smoothing: str
     normalized: bool
     alpha: float | None = None
+    packed: Packed | None = None
 
 
 class Allocator:
@@ -77,13 +83,15 @@ def save(directory: Path, model: StoredModel, vocabulary: Vocabulary) -> None:
     """Write a model into an existing directory; arrays from an Allocator in files are linked, not copied."""
     folder = directory / FOLDER
     folder.mkdir(exist_ok=True)
-    table, index = model.table, model.index
-    for name in ARRAYS:
-        write_array(folder / f"{name}.npy", getattr(table, name))
+    table, index, packed = model.table, model.index, model.packed
+    for name in ARRAYS if packed is None else packed_layout(table.offsets):
+        write_array(folder / f"{name}.npy", getattr(table if packed is None else packed, name))
     if index is not None:
         save_text(folder, index)
     header = {
-        "format": next(number for number, link in FORMATS.items() if link == table.link),
+        "format": next(number for number, link in FORMATS.items() if link == table.link)
+        if packed is None
+        else QUANTIZED,
         "order": table.order,
         **vocabulary_facts(vocabulary),
         "offsets": [int(offset) for offset in table.offsets],
@@ -99,32 +107,58 @@ def save(directory: Path, model: StoredModel, vocabulary: Vocabulary) -> None:
 def load(directory: Path, vocabulary: Vocabulary) -> StoredModel:
     """Load the files of `save`, mapped read-only; only sizes are read, so this takes no time.
 
-    Queries check links in the arrays when they follow them. Raises ModelError for files that are missing, damaged,
-    or of a model with another vocabulary.
+    Queries check links in the arrays when they follow them. A quantized model is read and restored in memory.
+    Raises ModelError for files that are missing, damaged, or of a model with another vocabulary.
     """
     path = directory / HEADER
-    header = read_header(path, FORMATS, vocabulary)
+    header = read_header(path, [*FORMATS, QUANTIZED], vocabulary)
     if header.get("smoothing") not in (*SMOOTHINGS, IMPORTED) or type(header.get("normalized")) is not bool:
         refuse(path, "it has no known smoothing")
     order = whole(header.get("order"), 1, MOST_WORDS, path, "order")
-    link = FORMATS[header["format"]]
+    link = FORMATS.get(header["format"], np.int64)
     offsets = _offsets(header.get("offsets"), order, vocabulary.size, path, np.iinfo(link).max)
-    total, contexts = offsets[order], offsets[order - 1]
-    lengths = {"children": contexts + 1, "backoffs": contexts}
     folder = directory / FOLDER
+    packed = None
+    if header["format"] == QUANTIZED:
+        packed = _load_packed(folder, offsets)
+        try:
+            table = unpack(packed, threads=available())
+        except ModelError as error:
+            refuse(folder, str(error))
+    else:
+        table = _map_table(folder, offsets, link)
+    index = None
+    if header.get("text") is not None:
+        index = load_text(folder, header["text"], path)
+    return StoredModel(table, index, header["smoothing"], header["normalized"], _alpha(header, path), packed)
+
+
+def _map_table(folder: Path, offsets: np.ndarray, link: Link) -> NgramTable:
+    order, contexts, total = len(offsets) - 1, int(offsets[-2]), int(offsets[-1])
+    lengths = {"children": contexts + 1, "backoffs": contexts}
     arrays = {
         name: map_array(folder / f"{name}.npy", dtype, lengths.get(name, total))
         for name, dtype in layout(link).items()
     }
-    table = NgramTable(order, vocabulary.size, np.array(offsets, np.int64), **arrays)
+    table = NgramTable(order, int(offsets[1]) - 1, offsets, **arrays)
     for k in range(order):
         # The first child of the first context of an order is the first n-gram of the next order.
         if table.children[offsets[k]] != offsets[k + 1]:
             refuse(folder / "children.npy", f"the n-grams of {k + 2} words do not begin where they should")
-    index = None
-    if header.get("text") is not None:
-        index = load_text(folder, header["text"], path)
-    return StoredModel(table, index, header["smoothing"], header["normalized"], _alpha(header, path))
+    return table
+
+
+def _load_packed(folder: Path, offsets: np.ndarray) -> Packed:
+    """The arrays of a quantized table, of which the numbers are checked, but not what `unpack` checks."""
+    arrays = {
+        name: map_array(folder / f"{name}.npy", dtype, length)
+        for name, (dtype, length) in packed_layout(offsets).items()
+    }
+    if not (arrays["unigrams"] <= 0).all():
+        refuse(folder / "unigrams.npy", "it holds logarithms of probabilities that are not from 0 to 1")
+    if not (np.abs(arrays["ranges"]) <= MOST_LOG10).all():
+        refuse(folder / "ranges.npy", f"it holds numbers that are not from -{MOST_LOG10} to {MOST_LOG10}")
+    return Packed(offsets, **arrays)
 
 
 def _alpha(header: dict[str, Any], path: Path) -> float | None:
@@ -162,7 +196,7 @@ def load_text(folder: Path, lengths: Any, path: Path) -> TextIndex:
     )
 
 
-def _offsets(found: Any, order: int, vocab_size: int, path: Path, most: int) -> list[int]:
+def _offsets(found: Any, order: int, vocab_size: int, path: Path, most: int) -> np.ndarray:
     if not isinstance(found, list) or len(found) != order + 1:
         refuse(path, f"'offsets' must be {order + 1} numbers")
     offsets = [whole(offset, 0, most, path, "offsets") for offset in found]
@@ -170,4 +204,4 @@ def _offsets(found: Any, order: int, vocab_size: int, path: Path, most: int) -> 
         refuse(
             path, "'offsets' must begin with 0 and the size of the vocabulary with <s>, and never decrease"
         )
-    return offsets
+    return np.array(offsets, np.int64)

@@ -26,6 +26,10 @@ class NgramOptions:
     entropy_prune: float = option(
         0.0, "drop n-grams that change the model's perplexity by less than this share", min=0, max=1
     )
+    quantize: bool = option(
+        False,
+        "store probabilities in 8 bits and links in their shortest form: four to seven bytes per n-gram",
+    )
     store_text: bool = option(True, "store the text, for counts of n-grams of any length: 8 bytes per word")
     memory: str | None = option(
         None,

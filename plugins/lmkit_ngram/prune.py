@@ -14,8 +14,6 @@ from lmkit_ngram.table import Allocate
 
 log = logging.getLogger(__name__)
 
-"""The largest possible count."""
-
 
 def thresholds(options: NgramOptions) -> tuple[int, ...]:
     """For each order, the raw count up to which its n-grams are dropped, from `--prune`.
@@ -45,12 +43,15 @@ def thresholds(options: NgramOptions) -> tuple[int, ...]:
 
 
 def check(options: NgramOptions) -> None:
-    """Raise UsageError for a bad `--prune`, or for `--entropy-prune` with scores that are not probabilities."""
+    """Raise UsageError for a bad `--prune`, or for an option that needs probabilities with scores that are not."""
     thresholds(options)
-    if options.entropy_prune and options.smoothing == "stupid-backoff":
-        raise UsageError(
-            "--entropy-prune needs probabilities, which --smoothing stupid-backoff does not give: use --prune"
-        )
+    if options.smoothing != "stupid-backoff":
+        return
+    for name, given in (("--entropy-prune", options.entropy_prune), ("--quantize", options.quantize)):
+        if given:
+            raise UsageError(
+                f"{name} needs probabilities, which --smoothing stupid-backoff does not give: use --prune"
+            )
 
 
 def drop_rare(counted: Counted, limits: tuple[int, ...], allocate: Allocate) -> np.ndarray:

@@ -199,7 +199,7 @@ def test_pipes_are_refused(saved: Path) -> None:
 
 
 CHANGES: list[dict[str, Any]] = [
-    {"format": 3},
+    {"format": 4},
     {"order": 0},
     {"order": 4},
     {"order": True},

@@ -173,7 +173,8 @@ def test_the_model_may_be_in_files(tmp_path: Path, fit: Callable[..., Any]) -> N
     lines = zipf(300)
     corpus, vocabulary = store(lines, 31)
     options = NgramOptions(order=3, memory="64G")
-    table, index = fit_model(corpus, vocabulary, options, FitContext(0, silent, tmp_path))
+    stored = fit_model(corpus, vocabulary, options, FitContext(0, silent, tmp_path))
+    table, index = stored.table, stored.index
     wanted = fit(lines, 31, order=3).table
     assert index is None
     for name in ARRAYS:
@@ -196,7 +197,7 @@ def test_pruning_by_entropy(
     run, scratch = tmp_path / "run", tmp_path / "scratch"
     run.mkdir()
     in_parts = replace(options, memory="64G", scratch=str(scratch))
-    table, _ = fit_model(corpus, vocabulary, in_parts, FitContext(0, silent, run))
+    table = fit_model(corpus, vocabulary, in_parts, FitContext(0, silent, run)).table
     assert table.offsets.tolist() == wanted.offsets.tolist()
     for name in ARRAYS:
         np.testing.assert_array_equal(getattr(table, name), getattr(wanted, name), name)
