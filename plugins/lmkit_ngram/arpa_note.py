@@ -30,8 +30,8 @@ class Note:
     """lmkit's note about a model.
 
     tokenizer: its long name. fingerprint: of its vocabulary. alpha: of stupid backoff, None for probabilities.
-    quantized: whether the model's probabilities have 8 bits. options: of the tokenizer. files: the size of each of its files, empty if they are not packed.
-    packed: these files in base64.
+    quantized: whether the model's probabilities have 8 bits. options: of the tokenizer.
+    files: the size of each of its files, empty if they are not packed. packed: these files in base64.
     """
 
     tokenizer: str

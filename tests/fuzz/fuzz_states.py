@@ -58,7 +58,12 @@ def verified(folder: Path) -> Target:
     return Target(read, contents(listed(run)), same=True)
 
 
-def ngram(folder: Path) -> Target:
+def quantized(folder: Path) -> Target:
+    """The arrays of a quantized n-gram model, which are checked while it is loaded."""
+    return ngram(folder, quantize=True)
+
+
+def ngram(folder: Path, **options: bool) -> Target:
     """The arrays of an n-gram model, with hashes that agree: compiled code reads nothing outside them."""
     import numpy as np
     import torch
@@ -68,7 +73,7 @@ def ngram(folder: Path) -> Target:
 
     (folder / "text.txt").write_text(TEXT, encoding="utf-8")
     run = folder / "run"
-    lmkit.train(folder / "text.txt", out=run, model="ngram", order=3, **SMALL)
+    lmkit.train(folder / "text.txt", out=run, model="ngram", order=3, **SMALL, **options)
     paths = [path for path in listed(run) if "tokenizer" not in path.parts]
 
     def read() -> None:
@@ -178,6 +183,7 @@ STATES: dict[str, Callable[[Path], Target]] = {
     "hashed": hashed,
     "verified": verified,
     "ngram": ngram,
+    "ngram-quantized": quantized,
     "checkpoint": checkpoint(vouched=False),
     "checkpoint-vouched": checkpoint(vouched=True),
     "cache": cache,
