@@ -294,8 +294,8 @@ def test_imported_files_are_quantized_on_request(tmp_path: Path) -> None:
 def test_files_without_probabilities_or_suffixes_are_refused(tmp_path: Path) -> None:
     """Sums of one need probabilities, and an n-gram after every context that is one word shorter."""
     lacking = (
-        "\\data\\\nngram 1=4\nngram 2=1\nngram 3=1\n\n\\1-grams:\n-0.5\t<unk>\n0\t<s>\t-0.1\n-0.5\t</s>\n"
-        "-0.43573\ta\t-0.1\n\n\\2-grams:\n-0.3\t<s> a\t-0.1\n\n\\3-grams:\n-0.2\t<s> a a\n\n\\end\\\n"
+        "\\data\\\nngram 1=4\nngram 2=1\nngram 3=1\n\n\\1-grams:\n-0.5\t<unk>\n0\t<s>\t0.044\n-0.5\t</s>\n"
+        "-0.43473\ta\n\n\\2-grams:\n-0.5229\t<s> a\t-0.1032\n\n\\3-grams:\n-0.3\t<s> a a\n\n\\end\\\n"
     )
     for text, reason in ((lacking, "lacks the one"), (lacking.replace("-0.5", "-0.1"), "not probabilities")):
         (tmp_path / "m.arpa").write_text(text)
