@@ -4,6 +4,7 @@ python benchmarks/ngram.py orders train.txt
 python benchmarks/ngram.py train large.txt --order 5 --threads 1
 python benchmarks/ngram.py arpa train.txt
 python benchmarks/ngram.py scoring train.txt test.txt     (needs: pip install kenlm)
+python benchmarks/ngram.py quantize train.txt test.txt
 """
 
 import argparse
@@ -11,6 +12,7 @@ import json
 import os
 import resource
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -42,18 +44,19 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     kinds = parser.add_subparsers(dest="what", required=True)
-    for name in ("orders", "train", "arpa", "scoring"):
+    for name in ("orders", "train", "arpa", "scoring", "quantize"):
         kind = kinds.add_parser(name)
         kind.add_argument("text", type=Path)
         kind.add_argument("--threads", type=int, default=1)
         kind.add_argument("--json", action="store_true")
-        if name == "scoring":
+        if name in ("scoring", "quantize"):
             kind.add_argument("test", type=Path)
         if name != "orders":
             kind.add_argument("--order", type=int, default=5)
     settings = parser.parse_args()
     torch.set_num_threads(settings.threads)
-    rows = {"orders": orders, "train": train, "arpa": arpa, "scoring": scoring}[settings.what](settings)
+    kinds = {"orders": orders, "train": train, "arpa": arpa, "scoring": scoring, "quantize": quantize}
+    rows = kinds[settings.what](settings)
     if settings.json:
         print(json.dumps(rows, indent=1))
         return
@@ -183,10 +186,55 @@ def scoring(settings: argparse.Namespace) -> list[dict[str, Any]]:
     ]
 
 
-def trained(settings: argparse.Namespace, folder: str) -> Model:
+def quantize(settings: argparse.Namespace) -> list[dict[str, Any]]:
+    """The same model without and with --quantize: files without the text, perplexity, and CPU seconds of queries."""
+    lines = settings.test.read_text(encoding="utf-8").split("\n")[:-1]
+    words = count_words(settings.test) + len(lines)
+    rows: dict[str, dict[str, Any]] = {}
+    score: dict[str, Callable[[], Any]] = {}
+    ask: dict[str, Callable[[], Any]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, quantized in (("float32", False), ("--quantize", True)):
+            trained(settings, f"{folder}/{name}", quantize=quantized, store_text=False)
+            size = sum(path.stat().st_size for path in Path(folder, name, "run", "ngram").iterdir())
+            begun = time.process_time()
+            model = lmkit.load(f"{folder}/{name}/run")
+            loading = time.process_time() - begun
+            perplexity = model.score_text(Text([str(settings.test)], DataOptions())).perplexity
+            rows[name] = {
+                "model": name, "MB": round(size / 1e6, 1), "bytes an n-gram": round(size / model.causal.table.total, 2),
+                "perplexity": perplexity and round(perplexity, 3), "CPU seconds to load": round(loading, 2),
+            }  # fmt: skip
+            score[name] = lambda model=model: model.line_scores(lines)
+            ask[name] = lambda model=model: [model.line_scores(line) for line in lines]
+        for label, calls in (("all lines at once", score), ("a line a call", ask)):
+            for name, (best, ratio) in compared(calls).items():
+                rows[name][f"{label}, us a word"] = round(1e6 * best / words, 3)
+                rows[name][f"{label}, ratio"] = round(ratio, 2)
+    return list(rows.values())
+
+
+def compared(calls: dict[str, Callable[[], Any]]) -> dict[str, tuple[float, float]]:
+    """For each call, the fewest CPU seconds, and the median ratio to those of the first call of the same round."""
+    spent: dict[str, list[float]] = {name: [] for name in calls}
+    for call in calls.values():
+        call()
+    for _ in range(REPEATS):
+        for name, call in calls.items():
+            begun = time.process_time()
+            call()
+            spent[name].append(time.process_time() - begun)
+    first = next(iter(spent.values()))
+    return {
+        name: (min(seconds), statistics.median(b / a for a, b in zip(first, seconds, strict=True)))
+        for name, seconds in spent.items()
+    }
+
+
+def trained(settings: argparse.Namespace, folder: str, **options: Any) -> Model:
     return lmkit.train(
         settings.text, model="ngram", order=settings.order, tokenizer="word", threads=settings.threads,
-        out=f"{folder}/run",
+        out=f"{folder}/run", **options,
     )  # fmt: skip
 
 
