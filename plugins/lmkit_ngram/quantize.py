@@ -20,7 +20,7 @@ from lmkit.errors import ModelError
 from lmkit.mapped import let_go
 from lmkit_ngram.count import in_memory
 from lmkit_ngram.quantize_kernels import odds_of_rest, read_followers, restore, write_followers
-from lmkit_ngram.queries import SOUND
+from lmkit_ngram.queries import SOUND, read_only
 from lmkit_ngram.table import Allocate, NgramTable
 from lmkit_ngram.threads import batched, pieces, side_by_side
 
@@ -63,7 +63,7 @@ def packed_layout(offsets: np.ndarray) -> dict[str, tuple[type[np.generic], int]
     order, unigrams, contexts, total = len(offsets) - 1, *(int(offsets[i]) for i in (1, -2, -1))
     return {
         "unigrams": (np.float32, unigrams),
-        "words": (np.min_scalar_type(unigrams).type, total - unigrams),
+        "words": (np.min_scalar_type(max(unigrams - 2, 0)).type, total - unigrams),
         "codes": (np.uint8, total - unigrams),
         "odds": (np.uint8, contexts),
         "followers": (np.uint8, (total - unigrams + contexts + 7) // 8),
@@ -169,14 +169,15 @@ def unpack(packed: Packed, allocate: Allocate = in_memory, threads: int = 1) -> 
     table.log_probs[:start] = packed.unigrams
     probs[:start] = np.power(np.float32(10), packed.unigrams[:contexts])  # none are contexts in order 1
     table.children[0] = start
-    if read_followers(packed.followers, table.children, total) != SOUND or any(
+    codes, odds, followers = map(read_only, (packed.codes, packed.odds, packed.followers))
+    if read_followers(followers, table.children, total) != SOUND or any(
         table.children[offsets[k - 1]] != offsets[k] for k in range(1, table.order)
     ):
         raise ModelError("the numbers of followers do not add up")
 
     def work(levels: np.ndarray, first: int, last: int) -> int:
         return restore(
-            table.children, table.suffixes, table.words, table.vocab_size, packed.codes, packed.odds,
+            table.children, table.suffixes, table.words, table.vocab_size, codes, odds,
             levels, probs, weights, table.log_probs, table.backoffs, first, last,
         )  # fmt: skip
 
@@ -184,8 +185,8 @@ def unpack(packed: Packed, allocate: Allocate = in_memory, threads: int = 1) -> 
         levels = packed.levels(k + 1)
         spans = pieces(int(offsets[k - 1]), int(offsets[k]), SEGMENT // threads)
         for group in batched(spans, threads):
-            codes = side_by_side((partial(work, levels, *span) for span in group), threads)
-            if any(code != SOUND for code in codes):
+            results = side_by_side((partial(work, levels, *span) for span in group), threads)
+            if any(result != SOUND for result in results):
                 raise ModelError("a word is out of order, or an n-gram lacks the one without its first word")
             let_go(
                 table.words, table.suffixes, table.children, table.log_probs, table.backoffs, probs, weights

@@ -46,20 +46,21 @@ def as_grams(table: NgramTable, eos_id: int) -> Grams:
         eos_id,
         table.start if table.start < table.contexts else NOTHING,
         table.contexts,
-        _read_only(table.words),
-        _read_only(table.suffixes),
-        _read_only(table.children),
-        _read_only(table.log_probs),
-        _read_only(table.backoffs),
+        read_only(table.words),
+        read_only(table.suffixes),
+        read_only(table.children),
+        read_only(table.log_probs),
+        read_only(table.backoffs),
     )
 
 
 def as_text(index: TextIndex) -> tuple[np.ndarray, np.ndarray]:
     """The text and its positions for kernels, without copies."""
-    return _read_only(index.text), _read_only(index.positions)
+    return read_only(index.text), read_only(index.positions)
 
 
-def _read_only(array: np.ndarray) -> np.ndarray:
+def read_only(array: np.ndarray) -> np.ndarray:
+    """The array for kernels that do not write to it, whether or not it is mapped from a file."""
     view = np.asarray(array).view()
     view.flags.writeable = False
     return view

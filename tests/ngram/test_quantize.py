@@ -103,7 +103,7 @@ def test_perplexity_stays(fit: Fit) -> None:
     assert abs(losses[1] - losses[0]) < 1e-3
 
 
-@pytest.mark.parametrize(("size", "dtype"), [(200, np.uint8), (300, np.uint16), (70_000, np.uint32)])
+@pytest.mark.parametrize(("size", "dtype"), [(256, np.uint8), (257, np.uint16), (70_000, np.uint32)])
 def test_words_take_the_bytes_that_the_vocabulary_needs(fit: Fit, size: int, dtype: type) -> None:
     """One, two or four bytes for a word; with the rest at most 4, 5 or 7 bytes for an n-gram of two and more words."""
     stored = fit(zipf(500, size), size, order=3, quantize=True, store_text=False).stored
