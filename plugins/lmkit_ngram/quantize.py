@@ -55,7 +55,7 @@ class Packed:
     def levels(self, order: int) -> np.ndarray:
         """(2, LEVELS) float64: the log10 p of n-grams of an order by code, and the log10 of the odds of contexts."""
         ranges = self.ranges.reshape(-1, 2, 2)[order - 2].astype(np.float64)
-        return np.stack([[-np.inf, *np.linspace(*bounds, LEVELS - 1)] for bounds in ranges])
+        return np.stack([[-np.inf, *np.linspace(low, high, LEVELS - 1)] for low, high in ranges])
 
 
 def packed_layout(offsets: np.ndarray) -> dict[str, tuple[type[np.generic], int]]:

@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from fuzz_targets import TEXT, Target, run_of
 
@@ -63,7 +64,7 @@ def quantized(folder: Path) -> Target:
     return ngram(folder, quantize=True)
 
 
-def ngram(folder: Path, **options: bool) -> Target:
+def ngram(folder: Path, **options: Any) -> Target:
     """The arrays of an n-gram model, with hashes that agree: compiled code reads nothing outside them."""
     import numpy as np
     import torch

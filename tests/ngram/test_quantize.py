@@ -278,14 +278,16 @@ def test_arpa_files_have_the_scores(tmp_path: Path, caplog: pytest.LogCaptureFix
 
 def test_imported_files_are_quantized_on_request(tmp_path: Path) -> None:
     """`import arpa --quantize` gives what training with `--quantize` gives, up to the digits of the file."""
-    exact = trained(tmp_path)
+    model = trained(tmp_path)
+    exact = model.run.model
+    assert isinstance(exact, NgramModel)
     file, out = tmp_path / "exact.arpa", tmp_path / "imported"
-    write_arpa(exact.run, file)
+    write_arpa(model.run, file)
     read_arpa(file, out, max_expansion=100, options=ArpaOptions(quantize=True))
     run = runs.load_run(out)
     assert isinstance(run.model, NgramModel)
     assert run.model.options.quantize
-    wanted = unpack(pack(exact.causal.table)).log_probs
+    wanted = unpack(pack(exact.table)).log_probs
     np.testing.assert_allclose(run.model.table.log_probs[:-1], wanted[:-1], atol=0.02)
     rows = run.model.next_log_probs(torch.arange(-1, run.model.table.contexts)).double().exp().sum(1)
     torch.testing.assert_close(rows, torch.ones_like(rows), atol=1e-6, rtol=0)
