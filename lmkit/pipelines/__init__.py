@@ -1,5 +1,6 @@
 """Adapters that give lmkit's vectors to other libraries; users import each by its name, lmkit imports none."""
 
+import hashlib
 import math
 import os
 import shutil
@@ -7,7 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lmkit import run_paths
+from lmkit import run_paths, strict_json
+from lmkit.errors import LmkitError
 from lmkit.extras import needs as needs
 from lmkit.manifest import check_files, read_manifest
 
@@ -51,6 +53,19 @@ def _load(directory: Path, device: str, modified: int) -> "Model":
     from lmkit import api
 
     return api.load(directory, device=device)
+
+
+def run_fingerprint(run: str | Path) -> str | None:
+    """A hash of what decides a run's results: its parts and the SHA-256 of each of its files, without reading them.
+
+    None if the path is not a run, which `shared_model` reports.
+    """
+    try:
+        manifest = read_manifest(Path(run))
+    except LmkitError:
+        return None
+    facts = {name: manifest.get(name) for name in ("model", "tokenizer", "vocabulary", "files")}
+    return hashlib.sha256(strict_json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def copy_run(run: str | Path, out: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from lmkit.classification.classifier import classify
 from lmkit.corpus.word_lists import Words
 from lmkit.errors import DataError, UsageError
-from lmkit.pipelines import needs, shared_model
+from lmkit.pipelines import needs, run_fingerprint, shared_model
 
 needs("sklearn", "sklearn")
 
@@ -25,8 +25,30 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d  # noqa: E402
 
 __all__ = ["EmbeddingTransformer", "TextClassifier"]
 
+_FINGERPRINT = "run_fingerprint"
+"""The name of the fingerprint in a pickle."""
 
-class EmbeddingTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+
+class _HoldsRun(BaseEstimator):
+    """Pickle an estimator with the fingerprint of the run whose path it holds.
+
+    joblib's `Memory`, and so `Pipeline(memory=...)`, hashes pickles: without it, a result would be taken from the
+    cache after the run was trained again in its directory.
+    """
+
+    _run_parameter = "run"
+    """The parameter with the path."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: Any = super().__getstate__()
+        run = getattr(self, self._run_parameter)
+        return {**state, _FINGERPRINT: None if run is None else run_fingerprint(run)}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        super().__setstate__({name: value for name, value in state.items() if name != _FINGERPRINT})
+
+
+class EmbeddingTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _HoldsRun):
     """Turn sentences into one vector each with the encoder in a run: `EmbeddingTransformer("runs/elmo")`.
 
     run: the directory of a run; a recurrent causal model also serves as an encoder.
@@ -95,7 +117,7 @@ class EmbeddingTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         return tags
 
 
-class TextClassifier(ClassifierMixin, BaseEstimator):
+class TextClassifier(ClassifierMixin, _HoldsRun):
     """A classifier of texts, trained from scratch or from a run: `TextClassifier(model="gru", max_epochs=5)`.
 
     model, tokenizer, init_from: as in `lmkit.classify`. pool, directions, max_epochs, batch_size, learning_rate, seed,
@@ -103,6 +125,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
     strings; a tenth of the texts that `fit` gets chooses the best epoch. A fitted estimator can be pickled: the
     pickle holds the files of its run.
     """
+
+    _run_parameter = "init_from"
 
     def __init__(
         self,

@@ -4,6 +4,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 
 import joblib
@@ -21,7 +22,7 @@ from sklearn.utils.validation import check_is_fitted
 
 import lmkit
 from lmkit.errors import DataError, ModelError, UsageError
-from lmkit.pipelines.sklearn import EmbeddingTransformer
+from lmkit.pipelines.sklearn import EmbeddingTransformer, TextClassifier
 
 TEXTS = ["the cat sat", "on the mat", "", "the mat sat on the cat", "the the", "cat"]
 CLASSES = [0, 1, 0, 1, 0, 1]
@@ -139,6 +140,52 @@ def test_one_load_for_all_copies(trained: Path, monkeypatch: pytest.MonkeyPatch)
     (trained / "lmkit.json").touch()
     EmbeddingTransformer(trained).fit(TEXTS)
     assert len(loads) == 2
+
+
+def train_again(run: Path, trained: Path) -> None:
+    """Replace a copy of the small run by another one."""
+    lmkit.train(
+        trained.parent / "text.txt", out=run, overwrite=True, tokenizer="word", min_count=1,
+        hidden_size=8, max_steps=2, batch_size=2, bptt=8, seed=7,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "name"), [(EmbeddingTransformer, "run"), (TextClassifier, "init_from")])
+def test_hash_follows_the_run(
+    kind: type[EmbeddingTransformer] | type[TextClassifier], name: str, run: Path, trained: Path
+) -> None:
+    """joblib's hash of an unfitted estimator changes when its run is trained again, and only then."""
+    missing = joblib.hash(kind(**{name: run.parent / "missing"}))
+    estimator = kind(**{name: run})
+    before = joblib.hash(estimator)
+    (run / "lmkit.json").touch()
+    for copy in (clone(estimator), deepcopy(estimator), pickle.loads(pickle.dumps(estimator))):
+        assert vars(copy) == vars(estimator) == estimator.get_params()
+        assert joblib.hash(copy) == before
+    train_again(run, trained)
+    assert len({before, missing, joblib.hash(estimator)}) == 3
+    assert joblib.hash(estimator.set_params(**{name: run.parent / "missing"})) == missing
+
+
+def test_pipelines_with_memory(run: Path, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `memory=`, a pipeline and its clones in a search reuse the vectors of a run until it is trained again."""
+    calls = []
+    transform = EmbeddingTransformer.transform
+    monkeypatch.setattr(EmbeddingTransformer, "transform", lambda *args: calls.append(1) or transform(*args))
+    steps = EmbeddingTransformer(run), LogisticRegression()
+    pipeline = make_pipeline(*steps, memory=joblib.Memory(run.parent / "cache", verbose=0))
+    before = pipeline.fit(TEXTS, CLASSES)[-1].coef_
+    clone(pipeline).fit(TEXTS, CLASSES)
+    assert len(calls) == 1
+    train_again(run, trained)
+    after = pipeline.fit(TEXTS, CLASSES)[-1].coef_
+    assert len(calls) == 2
+    np.testing.assert_allclose(after, make_pipeline(*steps).fit(TEXTS, CLASSES)[-1].coef_)
+    assert not np.allclose(after, before)
+    calls.clear()
+    grid = {"logisticregression__C": [0.1, 1, 10]}
+    GridSearchCV(pipeline, grid, cv=2, refit=False, error_score="raise").fit(TEXTS, CLASSES)
+    assert len(calls) == 2 + 6  # each training half once; each held-out half, which is not cached, for each C
 
 
 def test_feature_names_and_frames(trained: Path) -> None:
