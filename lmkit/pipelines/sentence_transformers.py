@@ -13,13 +13,18 @@ from lmkit.embedding.layers import pooled, selection
 from lmkit.errors import UsageError
 from lmkit.pipelines import needs
 from lmkit.pipelines.encoders import one_layer, save_run
+from lmkit.pipelines.spelling import TEXT, read, spell
 
 # By name, so that type checkers can check this module without the library.
 modules: Any = needs("sentence_transformers.base.modules", "transformers")
 
 __all__ = ["LmkitModule"]
 
-SENTENCES = "sentences"
+INPUT_IDS = "input_ids"
+"""The sentences, as the characters of each.
+
+The library's trainer finds a column's features by this name, and its losses cut this tensor into smaller batches.
+"""
 
 
 class LmkitModule(modules.InputModule):
@@ -30,8 +35,8 @@ class LmkitModule(modules.InputModule):
     pool: how to reduce the vectors of a sentence's tokens to one: "mean", "max", "first" or "last"; zeros without
     tokens. "none" if a later module does it, such as the library's `Pooling`.
 
-    `preprocess` passes strings to `forward`, since encoders read strings. The weights are the module's parameters:
-    they move, train and are saved with it.
+    `preprocess` passes the characters of strings to `forward`, since encoders read strings. The weights are the
+    module's parameters: they move, train and are saved with it.
     """
 
     config_keys = ("layer", "pool")
@@ -49,19 +54,24 @@ class LmkitModule(modules.InputModule):
 
     def preprocess(
         self, inputs: Sequence[str], prompt: str | None = None, **_ignored: Any
-    ) -> dict[str, list[str]]:
-        """The strings with their prompt. Raises UsageError for items that are not strings."""
+    ) -> dict[str, Tensor]:
+        """The strings with their prompt as input_ids, (batch, characters).
+
+        Raises UsageError for items that are not strings.
+        """
         for sentence in inputs:
             if not isinstance(sentence, str):
                 raise UsageError(f"a sentence is of the type {type(sentence).__name__}: give strings")
-        return {SENTENCES: [(prompt or "") + sentence for sentence in inputs]}
+        rows = [torch.tensor(spell([(prompt or "") + sentence], TEXT)) for sentence in inputs]
+        return {INPUT_IDS: pad_sequence(rows, batch_first=True)}
 
     def forward(self, features: dict[str, Any], **_ignored: Any) -> dict[str, Any]:
         """The features with token_embeddings (batch, tokens, features) and their attention_mask (batch, tokens),
         and sentence_embedding (batch, features) unless pool is "none".
         """
         select = one_layer(self.encoder, self.layer)
-        vectors = [select(rows) for rows in self.encoder.embed(features[SENTENCES])]
+        sentences = ["".join(read(row)[0]) for row in features[INPUT_IDS].cpu().numpy()]
+        vectors = [select(rows) for rows in self.encoder.embed(sentences)]
         made: dict[str, Tensor] = {
             "token_embeddings": pad_sequence(vectors, batch_first=True),
             "attention_mask": pad_sequence(

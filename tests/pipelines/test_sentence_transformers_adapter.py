@@ -132,12 +132,85 @@ def test_saved_folders(run: Path, tmp_path: Path) -> None:
     )  # it is a run
 
 
+WORDS = ["the", "cat", "sat", "on", "mat", ",", "isn't", "it", "?"]
+
+
+def pairs() -> dict[str, list[str]]:
+    """Texts, and the same words in another order: the nearest of all after training."""
+    chance = random.Random(0)
+    anchors = [" ".join(chance.choices(WORDS, k=chance.randint(1, 6))) for _ in range(16)]
+    return {"anchor": anchors, "positive": [" ".join(reversed(text.split())) for text in anchors]}
+
+
+def trainer(model: Any, folder: Path, cached: bool = False) -> Any:
+    """The library's trainer for six steps, with a checkpoint after the third."""
+    from datasets import Dataset
+    from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+    from sentence_transformers.sentence_transformer import losses
+
+    loss = (
+        losses.CachedMultipleNegativesRankingLoss(model, mini_batch_size=3)
+        if cached
+        else losses.MultipleNegativesRankingLoss(model)
+    )
+    args = SentenceTransformerTrainingArguments(
+        output_dir=str(folder), max_steps=6, save_steps=3, per_device_train_batch_size=8, learning_rate=0.02,
+        seed=0, use_cpu=True, report_to="none", disable_tqdm=True,
+    )  # fmt: skip
+    return SentenceTransformerTrainer(
+        model=model, args=args, train_dataset=Dataset.from_dict(pairs()), loss=loss
+    )
+
+
+def loss_of(trainer: Any) -> float:
+    """The loss on all pairs."""
+    with torch.no_grad():
+        columns = [trainer.model.preprocess(texts) for texts in pairs().values()]
+        return float(trainer.loss(columns, None))
+
+
 @pipelines
-def test_training(run: Path) -> None:
-    """Gradients of a loss on the sentence vectors reach the encoder's weights."""
+@pytest.mark.parametrize("cached", [False, True], ids=["whole batches", "cached in parts"])
+def test_training(run: Path, tmp_path: Path, cached: bool) -> None:
+    """The library's trainer lowers a loss, its own weights change, and what it saves gives the trained vectors."""
+    from sentence_transformers import SentenceTransformer
+
+    pytest.importorskip("accelerate")
     model = transformer(module(run))
-    model(model.preprocess(["the cat", "mat"]))["sentence_embedding"].square().sum().backward()
-    assert any(weight.grad is not None and weight.grad.any() for weight in model.parameters())
+    before = model.encode(SENTENCES)
+    training = trainer(model, tmp_path / "out", cached)
+    loss = loss_of(training)
+    training.train()
+    assert loss_of(training) < loss - 0.1
+    after = model.encode(SENTENCES)
+    assert np.abs(after - before).max() > 0.01
+    model.save(str(tmp_path / "saved"))
+    again = SentenceTransformer(str(tmp_path / "saved"), trust_remote_code=True, device="cpu")
+    np.testing.assert_array_equal(again.encode(SENTENCES), after)
+    np.testing.assert_array_equal(transformer(module(run)).encode(SENTENCES), before)  # the run is as it was
+
+
+@pipelines
+def test_resumed_training(run: Path, tmp_path: Path) -> None:
+    """Training that goes on from a checkpoint gives the vectors of training without a stop, bit for bit."""
+    from sentence_transformers import SentenceTransformer
+
+    pytest.importorskip("accelerate")
+    found = []
+    for checkpoint in (None, str(tmp_path / "checkpoint-3")):
+        model = SentenceTransformer(modules=[module(run)], device="cpu", trust_remote_code=True)
+        trainer(model, tmp_path).train(resume_from_checkpoint=checkpoint)
+        found.append(model.encode(SENTENCES))
+    np.testing.assert_array_equal(*found)
+
+
+@pipelines
+def test_sentences_survive_as_characters(run: Path) -> None:
+    """Any string passes through the features as it is: spaces, other scripts, no characters."""
+    texts = ["", " ", " the  cat\n", "首都 \U0001f600 e\u0301"]
+    model = lmkit.load(run)
+    wanted = torch.stack(model.embed(texts, "mix", "mean"))
+    np.testing.assert_allclose(transformer(module(run)).encode(texts), wanted, atol=1e-6)
 
 
 @pipelines
