@@ -1,0 +1,1 @@
+"""For the lm-evaluation-harness: `harness.model.LmkitLM`, and its command with lmkit's models (`python -m`)."""
