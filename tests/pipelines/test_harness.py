@@ -4,7 +4,6 @@ import json
 import math
 import random
 import sys
-from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -74,15 +73,23 @@ def evaluated(run: Path, task: str, rows: list[dict[str, str]], folder: Path) ->
     lm = adapter(run)
     import lm_eval
     import yaml
+    from lm_eval.tasks import TaskManager
 
     config = yaml.safe_load((EXAMPLES / f"{task}.yaml").read_text(encoding="utf-8"))
     folder.mkdir(exist_ok=True)
     data = folder / "rows.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     config["dataset_kwargs"] = {"data_files": {"test": str(data)}, "cache_dir": str(folder / "cache")}
-    found = lm_eval.simple_evaluate(lm, tasks=[config], bootstrap_iters=0)
+    # Without the harness's own tasks, whose thousands of files it would read.
+    tasks = TaskManager(include_defaults=False)
+    found = lm_eval.simple_evaluate(lm, tasks=[config], bootstrap_iters=0, task_manager=tasks)
     assert found is not None
     return found["results"][config["task"]]
+
+
+def command() -> Any:
+    """The module behind `python -m lmkit.pipelines.harness`."""
+    return import_module("lmkit.pipelines.harness.__main__")
 
 
 def reference(model: lmkit.Model, context: str, continuation: str) -> tuple[float, bool]:
@@ -271,46 +278,40 @@ def test_mistakes(runs: dict[str, Path], tmp_path: Path) -> None:
         lm.loglikelihood_rolling(requests("the cat"), disable_tqdm=True)
 
 
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., int]:
-    """`python -m lmkit.pipelines.harness` in a folder with the examples; it returns the exit code."""
-    pytest.importorskip("lm_eval")
-    from lmkit.pipelines.harness.__main__ import main
-
-    def run(*arguments: str) -> int:
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", ["lm-eval", *arguments])
-        try:
-            main()
-        except SystemExit as end:
-            return int(end.code or 0)
-        return 0
-
-    return run
-
-
 @pipelines
 @pytest.mark.usefixtures("quiet_messages")
 def test_command(
-    command: Callable[..., int],
     runs: dict[str, Path],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The harness's command finds the model, reads a task of the examples offline, and prints the accuracy."""
+    pytest.importorskip("lm_eval")
     import datasets
 
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "pairs.jsonl").write_text(
         '{"sentence_good": "the cat sat", "sentence_bad": "cat the zebra"}\n', encoding="utf-8"
     )
-    options = ["--tasks", "local_minimal_pairs", "--include_path", str(EXAMPLES)]
-    assert command("--model", "lmkit", "--model_args", f"run={runs['ngram']}", *options) == 0
+    options = ["--model_args", f"run={runs['ngram']}", "--tasks", "local_minimal_pairs"]
+    monkeypatch.setattr(
+        sys, "argv", ["lm-eval", "--model", "lmkit", *options, "--include_path", str(EXAMPLES)]
+    )
+    command().main()
     assert "|local_minimal_pairs|" in capsys.readouterr().out
-    assert command("--model", "lmkit", "--model_args", "run=nowhere", *options) == 4
-    last = capsys.readouterr().err.splitlines()[-1]
-    assert last.startswith("error: nowhere is not a run's directory")
+
+
+@pipelines
+def test_errors_of_the_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error of lmkit ends the command with one line and its exit code."""
+    pytest.importorskip("lm_eval")
+    monkeypatch.setattr("lm_eval.__main__.cli_evaluate", lambda: adapter(Path("nowhere")))
+    with pytest.raises(SystemExit) as end:
+        command().main()
+    assert end.value.code == 4
+    assert capsys.readouterr().err.startswith("error: nowhere is not a run's directory")
 
 
 def test_without_the_harness(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -318,6 +319,6 @@ def test_without_the_harness(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     for name in ("lm_eval", "lm_eval.__main__"):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(SystemExit) as end:
-        import_module("lmkit.pipelines.harness.__main__").main()
+        command().main()
     assert end.value.code == 2
     assert capsys.readouterr().err.endswith("[harness]'\n")
