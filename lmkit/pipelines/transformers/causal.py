@@ -1,7 +1,8 @@
 """A causal neural model of lmkit as `AutoModelForCausalLM`, for transformers' `generate`, pipelines and Trainer."""
 
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -22,6 +23,7 @@ outputs: Any = needs("transformers.modeling_outputs", "transformers")
 CACHES = ("cache", "past_key_values", "cache_params")
 """Names of the argument for the state: that of transformers 5.24, and its older ones."""
 CACHE = next(name for name in CACHES if name in outputs.CausalLMOutputWithPast.__dataclass_fields__)
+GENERATION = "generation_config.json"
 UNSUPPORTED = ("inputs_embeds", "output_hidden_states", "output_attentions")
 
 
@@ -59,6 +61,16 @@ class LmkitForCausalLM(LmkitPreTrained, generation.GenerationMixin):
             suppress_tokens=None if vocabulary.unk_id is None else [vocabulary.unk_id],
         )
         self.post_init()
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, *args: Any, **kwargs: Any) -> Self:
+        """The same as any model of a run, with the settings of generation that the folder has."""
+        model = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        if (Path(pretrained_model_name_or_path) / GENERATION).is_file():
+            model.generation_config = transformers.GenerationConfig.from_pretrained(
+                pretrained_model_name_or_path
+            )
+        return model
 
     @classmethod
     def _supports_default_dynamic_cache(cls) -> bool:
