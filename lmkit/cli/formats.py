@@ -18,7 +18,8 @@ ARCHIVE = FileFormat(
 )
 TRANSFORMERS = FileFormat(
     "transformers",
-    "a folder for transformers' AutoModel, AutoTokenizer and pipeline, for models with vectors",
+    "a folder for transformers' AutoModel, AutoModelForCausalLM, AutoTokenizer and pipeline, for encoders and causal "
+    "neural models",
     "lmkit.pipelines.transformers:write_folder",
 )
 ONNX = FileFormat(
