@@ -87,6 +87,7 @@ def test_vectors_are_those_of_lmkit(run: Path, exported: Path, side: str, senten
         is_split_into_words=sentences is WORDS,
         padding=True,
         padding_side=side,
+        add_special_tokens=False,
         return_tensors="pt",
     )
     output = model(**batch, output_hidden_states=True)
@@ -98,6 +99,20 @@ def test_vectors_are_those_of_lmkit(run: Path, exported: Path, side: str, senten
         same(rows(layer, mask), [layers[number] for layers in wanted])
         assert not layer[mask == 0].any()
     assert output.last_hidden_state.shape == (*mask.shape, model.config.hidden_size)
+
+
+@pipelines
+@torch.no_grad()
+def test_the_start_has_zeros(run: Path, exported: Path) -> None:
+    """`<s>`, which the tokenizer of a causal model puts first, is not read; the other vectors are those of `embed`."""
+    model, tokenizer = loaded(exported)
+    batch = tokenizer(SENTENCES, padding=True, return_tensors="pt")
+    vectors, read = model(**batch)[0], batch["attention_mask"].bool()
+    if tokenizer.bos_token:
+        assert (batch["input_ids"][:, 0] == tokenizer.bos_token_id).all()
+        assert not vectors[:, 0].any()
+        read[:, 0] = False
+    same(rows(vectors, read), lmkit.load(run).embed(SENTENCES, layer="top"))
 
 
 @pipelines
@@ -124,12 +139,11 @@ def test_feature_extraction(run: Path, exported: Path, batch_size: int) -> None:
     extract = pipeline("feature-extraction", model=str(exported), device="cpu")
     found = extract(SENTENCES, batch_size=batch_size, return_tensors=True)
     wanted = lmkit.load(run).embed(SENTENCES, layer="top")
+    first = 1 if extract.tokenizer.bos_token else 0
     # As with any model, what the pipeline batches keeps its padding.
-    same([one[0, : len(other)] for one, other in zip(found, wanted, strict=True)], wanted)
-    assert torch.tensor(extract("the cat")).shape == (
-        1,
-        *lmkit.load(run).embed(["the cat"], layer=0)[0].shape,
-    )
+    same([one[0, first : first + len(other)] for one, other in zip(found, wanted, strict=True)], wanted)
+    tokens, width = lmkit.load(run).embed(["the cat"], layer=0)[0].shape
+    assert torch.tensor(extract("the cat")).shape == (1, first + tokens, width)
 
 
 @pipelines
@@ -140,11 +154,18 @@ def test_layers_by_name(run: Path, exported: Path) -> None:
 
     wanted = lmkit.load(run).embed(["the cat"], layer="mix")
     model, tokenizer = loaded(exported, layer="mix")
-    same([model(**tokenizer("the cat", return_tensors="pt"))[0][0]], wanted)
+    same([model(**tokenizer("the cat", add_special_tokens=False, return_tensors="pt"))[0][0]], wanted)
     model.save_pretrained(run.parent / "mixed")
-    same([loaded(run.parent / "mixed")[0](**tokenizer("the cat", return_tensors="pt"))[0][0]], wanted)
+    same(
+        [
+            loaded(run.parent / "mixed")[0](
+                **tokenizer("the cat", add_special_tokens=False, return_tensors="pt")
+            )[0][0]
+        ],
+        wanted,
+    )
     extract = pipeline("feature-extraction", model=str(exported), model_kwargs={"layer": "mix"})
-    same([extract("the cat", return_tensors=True)[0]], wanted)
+    same([extract("the cat", return_tensors=True, tokenize_kwargs={"add_special_tokens": False})[0]], wanted)
 
 
 @pipelines
@@ -152,7 +173,8 @@ def test_layers_by_name(run: Path, exported: Path) -> None:
 def test_masked_tokens_are_not_read(run: Path, exported: Path) -> None:
     """Words whose mask is 0 are as if they were not there, and have zeros."""
     model, tokenizer = loaded(exported)
-    batch = tokenizer([["the", "cat", "sat"]], is_split_into_words=True, return_tensors="pt")
+    words = [["the", "cat", "sat"]]
+    batch = tokenizer(words, is_split_into_words=True, add_special_tokens=False, return_tensors="pt")
     batch["attention_mask"][0, 1] = 0
     output = model(**batch)
     same(rows(output[0], batch["attention_mask"]), lmkit.load(run).embed([["the", "sat"]], layer="top"))
@@ -167,7 +189,7 @@ def test_truncation(run: Path, exported: Path) -> None:
     text = "the cat sat on the mat"
     for side in ("right", "left"):
         tokenizer.truncation_side = side
-        batch = tokenizer(text, truncation=True, max_length=2, return_tensors="pt")
+        batch = tokenizer(text, truncation=True, max_length=2, add_special_tokens=False, return_tensors="pt")
         pieces = tokenizer.tokenize(text)
         left = "".join(pieces[:2] if side == "right" else pieces[-2:])
         same([model(**batch)[0][0]], lmkit.load(run).embed([left], layer="top"))
@@ -191,9 +213,11 @@ def test_ids_are_those_of_the_tokenizer(run: Path, exported: Path) -> None:
     """Ids and their text are the run's; padding is a separate id that no word in a text has."""
     tokenizer, own = loaded(exported)[1], lmkit.load(run).tokenizer
     text = "the cat <pad>"
-    assert tokenizer(text)["input_ids"] == own.ids(text).tolist()
-    assert tokenizer.decode(own.ids(text).tolist()) == own.decode(own.ids(text).tolist())
-    assert tokenizer.pad_token_id == own.vocabulary.size == len(tokenizer) - 1
+    assert tokenizer(text, add_special_tokens=False)["input_ids"] == own.ids(text).tolist()
+    ids = tokenizer(text)["input_ids"]
+    assert tokenizer.decode(ids, skip_special_tokens=True) == own.decode(own.ids(text).tolist())
+    assert tokenizer.pad_token_id == own.vocabulary.size
+    assert len(tokenizer) == own.vocabulary.size + (2 if tokenizer.bos_token else 1)
     for ids in (tokenizer(text), tokenizer(["<pad>"], is_split_into_words=True)):
         assert tokenizer.pad_token_id not in ids["input_ids"]
 
@@ -208,7 +232,7 @@ def test_what_was_learned_is_saved(run: Path, exported: Path) -> None:
     model.save_pretrained(run.parent / "learned")
     tokenizer.save_pretrained(run.parent / "learned")
     again, tokenizer = loaded(run.parent / "learned")
-    batch = tokenizer(SENTENCES, padding=True, return_tensors="pt")
+    batch = tokenizer(SENTENCES, padding=True, add_special_tokens=False, return_tensors="pt")
     found = again(**batch).last_hidden_state
     assert torch.equal(found, model(**batch).last_hidden_state)
     same(
@@ -350,7 +374,9 @@ def test_words_of_scripts_have_the_separator_of_embed(exported: Path, separator:
     """Lists of words are read as `embed` reads them; `separator` of the config is put between them."""
     words = [["中国", "的", "cat"], ["the", "cat", "the"]]
     model, tokenizer = loaded(exported, layer="mix", separator=separator)
-    batch = tokenizer(words, is_split_into_words=True, padding=True, return_tensors="pt")
+    batch = tokenizer(
+        words, is_split_into_words=True, padding=True, add_special_tokens=False, return_tensors="pt"
+    )
     with torch.no_grad():
         output = model(**batch)
     wanted = api.load(exported, device="cpu").embed(words, "mix", separator=separator)

@@ -95,7 +95,8 @@ class LmkitForCausalLM(LmkitPreTrained, generation.GenerationMixin):
 
         input_ids: (batch, time). attention_mask: (batch, at least time), of which the last columns count: what it
         masks, and padding, is not read, wherever it stands, and its logits are those after the token before it.
-        cache: the state before the ids, which is updated. labels: (batch, time), shifted here; -100 does not count.
+        cache: the state before the ids, which is updated. labels: (batch, time), shifted here; -100, padding
+        and `<s>` do not count.
         use_cache: by default, except in training and with labels. logits_to_keep: of the last places only, or of these.
         kwargs: for the loss, such as `num_items_in_batch`. characters: of the tokenizer, for `AutoModel`; not used.
         Raises UsageError for arguments that only other models have.
@@ -123,7 +124,8 @@ class LmkitForCausalLM(LmkitPreTrained, generation.GenerationMixin):
         logits = self._logits(_last(features, logits_to_keep))
         loss = None
         if labels is not None:
-            loss = self.loss_function(logits=logits, labels=labels, vocab_size=logits.shape[-1], **kwargs)
+            possible = labels.masked_fill(labels >= self.network.vocabulary.size, -100)
+            loss = self.loss_function(logits=logits, labels=possible, vocab_size=logits.shape[-1], **kwargs)
         returned = None
         if after is not None:
             returned = LmkitCache() if given is None else given
