@@ -359,6 +359,7 @@ def trainer(folder: Path, out: Path, **arguments: Any) -> Any:
         model,
         transformers.TrainingArguments(out, **settings),
         train_dataset=examples(tokenizer),
+        eval_dataset=examples(tokenizer),
         data_collator=transformers.DataCollatorForLanguageModeling(tokenizer, mlm=False),
     )
 
@@ -403,6 +404,7 @@ def test_the_trainer_fine_tunes(words: Both, tmp_path: Path) -> None:
     made.train()
     found = losses(made)
     assert sum(found[-5:]) < 0.7 * sum(found[:5])
+    assert made.evaluate()["eval_loss"] < found[0]
     again = trainer(words.folder, tmp_path / "out", **settings, max_steps=60)
     again.train(resume_from_checkpoint=str(tmp_path / "out" / "checkpoint-40"))
     for one, other in zip(made.model.parameters(), again.model.parameters(), strict=True):

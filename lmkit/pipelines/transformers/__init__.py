@@ -10,15 +10,13 @@ from typing import Any
 
 from lmkit import api, runs
 from lmkit.pipelines import needs
+from lmkit.pipelines.transformers.cache import LmkitCache
+from lmkit.pipelines.transformers.causal import LmkitForCausalLM
+from lmkit.pipelines.transformers.config import LmkitConfig, is_causal
+from lmkit.pipelines.transformers.encoder import LmkitModel
+from lmkit.pipelines.transformers.tokenizer import CAUSAL, LmkitTokenizer
 
-# First, so that a missing library is one error, whichever module was imported before.
 transformers: Any = needs("transformers", "transformers")
-
-from lmkit.pipelines.transformers.cache import LmkitCache  # noqa: E402
-from lmkit.pipelines.transformers.causal import LmkitForCausalLM  # noqa: E402
-from lmkit.pipelines.transformers.config import LmkitConfig, is_causal  # noqa: E402
-from lmkit.pipelines.transformers.encoder import LmkitModel  # noqa: E402
-from lmkit.pipelines.transformers.tokenizer import CAUSAL, LmkitTokenizer  # noqa: E402
 
 __all__ = [
     "LmkitCache",

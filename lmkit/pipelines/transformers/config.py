@@ -1,7 +1,7 @@
 """The config of a run as a model of the transformers library, and the folder that a name means."""
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from lmkit import api
 from lmkit.contracts import Encoder
@@ -29,7 +29,7 @@ class LmkitConfig(transformers.PreTrainedConfig):
     layer = "top"
     separator: str | None = None
     use_cache = True
-    keys_to_ignore_at_inference = ("cache", "past_key_values")
+    keys_to_ignore_at_inference: ClassVar = ["cache", "past_key_values"]
 
     @classmethod
     def of(cls, model: api.Model) -> Self:
