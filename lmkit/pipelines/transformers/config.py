@@ -29,6 +29,8 @@ class LmkitConfig(transformers.PreTrainedConfig):
     layer = "top"
     separator: str | None = None
     use_cache = True
+    bos_token_id: int | None = None
+    eos_token_id: int | None = None
     keys_to_ignore_at_inference: ClassVar = ["cache", "past_key_values"]
 
     @classmethod
