@@ -122,14 +122,16 @@ API: dict[str, tuple[str, ...]] = {
         "lmkit.runs:read_json",
         "lmkit.runs:travelling",
     ),
-    "Errors, messages and compiled loops": (
+    "Errors, messages, extras and compiled loops": (
         "lmkit.errors:LmkitError",
         "lmkit.errors:UsageError",
         "lmkit.errors:DataError",
         "lmkit.errors:ModelError",
         "lmkit.errors:PluginError",
         "lmkit.errors:reason_of",
+        "lmkit.errors:one_line",
         "lmkit.plugins:install_hint",
+        "lmkit.extras:needs",
         "lmkit.notes:NOTE",
         "lmkit.jit:kernel",
     ),

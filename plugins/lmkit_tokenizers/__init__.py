@@ -1,7 +1,7 @@
-"""The built-in tokenizers: words, characters, bytes and sentencepiece's pieces."""
+"""The built-in tokenizers: words, characters, bytes, sentencepiece's pieces and Hugging Face's."""
 
 from lmkit import TokenizerSpec, hookimpl
-from lmkit_tokenizers.options import CharOptions, SentencePieceOptions, WordOptions
+from lmkit_tokenizers.options import CharOptions, HuggingFaceOptions, SentencePieceOptions, WordOptions
 
 
 @hookimpl
@@ -30,5 +30,11 @@ def lmkit_tokenizers() -> list[TokenizerSpec]:
             target="lmkit_tokenizers.pieces:SentencePieceTokenizer",
             summary="Subword pieces learned by sentencepiece (Kudo and Richardson, 2018)",
             options=SentencePieceOptions,
+        ),
+        TokenizerSpec(
+            name="hf",
+            target="lmkit_tokenizers.hugging_face:HuggingFaceTokenizer",
+            summary="A tokenizer.json of Hugging Face's tokenizers, or byte-level BPE (extra tokenizers)",
+            options=HuggingFaceOptions,
         ),
     ]

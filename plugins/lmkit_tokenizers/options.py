@@ -55,3 +55,21 @@ class SentencePieceOptions:
     )
     threads: int = option(4, "threads for training the tokenizer", min=1, max=1024)
     max_lines: int = option(1_000_000, "train on a sample of at most this many lines", min=1000)
+
+
+@dataclass(frozen=True)
+class HuggingFaceOptions:
+    """The file of the tokenizer, or the training of byte-level BPE."""
+
+    file: str | None = option(
+        None,
+        "use this tokenizer.json, or the one in this folder, instead of learning byte-level BPE; vocab_size and "
+        "min_count then have no effect (short form: hf:FILE)",
+    )
+    end_token: str | None = option(
+        None,
+        "token of the file that ends every line (default: its special token </s>, <|endoftext|>, <|end_of_text|> or "
+        "<eos>, else one more id)",
+    )
+    vocab_size: int = option(8000, "number of pieces; fewer if the text is too small", min=257, max=MOST_IDS)
+    min_count: int = option(2, "minimum count of a pair of pieces to join", min=1)
