@@ -113,6 +113,8 @@ API: dict[str, tuple[str, ...]] = {
         "lmkit.strict_json:read",
         "lmkit.strict_json:parse",
         "lmkit.strict_json:dumps",
+        "lmkit.pickles:SUFFIXES",
+        "lmkit.safetensors_check:check_header",
         "lmkit.hdf5:opened",
         "lmkit.hdf5:floats",
         "lmkit.runs:LoadedRun",
