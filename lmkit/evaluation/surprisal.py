@@ -83,7 +83,8 @@ def surprisals(
         figures=(*measure.names, *(() if extra is None else extra.names)),
         columns=column_names(entropy=entropy, rank=rank),
         keep=keep,
-        scripts=_Scripts(tokenizer) if by == "word" else None,
+        # Such a tokenizer's own tokens are the words, whatever the script.
+        scripts=_Scripts(tokenizer) if by == "word" and tokenizer.unit != "token" else None,
         watch=StreamWatch("line" if independent else model.reset_policy),
     )
     measured = measured_lines(

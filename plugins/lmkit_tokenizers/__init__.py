@@ -1,7 +1,13 @@
-"""The built-in tokenizers: words, characters, bytes, sentencepiece's pieces and Hugging Face's."""
+"""The built-in tokenizers: words, characters, bytes, sentencepiece's and Hugging Face's pieces, and jieba's words."""
 
 from lmkit import TokenizerSpec, hookimpl
-from lmkit_tokenizers.options import CharOptions, HuggingFaceOptions, SentencePieceOptions, WordOptions
+from lmkit_tokenizers.options import (
+    CharOptions,
+    HuggingFaceOptions,
+    JiebaOptions,
+    SentencePieceOptions,
+    WordOptions,
+)
 
 
 @hookimpl
@@ -36,5 +42,11 @@ def lmkit_tokenizers() -> list[TokenizerSpec]:
             target="lmkit_tokenizers.hugging_face:HuggingFaceTokenizer",
             summary="A tokenizer.json of Hugging Face's tokenizers, or byte-level BPE (extra tokenizers)",
             options=HuggingFaceOptions,
+        ),
+        TokenizerSpec(
+            name="jieba",
+            target="lmkit_tokenizers.jieba_words:JiebaTokenizer",
+            summary="Chinese words, which jieba finds in text without spaces (extra jieba)",
+            options=JiebaOptions,
         ),
     ]

@@ -73,3 +73,14 @@ class HuggingFaceOptions:
     )
     vocab_size: int = option(8000, "number of pieces; fewer if the text is too small", min=257, max=MOST_IDS)
     min_count: int = option(2, "minimum count of a pair of pieces to join", min=1)
+
+
+@dataclass(frozen=True)
+class JiebaOptions:
+    """The vocabulary of words, and how jieba finds them."""
+
+    vocab_size: int = option(
+        50_000, "maximum number of ids, including </s> and the unknown word", min=3, max=MOST_IDS
+    )
+    min_count: int = option(2, "minimum count of a word", min=1)
+    hmm: bool = option(True, "also find words that jieba's dictionary lacks, by its hidden Markov model")
