@@ -8,10 +8,13 @@ from lmkit.corpus.word_lists import Words
 from lmkit.pipelines import copy_run, needs, shared_model
 
 if TYPE_CHECKING:
+    import numpy as np
     from spacy.language import Language  # pyright: ignore[reportMissingImports]
     from spacy.tokens import Doc  # pyright: ignore[reportMissingImports]
 
-__all__ = ["Embedder", "create"]
+    from lmkit.api import Model
+
+__all__ = ["Embedder", "create", "token_vectors"]
 
 spacy_language = needs("spacy.language", "spacy")
 spacy_util = needs("spacy.util", "spacy")
@@ -46,20 +49,9 @@ class Embedder:
             yield from self._embedded(docs)
 
     def _embedded(self, docs: list["Doc"]) -> Iterator["Doc"]:
-        model = shared_model(self.run, self.device)
-        found = model.embed(
-            [
-                [token.text for token in doc]
-                if self.words
-                else Words.of(doc.text, [(token.idx, token.idx + len(token)) for token in doc])
-                for doc in docs
-            ],
-            layer=self.layer,
-        )
+        found = token_vectors(shared_model(self.run, self.device), docs, layer=self.layer, words=self.words)
         for doc, vectors in zip(docs, found, strict=True):
-            if self.layer == "all":
-                vectors = vectors.transpose(0, 1).flatten(1)
-            doc.tensor = vectors.numpy()
+            doc.tensor = vectors
             yield doc
 
     def to_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> None:
@@ -73,6 +65,25 @@ class Embedder:
         if (Path(path) / MANIFEST).is_file():
             self.run = Path(path)
         return self
+
+
+def token_vectors(
+    model: "Model", docs: Iterable["Doc"], *, layer: str | int, words: bool
+) -> list["np.ndarray"]:
+    """(tokens, features) float32 of each document, as `Embedder` describes them; layers "all" are concatenated.
+
+    Raises UsageError for an unknown layer, ModelError for a model without vectors.
+    """
+    found = model.embed(
+        [
+            [token.text for token in doc]
+            if words
+            else Words.of(doc.text, [(token.idx, token.idx + len(token)) for token in doc])
+            for doc in docs
+        ],
+        layer=layer,
+    )
+    return [(vectors.transpose(0, 1).flatten(1) if layer == "all" else vectors).numpy() for vectors in found]
 
 
 @spacy_language.Language.factory(
