@@ -281,11 +281,18 @@ class Items:
         return next(iter(self.runs.values())) if len(self.runs) == 1 else None
 
 
-def split_items(items: Sequence[str], texts: Sequence[str], command: str, *, what: str = "TEXT") -> Items:
+def split_items(
+    items: Sequence[str],
+    texts: Sequence[str],
+    command: str,
+    *,
+    what: str = "TEXT",
+    needs_text: bool = True,
+) -> Items:
     """Separate runs from texts, in any order: a directory with lmkit.json is a run, the rest is text.
 
-    texts: the values of --data, which are never runs. command, what: for messages.
-    Raises UsageError if either is missing, ModelError for a run that has no model yet or is an archive.
+    texts: the values of --data, which are never runs. command, what: for messages. needs_text: whether there must be
+    text. Raises UsageError if either is missing, ModelError for a run that has no model yet or is an archive.
     """
     found = [Path(item) for item in items if run_paths.is_run(Path(item))]
     rest = [item for item in items if not run_paths.is_run(Path(item))]
@@ -298,7 +305,7 @@ def split_items(items: Sequence[str], texts: Sequence[str], command: str, *, wha
     if not found:
         raise _no_run(rest)
     wanted = [*rest, *texts]
-    if not wanted:
+    if not wanted and needs_text:
         raise UsageError(f"{command} has runs but no {what}: give {what} after the runs")
     return Items(run_paths.labels(found), wanted)
 

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from lmkit.corpus.lines import Line
     from lmkit.corpus.store import TokenStore
+    from lmkit.scoring.measured_lines import RawLine
 
 T = TypeVar("T")
 ModelT = TypeVar("ModelT")
@@ -65,6 +67,8 @@ class LanguageModel(ABC):
     """The boundary after which the state is reset: "line", "document" or "never". Callers turn it into `reset`."""
     normalized: bool = True
     """False if the scores do not sum to one (stupid backoff): no perplexity is printed for such a model."""
+    units: tuple[str, ...] | None = None
+    """The units of `surprisal` that it gives probabilities to; None: all that its tokenizer supports."""
 
     @property
     def device(self) -> torch.device:
@@ -169,6 +173,18 @@ class LanguageModel(ABC):
 
         ids: (tokens,), concatenated lines, each with `</s>`. A model that is reset at every line and scores many
         lines faster than a batch of rows overrides this.
+        """
+        return None
+
+    def text_log_probs(
+        self, text: Iterable[Line], *, batch_size: int, window: int, independent: bool
+    ) -> Iterator[tuple[RawLine, np.ndarray]] | None:
+        """Each line of a text and the (tokens + 1,) float64 log-probabilities of it and its `</s>`; None by default.
+
+        A model of units larger than tokens (`units`), which has no distribution over the next token, overrides this:
+        the first token of a unit has the unit's log-probability, its other tokens zeros. Lines are those of
+        `lmkit.scoring.measured_lines.raw_lines`; in a piece of a very long line that does not end there, `</s>` has
+        zero. The other arguments are those of `lmkit.scoring.stream.measure_lines`.
         """
         return None
 

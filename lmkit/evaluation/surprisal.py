@@ -69,6 +69,10 @@ def surprisals(
             "the model's scores are not probabilities (they do not sum to one), so they give no surprisal; "
             "use a normalised model"
         )
+    if model.units is not None and by not in model.units:
+        raise UsageError(
+            f"this model has no probabilities by {by}; give --by {' or '.join(model.units)} (in Python, by=...)"
+        )
     if oov not in OOV:
         raise UsageError(f"oov is '{oov}'; {suggest(oov, OOV)}")
     starts = tokenizer.word_starts() if by == "word" else None
@@ -97,7 +101,7 @@ def surprisals(
 
 
 def _whole_rows(word_starts: Tensor | None, eos_id: int, **figures: bool) -> Measure:
-    from lmkit.evaluation.whole_rows import WholeRows
+    from lmkit.scoring.whole_rows import WholeRows
 
     return WholeRows(word_starts, eos_id, **figures)
 

@@ -10,6 +10,7 @@ from lmkit.pipelines import needs, shared_model
 from lmkit.pipelines.spacy import token_vectors
 
 if TYPE_CHECKING:
+    import numpy as np
     from spacy.tokens import Doc  # pyright: ignore[reportMissingImports]
 
     from lmkit.api import Model
@@ -19,6 +20,8 @@ __all__ = ["StoredRun", "tok2vec"]
 thinc = needs("thinc.api", "spacy")
 
 ARCHIVE = "run.zip"
+MOST_KEPT = 1 << 28
+"""Bytes of the vectors of training documents that are kept, so that each is computed once and not in every epoch."""
 
 
 class StoredRun(thinc.Shim):
@@ -33,6 +36,24 @@ class StoredRun(thinc.Shim):
         self.run = Path(run)
         self.device = device
         self._unpacked: tempfile.TemporaryDirectory[str] | None = None
+        self._kept: dict[tuple[str, ...], Any] = {}
+        self._room = MOST_KEPT
+
+    def vectors(self, docs: "list[Doc]", *, layer: str | int, words: bool, keep: bool) -> "list[np.ndarray]":
+        """`token_vectors` of the run; keep: remember them for the next time, up to `MOST_KEPT`."""
+        if not keep:
+            return token_vectors(self.load(), docs, layer=layer, words=words)
+        keys = [tuple(token.text_with_ws for token in doc) for doc in docs]
+        new = {key: doc for key, doc in zip(keys, docs, strict=True) if key not in self._kept}
+        found = token_vectors(self.load(), list(new.values()), layer=layer, words=words)
+        computed = dict(zip(new, found, strict=True))
+        rows = [computed[key] if key in computed else self._kept[key] for key in keys]
+        for key, vectors in computed.items():
+            # The first documents stay: epochs are in random order, so that any is as likely to come again.
+            if vectors.nbytes <= self._room:
+                self._room -= vectors.nbytes
+                self._kept[key] = vectors
+        return rows
 
     def load(self) -> "Model":
         """The model of the run. Raises ModelError and PluginError as `lmkit.load` does."""
@@ -67,6 +88,7 @@ class StoredRun(thinc.Shim):
         read_archive(file, Path(folder.name) / "run")
         file.unlink()
         self.run, self._unpacked = Path(folder.name) / "run", folder
+        self._kept, self._room = {}, MOST_KEPT
         return self
 
 
@@ -123,7 +145,8 @@ def _init(model: Any, X: Any = None, Y: Any = None) -> None:  # noqa: N803 (thin
 
 def _forward(model: Any, docs: "list[Doc]", is_train: bool) -> tuple[list[Any], Callable[[Any], list["Doc"]]]:
     """(tokens, features) of each document; no gradient flows into the run."""
-    found = token_vectors(model.shims[0].load(), docs, layer=model.attrs["layer"], words=model.attrs["words"])
+    layer, words = model.attrs["layer"], model.attrs["words"]
+    found = model.shims[0].vectors(docs, layer=layer, words=words, keep=is_train)
     return [model.ops.asarray2f(rows) for rows in found], _nothing
 
 

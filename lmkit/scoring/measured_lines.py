@@ -10,6 +10,7 @@ import numpy as np
 
 from lmkit.contracts import Encoding, LanguageModel, Tokenizer
 from lmkit.corpus.readers import Line
+from lmkit.errors import UsageError
 from lmkit.notes import NOTE
 from lmkit.scoring.directions import FORWARD, from_the_end, in_direction
 from lmkit.scoring.stream import LOG_PROB, WINDOW, Measure, Sentence, measure_lines
@@ -141,6 +142,15 @@ def measured_lines(
     direction: of `model` within a line; figures are always in the line's own order.
     independent: score each line by itself, whatever the model's reset policy.
     """
+    scored = model.text_log_probs(text, batch_size=batch_size, window=window, independent=independent)
+    if scored is not None:
+        if measure is not LOG_PROB or extra is not None or workers is not None:
+            raise UsageError(
+                "this model has probabilities of larger units than tokens: leave out --entropy, --rank and --workers"
+            )
+        for line, scores in scored:
+            yield line, tokenizer.encode(line.text), scores[:, None]
+        return
     waiting: deque[tuple[RawLine, Encoding]] = deque()
     eos = tokenizer.vocabulary.eos_id
 

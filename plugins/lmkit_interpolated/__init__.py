@@ -1,4 +1,4 @@
-"""The linear interpolation of causal models over one vocabulary, and models with a cache, as a plugin."""
+"""The linear interpolation of causal models, by token, word or line, and models with a cache, as a plugin."""
 
 from collections.abc import Iterable
 
@@ -13,6 +13,11 @@ def lmkit_models() -> Iterable[ModelSpec]:
             "interpolated",
             "lmkit_interpolated.model:InterpolatedModel",
             "A weighted mean of the probabilities of other models (Jelinek and Mercer, 1980)",
+        ),
+        ModelSpec(
+            "interpolated-strings",
+            "lmkit_interpolated.strings:StringMixture",
+            "A weighted mean of the probabilities of words, or lines, under models with any tokenizers",
         ),
         ModelSpec(
             "cached",

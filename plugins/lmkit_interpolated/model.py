@@ -115,26 +115,34 @@ class InterpolatedModel(LanguageModel):
         return torch.logsumexp(total + weights, 0)
 
     def save(self, directory: Path) -> None:
-        for place, part in enumerate(self.parts):
-            copy_run(part, directory / PARTS / str(place))
-        (directory / WEIGHTS).write_text(
-            strict_json.dumps({"weights": self.weights}) + "\n", encoding="utf-8"
-        )
+        save_parts(directory, self.parts, {"weights": self.weights})
 
     @classmethod
     def load(cls, directory: Path, options: Any, vocabulary: Vocabulary) -> Self:
-        path = directory / WEIGHTS
-        weights = runs.read_json(path).get("weights")
-        if not isinstance(weights, list) or not 0 < len(weights) <= MOST_PARTS:
-            raise ModelError(
-                f"{path}: 'weights' must be a list of 1 to {MOST_PARTS} numbers; restore the file"
-            )
-        if not all(type(w) is float and 0 <= w <= 1 for w in weights) or abs(sum(weights) - 1) > 1e-6:
-            raise ModelError(f"{path}: the weights do not sum to 1; restore the file")
+        weights = read_weights(directory)["weights"]
         parts = [runs.load_run(directory / PARTS / str(place)) for place in range(len(weights))]
         if any(part.model.vocabulary.fingerprint != vocabulary.fingerprint for part in parts):
             raise ModelError(f"{directory / PARTS}: a part has another vocabulary than the run; restore it")
         return cls(options, vocabulary)._filled(parts, weights)
+
+
+def save_parts(directory: Path, parts: Sequence[runs.LoadedRun], table: dict[str, Any]) -> None:
+    """Copy the runs of a mixture, and write the table of its weights."""
+    for place, part in enumerate(parts):
+        copy_run(part, directory / PARTS / str(place))
+    (directory / WEIGHTS).write_text(strict_json.dumps(table) + "\n", encoding="utf-8")
+
+
+def read_weights(directory: Path) -> dict[str, Any]:
+    """The table of a mixture's weights; ModelError unless they are numbers that sum to 1."""
+    path = directory / WEIGHTS
+    table = runs.read_json(path)
+    weights = table.get("weights")
+    if not isinstance(weights, list) or not 0 < len(weights) <= MOST_PARTS:
+        raise ModelError(f"{path}: 'weights' must be a list of 1 to {MOST_PARTS} numbers; restore the file")
+    if not all(type(w) is float and 0 <= w <= 1 for w in weights) or abs(sum(weights) - 1) > 1e-6:
+        raise ModelError(f"{path}: the weights do not sum to 1; restore the file")
+    return table
 
 
 def _first(keys: Iterable[Tensor | None]) -> Tensor | None:
@@ -156,8 +164,9 @@ def check(parts: Sequence[runs.LoadedRun]) -> None:
             sizes = [one.model.vocabulary.size for one in (part, parts[0])]
             raise refuse(
                 part,
-                f"it has another vocabulary (of {sizes[0]:,}) than {parts[0].directory} ({sizes[1]:,}); train both on "
-                "the same text with one --tokenizer, --vocab-size and --min-count (1 by default for n-grams)",
+                f"it has another vocabulary (of {sizes[0]:,}) than {parts[0].directory} ({sizes[1]:,}); mix the "
+                "probabilities of words with --by word, or train both on the same text with one --tokenizer, "
+                "--vocab-size and --min-count (1 by default for n-grams)",
             )
     common_policy([cast(LanguageModel, part.model).reset_policy for part in parts])
 

@@ -4,7 +4,7 @@ import pytest
 
 from lmkit.testing import Check, checks
 
-MADE_OF_RUNS = ("lmkit:interpolated", "lmkit:cached")
+MADE_OF_RUNS = ("lmkit:interpolated", "lmkit:interpolated-strings", "lmkit:cached")
 """They learn from no text, which the suite would have them do; tests/interpolated has their rules."""
 NEED_EXTRAS = ("lmkit:hf", "lmkit:jieba", "lmkit:transformers")
 """Their libraries are optional; tests/tokenizers and tests/transformers check them where they are installed."""
