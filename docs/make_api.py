@@ -80,6 +80,11 @@ API: dict[str, tuple[str, ...]] = {
         "lmkit.adaptation.cache:CachedModel",
         "lmkit.adaptation.options:CacheOptions",
         "lmkit.adaptation.wrapper:carried_over_lines",
+        "lmkit.scoring.measured_lines:RawLine",
+        "lmkit.scoring.strings:EVENTS",
+        "lmkit.scoring.strings:WordTokens",
+        "lmkit.scoring.strings:mixed",
+        "lmkit.scoring.strings:string_scores",
     ),
     "Text": (
         "lmkit.corpus.store:TokenStore",

@@ -66,6 +66,7 @@ class FileFormat:
     creates the run `out` (`lmkit.runs.make_run`) atomically. None: no import.
     options: a frozen dataclass of the reader's other options.
     takes_file: False if a model has several files, each given by an option: `read(out, overwrite=..., options=...)`.
+    others: what to do about a model of another kind, for the error when one is exported; "" if there is no more to say.
     """
 
     name: str
@@ -75,6 +76,7 @@ class FileFormat:
     options: type = NoOptions
     takes_file: bool = True
     writer_options: type = NoOptions
+    others: str = ""
 
 
 @dataclass(frozen=True)

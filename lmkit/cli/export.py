@@ -53,7 +53,7 @@ def command(
     if known.part is not None and loaded.model_choice.name != known.part.long_name:
         raise UsageError(
             f"{run} holds a model {loaded.model_choice.name}, but the format {to} is for "
-            f"{known.part.long_name}; choose another --to"
+            f"{known.part.long_name}; {known.format.others or 'choose another --to'}"
         )
     assert known.format.writer is not None
     known.call(known.format.writer, loaded, file, overwrite=overwrite, **given)

@@ -160,6 +160,8 @@ def check(parts: Sequence[runs.LoadedRun]) -> None:
             raise refuse(part, "an encoder has no causal probabilities to mix; leave it out")
         if not part.model.normalized:
             raise refuse(part, "its scores do not sum to one, so they cannot be mixed; leave it out")
+        if part.model.units is not None:
+            raise refuse(part, "it has no probabilities of tokens; mix its parts, or give --by line")
         if part.model.vocabulary.fingerprint != parts[0].model.vocabulary.fingerprint:
             sizes = [one.model.vocabulary.size for one in (part, parts[0])]
             raise refuse(

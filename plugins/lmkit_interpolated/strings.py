@@ -128,8 +128,11 @@ def check(parts: Sequence[runs.LoadedRun], by: str) -> None:
             raise UsageError(
                 f"{part.directory}: its scores do not sum to one, so they cannot be mixed; leave it out"
             )
-        if part.model.units is not None and by not in part.model.units:
-            raise UsageError(f"{part.directory}: it is a mixture by line; give --by line, or mix its parts")
+        if part.model.units is not None and by == "word":
+            raise UsageError(
+                f"{part.directory}: a mixture by word or line is no part of one by word; mix its parts, or "
+                "give --by line"
+            )
         if by == "word":
             try:
                 WordTokens(part.tokenizer)

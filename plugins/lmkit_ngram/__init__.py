@@ -28,6 +28,8 @@ def lmkit_models() -> Iterable[ModelSpec]:
                     "lmkit_ngram.arpa_write:write_arpa",
                     "lmkit_ngram.arpa_read:read_arpa",
                     ArpaOptions,
+                    others="a mixture of n-grams has no backoff weights: export its parts (RUN/parts/0 ...) "
+                    "and mix their probabilities there, or train one model on all texts",
                 ),
             ),
             counter="lmkit_ngram.count_text:count_text",

@@ -246,25 +246,26 @@ def test_what_has_no_probability_is_refused(mixtures: dict[str, Path], tmp_path:
         assert result.exit_code == 2, (command, result.output)
         assert "probabilities" in result.stderr
         assert result.stderr.count("\n") == 1
-    with pytest.raises(UsageError, match="mixture by line"):
-        lmkit.interpolate(list(mixtures.values()), None, tmp_path / "out", by="word", weights=[0.5, 0.5])
+    for by, message in (("word", "no part of one by word"), ("token", "no probabilities of tokens")):
+        with pytest.raises(UsageError, match=message):
+            lmkit.interpolate(list(mixtures.values()), None, tmp_path / "out", by=by, weights=[0.5, 0.5])
 
 
-def test_a_mixture_is_a_part_and_can_be_damaged(
+def test_a_mixture_is_a_part_by_line_and_can_be_damaged(
     models: dict[str, Path], mixtures: dict[str, Path], tmp_path: Path
 ) -> None:
-    """A mixture by word is a part of another; a damaged table of weights is an error."""
-    lmkit.interpolate(
-        [mixtures["word"], models["word"]], None, tmp_path / "two", by="word", weights=[0.25, 0.75]
-    )
-    lines = ["ab a b", "aab"]
+    """By line, a mixture by word is a part of another; a damaged table of weights is an error."""
+    pair, lines = [mixtures["word"], models["word"]], ["ab a b", "aab", "a  b"]
+    lmkit.interpolate(pair, None, tmp_path / "two", by="line", weights=[0.25, 0.75])
     rows = [
-        np.concatenate(events(path, lines)) for path in (mixtures["word"], models["word"], tmp_path / "two")
+        np.exp(lmkit.load(mixtures["word"]).line_scores(lines)),
+        np.exp(np.concatenate(events(models["word"], lines, "line"))),
     ]
-    np.testing.assert_allclose(np.exp(rows[2]), 0.25 * np.exp(rows[0]) + 0.75 * np.exp(rows[1]), rtol=1e-9)
+    found = np.exp(lmkit.load(tmp_path / "two").line_scores(lines))
+    np.testing.assert_allclose(found, 0.25 * rows[0] + 0.75 * rows[1], rtol=1e-9)
     path = tmp_path / "two" / "weights.json"
-    path.write_text(path.read_text(encoding="utf-8").replace('"word"', '"werd"'), encoding="utf-8")
-    with pytest.raises(ModelError, match="weights"):
+    path.write_text(path.read_text(encoding="utf-8").replace('"line"', '"lime"'), encoding="utf-8")
+    with pytest.raises(ModelError, match=r"weights\.json"):
         lmkit.load(tmp_path / "two")
 
 
