@@ -18,7 +18,7 @@ all lines stays at most 1. White space costs nothing in a regular line, where it
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -107,7 +107,7 @@ def _word_scores(
     return found
 
 
-def mixed(scores: list[StringScore], log_weights: np.ndarray) -> np.ndarray:
+def mixed(scores: Sequence[StringScore], log_weights: np.ndarray) -> np.ndarray:
     """(events,) log-probabilities of a line under a mixture: of its words and its end, or of the line alone.
 
     scores: the line's, of each part.
@@ -115,7 +115,7 @@ def mixed(scores: list[StringScore], log_weights: np.ndarray) -> np.ndarray:
     return np.logaddexp.reduce(events(scores) + log_weights[:, None], axis=0)
 
 
-def events(scores: list[StringScore]) -> np.ndarray:
+def events(scores: Sequence[StringScore]) -> np.ndarray:
     """(parts, events) log-probabilities of a line: by word if it is regular under each part's tokenizer."""
     words = [score.words for score in scores if score.words is not None]
     return np.stack(words) if len(words) == len(scores) else np.array([[score.whole] for score in scores])

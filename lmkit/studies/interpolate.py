@@ -238,7 +238,7 @@ def _string_scores(models: Mapping[str, Model], text: Text, by: str, progress: P
     ]
     found, tokens = [], 0
     for scores in zip(*streams, strict=True):
-        found.append(events(list(scores)))
+        found.append(events(scores))
         line = scores[0].line
         tokens += line.num_bytes + (not line.continues)
     if not found:

@@ -130,14 +130,15 @@ def test_words_and_lines_agree_with_the_code_of_the_line(models: dict[str, Path]
     for name in TOKENIZERS:
         model = lmkit.load(models[name], split_unknown="never")
         for line in ("ab a", "aab  abb", "c\tb ", ""):
-            score = model.score(line)
+            score = model.score([line])
             (whole,) = events(models[name], [line], "line")
             assert whole.sum() == pytest.approx(-score.bits * math.log(2))
             (words,) = events(models[name], [line])
             if len(words) == 1 and line:
                 assert words[0] == pytest.approx(whole[0] + WHOLE)
             elif not score.oov_tokens and name not in ("word", "cut"):
-                assert words.sum() == pytest.approx(whole[0] + REGULAR)
+                # A tokenizer that may have to escape lines pays 2e-5 bits for a flag by line.
+                assert words.sum() == pytest.approx(whole[0] + REGULAR, abs=2e-5)
             else:
                 assert words.sum() >= whole[0] + REGULAR
 
@@ -163,7 +164,7 @@ def test_mixture_is_the_weighted_mean(models: dict[str, Path], tmp_path: Path) -
         for unit in model.causal.units:
             records = model.surprisal(lines, unit)
             assert math.fsum(record.surprisal for record in records) == pytest.approx(wanted)
-        result = run("compare", out, models["word"], tmp_path / "t.txt", "--json")
+        result = run("compare", out, models["char"], tmp_path / "t.txt", "--json")
         assert result.exit_code == 0, result.stderr
         assert wanted == pytest.approx(next(r for r in json.loads(result.stdout) if r["run"] == by)["bits"])
     records = lmkit.load(tmp_path / "word").surprisal("ab a b")
