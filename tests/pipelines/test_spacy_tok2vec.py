@@ -131,6 +131,31 @@ def test_gradient_reaches_the_projection(run: Path) -> None:
         assert gradient[place] == pytest.approx((values[0] - values[1]) / 2e-2, rel=2e-2, abs=1e-2)
 
 
+def test_vectors_of_training_documents_are_kept(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a second epoch no document is embedded again, unless there was no room; prediction keeps none."""
+    from lmkit.pipelines import spacy_tok2vec
+
+    computed, original = [], spacy_tok2vec.token_vectors
+
+    def counted(model: Any, given: list[Any], **settings: Any) -> Any:
+        computed.extend(doc.text for doc in given)
+        return original(model, given, **settings)
+
+    monkeypatch.setattr(spacy_tok2vec, "token_vectors", counted)
+    for room, wanted in ((spacy_tok2vec.MOST_KEPT, TEXTS), (0, [*TEXTS, *TEXTS[::-1], TEXTS[0]])):
+        monkeypatch.setattr(spacy_tok2vec, "MOST_KEPT", room)
+        model = layer(run)
+        computed.clear()
+        first, _ = model.begin_update(docs(TEXTS))
+        again, _ = model.begin_update(docs(TEXTS[::-1]))
+        one, _ = model.begin_update(docs(TEXTS[:1]))
+        assert computed == wanted
+        for a, b in zip([*first, first[0]], [*again[::-1], *one], strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-6)
+    model.predict(docs(TEXTS))
+    assert not model.layers[0].shims[0]._kept
+
+
 def test_components_learn_and_the_run_does_not(run: Path) -> None:
     """A tagger, an entity recogniser and a classifier learn from one shared layer; the run's files keep their bytes."""
     import spacy
