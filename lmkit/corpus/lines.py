@@ -19,6 +19,19 @@ _GAPS = WHITE_SPACE.encode()
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """A row of a table as a part of a line that several rows make: its characters [start, end) of the line.
+
+    row, kept: as in Line.
+    """
+
+    start: int
+    end: int
+    row: int
+    kept: tuple[object, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Line:
     """A line of text, or a piece of a very long one.
 
@@ -30,6 +43,8 @@ class Line:
     ending: the line end that follows within a cell of a table; "" at the cell's end, and in plain text.
     kept: the row's values in the columns that the Text keeps.
     answer: the characters [start, end) of `text` that the distance task asks for; None in other texts.
+    prefix: the number of characters at the beginning that only condition the others, and have no surprisal.
+    parts: the rows that make the line, in order; empty if it is of one row.
     """
 
     text: str
@@ -41,6 +56,8 @@ class Line:
     ending: str = ""
     kept: tuple[object, ...] = ()
     answer: tuple[int, int] | None = None
+    prefix: int = 0
+    parts: tuple[Part, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

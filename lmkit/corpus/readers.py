@@ -12,6 +12,7 @@ from lmkit.corpus.decoding import check_encoding
 from lmkit.corpus.lines import BadLines, Line, LineBlock, expanded
 from lmkit.corpus.options import DataOptions
 from lmkit.corpus.prefetch import read_ahead
+from lmkit.corpus.rows import KEEPING
 from lmkit.corpus.sources import FileSource, ListSource, Source, TableSource, find
 from lmkit.errors import DataError, UsageError
 from lmkit.notes import NOTE
@@ -89,8 +90,8 @@ class Text:
         self._warned = False
         if keep and not all(isinstance(source, TableSource) for source in sources):
             raise UsageError(
-                f"{self.describe()}: plain text has no columns to keep; leave --keep out, or give the format of "
-                "the table with --input-format"
+                f"{self.describe()}: plain text has no columns for {KEEPING}; leave these options out, or give the "
+                "format of the table with --input-format"
             )
         self._may_be_blank = False
         self._fingerprint: tuple[list[object], str] | None = None

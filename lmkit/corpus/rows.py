@@ -8,6 +8,8 @@ from lmkit.corpus.decoding import decoded, wrong_bytes
 from lmkit.corpus.lines import PIECE, BadLines, Line, LineReader
 from lmkit.corpus.words import count_words
 
+KEEPING = "--keep, --sentence or --prefix-field"
+"""The options that name columns whose values the lines carry."""
 _KINDS = {dict: "an object", list: "a list", str: "a string", bool: "true or false", type(None): "null"}
 
 
@@ -66,7 +68,7 @@ def lines_of_rows(rows: Iterable[Row], field: str, keep: tuple[str, ...], bad: B
     for row in rows:
         try:
             text = text_of(row.cells, field, "--text-field")
-            kept = tuple([look_up(row.cells, name, "--keep") for name in keep]) if keep else ()
+            kept = tuple([look_up(row.cells, name, KEEPING) for name in keep]) if keep else ()
         except CellError as error:
             bad.report(row.where, error.problem, error.remedy)
             continue

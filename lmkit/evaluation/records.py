@@ -1,10 +1,12 @@
 """Records of surprisal: their fields and units."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-UNITS = ("word", "token", "char", "line", "span")
+from lmkit.errors import UsageError, suggest
+
+UNITS = ("word", "token", "char", "line", "span", "region")
 """The units of a record."""
 OOV = ("model", "spelled")
 """The cost of an unknown token: its probability under the model, or also the code of its spelling."""
@@ -36,17 +38,38 @@ OWN_NAMES = ("run", *Record._fields)
 """Names that kept columns of a table cannot have."""
 
 
-def column_names(*, entropy: bool, rank: bool) -> tuple[str, ...]:
-    """The fields of records, in order."""
+ADDED: Mapping[str, type] = {
+    "word": int,
+    "entropy_reduction": float,
+    "words": int,
+    "mean": float,
+    "length": int,
+    "log_frequency": float,
+}
+"""Columns that records have on request, in this order, and their types; None where a unit has no value."""
+
+
+def column_names(*, entropy: bool, rank: bool, more: Iterable[str] = ()) -> tuple[str, ...]:
+    """The fields of records, in order. more: further columns, which stand before the row."""
     left_out = {*(() if entropy else ("entropy",)), *(() if rank else ("rank",))}
-    return tuple(name for name in Record._fields if name not in left_out)
+    *names, row = (name for name in Record._fields if name not in left_out)
+    return (*names, *more, row)
+
+
+def added_names(wanted: Iterable[str]) -> tuple[str, ...]:
+    """The wanted columns of ADDED, in order; UsageError for others."""
+    given = tuple(wanted)
+    for name in given:
+        if name not in ADDED:
+            raise UsageError(f"--add {name}: no such column; {suggest(name, ADDED)}")
+    return tuple(name for name in ADDED if name in given)
 
 
 @dataclass(frozen=True)
 class LineRecords:
     """The records of a line by column, since this is faster to create and write.
 
-    columns: by the names of `Record`, without `line` and `row`; lists of one length.
+    columns: by the names of `Record`, without `line` and `row`, then by those of further columns; lists of one length.
     facts: fields before these that all records of the line share, such as the run's label under "run".
     row: see `Record`. kept: the values of the kept columns of the table, by name.
     """
@@ -58,9 +81,9 @@ class LineRecords:
     kept: Mapping[str, object] = field(default_factory=dict)
 
     def records(self) -> list[Record]:
-        """One by one."""
-        names = list(self.columns)
+        """One by one, without further columns."""
+        names = [name for name in Record._fields if name in self.columns]
         return [
             Record(self.line, **dict(zip(names, values, strict=True)), row=self.row)
-            for values in zip(*self.columns.values(), strict=True)
+            for values in zip(*(self.columns[name] for name in names), strict=True)
         ]

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,18 @@ Span = tuple[int, int, int]
 FIELDS = ("line", "start", "end")
 
 
-def read_spans(path: Path) -> list[Span]:
+@dataclass(frozen=True)
+class SpanFile:
+    """The spans of a file, and the other columns by name, with a value for each span (None if it has none)."""
+
+    spans: list[Span]
+    columns: dict[str, list[Any]]
+
+
+def read_spans(path: Path) -> SpanFile:
     """The spans in a TSV file (columns `line`, `start`, `end`) or a JSONL file (objects with these keys).
 
-    Other columns and keys are ignored. A DataError gives the number of the unreadable line.
+    A DataError gives the number of the unreadable line.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -27,10 +36,14 @@ def read_spans(path: Path) -> list[Span]:
     if not rows:
         raise DataError(f"{path}: no spans; give at least one line, start and end")
     read = _jsonl if rows[0][1].lstrip().startswith("{") else _tsv
-    return list(read(path, rows))
+    found = [(_span(path, number, row), row) for number, row in read(path, rows)]
+    names = dict.fromkeys(name for _, row in found for name in row if name not in FIELDS)
+    return SpanFile(
+        [span for span, _ in found], {name: [row.get(name) for _, row in found] for name in names}
+    )
 
 
-def _jsonl(path: Path, rows: list[tuple[int, str]]) -> Iterator[Span]:
+def _jsonl(path: Path, rows: list[tuple[int, str]]) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, row in rows:
         try:
             table = json.loads(row)
@@ -38,23 +51,27 @@ def _jsonl(path: Path, rows: list[tuple[int, str]]) -> Iterator[Span]:
             table = None
         if not isinstance(table, dict):
             raise DataError(f"{path}: line {number}: not a JSON object; {_needed()}")
-        yield _span(path, number, [table.get(name) for name in FIELDS])
+        yield number, table
 
 
-def _tsv(path: Path, rows: list[tuple[int, str]]) -> Iterator[Span]:
+def _tsv(path: Path, rows: list[tuple[int, str]]) -> Iterator[tuple[int, dict[str, Any]]]:
     header = rows[0][1].rstrip("\r").split("\t")
     if not set(FIELDS) <= set(header):
         raise DataError(
             f"{path}: line {rows[0][0]}: the header must have the columns line, start and end, separated by tabs"
         )
-    places = [header.index(name) for name in FIELDS]
     for number, row in rows[1:]:
-        cells = row.rstrip("\r").split("\t")
-        numbers = [cells[p] if p < len(cells) else "" for p in places]
-        yield _span(path, number, [int(n) if n.isascii() and n.isdigit() else n for n in numbers])
+        cells: dict[str, Any] = dict(zip(header, row.rstrip("\r").split("\t"), strict=False))
+        whole = {name: int(cells[name]) for name in FIELDS if _is_number(cells.get(name, ""))}
+        yield number, {**cells, **whole}
 
 
-def _span(path: Path, number: int, values: list[Any]) -> Span:
+def _is_number(cell: str) -> bool:
+    return cell.isascii() and cell.isdigit()
+
+
+def _span(path: Path, number: int, row: dict[str, Any]) -> Span:
+    values: list[Any] = [row.get(name) for name in FIELDS]
     if not all(isinstance(value, int) and not isinstance(value, bool) for value in values):
         raise DataError(f"{path}: line {number}: {_needed()}")
     line, start, end = values

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,8 +15,10 @@ from lmkit.contracts import Encoding, LanguageModel, Tokenizer
 from lmkit.corpus.readers import Line
 from lmkit.corpus.writing_systems import ScriptCounter
 from lmkit.errors import DataError, ModelError, UsageError, suggest
+from lmkit.evaluation.parts import cut_after_prefix, cut_regions, distribute, owners_of
 from lmkit.evaluation.records import OOV, LineRecords, column_names
-from lmkit.evaluation.units import CHARACTERWISE, Cut, SpanCut, Units, cut_line, make_cut
+from lmkit.evaluation.units import CHARACTERWISE, Cut, SpanCut, Units, WordCut, cores_of, make_cut
+from lmkit.evaluation.word_numbers import WordNumbers
 from lmkit.scoring.line_code import LineCoder
 from lmkit.scoring.measured_lines import NO_LINES, RawLine, measured_lines
 from lmkit.scoring.stimuli import StreamWatch
@@ -40,21 +42,27 @@ def surprisals(
     by: str = "word",
     *,
     spans: Iterable[tuple[int, int, int]] | None = None,
+    of_spans: Mapping[str, Sequence[object]] | None = None,
     entropy: bool = False,
     rank: bool = False,
     oov: str = "model",
     batch_size: int = 32,
     independent: bool = False,
     keep: Sequence[str] = (),
+    add: Sequence[str] = (),
+    prefixed: bool = False,
     workers: Workers | None = None,
 ) -> Iterator[LineRecords]:
     """The records of each line, in the order of the text; lines are read as they are scored.
 
-    by: "word", "token", "char", "line" or "span"; spans: (line from 1, start, end) for the last. independent:
-    score each line by itself, from the initial state, whatever the model's reset policy. A line's records add up
-    to its score; the last is its `</s>`, which a record by line includes.
-    By line, a row of a table has one record, even if its text has line ends. Places are characters of the row.
-    keep: names of `Line.kept`. workers: see `measure_lines`.
+    by: "word", "token", "char", "line", "span" or "region". spans: (line from 1, start, end) for "span"; of_spans:
+    columns of their records, with a value for each span. independent: score each line by itself, from the initial
+    state, whatever the model's reset policy. A line's records add up to its score; the last is its `</s>`, which a
+    record by line includes.
+    By line, a row of a table has one record, even if its text has line ends. By region, each row of a sentence in
+    several rows has one (`row_layout.RowLayout` makes such lines). Places are characters of the row.
+    keep: names of `Line.kept`. add: "word" and "entropy_reduction", columns of `records.ADDED`. prefixed: lines may
+    have prefixes. workers: see `measure_lines`.
     Surprisal is in bits, for the tokenizer's segmentation. With a tokenizer that marks the beginnings of words, a
     word has p = prod p(pieces) * M(after) / M(before), with M the mass of the pieces that end the previous word,
     including `</s>` (Pimentel and Meister, 2024; Oh and Schuler, 2024).
@@ -75,17 +83,24 @@ def surprisals(
         )
     if oov not in OOV:
         raise UsageError(f"oov is '{oov}'; {suggest(oov, OOV)}")
-    starts = tokenizer.word_starts() if by == "word" else None
+    by_words = by in ("word", "region") or (by == "line" and prefixed)
+    starts = tokenizer.word_starts() if by_words else None
     eos_id = tokenizer.vocabulary.eos_id
     # Surprisals do not depend on entropy and rank: other ways to a log-probability round differently.
     measure = LOG_PROB if starts is None else _whole_rows(starts, eos_id)
-    extra = _whole_rows(None, eos_id, entropy=entropy, rank=rank) if entropy or rank else None
+    reduces = "entropy_reduction" in add
+    extra = None
+    if entropy or rank or reduces:
+        extra = _whole_rows(None, eos_id, entropy=entropy or reduces, rank=rank)
     reader = _Reader(
         tokenizer,
+        by,
         make_cut(by, tokenizer, spans),
+        has_prefixes=prefixed,
+        of_spans=of_spans or {},
         coder=LineCoder(tokenizer) if oov == "spelled" else None,
         figures=(*measure.names, *(() if extra is None else extra.names)),
-        columns=column_names(entropy=entropy, rank=rank),
+        columns=column_names(entropy=entropy, rank=rank, more=add),
         keep=keep,
         # Such a tokenizer's own tokens are the words, whatever the script.
         scripts=_Scripts(tokenizer) if by == "word" and tokenizer.unit != "token" else None,
@@ -93,10 +108,10 @@ def surprisals(
     )
     measured = measured_lines(
         model, tokenizer, reader.watched(text),
-        measure=measure, extra=extra, spans=by != "line", batch_size=batch_size, independent=independent,
-        workers=workers,
+        measure=measure, extra=extra, spans=by != "line" or prefixed, batch_size=batch_size,
+        independent=independent, workers=workers,
     )  # fmt: skip
-    found = reader.records(measured, has_spans=by != "line")
+    found = reader.records(measured, has_spans=by != "line" or prefixed)
     return _then(_by_row(found) if by == "line" else (records for _, records in found), reader.report)
 
 
@@ -115,8 +130,11 @@ class _Reader:
     def __init__(
         self,
         tokenizer: Tokenizer,
+        by: str,
         cut: Cut | SpanCut,
         *,
+        has_prefixes: bool,
+        of_spans: Mapping[str, Sequence[object]],
         coder: LineCoder | None,
         figures: tuple[str, ...],
         columns: tuple[str, ...],
@@ -125,7 +143,10 @@ class _Reader:
         watch: StreamWatch,
     ) -> None:
         self._unk_id = tokenizer.vocabulary.unk_id
-        self._cut, self._coder = cut, coder
+        self._by, self._cut, self._coder = by, cut, coder
+        self._words = WordCut(tokenizer) if by == "line" and has_prefixes else None
+        self._numbers = WordNumbers() if "word" in columns else None
+        self._of_spans = of_spans
         self._names, self._columns, self._keep = figures, columns, keep
         self._scripts, self._watch, self._unknown = scripts, watch, _UnknownTokens()
 
@@ -143,22 +164,65 @@ class _Reader:
             self._watch.add(line)
             figures = dict(zip(self._names, table.T, strict=True))
             figures["unknown"] = self._unknown.add(encoding.ids == self._unk_id, inside=line.inside)
-            units = self._units(line, encoding)
+            units, owners = self._units(line, encoding)
             if self._coder is not None:
                 spans = encoding.spans if has_spans else None
                 code = self._coder.code(line, encoding.ids, figures["log_prob"], spans)
                 figures["log_prob"] = code.tokens * -math.log(2)
                 units = replace(units, corrected=None) if code.escaped else units
-            yield line, _records(self._unknown.lines, line, units, figures, self._columns, self._keep)
+            at = line.at if owners is None else 0
+            records = self._records(line, units, figures, at)
+            if owners is None:
+                yield line, records
+                continue
+            for found in distribute(records, line, owners, regions=self._by == "region"):
+                yield line, found
 
-    def _units(self, line: RawLine, encoding: Encoding) -> Units:
+    def _units(self, line: RawLine, encoding: Encoding) -> tuple[Units, np.ndarray | None]:
+        """The units of a line; and the part of each (`owners_of`), or None if the line has no prefix and one row."""
+        number = self._unknown.lines
         if isinstance(self._cut, SpanCut):
-            return self._cut(self._unknown.lines, line.text, encoding, line.at, line.continues)
-        units = self._cut(self._unknown.lines, line.text, encoding)
-        if line.continues and self._coder is None and self._cut is not cut_line:
+            return self._cut(number, line.text, encoding, line.at, line.continues), None
+        if self._by == "line" and line.prefix:
+            assert self._words is not None
+            return cut_after_prefix(line, self._words(number, line.text, encoding), encoding), None
+        units = self._cut(number, line.text, encoding)
+        if self._by == "line":
+            return units, None
+        if self._by == "region":
+            return cut_regions(line, units, encoding)
+        if line.continues and self._coder is None:
             # The line does not end here, so that no record says so; with a coder, it has the bits of white space.
-            return units.taken(units.first < len(encoding.ids))
-        return units
+            units = units.taken(units.first < len(encoding.ids))
+        return units, owners_of(line, units, encoding) if line.prefix or line.parts else None
+
+    def _records(self, line: RawLine, units: Units, figures: Figures, at: int) -> LineRecords:
+        """The records of a line; at: the offset of the line in their places."""
+        text = line.text
+        start, end = units.start.tolist(), units.end.tolist()
+        texts = [text[a:b] for a, b in zip(start, end, strict=True)]
+        columns: dict[str, list[Any]] = {
+            "start": (units.start + at).tolist(),
+            "end": (units.end + at).tolist(),
+            "text": texts,
+            "surprisal": _bits(units, figures).tolist(),
+            "oov": (_sums(units, figures["unknown"].astype(np.float64)) > 0).tolist(),
+        }
+        if "entropy" in self._columns:
+            columns["entropy"] = (figures["entropy"][units.first] / math.log(2)).tolist()
+        if "rank" in self._columns:
+            columns["rank"] = figures["rank"][units.first].astype(np.int64).tolist()
+        if self._numbers is not None:
+            places = cores_of(text, np.stack([units.start, units.end], 1))[:, 0]
+            numbers = self._numbers.of(line, places).tolist()
+            columns["word"] = [number if own else None for number, own in zip(numbers, texts, strict=True)]
+        if "entropy_reduction" in self._columns:
+            columns["entropy_reduction"] = _reductions(units, figures["entropy"], continues=line.continues)
+        if units.given is not None:
+            for name, values in self._of_spans.items():
+                columns[name] = [values[place] for place in units.given.tolist()]
+        kept = dict(zip(self._keep, line.kept, strict=True))
+        return LineRecords(self._unknown.lines, columns, row=line.row, kept=kept)
 
     def report(self) -> None:
         """Warn of unknown tokens, separate items and other scripts; DataError for spans of lines that are not there."""
@@ -180,23 +244,12 @@ def _then(records: Iterator[LineRecords], report: Callable[[], None]) -> Iterato
     report()
 
 
-def _records(
-    number: int, line: RawLine, units: Units, figures: Figures, names: tuple[str, ...], keep: Sequence[str]
-) -> LineRecords:
-    text = line.text
-    start, end = units.start.tolist(), units.end.tolist()
-    columns = {
-        "start": (units.start + line.at).tolist(),
-        "end": (units.end + line.at).tolist(),
-        "text": [text[a:b] for a, b in zip(start, end, strict=True)],
-        "surprisal": _bits(units, figures).tolist(),
-        "oov": (_sums(units, figures["unknown"].astype(np.float64)) > 0).tolist(),
-    }
-    if "entropy" in names:
-        columns["entropy"] = (figures["entropy"][units.first] / math.log(2)).tolist()
-    if "rank" in names:
-        columns["rank"] = figures["rank"][units.first].astype(np.int64).tolist()
-    return LineRecords(number, columns, row=line.row, kept=dict(zip(keep, line.kept, strict=True)))
+def _reductions(units: Units, entropy: np.ndarray, *, continues: bool) -> list[float | None]:
+    """(units,) the entropy before each unit minus that after it, in bits; None where the line ends."""
+    known = len(entropy) - continues  # the last figure of a piece is not one of the line
+    after = np.append(entropy[:known], [math.nan] * (len(entropy) + 1 - known))[units.last]
+    found = (entropy[units.first] - after) / math.log(2)
+    return [None if last >= known else value for last, value in zip(units.last, found.tolist(), strict=True)]
 
 
 def _by_row(lines: Iterator[tuple[RawLine, LineRecords]]) -> Iterator[LineRecords]:
@@ -205,7 +258,7 @@ def _by_row(lines: Iterator[tuple[RawLine, LineRecords]]) -> Iterator[LineRecord
         pairs = list(group)
         first = pairs[0][1]
         if len(pairs) > 1 or pairs[0][0].ending:
-            text = "".join(line.text + line.ending for line, _ in pairs)
+            text = "".join(line.text[line.prefix :] + line.ending for line, _ in pairs)
             bits = math.fsum(records.columns["surprisal"][0] for _, records in pairs)
             oov = any(records.columns["oov"][0] for _, records in pairs)
             sums = {"end": [len(text)], "text": [text], "surprisal": [bits], "oov": [oov]}

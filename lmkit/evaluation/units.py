@@ -25,6 +25,7 @@ class Units:
     start, end: (units,) characters [start, end) of the raw line.
     corrected: (units,) bool, whether to divide by the mass of beginnings at the unit's start; only for consecutive
     units; None if nowhere.
+    given: (units,) the place of each among the given spans; None for other units.
     """
 
     first: np.ndarray
@@ -32,6 +33,7 @@ class Units:
     start: np.ndarray
     end: np.ndarray
     corrected: np.ndarray | None = None
+    given: np.ndarray | None = None
 
     def taken(self, which: np.ndarray) -> "Units":
         """The units for which `which` (units,) is true."""
@@ -108,13 +110,13 @@ class SpanCut:
     """
 
     def __init__(self, spans: Iterable[tuple[int, int, int]]) -> None:
-        self._spans: dict[int, list[tuple[int, int]]] = defaultdict(list)
-        for line, start, end in spans:
+        self._spans: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
+        for place, (line, start, end) in enumerate(spans):
             if line < 1 or not 0 <= start < end:
                 raise DataError(
                     f"span {start}-{end} of line {line} is invalid: lines count from 1, and start must be before end"
                 )
-            self._spans[line].append((start, end))
+            self._spans[line].append((start, end, place))
         if not self._spans:
             raise DataError("there are no spans; give at least one line, start and end")
 
@@ -126,18 +128,18 @@ class SpanCut:
         if continues and (later := [span for span in spans if span[0] >= at + len(text)]):
             spans = [span for span in spans if span not in later]
             self._spans[number] = later
-        wanted = [(start - at, end - at) for start, end in spans]
-        cores = _cores(text, encoding.spans) if wanted else encoding.spans
+        wanted = [(start - at, end - at) for start, end, _ in spans]
+        cores = cores_of(text, encoding.spans) if wanted else encoding.spans
         tokens = [self._tokens(number, text, cores, start, end, at) for start, end in wanted]
         first, last = np.array(tokens, np.int64).reshape(-1, 2).T
         start, end = np.array(wanted, np.int64).reshape(-1, 2).T
-        return Units(first, last, start, end)
+        return Units(first, last, start, end, given=np.array([place for _, _, place in spans], np.int64))
 
     def check_all_used(self, num_lines: int) -> None:
         """Raise DataError when the text has ended before a span's line."""
         if self._spans:
             line = min(self._spans)
-            start, end = self._spans[line][0]
+            start, end, _ = self._spans[line][0]
             raise DataError(
                 f"span {start}-{end} of line {line}: the text has {num_lines} lines; check the file of spans"
             )
@@ -177,7 +179,7 @@ def make_cut(by: str, tokenizer: Tokenizer, spans: Iterable[tuple[int, int, int]
         raise UsageError("spans and --by span go together: give both (--by span --spans FILE) or neither")
     if spans is not None:
         return SpanCut(spans)
-    if by == "word":
+    if by in ("word", "region"):
         return WordCut(tokenizer)
     if by == "char" and tokenizer.unit not in CHARACTERWISE:
         raise UsageError(
@@ -186,7 +188,7 @@ def make_cut(by: str, tokenizer: Tokenizer, spans: Iterable[tuple[int, int, int]
         )
     cuts: dict[str, Cut] = {"token": cut_tokens, "char": cut_characters, "line": cut_line}
     if by not in cuts:
-        raise UsageError(f"there is no unit '{by}'; known: word, token, char, line, span")
+        raise UsageError(f"there is no unit '{by}'; known: word, token, char, line, span, region")
     return cuts[by]
 
 
@@ -213,11 +215,11 @@ def _word_firsts(begins: np.ndarray, gap: np.ndarray) -> np.ndarray:
 def _trimmed(units: Units, text: str) -> Units:
     """The same units with spans without white space, unless they have nothing else."""
     spans = np.stack([units.start, units.end], 1)
-    spans = _cores(text, spans, both=True)
+    spans = cores_of(text, spans, both=True)
     return Units(units.first, units.last, spans[:, 0], spans[:, 1])
 
 
-def _cores(text: str, spans: np.ndarray, *, both: bool = False) -> np.ndarray:
+def cores_of(text: str, spans: np.ndarray, *, both: bool = False) -> np.ndarray:
     """(n, 2) spans without their leading (both: and trailing) white space; spans of only white space are unchanged."""
     cores = []
     for start, end in spans.tolist():

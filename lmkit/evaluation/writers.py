@@ -1,14 +1,16 @@
 """Write records of surprisal as TSV, JSONL or Parquet, as a stream."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import partial
 from itertools import chain
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from lmkit import strict_json
 from lmkit.corpus.tsv import escaped, needs_escapes
 from lmkit.errors import DataError
-from lmkit.evaluation.records import OWN_NAMES, LineRecords
+from lmkit.evaluation.records import OWN_NAMES, LineRecords, Record
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -19,17 +21,25 @@ ROW_GROUP = 1 << 16
 """Records of a row group in Parquet, which is in memory."""
 
 
-def write_records(lines: Iterable[LineRecords], names: tuple[str, ...], form: str, sink: BinaryIO) -> None:
-    """Write the records of a text in UTF-8; names: their fields, first those of `facts`, then
-    those of `Record`, then the kept columns.
+def write_records(
+    lines: Iterable[LineRecords],
+    names: tuple[str, ...],
+    form: str,
+    sink: BinaryIO,
+    types: Mapping[str, type] = MappingProxyType({}),
+) -> None:
+    """Write the records of a text in UTF-8.
 
+    names: their fields, first those of `facts`, then those of `Record` with further columns before the row, then the
+    kept columns. types: those of further columns; the values of others are written as those of kept columns.
     TSV has a header and a line for each record, without quotes, with texts as in `lmkit.corpus.tsv.escaped`.
     Raises DataError if the values of a kept column have several types, which Parquet cannot store.
     """
     if form == "parquet":
-        _write_parquet(lines, names, sink)
+        _write_parquet(lines, names, sink, types)
         return
-    rows = {"tsv": _tsv, "jsonl": _jsonl}[form]
+    figures = frozenset((*Record._fields, *types))
+    rows = partial(_tsv, figures=figures) if form == "tsv" else _jsonl
     header = "\t".join(names) + "\n" if form == "tsv" else ""
     # The header is written with the first line, so that a refused text leaves stdout empty.
     for line in lines:
@@ -37,14 +47,27 @@ def write_records(lines: Iterable[LineRecords], names: tuple[str, ...], form: st
         header = ""
 
 
-def _tsv(records: LineRecords) -> str:
+def _tsv(records: LineRecords, figures: Collection[str]) -> str:
+    """figures: the columns with numbers and truth values of lmkit."""
     columns = dict(records.columns)
     if needs_escapes("".join(columns["text"])):
         columns["text"] = [escaped(text) for text in columns["text"]]
-    cells = [values if name == "text" else map(repr, values) for name, values in columns.items()]
+    cells = [
+        values if name == "text" else map(_writer(name, figures), values) for name, values in columns.items()
+    ]
     before = "\t".join([*map(escaped, records.facts.values()), str(records.line), ""])
     after = "\t".join(["", str(records.row), *map(_tsv_cell, records.kept.values())])
     return "".join([f"{before}{row}{after}\n" for row in map("\t".join, zip(*cells, strict=True))])
+
+
+def _writer(name: str, figures: Collection[str]) -> Callable[[object], str]:
+    if name in ("start", "end", "surprisal", "oov"):
+        return repr  # these are never missing
+    return _figure if name in figures else _tsv_cell
+
+
+def _figure(value: object) -> str:
+    return "" if value is None else repr(value)
 
 
 def _tsv_cell(value: object) -> str:
@@ -79,12 +102,14 @@ def _as_json(value: object) -> object:
     return value if value is None or isinstance(value, (str, int)) else str(value)
 
 
-def _write_parquet(lines: Iterable[LineRecords], names: tuple[str, ...], sink: BinaryIO) -> None:
+def _write_parquet(
+    lines: Iterable[LineRecords], names: tuple[str, ...], sink: BinaryIO, types: Mapping[str, type]
+) -> None:
     from pyarrow import parquet
 
     groups = _groups(lines, names)
     first = next(groups)
-    schema = _schema(first)
+    schema = _schema(first, types)
     with parquet.ParquetWriter(sink, schema) as writer:
         for group in chain([first], groups):
             writer.write_table(_table(group, schema))
@@ -105,13 +130,15 @@ def _groups(lines: Iterable[LineRecords], names: tuple[str, ...]) -> Iterator[di
     yield waiting
 
 
-def _schema(columns: dict[str, list[Any]]) -> "pa.Schema":
+def _schema(columns: dict[str, list[Any]], types: Mapping[str, type]) -> "pa.Schema":
     """The types of the columns; kept columns have the type of their first values."""
     import pyarrow as pa
 
     kinds = {"run": pa.string(), "text": pa.string(), "surprisal": pa.float64()}
     kinds |= {"oov": pa.bool_(), "entropy": pa.float64()}
     kinds |= {name: pa.int64() for name in OWN_NAMES if name not in kinds}
+    of_types = {int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+    kinds |= {name: of_types[kind] for name, kind in types.items()}
     for name, values in columns.items():
         if name not in kinds:
             found = _array(name, values, None).type

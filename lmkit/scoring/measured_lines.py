@@ -9,6 +9,7 @@ from itertools import groupby
 import numpy as np
 
 from lmkit.contracts import Encoding, LanguageModel, Tokenizer
+from lmkit.corpus.lines import Part
 from lmkit.corpus.readers import Line
 from lmkit.errors import UsageError
 from lmkit.notes import NOTE
@@ -26,7 +27,7 @@ _NO_SPANS = np.zeros((0, 2), np.int64)
 class RawLine:
     """A line, or a piece of a very long one, with its raw sizes.
 
-    row, ending, kept: see `Line`. at: the offset in its row, in characters.
+    row, ending, kept, prefix, parts: see `Line`. at: the offset in its row, in characters; a prefix is not in the row.
     inside: it continues the line of the piece before. continues: the line goes on in the next piece.
     """
 
@@ -40,6 +41,8 @@ class RawLine:
     kept: tuple[object, ...] = ()
     inside: bool = False
     continues: bool = False
+    prefix: int = 0
+    parts: tuple[Part, ...] = ()
 
 
 def raw_lines(text: Iterable[Line]) -> Iterator[RawLine]:
@@ -50,6 +53,7 @@ def raw_lines(text: Iterable[Line]) -> Iterator[RawLine]:
         if not inside:
             at = at if piece.row and piece.row == row else 0
             row = piece.row or row + 1
+        at -= piece.prefix
         yield RawLine(
             piece.text,
             piece.num_bytes,
@@ -61,6 +65,8 @@ def raw_lines(text: Iterable[Line]) -> Iterator[RawLine]:
             piece.kept,
             inside,
             piece.continues,
+            piece.prefix,
+            piece.parts,
         )
         at += len(piece.text) + len(piece.ending)
         inside = piece.continues

@@ -20,7 +20,7 @@ def test_both_formats(tmp_path: Path, text: str) -> None:
     """Columns by name in any order, other ones ignored; blank lines, a byte-order mark and CRLF change nothing."""
     path = tmp_path / "spans"
     path.write_bytes(text.encode())
-    assert read_spans(path) == [(1, 0, 3), (2, 4, 6)]
+    assert read_spans(path).spans == [(1, 0, 3), (2, 4, 6)]
 
 
 @pytest.mark.parametrize(

@@ -146,7 +146,7 @@ def test_spans_are_read_by_their_names(tmp_path, text):
     """TSV with a header and JSONL: other columns, blank lines and a byte-order mark are passed over."""
     path = tmp_path / "spans"
     path.write_text(text, encoding="utf-8", newline="")
-    assert read_spans(path) == [(1, 4, 7), (2, 0, 5)]
+    assert read_spans(path).spans == [(1, 4, 7), (2, 0, 5)]
 
 
 @pytest.mark.parametrize(
