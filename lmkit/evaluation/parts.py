@@ -76,17 +76,16 @@ def _cut(line: RawLine, starts: np.ndarray, words: Units, encoding: Encoding) ->
             if a < start < b:
                 raise _cut_error(line, start, line.text[a:b])
     first = np.array([*firsts, count], np.int64)
+    bounds = np.append(starts, len(line.text))
     for place in np.flatnonzero(first[:-1] >= first[1:]).tolist():
-        bounds = [*starts.tolist(), len(line.text)]
         text = line.text[bounds[place] : bounds[place + 1]].strip(WHITE_SPACE)
         raise DataError(
-            f"{_where(line, bounds[place])}: the tokenizer has no token for {text!r}; leave it out, or use a model "
+            f"{_where(line, int(bounds[place]))}: the tokenizer has no token for {text!r}; leave it out, or use a model "
             "of characters or bytes"
         )
     corrected = None if words.corrected is None else (first > 0) & np.isin(first, words.first)
     last = np.append(first[1:], count + 1)
-    end = np.append(starts[1:], [len(line.text)] * 2)
-    return Units(first, last, np.append(starts, len(line.text)), end, corrected)
+    return Units(first, last, bounds, np.append(bounds[1:], len(line.text)), corrected)
 
 
 def distribute(

@@ -190,6 +190,8 @@ class _Reader:
         if self._by == "line":
             return units, None
         if self._by == "region":
+            if not line.parts:
+                raise UsageError("lines have no regions; give lines of a RowLayout with `sentence`")
             return cut_regions(line, units, encoding)
         if line.continues and self._coder is None:
             # The line does not end here, so that no record says so; with a coder, it has the bits of white space.
