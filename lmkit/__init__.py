@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lmkit.studies.fill import fill
     from lmkit.studies.interpolate import interpolate
     from lmkit.studies.minimal_pairs import minimal_pairs
+    from lmkit.studies.syntaxgym import syntaxgym
 
 __version__ = "0.1.0"
 
@@ -40,6 +41,7 @@ __all__ = [
     "minimal_pairs",
     "option",
     "resume",
+    "syntaxgym",
     "train",
 ]
 
@@ -49,7 +51,16 @@ _HOMES = (
     | dict.fromkeys(_CLASSIFIER, "lmkit.classification.classifier")
     | {
         name: f"lmkit.studies.{name}"
-        for name in ("average", "compare", "context", "distances", "fill", "interpolate", "minimal_pairs")
+        for name in (
+            "average",
+            "compare",
+            "context",
+            "distances",
+            "fill",
+            "interpolate",
+            "minimal_pairs",
+            "syntaxgym",
+        )
     }
 )
 

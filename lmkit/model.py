@@ -186,18 +186,22 @@ class Model:
             model,
             self.tokenizer,
             text,
-            signature=signature(
-                self.run,
-                direction or FORWARD,
-                split_unknown=self.splits,
-                independent=independent,
-                adaptation=self.adaptation,
-            ),
+            signature=self.signature(direction or FORWARD, independent=independent),
             carried=None if adapts else self.run.carried,
             direction=direction or FORWARD,
             batch_size=self._rows(batch_size),
             independent=independent,
             workers=workers,
+        )
+
+    def signature(self, direction: str = FORWARD, *, independent: bool = False) -> str:
+        """The conditions under which scores are comparable (docs/scores.md), as `lmkit eval` prints them."""
+        return signature(
+            self.run,
+            direction,
+            split_unknown=self.splits,
+            independent=independent,
+            adaptation=self.adaptation,
         )
 
     def _rows(self, batch_size: int) -> int:

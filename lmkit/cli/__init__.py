@@ -44,6 +44,7 @@ COMMANDS = {
     "predict": ("lmkit.cli.predict", "Classify texts, and measure accuracy on labelled ones."),
     "fill": ("lmkit.cli.fill", "Fill in the blank of a line, and show why."),
     "minimal-pairs": ("lmkit.cli.minimal_pairs", "Measure accuracy on pairs of good and bad sentences."),
+    "syntaxgym": ("lmkit.cli.syntaxgym", "Measure accuracy on the predictions of SyntaxGym suites."),
     "compare": ("lmkit.cli.compare", "Score any set of models on one text, in one table."),
     "context": ("lmkit.cli.context", "Measure how much context models use."),
     "distances": ("lmkit.cli.distances", "Measure how far back models remember a cause."),

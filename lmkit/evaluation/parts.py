@@ -12,6 +12,18 @@ from lmkit.evaluation.records import LineRecords
 from lmkit.evaluation.units import Units, cores_of
 from lmkit.scoring.measured_lines import RawLine
 
+
+class RegionError(DataError):
+    """A part of a line that cannot be scored. row: its row; problem: with the remedy."""
+
+    def __init__(self, line: RawLine, place: int, problem: str) -> None:
+        """place: in the line, where the part begins."""
+        part = next((part for part in reversed(line.parts) if part.start <= place), None)
+        self.row = line.row if part is None else part.row
+        self.problem = problem
+        super().__init__(f"row {self.row}: {problem}")
+
+
 PREFIX = -1
 """The owner of units in the prefix."""
 
@@ -79,9 +91,10 @@ def _cut(line: RawLine, starts: np.ndarray, words: Units, encoding: Encoding) ->
     bounds = np.append(starts, len(line.text))
     for place in np.flatnonzero(first[:-1] >= first[1:]).tolist():
         text = line.text[bounds[place] : bounds[place + 1]].strip(WHITE_SPACE)
-        raise DataError(
-            f"{_where(line, int(bounds[place]))}: the tokenizer has no token for {text!r}; leave it out, or use a model "
-            "of characters or bytes"
+        raise RegionError(
+            line,
+            int(bounds[place]),
+            f"the tokenizer has no token for {text!r}; leave it out, or use a model of characters or bytes",
         )
     corrected = None if words.corrected is None else (first > 0) & np.isin(first, words.first)
     last = np.append(first[1:], count + 1)
@@ -148,14 +161,10 @@ def _beginnings(line: RawLine, parts: tuple[Part, ...]) -> tuple[np.ndarray, np.
     return starts, owners
 
 
-def _cut_error(line: RawLine, place: int, text: str) -> DataError:
-    return DataError(
-        f"{_where(line, place)}: it begins inside {text!r}, whose parts have no probability of their own here; move "
-        "the boundary or put a space there, or use --by token, or a model of characters or bytes"
+def _cut_error(line: RawLine, place: int, text: str) -> RegionError:
+    return RegionError(
+        line,
+        place,
+        f"it begins inside {text!r}, whose parts have no probability of their own here; move the boundary or put a "
+        "space there, or use --by token, or a model of characters or bytes",
     )
-
-
-def _where(line: RawLine, place: int) -> str:
-    """The row that begins at a place of a line, or the text after its prefix."""
-    part = next((part for part in reversed(line.parts) if part.start <= place), None)
-    return f"row {line.row if part is None else part.row}"

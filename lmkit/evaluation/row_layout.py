@@ -118,6 +118,16 @@ class RowLayout:
         return line.kept[: len(dict.fromkeys(self.keep))]
 
 
+def sentence_of(regions: Sequence[str], row: int = 1) -> Line:
+    """The line of a sentence's regions, without a table; their rows are counted from `row`.
+
+    `surprisals(..., by="region")` gives a record for each.
+    """
+    text, spans = join([" ".join(region.splitlines()) for region in regions])
+    parts = tuple(Part(start, end, number) for number, (start, end) in enumerate(spans, row))
+    return _line(Line("", 0, 0, True, False, row), text, parts=parts)
+
+
 def join(cells: Sequence[str], separator: str | None = None) -> tuple[str, list[tuple[int, int]]]:
     """The text of regions, and the characters [start, end) of each.
 
