@@ -146,7 +146,7 @@ def command(
 
     from lmkit import api
     from lmkit.corpus.readers import Text
-    from lmkit.evaluation.predictors import Predictors
+    from lmkit.evaluation.predictors import Predictors, column_types
     from lmkit.evaluation.row_layout import RowLayout
     from lmkit.evaluation.spans import read_spans
 
@@ -158,6 +158,11 @@ def command(
     if by == "line" and spillover:
         raise UsageError("--spillover needs several units in a row: give another --by than line")
     added = added_names(split_names(add))
+    by_frequency = "log_frequency" in added
+    if by_frequency and by != "word":
+        raise UsageError("--add log_frequency is the frequency of a word: give --by word")
+    if frequencies and not by_frequency:
+        raise UsageError("--frequencies has no effect alone: also give --add log_frequency")
     names = kept_columns(keep)
     of_spans = {} if wanted is None else {n: v for n, v in wanted.columns.items() if n in names}
     kept = tuple(name for name in names if name not in of_spans)
@@ -173,18 +178,18 @@ def command(
         **adapt,
     }
 
-    def predictors(run: Path) -> Predictors:
-        counted = word_frequencies(run, frequencies) if "log_frequency" in added else None
-        return Predictors(added, counted, spillover)
-
-    types = Predictors(added, WordFrequencies({}, 0), spillover).types(entropy=entropy, rank=rank)
+    counted = None
+    if frequencies:
+        counted = WordFrequencies.of(Text(list(frequencies), DataOptions()).blocks())
+    types = column_types(added, spillover, entropy=entropy, rank=rank)
     check_names((*types, *of_spans, *kept))
     header = column_names(entropy=entropy, rank=rank, more=(*types, *of_spans))
 
     def records() -> Iterator["LineRecords"]:
         for label, run in asked.runs.items():
             with console.about("" if asked.run else label):
-                more = predictors(run)
+                own = _training_frequencies(run) if by_frequency and counted is None else counted
+                more = Predictors(added, own, spillover)
                 model = api.load(run, **load)
                 lines = console.progress(text, total=None, label=f"scoring with {label}") if alone else text
                 with scoring_workers(workers, run, load, "forward") as sharing:
@@ -216,15 +221,11 @@ def _regions(sentence: tuple[str, ...], spans: Path | None) -> str:
     return "region"
 
 
-def word_frequencies(run: Path, texts: Iterable[str]) -> WordFrequencies:
-    """Those of texts, or of the text that a run was trained on; DataError if it is not there any more."""
+def _training_frequencies(run: Path) -> WordFrequencies:
+    """Those of the text that a run was trained on; DataError if it is not there any more."""
     from lmkit.corpus.readers import Text
     from lmkit.recipe import build, read_recipe
 
-    given = list(texts)
-    if given:
-        text = Text(given, DataOptions())
-        return WordFrequencies.of(text.blocks())
     try:
         recipe = build(read_recipe(run / RECIPE))
         text = Text(recipe.train_paths, recipe.data)

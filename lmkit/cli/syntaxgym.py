@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 ALL = "all predictions"
 MEAN = "mean of the suites"
+WITHHELD = "a surprisal is not a number, or two impossible regions are subtracted"
 
 
 @click.command()
@@ -150,6 +151,7 @@ def _suite_facts(one: "SuiteResult", by: str) -> dict[str, Any]:
     predictions = [
         {"formula": formula.text, **figures(number)} for number, formula in enumerate(one.suite.formulas)
     ]
+    withheld = {} if one.accuracy()[0] is not None else {"withheld": {"accuracy": WITHHELD}}
     by_item = {"by_item": dict(zip(one.suite.items, one.holds, strict=True))} if by == "item" else {}
     return {
         **figures(),
@@ -157,6 +159,7 @@ def _suite_facts(one: "SuiteResult", by: str) -> dict[str, Any]:
         "items_with_unknown": one.unknown,
         "predictions": predictions,
         **by_item,
+        **withheld,
     }
 
 
@@ -171,7 +174,6 @@ def _say_notes(label: str, found: "Sequence[SuiteResult]") -> None:
             )
         if one.accuracy()[0] is None:
             console.say(
-                f"{label}: {one.suite.name}: an accuracy is withheld: a surprisal is not a number, or two impossible "
-                "regions are subtracted",
+                f"{label}: {one.suite.name}: an accuracy is withheld: {WITHHELD}",
                 "warning",
             )

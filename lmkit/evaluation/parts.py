@@ -84,9 +84,9 @@ def _cut(line: RawLine, starts: np.ndarray, words: Units, encoding: Encoding) ->
             firsts.append(int(words.first[word[0]]))
         else:
             firsts.append(int(np.searchsorted(cores[:, 0], start)))
-            a, b = cores[firsts[-1] - 1].tolist()
-            if a < start < b:
-                raise _cut_error(line, start, line.text[a:b])
+            for a, b in cores[: firsts[-1]][-1:].tolist():  # the token before, if there is one
+                if b > start:
+                    raise _cut_error(line, start, line.text[a:b])
     first = np.array([*firsts, count], np.int64)
     bounds = np.append(starts, len(line.text))
     for place in np.flatnonzero(first[:-1] >= first[1:]).tolist():

@@ -22,6 +22,22 @@ _MEASURED: Mapping[str, type] = {
 """The columns that have values of previous words, and their types."""
 
 
+def column_types(add: Iterable[str], spillover: int, *, entropy: bool, rank: bool) -> dict[str, type]:
+    """The names of the columns of `Predictors`, in order, and their types.
+
+    entropy, rank: whether records have these, which then have previous values too.
+    """
+    added = {name: ADDED[name] for name in added_names(add)}
+    given = {"surprisal", "oov", *added, *(["entropy"] if entropy else []), *(["rank"] if rank else [])}
+    previous = {
+        f"{name}_{back}": kind
+        for name, kind in _MEASURED.items()
+        if name in given
+        for back in range(1, spillover + 1)
+    }
+    return {**added, **previous}
+
+
 @dataclass(frozen=True)
 class Predictors:
     """The columns to add, in order.
@@ -45,20 +61,11 @@ class Predictors:
         """The argument `add` of `surprisals`."""
         return tuple(name for name in added_names(self.add) if name in OF_UNITS)
 
-    def types(self, *, entropy: bool, rank: bool) -> dict[str, type]:
-        """The names of the columns, in order, and their types; entropy, rank: whether records have these."""
-        added = {name: ADDED[name] for name in added_names(self.add)}
-        given = {"surprisal", "oov", *added, *(["entropy"] if entropy else []), *(["rank"] if rank else [])}
-        previous = {
-            f"{name}_{back}": kind
-            for name, kind in _MEASURED.items()
-            if name in given
-            for back in range(1, self.spillover + 1)
-        }
-        return {**added, **previous}
-
     def columns(self, lines: Iterable[LineRecords], names: Sequence[str]) -> Iterator[LineRecords]:
         """The same records with the columns, all in the order of `names`, which are those of a file's header."""
+        if not self.add and not self.spillover:
+            yield from lines
+            return
         history: deque[dict[str, Any]] = deque(maxlen=max(self.spillover, 1))
         row = line = 0
         for records in lines:
@@ -74,14 +81,11 @@ class Predictors:
         """The columns that depend on the text of each record only, and the mean."""
         texts = columns["text"]
         found: dict[str, list[Any]] = {}
-        words = [count_words(text.encode("utf-8", "surrogatepass")) for text in texts]
-        if "words" in self.add:
+        if "words" in self.add or "mean" in self.add:
+            words = [count_words(text.encode("utf-8", "surrogatepass")) for text in texts]
+            means = zip(columns["surprisal"], words, strict=True)
             found["words"] = words
-        if "mean" in self.add:
-            found["mean"] = [
-                bits / number if number else None
-                for bits, number in zip(columns["surprisal"], words, strict=True)
-            ]
+            found["mean"] = [bits / number if number else None for bits, number in means]
         if "length" in self.add:
             found["length"] = [len(text) or None for text in texts]
         if "log_frequency" in self.add:

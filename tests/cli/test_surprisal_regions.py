@@ -137,6 +137,8 @@ def test_columns_for_regressions(folder: Path, tmp_path: Path) -> None:
         (("--sentence", "condition,text", "--keep", "run"), 2, "lmkit has its own column"),
         (("--keep", "length", "--add", "length"), 2, "--keep length: lmkit adds a column of that name"),
         (("--add", "lenght"), 2, "--add lenght: no such column"),
+        (("--add", "log_frequency", "--by", "token"), 2, "--add log_frequency is the frequency of a word"),
+        (("--frequencies", "train.txt"), 2, "--frequencies has no effect alone"),
         (("--by", "line", "--spillover", "1"), 2, "--spillover needs several units in a row"),
         (("--add", "log_frequency", "--frequencies", "absent.txt"), 3, "absent.txt"),
         (("--by", "span", "--spans", "items.csv", "--sentence", "item"), 3, "the header must have"),

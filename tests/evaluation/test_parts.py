@@ -146,6 +146,17 @@ def test_a_prefix_of_plain_lines(tokenizers) -> None:
     assert bits(by_line) == pytest.approx([math.fsum(bits(found[:2])), math.fsum(bits(found[2:]))])
 
 
+@pytest.mark.parametrize("name", TOKENIZERS)
+def test_spans_after_a_prefix_count_from_the_row(tokenizers, name: str) -> None:
+    """A span names characters of the row's own text."""
+    tok = tokenizers[name]
+    lm = model(tok.vocabulary)
+    (line,) = RowLayout(prefix="a dog").lines([Line("the cat sat", 11, 3, True, False, 1)])
+    (found,) = surprisals(lm, tok, [line], "span", spans=[(1, 4, 7)], prefixed=True)
+    (whole,) = surprisals(lm, tok, Text.from_lines(["a dog the cat sat"]), "span", spans=[(1, 10, 13)])
+    assert found.columns == {**whole.columns, "start": [4], "end": [7]}
+
+
 def test_words_are_numbered_through_a_sentence(tokenizers) -> None:
     """A word keeps its number in every unit that begins in it; the line's end has none."""
     tok = tokenizers["char"]

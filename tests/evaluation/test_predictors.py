@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from lmkit.corpus.readers import Text
 from lmkit.errors import UsageError
 from lmkit.evaluation.frequencies import WordFrequencies
-from lmkit.evaluation.predictors import Predictors
+from lmkit.evaluation.predictors import Predictors, column_types
 from lmkit.evaluation.records import ADDED, LineRecords, column_names
 
 FREQUENCIES = WordFrequencies({"the": 3, "cat": 1}, 4)
@@ -36,7 +36,7 @@ def test_frequencies_are_those_of_words_between_white_space() -> None:
 def test_sizes_and_frequencies_of_records() -> None:
     """A record without text, such as the line's end, has no length, no frequency and no mean."""
     chosen = Predictors(("log_frequency", "length", "mean", "words"), FREQUENCIES)
-    types = chosen.types(entropy=False, rank=False)
+    types = column_types(chosen.add, 0, entropy=False, rank=False)
     names = column_names(entropy=False, rank=False, more=types)
     assert names[6:-1] == ("words", "mean", "length", "log_frequency")
     (found,) = chosen.columns([records(1, 1, ["the", "a cat", ""], [3.0, 5.0, 1.0])], names)
@@ -54,7 +54,8 @@ ROWS = st.lists(st.lists(st.lists(st.sampled_from(["a", "bb", ""]), max_size=4),
 def test_spillover_is_that_of_previous_words_of_the_row(rows: list[list[list[str]]], spillover: int) -> None:
     """Brute force over rows of several lines: values never cross rows, and are missing at their beginning."""
     chosen = Predictors(("length",), spillover=spillover)
-    names = column_names(entropy=False, rank=False, more=chosen.types(entropy=False, rank=False))
+    types = column_types(chosen.add, spillover, entropy=False, rank=False)
+    names = column_names(entropy=False, rank=False, more=types)
     lines, wanted = [], []
     number = bits = 0
     for row, of_row in enumerate(rows, 1):
@@ -79,7 +80,8 @@ def test_spillover_is_that_of_previous_words_of_the_row(rows: list[list[list[str
 def test_spillover_goes_through_the_rows_of_a_sentence() -> None:
     """Regions of a sentence are rows of one line: the previous word may be in the region before."""
     chosen = Predictors(spillover=1)
-    names = column_names(entropy=False, rank=False, more=chosen.types(entropy=False, rank=False))
+    types = column_types((), 1, entropy=False, rank=False)
+    names = column_names(entropy=False, rank=False, more=types)
     lines = [records(1, 1, ["a"], [1.0]), records(1, 2, ["b"], [2.0]), records(2, 3, ["c"], [3.0])]
     found = chosen.columns(lines, names)
     assert [one.columns["surprisal_1"] for one in found] == [[None], [1.0], [None]]
@@ -91,4 +93,4 @@ def test_columns_that_cannot_be_added() -> None:
         Predictors(("lenght",))
     with pytest.raises(UsageError, match="--frequencies"):
         Predictors(("log_frequency",))
-    assert set(Predictors(tuple(ADDED), FREQUENCIES, 1).types(entropy=True, rank=True)) > set(ADDED)
+    assert set(column_types(ADDED, 1, entropy=True, rank=True)) > set(ADDED)
