@@ -56,8 +56,8 @@ class WordTokenizer(Tokenizer):
         self._residual = residual
         self.novelty = residual.novelty
         self._table: WordTable | None = None
-        self._block_bytes = 0
-        """The bytes of all blocks so far: from some size on, a table is faster."""
+        self._bytes = 0
+        """The bytes of all lines so far: from some size on, a table is faster."""
         print_ = files.fingerprint("word", _in_form(shown, words))
         self.vocabulary = Vocabulary(len(words) + FIRST, EOS, UNK, print_)
 
@@ -78,7 +78,7 @@ class WordTokenizer(Tokenizer):
             log.warning("no word occurs %d times: every word is unknown; lower min_count", options.min_count)
         log.info("the vocabulary has %d of %d words", len(words), len(counted.counts))
         tokenizer = cls(_in_form(hidden, words), counted.residual(numbers[kept]), options.unk_word)
-        tokenizer._block_bytes = word_counts.LARGE if counted.large else 0
+        tokenizer._bytes = word_counts.LARGE if counted.large else 0
         return tokenizer
 
     @classmethod
@@ -91,6 +91,9 @@ class WordTokenizer(Tokenizer):
         return cls(_in_form(hidden, words), counted.residual(kept), options.unk_word)
 
     def ids(self, line: str) -> np.ndarray:
+        table = self._table_after(len(line))
+        if table is not None:
+            return table.ids(encoded(line).replace(b"\n", b" "), FIRST, UNK, EOS)[0][:-1]
         parts = [
             np.fromiter(map(self._ids.get, words, repeat(UNK)), np.int32, len(words))
             for words in word_chunks(line)
@@ -98,16 +101,23 @@ class WordTokenizer(Tokenizer):
         return parts[0] if len(parts) == 1 else np.concatenate([np.zeros(0, np.int32), *parts])
 
     def block_ids(self, raw: bytes) -> tuple[np.ndarray, np.ndarray]:
-        self._block_bytes += len(raw)
-        if self._block_bytes <= word_counts.LARGE:
-            words = _words_and_ends(raw)
-            ids = np.fromiter(map(self._ids.get, words, repeat(UNK)), np.int32, len(words))
-            return ids, np.flatnonzero(ids == EOS) + 1
+        table = self._table_after(len(raw))
+        if table is not None:
+            return table.ids(raw, FIRST, UNK, EOS)
+        words = _words_and_ends(raw)
+        ids = np.fromiter(map(self._ids.get, words, repeat(UNK)), np.int32, len(words))
+        return ids, np.flatnonzero(ids == EOS) + 1
+
+    def _table_after(self, num_bytes: int) -> "WordTable | None":
+        """The compiled table, if it pays off for the text so far and so many more bytes."""
         if self._table is None:
+            self._bytes += num_bytes
+            if not word_counts.is_large(self._bytes):
+                return None
             from lmkit_tokenizers.word_table import WordTable
 
             self._table = WordTable.of(_in_form(shown, self._words))
-        return self._table.ids(raw, FIRST, UNK, EOS)
+        return self._table
 
     def symbols(self) -> list[bytes]:
         """The words."""

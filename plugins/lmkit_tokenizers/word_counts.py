@@ -1,5 +1,6 @@
 """Count the words and the white space of training text, with compiled loops for large texts."""
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from lmkit_tokenizers.text import word_chunks
 
 LARGE = 4 << 20
 """Bytes of text from which on importing the compiler, which takes half a second, is worthwhile."""
+SOON = 1 << 18
+"""The same if it has been imported, so that only the table has to be made."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,11 @@ def _count_lines(lines: Iterable[str]) -> WordCounts:
     found = list(counts)
     numbers = np.fromiter(counts.values(), np.int64, len(counts))
     return WordCounts(numbers, lambda some: [shown(found[i]) for i in some.tolist()], spaces.code(), False)
+
+
+def is_large(num_bytes: int) -> bool:
+    """Whether a table of words pays off for so many bytes of text."""
+    return num_bytes > (min(SOON, LARGE) if "numba" in sys.modules else LARGE)
 
 
 def _count_blocks(blocks: Iterable[bytes]) -> WordCounts:

@@ -100,11 +100,8 @@ class WordTable:
 
 def _padded(raw: bytes) -> tuple[np.ndarray, np.ndarray]:
     """Text as bytes and as uint64, followed by line feeds."""
-    packs = np.empty((len(raw) + PADDING + 7) // 8, np.uint64)
-    data = packs.view(np.uint8)
-    data[: len(raw)] = np.frombuffer(raw, np.uint8)
-    data[len(raw) :] = ord("\n")
-    return data, packs
+    data = raw.ljust((len(raw) + PADDING + 7) // 8 * 8, b"\n")
+    return np.frombuffer(data, np.uint8), np.frombuffer(data, np.uint64)
 
 
 def _add_gaps(
