@@ -264,7 +264,8 @@ class Model:
         For a bidirectional encoder, the sum of both directions (two-sided): for ranking, not a log-probability.
         Raises UsageError for a single string.
         """
-        return sentence_scores(self.directions, self.tokenizer, sentences).sum(0)
+        scores = sentence_scores(self.directions, self.tokenizer, sentences)
+        return scores[0] if len(scores) == 1 else scores.sum(0)
 
     def top_k(
         self,

@@ -33,8 +33,8 @@ def line_scores(
     reader = LineReader(lambda line, byte: f"line {line} of the text", BadLines("error"))
     blocks = reader.read_blocks(text[first : first + CHUNK] for first in range(0, len(text), CHUNK))
     if takes_blocks(model):
-        scores = [_scores_of(model, ids, ends) for ids, ends in _lines(tokenizer, blocks)]
-        return np.concatenate(scores)
+        scores = [sums_of_lines(model, ids, ends) for ids, ends in _lines(tokenizer, blocks)]
+        return scores[0] if len(scores) == 1 else np.concatenate(scores)
     figures = measured_lines(
         model, tokenizer, expanded(blocks), batch_size=batch_size, independent=independent
     )
@@ -63,7 +63,13 @@ def _lines(
             pieces = []
 
 
-def _scores_of(model: LanguageModel, ids: np.ndarray, ends: np.ndarray) -> np.ndarray:
+def sums_of_lines(model: LanguageModel, ids: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """(lines,) float64, the log-probability of each line, for a model that `takes_blocks`.
+
+    ids, ends: as from `Tokenizer.block_ids`.
+    """
     scores = model.line_log_probs(ids)
     assert scores is not None
+    if len(ends) == 1:  # the fastest way for one line a call
+        return np.array([np.add.reduce(scores)])
     return np.add.reduceat(scores, np.concatenate([[0], ends[:-1]]))

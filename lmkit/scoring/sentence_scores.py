@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -11,6 +11,8 @@ from lmkit.corpus.word_lists import refuse_one_string
 from lmkit.errors import UsageError
 from lmkit.neural.batching import by_length
 from lmkit.scoring.directions import FORWARD, from_the_end
+from lmkit.scoring.line_scores import CHUNK, sums_of_lines
+from lmkit.scoring.stream import takes_blocks
 
 TOKENS = 16384
 """Tokens scored in one call, including padding; a longer sentence is a separate call."""
@@ -32,6 +34,10 @@ def sentence_scores(
     for number, sentence in enumerate(sentences, 1):
         if not isinstance(sentence, str):
             raise UsageError(f"sentence {number} is a {type(sentence).__name__}: give strings")
+    if list(models) == [FORWARD] and takes_blocks(models[FORWARD]):
+        blocks = (_block_of(tokenizer, group) for group in _groups(sentences))
+        found = [sums_of_lines(models[FORWARD], ids, ends) for ids, ends in blocks]
+        return found[0][None] if len(found) == 1 else np.concatenate([np.zeros(0), *found])[None]
     eos = tokenizer.vocabulary.eos_id
     rows = [np.append(tokenizer.ids(sentence), eos).astype(np.int64) for sentence in sentences]
     scores = np.zeros((len(models), len(rows)))
@@ -39,6 +45,33 @@ def sentence_scores(
         read = rows if direction == FORWARD else [from_the_end(row) for row in rows]
         _score(model, read, scores[place])
     return scores
+
+
+def _groups(sentences: Sequence[str]) -> Iterator[Sequence[str]]:
+    """The sentences in groups of CHUNK characters or a few more."""
+    first = size = 0
+    for place, sentence in enumerate(sentences):
+        size += len(sentence)
+        if size >= CHUNK:
+            yield sentences[first : place + 1]
+            first, size = place + 1, 0
+    if first < len(sentences):
+        yield sentences[first:]
+
+
+def _block_of(tokenizer: Tokenizer, sentences: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """The ids of sentences, each with `</s>`, and the end of each in them."""
+    text = "\n".join(sentences)
+    if text.count("\n") == len(sentences) - 1 and "\0" not in text:
+        try:
+            raw = text.encode()
+        except UnicodeEncodeError:
+            pass  # half a surrogate pair, with which only some tokenizers can deal
+        else:
+            return tokenizer.block_ids(raw)
+    eos = np.int32(tokenizer.vocabulary.eos_id)
+    rows = [np.append(tokenizer.ids(sentence), eos) for sentence in sentences]
+    return np.concatenate(rows), np.cumsum([len(row) for row in rows])
 
 
 def _score(model: LanguageModel, rows: Sequence[np.ndarray], scores: np.ndarray) -> None:

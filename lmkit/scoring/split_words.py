@@ -119,9 +119,10 @@ class SplitWords(Tokenizer):
 
     def block_ids(self, raw: bytes) -> tuple[np.ndarray, np.ndarray]:
         ids, ends = self.whole.block_ids(raw)
-        unknown = np.flatnonzero(ids == self.vocabulary.unk_id)
-        if not len(unknown):
+        is_unknown = ids == self.vocabulary.unk_id
+        if not np.count_nonzero(is_unknown):
             return ids, ends
+        unknown = np.flatnonzero(is_unknown)
         lines = raw.split(b"\n")
         numbers = np.unique(np.searchsorted(ends, unknown, side="right")).tolist()
         split = {number: line for number in numbers if self._is_split(line := lines[number].decode())}

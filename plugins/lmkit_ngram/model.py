@@ -119,7 +119,9 @@ class NgramModel(LanguageModel):
         scores = self._scorer.score(words, available())
         if scores is None:
             raise self._damaged()
-        self._lift(words[None], np.zeros((1, len(words)), np.bool_), np.array([self._missing]), scores[None])
+        if self._alpha is not None:
+            reset = np.zeros((1, len(words)), np.bool_)
+            self._lift(words[None], reset, np.array([self._missing]), scores[None])
         return scores * np.float64(LN10)
 
     def top_k(self, state: State, k: int) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,8 @@
 """Score many lines fast: one look-up per word in a hash table, alternating between sixteen places of the text.
 
 A look-up in a large table mostly waits for memory. Each of the lanes prefetches the cache line that it needs next,
-and meanwhile the other lanes take their steps.
+and meanwhile the other lanes take their steps. The places may be in one line: a lane that begins within a line first
+reads the words before it, as many as a context has, so that its state is that of a single walk.
 """
 
 from typing import Any
@@ -16,11 +17,13 @@ from lmkit_ngram.threads import parts, side_by_side
 
 LANES = 16
 """Places of the text that are scored alternately: enough to hide the wait for memory."""
+PIECE = 3
+"""Minimum number of words of a lane, per word of the longest n-grams: a context before it is read a second time."""
 SPACE = 2
 """Slots of the hash table for each n-gram in it."""
 MARGIN = 4096
 """Slots after the last start of a search; random keys never fill this many in a row."""
-BREAK_EVEN = 0.3
+BREAK_EVEN = 0.2
 """From this many words to score per n-gram of the model on, the hash table saves more time than it costs."""
 LEAST = 1 << 16
 """Minimum number of words per thread."""
@@ -32,10 +35,14 @@ SLOT = np.dtype([("key", "u8"), ("next", "i4"), ("log_prob", "f4")], align=True)
 EMPTY = np.uint64(2**64 - 1)
 """The key of an empty slot; no state and word that fit 31 bits each have it."""
 LANE = np.dtype(
-    [("key", "u8"), *((name, "i8") for name in ("position", "end", "state", "slot")), ("cost", "f4")],
+    [
+        ("key", "u8"),
+        *((name, "i8") for name in ("position", "first", "end", "state", "slot")),
+        ("cost", "f4"),
+    ],
     align=True,
 )
-"""A place of the text: the word to score, the end of its piece, the position of the look-up and its cost so far."""
+"""A place of the text: the word to look up, the piece to score, the position of the look-up and its cost so far."""
 NODE = np.dtype([("suffix", "i4"), ("backoff", "f4")], align=True)
 """For each context: the state to back off to, and the cost. The last is for no context."""
 
@@ -79,9 +86,11 @@ class StreamScorer:
         if self._slots is None:
             start, reset = np.array([self._grams.start]), np.zeros((1, len(ids)), np.bool_)
             return score_rows(self._grams, ids[None], reset, start, scores[None])
-        grams, lanes = self._grams, np.empty(LANES, LANE)
+        grams = self._grams
+        lanes = np.empty(max(1, min(LANES, len(ids) // (PIECE * grams.order))), LANE)
         start = grams.contexts if grams.start == NOTHING else grams.start
-        score_lanes(start, self._slots, self._nodes, grams.eos_id, ids, lanes, scores)
+        longest = grams.order - 1
+        score_lanes(start, longest, self._slots, self._nodes, grams.eos_id, ids, lanes, scores)
         return SOUND
 
     def _pieces(self, ids: np.ndarray, count: int) -> list[tuple[int, int]]:
@@ -202,8 +211,24 @@ def skip_childless(grams: Grams, state: int) -> int:
 
 
 @kernel
+def begin_lane(lane: Any, ids: np.ndarray, start: int, longest: int, nothing: int, eos_id: int) -> None:
+    """Put a lane before its first word: at the beginning of the line, or `longest` words earlier without context."""
+    position = max(lane.first - longest, 0)
+    lane.state = nothing
+    for before in range(lane.first - 1, position - 1, -1):
+        if ids[before] == eos_id:
+            position = before + 1
+            lane.state = start
+            break
+    if position == 0:
+        lane.state = start
+    lane.position, lane.cost = position, np.float32(0)
+
+
+@kernel
 def score_lanes(
     start: int,
+    longest: int,
     slots: np.ndarray,
     nodes: np.ndarray,
     eos_id: int,
@@ -213,21 +238,21 @@ def score_lanes(
 ) -> None:
     """Fill scores with the log10 probability of each word of lines.
 
-    ids: (tokens,) int32, including the `</s>` of each line; they are cut at ends of lines into one piece per lane.
-    scores: (tokens,) float32; backoffs are added from the longest context on, which rounds differently from
-    `score_rows`. lanes: room for LANES of them; unfinished ones are moved to the front.
+    ids: (tokens,) int32, including the `</s>` of each line; they are cut into one piece per lane. longest: words of
+    the longest context. scores: (tokens,) float32; backoffs are added from the longest context on, which rounds
+    differently from `score_rows`. lanes: room for them; unfinished ones are moved to the front.
     """
     live = 0
-    first = 0
     for i in range(len(lanes)):
-        last = line_end(ids, max(first, len(ids) * (i + 1) // len(lanes)), eos_id)
-        if last > first:
-            lane: Any = lanes[live]
-            lane.position, lane.end, lane.state, lane.cost = first, last, start, np.float32(0)
-            lane.key = key_of(start, ids[first])
-            lane.slot = slot_of(lane.key, len(slots))
-            live += 1
-        first = last
+        lane: Any = lanes[live]
+        lane.first, lane.end = len(ids) * i // len(lanes), len(ids) * (i + 1) // len(lanes)
+        if lane.first == lane.end:
+            continue
+        begin_lane(lane, ids, start, longest, len(nodes) - 1, eos_id)
+        lane.key = key_of(lane.state, ids[lane.position])
+        lane.slot = slot_of(lane.key, len(slots))
+        prefetch(slots, lane.slot)
+        live += 1
     turn = 0
     while live > 0:
         if turn >= live:
@@ -242,7 +267,8 @@ def score_lanes(
         # No branch, since it would be unpredictable: the score of a word that is not found here is overwritten
         # from a shorter context.
         found = held.key == key
-        scores[position] = lane.cost + held.log_prob
+        if position >= lane.first:
+            scores[position] = lane.cost + held.log_prob
         lane.cost = np.float32(0) if found else lane.cost + node.backoff
         state = held.next if found else node.suffix
         position += found

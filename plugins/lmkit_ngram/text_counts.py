@@ -6,18 +6,33 @@ import numpy as np
 
 from lmkit.contracts import Vocabulary
 from lmkit.errors import UsageError
+from lmkit.jit import kernel
 from lmkit_ngram.queries import as_text, count_ngram
 from lmkit_ngram.table import TextIndex
 
 
 def checked_ids(ids: np.ndarray, vocabulary: Vocabulary, *, start: bool = False) -> np.ndarray:
     """int32 ids; UsageError if one is not in the vocabulary. start: `<s>` is allowed."""
-    if ids.size and not (ids.min() >= 0 and ids.max() < vocabulary.size + start):
+    size = vocabulary.size + start
+    words = np.ascontiguousarray(ids, np.int32)
+    # The kernel is several times as fast for the ids of one sentence.
+    if not (
+        all_below(words.ravel(), size) if words is ids else not ids.size or 0 <= ids.min() <= ids.max() < size
+    ):
         raise UsageError(
             f"the ids {ids.min()} to {ids.max()} are outside the vocabulary of {vocabulary.size:,}: "
             "use ids from the model's own tokenizer"
         )
-    return np.ascontiguousarray(ids, np.int32)
+    return words
+
+
+@kernel
+def all_below(ids: np.ndarray, size: int) -> bool:
+    """Whether all ids (int32) are from 0 to size - 1."""
+    most = np.uint32(0)
+    for id_ in ids:
+        most = max(most, np.uint32(id_))  # as unsigned numbers, negative ones are the largest
+    return len(ids) == 0 or most < size
 
 
 def count_words(index: TextIndex, ids: Sequence[int], vocabulary: Vocabulary, depth: int) -> int:

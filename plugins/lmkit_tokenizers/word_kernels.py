@@ -155,7 +155,6 @@ def fetch(keys: np.ndarray, used: int, slots: np.ndarray, places: np.ndarray, to
 
 @kernel
 def count_lines(
-    data: np.ndarray,
     packs: np.ndarray,
     stop: int,
     position: int,
@@ -171,12 +170,13 @@ def count_lines(
 ) -> tuple[int, int, int, int]:
     """Count the words of lines joined by line feeds, and the white space around them, until an array is full.
 
-    data: (stop + padding,) uint8; packs: the same memory as uint64. position, place: where to continue, initially 0
+    packs: (stop + padding,) bytes as uint64. position, place: where to continue, initially 0
     and BEFORE. words: number of words in the table; starts, counts: (capacity + 1,), (capacity,) int64. pool has
-    room for the rest of `data`. runs: (3, LONGEST_RUN + 1) int64, the counts of runs of spaces at each place, by
+    room for the rest of the text. runs: (3, LONGEST_RUN + 1) int64, the counts of runs of spaces at each place, by
     length; first_runs: their first positions. odd: (rows, 3) int64: place, start and end of other white space.
     Returns position (past `stop` when all is done), place, words and rows of `odd` used.
     """
+    data = packs.view(np.uint8)
     num_odd = 0
     word_starts, word_ends = np.empty(BATCH, np.int64), np.empty(BATCH, np.int64)
     keys, touched, places = np.empty(BATCH, np.uint64), np.empty(BATCH, np.uint64), np.empty(BATCH, np.int64)
@@ -229,7 +229,6 @@ def count_lines(
 
 @kernel
 def look_up_lines(
-    data: np.ndarray,
     packs: np.ndarray,
     stop: int,
     slots: np.ndarray,
@@ -245,6 +244,7 @@ def look_up_lines(
 
     Word i of the table has the id first_id + i. ids: (stop + 1,) int32; line_ends: (lines,) int64.
     """
+    data = packs.view(np.uint8)
     word_starts, word_ends = np.empty(BATCH, np.int64), np.empty(BATCH, np.int64)
     indices = np.empty(BATCH, np.int64)
     keys, touched, places = np.empty(BATCH, np.uint64), np.empty(BATCH, np.uint64), np.empty(BATCH, np.int64)

@@ -55,7 +55,7 @@ class WordTable:
 
     def count(self, raw: bytes, spaces: GapCounter) -> None:
         """Count the words of lines joined by line feeds, and the white space of each line."""
-        data, packs = _padded(raw)
+        packs = _padded(raw)
         runs = np.zeros((3, LONGEST_RUN + 1), np.int64)
         first_runs = np.empty_like(runs)
         odd = np.empty((ODD_GAPS, 3), np.int64)
@@ -63,7 +63,7 @@ class WordTable:
         while position <= len(raw):
             self._make_room(len(raw) - position)
             position, place, self._size, num_odd = count_lines(
-                data, packs, len(raw), position, place,
+                packs, len(raw), position, place,
                 self._size, self._slots, self._pool, self._starts, self._counts, runs, first_runs, odd,
             )  # fmt: skip
             _add_gaps(spaces, raw, runs, first_runs, odd[:num_odd])
@@ -74,11 +74,11 @@ class WordTable:
 
         Word i has the id first_id + i; each line is followed by end_of_line.
         """
-        data, packs = _padded(raw)
+        packs = _padded(raw)
         ids = np.empty(len(raw) + 1, np.int32)
         line_ends = np.empty(raw.count(b"\n") + 1, np.int64)
         used = look_up_lines(
-            data, packs, len(raw), self._slots, self._pool, self._starts,
+            packs, len(raw), self._slots, self._pool, self._starts,
             first_id, unknown, end_of_line, ids, line_ends,
         )  # fmt: skip
         return ids[:used].copy(), line_ends
@@ -98,10 +98,9 @@ class WordTable:
             self._pool = np.concatenate([self._pool, np.empty(max(len(self._pool), num_bytes), np.uint8)])
 
 
-def _padded(raw: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """Text as bytes and as uint64, followed by line feeds."""
-    data = raw.ljust((len(raw) + PADDING + 7) // 8 * 8, b"\n")
-    return np.frombuffer(data, np.uint8), np.frombuffer(data, np.uint64)
+def _padded(raw: bytes) -> np.ndarray:
+    """Text as uint64, followed by line feeds."""
+    return np.frombuffer(raw.ljust((len(raw) + PADDING + 7) // 8 * 8, b"\n"), np.uint64)
 
 
 def _add_gaps(

@@ -109,6 +109,21 @@ def test_line_scores_are_those_of_the_tokens(trained: Model, text: str | bytes |
     np.testing.assert_allclose(trained.line_scores(text), wanted, rtol=1e-6)
 
 
+def test_sentence_scores_are_those_of_the_tokens(trained: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All at once, one a call or in blocks: the sums of `log_probs`, also where characters end no line of a block."""
+    sentences = [*LINES, "the\ncat", "a\0dog", " the\tcat\r"]
+    rows = [np.append(trained.tokenizer.ids(line), trained.tokenizer.vocabulary.eos_id) for line in sentences]
+    start = trained.causal.initial_state(1)
+    wanted = [float(trained.causal.log_probs(torch.from_numpy(row[None]), start)[0].sum()) for row in rows]
+    np.testing.assert_allclose(trained.sentence_scores(sentences), wanted, rtol=1e-6)
+    one = np.concatenate([trained.sentence_scores([sentence]) for sentence in sentences])
+    np.testing.assert_allclose(one, wanted, rtol=1e-6)
+    monkeypatch.setattr("lmkit.scoring.sentence_scores.CHUNK", 4)
+    np.testing.assert_allclose(trained.sentence_scores(sentences), wanted, rtol=1e-6)
+    with pytest.raises(DataError, match="surrogate"):
+        trained.sentence_scores(["the cat", "\ud800"])
+
+
 def test_line_scores_of_any_model(neural: Model) -> None:
     """Models without a fast way are scored as `score` scores them: the sum is the same."""
     scores = neural.line_scores(LINES)

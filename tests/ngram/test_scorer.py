@@ -61,6 +61,27 @@ def test_hash_table_scores_what_the_walk_scores(
     assert batches.table_built
 
 
+@given(lines, st.lists(st.integers(1, SIZE - 1), max_size=70), lines, st.integers(1, 5))
+@small
+def test_lanes_within_a_line_change_no_bit(
+    fit: Fit, train: list[list[int]], long_line: list[int], more: list[list[int]], order: int
+) -> None:
+    """A lane that begins within a line finds the state of a single walk: however many lanes, equal bits."""
+    model = fit(train, SIZE, order=order, prune="0 1" if order > 1 else "0")
+    batches = StreamScorer(queries.as_grams(model.table, 0))
+    while not batches.table_built:
+        batches.score(stream([[2] * 100]))
+    ids = stream([long_line, *more])
+    found = {}
+    for piece in (1, 3, 1000):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(scorer, "PIECE", piece)
+            found[piece] = scored(batches, ids)
+    assert np.array_equal(found[1], found[1000])
+    assert np.array_equal(found[3], found[1000])
+    np.testing.assert_allclose(found[1000], walked(model, ids), rtol=0, atol=2e-6)
+
+
 def test_threads_score_what_one_scores(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
     """The text is cut where lines end, however many threads there are and wherever the cuts would fall."""
     rng = np.random.default_rng(0)

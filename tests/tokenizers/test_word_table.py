@@ -155,3 +155,17 @@ def test_blocks_are_looked_up_when_there_are_many(monkeypatch: pytest.MonkeyPatc
     for ids, ends in found:
         assert (ids.dtype, ends.dtype) == (np.int32, np.int64)
         assert (ids.tolist(), ends.tolist()) == (wanted.tolist(), wanted_ends.tolist())
+
+
+@given(lines.map(lambda line: line + "\n\0 a"))
+def test_a_line_has_the_same_ids_from_the_table(line: str) -> None:
+    """Once a tokenizer has its table, `ids` uses it: a line feed or NUL within a line is still white space."""
+    slow, fast = (
+        WordTokenizer.fit(["a b c", "a \x0b b aaaaaaaaa"], WordOptions(min_count=1)) for _ in range(2)
+    )
+    with patched(LARGE=0):
+        ids = fast.ids(line)
+    assert fast._table is not None
+    assert slow._table is None
+    assert ids.dtype == np.int32
+    assert ids.tolist() == slow.ids(line).tolist()
