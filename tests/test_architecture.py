@@ -216,15 +216,22 @@ runpy.run_module("lmkit", run_name="__main__")
 
 
 def test_models_of_counts_need_no_torch(tmp_path: Path) -> None:
-    """To train, score, compare and export models of counts loads no torch, which takes seconds to import."""
-    text, run, infinite = tmp_path / "text.txt", tmp_path / "kn", tmp_path / "infinite"
+    """To train, score, mix, compare and export models of counts loads no torch, which takes seconds to import."""
+    text, run, infinite, mixed = (tmp_path / name for name in ("text.txt", "kn", "infinite", "mixed"))
     text.write_text("the cat sat on the mat\n" * 20, encoding="utf-8")
+    pairs = tmp_path / "pairs.tsv"
+    pairs.write_text("sentence_good\tsentence_bad\nthe cat sat\tcat the sat\n", encoding="utf-8")
     for line in (
         ["train", text, "--model", "ngram", "--order", "2", "--tokenizer", "word", "--out", run],
         ["train", text, "--model", "infini-gram", "--tokenizer", "word", "--out", infinite],
         ["eval", run, text],
         ["surprisal", run, text, "--out", tmp_path / "s.tsv"],
         ["compare", run, infinite, "--data", text],
+        ["interpolate", run, infinite, "--data", text, "--out", mixed],
+        ["eval", mixed, text],
+        ["surprisal", mixed, text, "--out", tmp_path / "s.tsv"],
+        ["minimal-pairs", run, mixed, "--data", pairs],
+        ["fill", run, mixed, "the cat ____ on the mat", "--candidates", "sat,mat", "--why"],
         ["export", run, tmp_path / "kn.arpa", "--to", "arpa"],
         ["info", run],
         ["verify", run],

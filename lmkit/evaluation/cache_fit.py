@@ -1,34 +1,39 @@
 """Fit the settings of a continuous cache on held-out text: a grid of thetas, and EM for the weights with each."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from lmkit.adaptation.cache import CachedModel
 from lmkit.adaptation.options import CacheOptions
 from lmkit.contracts import LanguageModel, Tokenizer
 from lmkit.corpus.readers import Line
 from lmkit.evaluation.interpolation import em
+from lmkit.kinds import is_cached
 from lmkit.scoring.measured_lines import measured_lines
 from lmkit.scoring.stream import Measure
 from lmkit.states import State
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 THETAS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0)
 """The thetas to try. The best one depends on the length of a model's features, so the grid is wide."""
 
 
 class Columns(Measure):
-    """The log-probability of the model inside a `CachedModel`, then that of its cache with each theta."""
+    """The log-probability of the model inside a CachedModel, then that of its cache with each theta."""
 
     def __init__(self, thetas: Sequence[float]) -> None:
         self.thetas = thetas
         self.names = ("log_prob", *(f"cache {theta}" for theta in thetas))
 
     def __call__(self, model: LanguageModel, ids: Tensor, state: State) -> tuple[Tensor, State]:
-        assert isinstance(model, CachedModel)
+        import torch
+
+        assert is_cached(model)
         own, cached, _, state = model.components(ids, state, self.thetas)
         return torch.stack([own, *(column.to(own) for column in cached)], -1), state
 
@@ -37,6 +42,8 @@ def columns_of(
     model: LanguageModel, size: int, thetas: Sequence[float], tokenizer: Tokenizer, text: Iterable[Line]
 ) -> np.ndarray:
     """(1 + thetas, tokens) float64 log-probabilities of the model, then of its cache; NaN where that is empty."""
+    from lmkit.adaptation.cache import CachedModel
+
     cached = CachedModel(model, CacheOptions(size))
     tables = measured_lines(cached, tokenizer, text, measure=Columns(thetas))
     return np.concatenate([figures for _, _, figures in tables]).T

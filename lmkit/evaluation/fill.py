@@ -4,9 +4,9 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from lmkit import states
 from lmkit.contracts import LanguageModel, Tokenizer
@@ -16,6 +16,9 @@ from lmkit.evaluation.fill_candidates import TWO_SIDED, Blank, candidate_scores
 from lmkit.evaluation.normalization import GIVEN, NORMALIZATIONS, PROPOSED
 from lmkit.scoring import segmentation
 from lmkit.scoring.directions import BACKWARD, FORWARD
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 BLANK = re.compile(r"_{2,}")
 BEAM = 20
@@ -149,12 +152,23 @@ def _context(tokenizer: Tokenizer, blank: Blank, direction: str) -> tuple[np.nda
     return tokenizer.ids(before.rstrip(" ")).astype(np.int64), starts.numpy()
 
 
-@torch.no_grad()
 def _beam(
     model: LanguageModel, ids: np.ndarray, first: np.ndarray | None, max_tokens: int
 ) -> list[list[int]]:
     """The most probable sequences of 1 to `max_tokens` tokens after `ids`, `BEAM` of each length."""
-    _, state = model.log_probs(torch.from_numpy(ids[None]).to(model.device), model.initial_state(1))
+    import torch
+
+    with torch.no_grad():
+        return _beam_of(model, torch.from_numpy(ids[None]).to(model.device), first, max_tokens)
+
+
+def _beam_of(
+    model: LanguageModel, ids: "Tensor", first: np.ndarray | None, max_tokens: int
+) -> list[list[int]]:
+    """The same, given ids (1, tokens)."""
+    import torch
+
+    _, state = model.log_probs(ids, model.initial_state(1))
     forbidden = {model.vocabulary.eos_id, model.vocabulary.unk_id}
     rows: list[list[int]] = [[]]
     totals = [0.0]

@@ -1,14 +1,16 @@
 """Score every candidate in the blank of a line, with models of one direction or both."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from lmkit import states
 from lmkit.contracts import LanguageModel, Tokenizer
 from lmkit.scoring.directions import BACKWARD, from_the_end
+from lmkit.scoring.stream import takes_blocks
 
 TOKENS = 16384
 """Tokens scored in one call, including padding."""
@@ -81,15 +83,17 @@ def _less(scores: np.ndarray, alone: np.ndarray) -> np.ndarray:
     )
 
 
-@torch.no_grad()
-def _alone(model: LanguageModel, rows: Sequence["_Row"]) -> np.ndarray:
+def _alone(model: LanguageModel, rows: Sequence[_Row]) -> np.ndarray:
     """(blanks, candidates) log-probabilities of candidates' own tokens without context."""
+    import torch
+
     pieces = [ids[first:end] for row in rows for ids, (first, end) in zip(row.ids, row.own, strict=True)]
     known: dict[bytes, float] = {}
     for ids in pieces:
         if ids.tobytes() not in known:
-            state = model.initial_state(1, start=False)
-            scores, _ = model.log_probs(torch.from_numpy(ids[None]).to(model.device), state)
+            with torch.no_grad():
+                state = model.initial_state(1, start=False)
+                scores, _ = model.log_probs(torch.from_numpy(ids[None]).to(model.device), state)
             known[ids.tobytes()] = float(scores.double().sum())
     return np.array([known[ids.tobytes()] for ids in pieces]).reshape(len(rows), -1)
 
@@ -127,12 +131,14 @@ def _row(tokenizer: Tokenizer, blank: Blank, candidates: Sequence[str], whole: b
     return _Row(ids, own, whole, min(common, shortest - 1 if shortest else 0))
 
 
-@torch.no_grad()
 def _fill(model: LanguageModel, rows: Sequence[_Row], own: np.ndarray, others: np.ndarray) -> None:
     """Fill in the scores (blanks, candidates) of candidates' own tokens and of the others that count.
 
-    Common prefixes are scored once, then each candidate's rest.
+    Common prefixes are scored once, then each candidate's rest, unless the model scores many whole lines at once.
     """
+    if takes_blocks(model):
+        _fill_by_lines(model, rows, own, others)
+        return
     lengths: dict[int, list[int]] = {}
     for place, row in enumerate(rows):
         lengths.setdefault(row.common, []).append(place)
@@ -140,28 +146,52 @@ def _fill(model: LanguageModel, rows: Sequence[_Row], own: np.ndarray, others: n
         longest = max(len(line) for place in places for line in rows[place].ids) - common
         size = max(1, TOKENS // (max(1, longest) * own.shape[1]))
         for start in range(0, len(places), size):
-            batch = places[start : start + size]
-            own[batch], others[batch] = _batch(model, [rows[place] for place in batch], common)
+            batch = [rows[place] for place in places[start : start + size]]
+            for place, lines in zip(places[start : start + size], _batch(model, batch, common), strict=True):
+                own[place], others[place] = _sums(rows[place], lines)
 
 
-def _batch(model: LanguageModel, rows: Sequence[_Row], common: int) -> np.ndarray:
-    """(2, rows, candidates) scores, own and others, of rows with common prefixes of one length."""
+def _fill_by_lines(model: LanguageModel, rows: Sequence[_Row], own: np.ndarray, others: np.ndarray) -> None:
+    eos = [] if rows[0].whole else [np.array([model.vocabulary.eos_id])]
+    for place, row in enumerate(rows):
+        lines = [np.concatenate([line, *eos]) for line in row.ids]
+        scores = model.line_log_probs(np.concatenate(lines))
+        assert scores is not None
+        ends = np.cumsum([len(line) for line in lines])
+        own[place], others[place] = _sums(row, np.split(scores, ends[:-1]))
+
+
+def _batch(model: LanguageModel, rows: Sequence[_Row], common: int) -> list[list[np.ndarray]]:
+    """For rows with common prefixes of one length, the scores of the tokens with each candidate."""
+    import torch
+
     fronts = np.array([row.ids[0][:common] for row in rows]).reshape(len(rows), common)
-    front, state = model.log_probs(torch.from_numpy(fronts).to(model.device), model.initial_state(len(rows)))
     number = len(rows[0].ids)
     rests = [line[common:] for row in rows for line in row.ids]
     ids = np.zeros((len(rests), max(map(len, rests))), np.int64)
     for padded, rest in zip(ids, rests, strict=True):
         padded[: len(rest)] = rest
-    each = torch.arange(len(rows), device=model.device).repeat_interleave(number)
-    rest, _ = model.log_probs(torch.from_numpy(ids).to(model.device), states.take(state, each))
+    with torch.no_grad():
+        start = model.initial_state(len(rows))
+        front, state = model.log_probs(torch.from_numpy(fronts).to(model.device), start)
+        each = torch.arange(len(rows), device=model.device).repeat_interleave(number)
+        rest, _ = model.log_probs(torch.from_numpy(ids).to(model.device), states.take(state, each))
     fronts_found, rests_found = front.cpu().double().numpy(), rest.cpu().double().numpy()
-    scores = np.zeros((2, len(rows), number))
-    for place, row in enumerate(rows):
-        for candidate, (first, end) in enumerate(row.own):
-            length = len(row.ids[candidate]) - common
-            line = np.concatenate([fronts_found[place], rests_found[place * number + candidate, :length]])
-            scores[0, place, candidate] = line[first:end].sum()
-            if row.whole:
-                scores[1, place, candidate] = line[:first].sum() + line[end:].sum()
-    return scores
+    return [
+        [
+            np.concatenate(
+                [fronts_found[place], rests_found[place * number + candidate, : len(line) - common]]
+            )
+            for candidate, line in enumerate(row.ids)
+        ]
+        for place, row in enumerate(rows)
+    ]
+
+
+def _sums(row: _Row, lines: Sequence[np.ndarray]) -> tuple[list[float], list[float]]:
+    """For each candidate, the sum of the scores of its own tokens, and of the others that count."""
+    pairs = list(zip(lines, row.own, strict=True))
+    own = [float(line[first:end].sum()) for line, (first, end) in pairs]
+    if not row.whole:
+        return own, [0.0] * len(own)
+    return own, [float(line[:first].sum() + line[end:].sum()) for line, (first, end) in pairs]

@@ -251,12 +251,7 @@ def _token_scores(
     models: Mapping[str, Model], text: Text, cache: int | None, thetas: Sequence[float], progress: Progress
 ) -> _Scored:
     """The log-probabilities of the tokens of a text, and those of the cache."""
-    with_keys = (
-        label
-        for label, model in models.items()
-        if model.causal.key(model.causal.initial_state(1)) is not None
-    )
-    keyed = next(with_keys, next(iter(models)))
+    keyed = None if cache is None else _keyed(models)
     rows, cached = [], np.zeros((0, 0))
     for label, model in models.items():
         lines = progress(text, total=None, label=f"scoring {label}")
@@ -268,6 +263,16 @@ def _token_scores(
         tables = [figures[:, 0] for _, _, figures in measured_lines(model.causal, model.tokenizer, lines)]
         rows.append(np.concatenate(tables))
     return _Scored(np.stack(rows), cached, len(rows[0]))
+
+
+def _keyed(models: Mapping[str, Model]) -> str:
+    """The first model with features for a cache, or else the first."""
+    with_keys = (
+        label
+        for label, model in models.items()
+        if model.causal.key(model.causal.initial_state(1)) is not None
+    )
+    return next(with_keys, next(iter(models)))
 
 
 def _write(

@@ -1,20 +1,23 @@
 """The interpolated model: p(token) = sum over parts of weight * p_part(token), with its parts in its run."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from lmkit import runs, strict_json
-from lmkit.adaptation.wrapper import carried_over_lines
 from lmkit.contracts import LanguageModel, Vocabulary
 from lmkit.errors import ModelError, UsageError
 from lmkit.states import State
 from lmkit_interpolated.parts import PARTS, copy_run
 
 if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
     from lmkit.contracts import FitContext
     from lmkit.corpus.store import TokenStore
 
@@ -26,7 +29,7 @@ class InterpolatedModel(LanguageModel):
     """Parts with weights that sum to one; a state is the tuple of the parts' states.
 
     If some parts are reset at every line and others are not, the mixture is reset like the others, and those parts
-    are reset after each `</s>`.
+    are reset after each `</s>`. Torch is imported only for parts that need it, which models of counts do not.
     """
 
     def __init__(self, options: Any, vocabulary: Vocabulary) -> None:
@@ -55,11 +58,16 @@ class InterpolatedModel(LanguageModel):
         self.weights = list(weights)
         self.normalized = all(model.normalized for model in models)
         self.reset_policy = common_policy([model.reset_policy for model in models])
-        self.models = models if self.reset_policy == "line" else [carried_over_lines(m) for m in models]
-        self._log_weights = torch.tensor(self.weights, dtype=torch.float64).log()
+        if self.reset_policy != "line":
+            from lmkit.adaptation.wrapper import carried_over_lines
+
+            models = [carried_over_lines(model) for model in models]
+        self.models = models
+        with np.errstate(divide="ignore"):
+            self._log_weights = np.log(self.weights)
         return self
 
-    def fit(self, corpus: "TokenStore", run: "FitContext") -> None:
+    def fit(self, corpus: TokenStore, run: FitContext) -> None:
         raise UsageError(
             "a mixture is made of trained runs, not of text: lmkit interpolate RUN RUN --data valid.txt --out DIR"
         )
@@ -67,6 +75,8 @@ class InterpolatedModel(LanguageModel):
     @property
     def device(self) -> torch.device:
         """The device of the mixing in float64, on the CPU, since not every accelerator has that type."""
+        import torch
+
         return torch.device("cpu")
 
     def place(self, device: torch.device) -> Self:
@@ -108,10 +118,22 @@ class InterpolatedModel(LanguageModel):
             found.append(after)
         return self._mixed(scores), _first(keys), tuple(found)
 
+    def line_log_probs(self, ids: np.ndarray) -> np.ndarray | None:
+        """None unless every part has a fast way."""
+        if self.reset_policy != "line":
+            return None
+        scores = [model.line_log_probs(ids) for model in self.models]
+        found = [part for part in scores if part is not None]
+        if len(found) < len(scores):
+            return None
+        return np.logaddexp.reduce(np.stack(found) + self._log_weights[:, None])
+
     def _mixed(self, scores: Sequence[Tensor]) -> Tensor:
         """log of the weighted mean of probabilities, in float64."""
+        import torch
+
         total = torch.stack([score.cpu().double() for score in scores])
-        weights = self._log_weights.view(-1, *[1] * (total.dim() - 1))
+        weights = torch.from_numpy(self._log_weights).view(-1, *[1] * (total.dim() - 1))
         return torch.logsumexp(total + weights, 0)
 
     def save(self, directory: Path) -> None:
