@@ -203,12 +203,15 @@ class _Reader:
         text = line.text
         start, end = units.start.tolist(), units.end.tolist()
         texts = [text[a:b] for a, b in zip(start, end, strict=True)]
+        if at:
+            start, end = (units.start + at).tolist(), (units.end + at).tolist()
+        unknown = figures["unknown"]
         columns: dict[str, list[Any]] = {
-            "start": (units.start + at).tolist(),
-            "end": (units.end + at).tolist(),
+            "start": start,
+            "end": end,
             "text": texts,
             "surprisal": _bits(units, figures).tolist(),
-            "oov": (_sums(units, figures["unknown"].astype(np.float64)) > 0).tolist(),
+            "oov": (unknown if units.by_token else _sums(units, unknown.astype(np.float64)) > 0).tolist(),
         }
         if "entropy" in self._columns:
             columns["entropy"] = (figures["entropy"][units.first] / math.log(2)).tolist()
@@ -281,6 +284,8 @@ def _bits(units: Units, figures: Figures) -> np.ndarray:
 
 def _sums(units: Units, values: np.ndarray) -> np.ndarray:
     """(units,) float64 sums of the values of each unit's tokens."""
+    if units.by_token:
+        return values
     # reduceat sums from each bound to the next: every second sum is a unit's; the zero is the last bound's.
     bounds = np.stack([units.first, units.last], 1).ravel()
     return np.add.reduceat(np.append(values, 0.0), bounds)[::2] if len(bounds) else np.zeros(0)
@@ -296,8 +301,10 @@ class _UnknownTokens:
         """Count a line, or a piece inside one, given which tokens are unknown; the same with its `</s>`."""
         self.lines += not inside
         self.tokens += len(unknown)
-        self.unknown += int(unknown.sum())
-        return np.append(unknown, False)
+        self.unknown += np.count_nonzero(unknown)
+        with_end = np.zeros(len(unknown) + 1, np.bool_)
+        with_end[:-1] = unknown
+        return with_end
 
     def report(self, *, spelled: bool) -> None:
         """Warn of unknown tokens; spelled: whether the surprisals include their spelling."""

@@ -26,6 +26,7 @@ class Units:
     corrected: (units,) bool, whether to divide by the mass of beginnings at the unit's start; only for consecutive
     units; None if nowhere.
     given: (units,) the place of each among the given spans; None for other units.
+    by_token: whether the units are the line's tokens and `</s>`, one by one.
     """
 
     first: np.ndarray
@@ -34,6 +35,7 @@ class Units:
     end: np.ndarray
     corrected: np.ndarray | None = None
     given: np.ndarray | None = None
+    by_token: bool = False
 
     def taken(self, which: np.ndarray) -> "Units":
         """The units for which `which` (units,) is true."""
@@ -47,7 +49,10 @@ Cut = Callable[[int, str, Encoding], Units]
 
 def cut_tokens(number: int, text: str, encoding: Encoding) -> Units:
     """One unit per token, including `</s>`."""
-    return _tiled(np.arange(len(encoding.ids)), text, encoding)
+    places = np.arange(len(encoding.ids) + 2)
+    spans = encoding.spans
+    start, end = _with_last(spans[:, 0], len(text)), _with_last(spans[:, 1], len(text))
+    return Units(places[:-1], places[1:], start, end, by_token=True)
 
 
 def cut_line(number: int, text: str, encoding: Encoding) -> Units:
@@ -84,8 +89,10 @@ class WordCut:
 
     def __call__(self, number: int, text: str, encoding: Encoding) -> Units:
         if self._in_pieces:
-            begins = np.append(True, encoding.spans[1:, 0] > encoding.spans[:-1, 1])[: len(encoding.ids)]
-            return _tiled(np.flatnonzero(begins), text, encoding)
+            apart = encoding.spans[1:, 0] > encoding.spans[:-1, 1]
+            if apart.all():
+                return cut_tokens(number, text, encoding)
+            return _tiled(np.flatnonzero(np.append(True, apart)), text, encoding)
         if self._one_each:
             return cut_tokens(number, text, encoding)
         if self._marked is None:
@@ -195,11 +202,19 @@ def make_cut(by: str, tokenizer: Tokenizer, spans: Iterable[tuple[int, int, int]
 def _tiled(firsts: np.ndarray, text: str, encoding: Encoding) -> Units:
     """Units that begin at the tokens `firsts` and reach to the next, then `</s>` as a separate one."""
     count = len(encoding.ids)
-    first = np.append(firsts, count)
-    last = np.append(first[1:], count + 1)
-    start = np.append(encoding.spans[firsts, 0], len(text))
-    end = np.append(encoding.spans[last[:-1] - 1, 1], len(text))
+    first = _with_last(firsts, count)
+    last = _with_last(first[1:], count + 1)
+    start = _with_last(encoding.spans[firsts, 0], len(text))
+    end = _with_last(encoding.spans[last[:-1] - 1, 1], len(text))
     return Units(first, last, start, end)
+
+
+def _with_last(values: np.ndarray, last: int) -> np.ndarray:
+    """`np.append` of a number to int64, in a third of the time."""
+    extended = np.empty(len(values) + 1, np.int64)
+    extended[:-1] = values
+    extended[-1] = last
+    return extended
 
 
 def _word_firsts(begins: np.ndarray, gap: np.ndarray) -> np.ndarray:

@@ -30,6 +30,7 @@ SPLIT_FLAG_BITS = 16
 _UNSPLIT_BITS = -math.log2(1 - 2**-SPLIT_FLAG_BITS)
 _UNSPLIT = np.array([_UNSPLIT_BITS, 0.0])
 """The same in `block_residual`: no spelling is longer."""
+_NOWHERE = np.zeros(0, np.int64)
 
 LONGEST_KEPT = 100
 """Characters of the longest word whose pieces are kept for its next occurrence."""
@@ -206,8 +207,11 @@ class SplitWords(Tokenizer):
 
     def _to_split(self, line: str, ids: np.ndarray) -> np.ndarray:
         """The places of the words to split."""
-        unknown = np.flatnonzero(ids == self.vocabulary.unk_id)
-        return unknown if len(unknown) and self._is_split(line) else unknown[:0]
+        is_unknown = ids == self.vocabulary.unk_id
+        if not np.count_nonzero(is_unknown):
+            return _NOWHERE
+        unknown = np.flatnonzero(is_unknown)
+        return unknown if self._is_split(line) else _NOWHERE
 
     def _split(self, word: str) -> list[str]:
         found = self._pieces.get(word)

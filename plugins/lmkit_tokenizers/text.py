@@ -10,7 +10,7 @@ from lmkit.errors import DataError
 CHUNK = 1 << 20
 """Long lines are processed in chunks of this many bytes or characters, which bounds memory."""
 
-_IN_WORD = np.ones(max(map(ord, WHITE_SPACE)) + 2, np.int8)
+_IN_WORD = np.ones(max(map(ord, WHITE_SPACE)) + 2, np.bool_)
 """For each code point, whether words can contain it; the last entry is for all others."""
 _IN_WORD[[ord(c) for c in WHITE_SPACE]] = 0
 
@@ -46,7 +46,10 @@ def word_chunks(line: str) -> Iterator[list[bytes]]:
 
 def word_spans(line: str) -> np.ndarray:
     """(words, 2) int64: the characters [start, end) of each word."""
-    codes = code_points(line)
-    inside = np.zeros(len(codes) + 2, np.int8)
-    inside[1:-1] = _IN_WORD[np.minimum(codes, len(_IN_WORD) - 1)]
-    return np.flatnonzero(np.diff(inside)).reshape(-1, 2)
+    if line.isascii():
+        codes = np.frombuffer(line.encode(), np.uint8)  # a quarter of the bytes
+    else:
+        codes = code_points(line)
+    inside = np.zeros(len(codes) + 2, np.bool_)
+    np.take(_IN_WORD, codes, mode="clip", out=inside[1:-1])
+    return np.flatnonzero(inside[1:] != inside[:-1]).reshape(-1, 2)
