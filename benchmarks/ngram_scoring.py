@@ -1,9 +1,10 @@
 """Measure how fast an n-gram model scores: a whole text, its surprisals, and one sentence a call, beside KenLM.
 
-python benchmarks/ngram_scoring.py runs/kn5 text.txt [--arpa kn5.arpa]
+python benchmarks/ngram_scoring.py runs/kn5 text.txt [--arpa kn5.arpa] [--table]
 
 CPU seconds of one thread, without start-up, in rounds that alternate. With --arpa (lmkit export RUN FILE --to arpa)
-KenLM's Python module (pip install kenlm) scores the same lines.
+KenLM's Python module (pip install kenlm) scores the same lines. The model uses its hash table, which it builds once it
+has scored enough words, from the beginning with --table, and else never.
 """
 
 import argparse
@@ -30,10 +31,12 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("text", type=Path)
     parser.add_argument("--arpa", type=Path)
+    parser.add_argument("--table", action="store_true")
     parser.add_argument("--rounds", type=int, default=3)
     settings = parser.parse_args()
     torch.set_num_threads(1)
     model = lmkit.load(settings.run)
+    model.causal._scorer._walked = (1 << 60) * (1 if settings.table else -1)  # pyright: ignore[reportAttributeAccessIssue]
     text = Text([str(settings.text)], DataOptions())
     lines = settings.text.read_text(encoding="utf-8").splitlines()
     tokens = model.score_text(text).tokens  # also warms up
@@ -47,7 +50,12 @@ def main() -> None:
     work: dict[str, tuple[Callable[[], object], int, str]] = {
         "eval": (lambda: model.score_text(text), tokens, "token"),
         "surprisal to TSV": (write, tokens, "token"),
-        "a sentence a call": (lambda: [model.line_scores(line.encode()) for line in some], len(some), "call"),
+        "line_scores, a call": (lambda: [model.line_scores([line]) for line in some], len(some), "call"),
+        "sentence_scores, a call": (
+            lambda: [model.sentence_scores([line]) for line in some],
+            len(some),
+            "call",
+        ),
     }
     if settings.arpa is not None:
         import kenlm

@@ -50,6 +50,8 @@ def write_records(
 def _tsv(records: LineRecords, figures: Collection[str]) -> str:
     """figures: the columns with numbers and truth values of lmkit."""
     columns = dict(records.columns)
+    if not columns["text"]:
+        return ""
     if needs_escapes("".join(columns["text"])):
         columns["text"] = [escaped(text) for text in columns["text"]]
     cells = [
@@ -57,7 +59,9 @@ def _tsv(records: LineRecords, figures: Collection[str]) -> str:
     ]
     before = "\t".join([*map(escaped, records.facts.values()), str(records.line), ""])
     after = "\t".join(["", str(records.row), *map(_tsv_cell, records.kept.values())])
-    return "".join([f"{before}{row}{after}\n" for row in map("\t".join, zip(*cells, strict=True))])
+    rows = map("\t".join, zip(*cells, strict=True))
+    between = f"{after}\n{before}"
+    return f"{before}{between.join(rows)}{after}\n"
 
 
 def _writer(name: str, figures: Collection[str]) -> Callable[[object], str]:

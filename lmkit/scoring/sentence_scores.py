@@ -31,6 +31,7 @@ def sentence_scores(
     Raises UsageError for a single string, or for items that are not strings.
     """
     refuse_one_string(sentences, "sentences")
+    sentences = list(sentences)
     for number, sentence in enumerate(sentences, 1):
         if not isinstance(sentence, str):
             raise UsageError(f"sentence {number} is a {type(sentence).__name__}: give strings")
