@@ -36,7 +36,6 @@ def line_sizes(raw: bytes) -> tuple[np.ndarray, np.ndarray]:
     data = raw + b"\n"
     ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n"))
     gap = np.frombuffer(data.translate(_IS_GAP), bool)
-    ends_word = np.zeros(len(data), np.uint8)
-    np.logical_and(gap[1:], ~gap[:-1], out=ends_word[1:].view(bool))
+    word_ends = np.flatnonzero(gap[1:] > gap[:-1]) + 1
     starts = np.append(0, ends[:-1] + 1)
-    return ends - starts, np.add.reduceat(ends_word, starts, dtype=np.int64)
+    return ends - starts, np.diff(np.searchsorted(word_ends, ends, side="right"), prepend=0)

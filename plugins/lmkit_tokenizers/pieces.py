@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -86,13 +87,17 @@ class SentencePieceTokenizer(Tokenizer):
 
     def block_ids(self, raw: bytes) -> tuple[np.ndarray, np.ndarray]:
         lines = raw.decode().split("\n")
-        eos = np.array([self.vocabulary.eos_id], np.int32)
         # sentencepiece reads many lines faster at once; most lines are one part.
-        whole = [line for line in lines if self._is_one_part(line)]
+        is_whole = [self._is_one_part(line) for line in lines]
+        whole = list(compress(lines, is_whole))
         found = iter(self._processor.encode(whole, return_type="numpy", num_threads=1) if whole else [])
-        rows = [next(found) if self._is_one_part(line) else self.ids(line) for line in lines]
+        rows = [next(found) if one else self.ids(line) for line, one in zip(lines, is_whole, strict=True)]
         ends = np.cumsum([len(row) + 1 for row in rows], dtype=np.int64)
-        return np.concatenate([part for row in rows for part in (row, eos)]), ends
+        ids = np.full(ends[-1], self.vocabulary.eos_id, np.int32)
+        inside = np.ones(len(ids), np.bool_)
+        inside[ends - 1] = False
+        ids[inside] = np.concatenate(rows)
+        return ids, ends
 
     def encode(self, line: str) -> Encoding:
         encoded(line)
