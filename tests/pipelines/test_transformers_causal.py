@@ -459,7 +459,7 @@ def test_mistakes_are_told(words: Both) -> None:
     told(
         UsageError,
         "stop_strings",
-        lambda: model.generate(one, stop_strings=["cat"], tokenizer=words.tokenizer),
+        lambda: model.generate(one, max_new_tokens=2, stop_strings=["cat"], tokenizer=words.tokenizer),
     )
     vectors = transformers.AutoModel.from_pretrained(words.folder)
     told(UsageError, "line end", lambda: vectors(**words.tokenizer("the\ncat", return_tensors="pt")))
