@@ -40,6 +40,8 @@ class TransformersModel(nn.Module, LanguageModel):
 
     network: Any
     folder: Path
+    _keeps_logits: bool
+    """Whether the network computes logits of the last tokens alone when it is asked to."""
 
     def __init__(self, options: TransformersOptions, vocabulary: Vocabulary) -> None:
         super().__init__()
@@ -69,8 +71,7 @@ class TransformersModel(nn.Module, LanguageModel):
             raise ModelError(
                 f"{folder}: its model reads {longest:,} tokens, not {options.context:,}; lower --context"
             )
-        keeps = "logits_to_keep" in inspect.signature(network.forward).parameters
-        model._keeps_logits = keeps
+        model._keeps_logits = "logits_to_keep" in inspect.signature(network.forward).parameters
         return model
 
     @property

@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from lmkit_transformers.model import TransformersModel
+from lmkit_transformers.options import ImportOptions, TransformersOptions
+from lmkit_transformers.read import read
 from torch import Tensor
 
 import lmkit
@@ -16,12 +19,6 @@ from lmkit.errors import LmkitError, ModelError, UsageError
 from lmkit.testing import models as rules
 
 pytestmark = pytest.mark.pipelines
-transformers = pytest.importorskip("transformers")
-pytest.importorskip("tokenizers")
-
-from lmkit_transformers.model import TransformersModel  # noqa: E402
-from lmkit_transformers.options import ImportOptions, TransformersOptions  # noqa: E402
-from lmkit_transformers.read import read  # noqa: E402
 
 Folders = Callable[[str], tuple[Path, Any]]
 LINE = "the king sat by the door"
@@ -241,6 +238,7 @@ def test_folders_that_cannot_be_imported(folders: Folders, tmp_path: Path) -> No
 
 def test_models_that_see_both_sides_are_refused(make: Callable[..., Any], tmp_path: Path) -> None:
     """transformers loads BERT as a causal model, whose predictions would see later tokens."""
+    transformers = pytest.importorskip("transformers")
     make(tmp_path / "bert", "gpt2")
     settings = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
     vocabulary = json.loads((tmp_path / "bert" / "config.json").read_text())["vocab_size"]
