@@ -59,6 +59,24 @@ def test_scores_are_the_mixture_of_the_parts(parts: dict[str, Path]) -> None:
     np.testing.assert_allclose(scores["both"], wanted, rtol=1e-6)
 
 
+def test_mixed_counts_have_the_scores_of_their_states(parts: dict[str, Path], tmp_path: Path) -> None:
+    """Whole lines at once, as `eval` scores them, and token by token; a part with another reset has no such way."""
+    other = api.train(
+        parts["train"],
+        model="infini-gram",
+        tokenizer={"name": "word", "min_count": 1},
+        out=tmp_path / "infini",
+    )
+    bigram = api.load(parts["bigram"])
+    mixed = InterpolatedModel.combine([bigram.run, other.run], [0.25, 0.75])
+    rows = [[*bigram.tokenizer.ids(line).tolist(), mixed.vocabulary.eos_id] for line in LINES]
+    wanted = [mixed.log_probs(torch.tensor([row]), mixed.initial_state(1))[0][0].numpy() for row in rows]
+    found = mixed.line_log_probs(np.concatenate(rows).astype(np.int32))
+    assert found is not None
+    np.testing.assert_allclose(found, np.concatenate(wanted), rtol=1e-6, atol=1e-6)
+    assert api.load(parts["both"]).causal.line_log_probs(np.zeros(1, np.int32)) is None
+
+
 @torch.no_grad()
 def test_next_words_sum_to_one_and_agree_with_scores(parts: dict[str, Path]) -> None:
     """The distribution after any prefix is one, and stepping gives what scoring a line at once gives."""
