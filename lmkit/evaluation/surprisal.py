@@ -301,7 +301,7 @@ class _UnknownTokens:
         """Count a line, or a piece inside one, given which tokens are unknown; the same with its `</s>`."""
         self.lines += not inside
         self.tokens += len(unknown)
-        self.unknown += np.count_nonzero(unknown)
+        self.unknown += int(np.count_nonzero(unknown))
         with_end = np.zeros(len(unknown) + 1, np.bool_)
         with_end[:-1] = unknown
         return with_end

@@ -32,7 +32,7 @@ def all_below(ids: np.ndarray, size: int) -> bool:
     most = np.uint32(0)
     for id_ in ids:
         most = max(most, np.uint32(id_))  # as unsigned numbers, negative ones are the largest
-    return len(ids) == 0 or most < size
+    return bool(len(ids) == 0 or most < size)
 
 
 def count_words(index: TextIndex, ids: Sequence[int], vocabulary: Vocabulary, depth: int) -> int:

@@ -77,12 +77,15 @@ def _tokens(folder: Path) -> dict[str, int]:
     model = table.get("model")
     vocabulary = model.get("vocab") if isinstance(model, dict) else None
     if isinstance(vocabulary, list):
-        found = {str(pair[0]): i for i, pair in enumerate(vocabulary) if isinstance(pair, list) and pair}
+        found: dict[Any, Any] = {
+            str(pair[0]): i for i, pair in enumerate(vocabulary) if isinstance(pair, list) and pair
+        }
     else:
         found = dict(vocabulary) if isinstance(vocabulary, dict) else {}
     added = table.get("added_tokens")
     added = added if isinstance(added, list) else []
-    return found | {token.get("content"): token.get("id") for token in added if isinstance(token, dict)}
+    found.update((token.get("content"), token.get("id")) for token in added if isinstance(token, dict))
+    return found
 
 
 def _first(value: Any) -> Any:

@@ -26,7 +26,7 @@ from lmkit.scoring.split_words import read_as_typed
 
 base: Any = needs("transformers.tokenization_utils_base", "transformers")
 
-CAUSAL = {"bos_token": "<s>", "eos_token": LINE_END}
+CAUSAL: dict[str, Any] = {"bos_token": "<s>", "eos_token": LINE_END}
 """The settings of the tokenizer of a causal model."""
 
 
