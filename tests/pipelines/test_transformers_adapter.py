@@ -359,6 +359,9 @@ def test_mistakes_are_told(trained: Path, tmp_path: Path) -> None:
     told(UsageError, "is_split_into_words", lambda: tokenizer([["the", "cat"]]))
     told(UsageError, "list of words", lambda: tokenizer(["a", ["b"]], is_split_into_words=True))
     told(UsageError, "no pairs", lambda: tokenizer("the", "cat"))
+    told(UsageError, "zebra cannot be added", lambda: tokenizer.add_tokens(["zebra"]))
+    told(UsageError, "<mark> cannot be added", lambda: tokenizer.add_special_tokens({"sep_token": "<mark>"}))
+    assert tokenizer.add_tokens([]) == 0
     told(UsageError, "exists already", lambda: export(trained, tmp_path / "x"))
     for layer in ("all", 9):
         told(UsageError, "layer", lambda layer=layer: loaded(tmp_path / "x", layer=layer))
@@ -382,3 +385,35 @@ def test_words_of_scripts_have_the_separator_of_embed(exported: Path, separator:
         output = model(**batch)
     wanted = api.load(exported, device="cpu").embed(words, "mix", separator=separator)
     same(rows(output.last_hidden_state, batch["attention_mask"]), wanted)
+
+
+@pipelines
+def test_offsets_masks_and_lengths(exported: Path) -> None:
+    """As from transformers' own tokenizers: the characters of each token; (0, 0) and 1 for `<s>` and padding."""
+    _, tokenizer = loaded(exported)
+    wanted = {"return_offsets_mapping": True, "return_special_tokens_mask": True, "return_length": True}
+    texts = ["the cat sat", "", "ünïcode 😀"]
+    first = [(0, 0)] * tokenizer.num_special_tokens_to_add()
+
+    def expected(text: str) -> list[tuple[int, int]]:
+        return [*first, *((start, end) for start, end in tokenizer.inner.encode(text).spans.tolist())]
+
+    batch = tokenizer(texts, padding=True, padding_side="right", **wanted)
+    width = max(map(len, batch["input_ids"]))
+    for place, text in enumerate(texts):
+        offsets = expected(text)
+        padding = width - len(offsets)
+        assert batch["offset_mapping"][place] == offsets + [(0, 0)] * padding
+        inner = [0] * (len(offsets) - len(first))
+        assert batch["special_tokens_mask"][place] == [1] * len(first) + inner + [1] * padding
+        assert batch["length"][place] == len(offsets)
+    one = tokenizer("the cat", **wanted)
+    assert (one["offset_mapping"], one["length"]) == (expected("the cat"), [len(one["input_ids"])])
+    left = tokenizer(texts, padding=True, padding_side="left", return_tensors="pt", **wanted)
+    assert left["offset_mapping"].shape == (3, width, 2)
+    assert left["offset_mapping"][0, -1].tolist() == list(expected(texts[0])[-1])
+    words = tokenizer([["the", "cat"]], is_split_into_words=True, **wanted)
+    assert words["offset_mapping"] == [[*first, (0, 3), (0, 3)]]
+    short = tokenizer("the cat sat", truncation=True, max_length=2, **wanted)
+    assert len(short["offset_mapping"]) == len(short["special_tokens_mask"]) == len(short["input_ids"])
+    assert not {"offset_mapping", "special_tokens_mask", "length"} & set(tokenizer("the cat"))

@@ -28,6 +28,8 @@ base: Any = needs("transformers.tokenization_utils_base", "transformers")
 
 CAUSAL: dict[str, Any] = {"bos_token": "<s>", "eos_token": LINE_END}
 """The settings of the tokenizer of a causal model."""
+OFFSETS, SPECIAL, LENGTH = "offset_mapping", "special_tokens_mask", "length"
+"""What a tokenizer returns on request: of each token its characters and whether it is `<s>` or padding."""
 
 
 class LmkitTokenizer(base.PreTrainedTokenizerBase):
@@ -72,12 +74,21 @@ class LmkitTokenizer(base.PreTrainedTokenizerBase):
         return_attention_mask: bool | None = None,
         return_overflowing_tokens: bool = False,
         return_offsets_mapping: bool = False,
+        return_special_tokens_mask: bool = False,
+        return_length: bool = False,
         **_ignored: Any,
     ) -> Any:
-        if text_pair is not None or return_overflowing_tokens or return_offsets_mapping:
-            raise UsageError(
-                "an lmkit tokenizer supports no pairs, offsets or overflowing tokens: leave them out"
+        if text_pair is not None or return_overflowing_tokens:
+            raise UsageError("an lmkit tokenizer supports no pairs or overflowing tokens: leave them out")
+        left_out = {
+            name
+            for name, wanted in (
+                (OFFSETS, return_offsets_mapping),
+                (SPECIAL, return_special_tokens_mask),
+                (LENGTH, return_length),
             )
+            if not wanted
+        }
         single = isinstance(text, str) or (is_split_into_words and all(isinstance(w, str) for w in text))
         cut = truncation_strategy not in (None, base.TruncationStrategy.DO_NOT_TRUNCATE)
         rows = [
@@ -85,7 +96,11 @@ class LmkitTokenizer(base.PreTrainedTokenizerBase):
             for sentence in ([text] if single else text)
         ]
         batch = self.pad(
-            {name: [row[name] for row in rows] for name in (rows[0] if rows else ("input_ids",))},
+            {
+                name: [row[name] for row in rows]
+                for name in (rows[0] if rows else ("input_ids",))
+                if name not in left_out
+            },
             padding=padding_strategy,
             max_length=max_length,
             pad_to_multiple_of=pad_to_multiple_of,
@@ -94,24 +109,38 @@ class LmkitTokenizer(base.PreTrainedTokenizerBase):
             return_tensors=return_tensors,
         )
         if single and return_tensors is None:
-            return base.BatchEncoding({name: values[0] for name, values in batch.items()})
+            # The length stays a list, as in tokenizers of transformers.
+            return base.BatchEncoding(
+                {name: values if name == LENGTH else values[0] for name, values in batch.items()}
+            )
         return batch
 
-    def _row(self, sentence: Any, words: bool, limit: int | None, *, special: bool) -> dict[str, list[int]]:
-        """The ids and characters of a string or a list of words, of at most `limit` tokens; special: with `<s>`."""
+    def _row(self, sentence: Any, words: bool, limit: int | None, *, special: bool) -> dict[str, Any]:
+        """The fields of a string or a list of words, of at most `limit` tokens; special: with `<s>`.
+
+        Offsets are characters of the string, or of each word.
+        """
         if isinstance(sentence, str) == words:
             wanted = "a list of words" if words else "a string (or say is_split_into_words=True)"
             raise UsageError(f"a sentence is of the type {type(sentence).__name__}: give {wanted}")
         if words:
             ids, pieces = [self._first_id(word) for word in sentence], list(sentence)
             spans = np.stack([np.arange(len(ids)), np.arange(1, len(ids) + 1)], 1)
+            offsets = [(0, len(word)) for word in sentence]
         else:
             ids, spans = self._encode(sentence)
             pieces = pieces_of(sentence, spans)
+            offsets = [(start, end) for start, end in spans.tolist()]
         first = [self.bos_token_id] if special and self.bos_token else []
         left = None if limit is None else max(limit - len(first), 0)
         kept = kept_tokens(spans, left, left=self.truncation_side == "left")
-        row = {"input_ids": (first + ids[kept])[:limit]}
+        found = (first + ids[kept])[:limit]
+        row: dict[str, Any] = {
+            "input_ids": found,
+            OFFSETS: ([(0, 0)] * len(first) + offsets[kept])[:limit],
+            SPECIAL: ([1] * len(first) + [0] * len(ids[kept]))[:limit],
+            LENGTH: len(found),
+        }
         if CHARACTERS in self.model_input_names:
             row[CHARACTERS] = spell(pieces[kept], WORD if words else TEXT)
         return row
@@ -132,15 +161,28 @@ class LmkitTokenizer(base.PreTrainedTokenizerBase):
         return ids, np.concatenate(spans)
 
     def pad(self, encoded_inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        """Pad as transformers does, and pad the characters to the longest row, always on the right."""
+        """Pad as transformers does, offsets too, and pad the characters to the longest row, always on the right."""
         if isinstance(encoded_inputs, Sequence):
             encoded_inputs = {name: [row[name] for row in encoded_inputs] for name in encoded_inputs[0]}
         fields = dict(encoded_inputs)
-        rows = fields.pop(CHARACTERS, None)
+        rows, offsets = fields.pop(CHARACTERS, None), fields.pop(OFFSETS, None)
         batch = super().pad(fields, *args, **kwargs)
+        if offsets is not None:
+            left = (kwargs.get("padding_side") or self.padding_side) == "left"
+            batch[OFFSETS] = _like(
+                batch["input_ids"], _padded_offsets(batch["input_ids"], offsets, left=left)
+            )
         if rows is not None:
             batch[CHARACTERS] = _like(batch["input_ids"], rows)
         return batch
+
+    def _add_tokens(self, new_tokens: Any, special_tokens: bool = False) -> int:
+        """Raise UsageError, since the model has no weights for new tokens."""
+        named = ", ".join(map(str, new_tokens[:3]))
+        raise UsageError(
+            f"an lmkit tokenizer has the vocabulary that its model was trained with, so {named} cannot be added: train "
+            "a run on text with these words, or add them with lmkit train --init-from RUN --new-words N, and export it"
+        )
 
     @property
     def vocab_size(self) -> int:
@@ -264,6 +306,15 @@ def _load_tokenizer(part: Mapping[str, Any], folder: Path) -> Tokenizer:
             f"{folder / run_paths.TOKENIZER}: has changed since it was saved; export the run again"
         )
     return read_as_typed(tokenizer)
+
+
+def _padded_offsets(ids: Any, rows: Any, *, left: bool) -> list[list[tuple[int, int]]]:
+    """Rows of offsets, as long as those of ids; padding has the offsets (0, 0)."""
+    padded = []
+    for found, row in zip(ids, rows, strict=True):
+        empty = [(0, 0)] * (len(found) - len(row))
+        padded.append([*empty, *row] if left else [*row, *empty])
+    return padded
 
 
 def _like(ids: Any, rows: Any) -> Any:
