@@ -66,7 +66,7 @@ def read(
     )  # fmt: skip
 
 
-def _tokens(folder: Path) -> dict[str, int]:
+def _tokens(folder: Path) -> dict[str, Any]:
     """The ids of the tokens in a folder's tokenizer.json, as far as they can be found."""
     if not (folder / TOKENIZER_FILE).is_file():
         raise ModelError(
@@ -77,15 +77,13 @@ def _tokens(folder: Path) -> dict[str, int]:
     model = table.get("model")
     vocabulary = model.get("vocab") if isinstance(model, dict) else None
     if isinstance(vocabulary, list):
-        found: dict[Any, Any] = {
-            str(pair[0]): i for i, pair in enumerate(vocabulary) if isinstance(pair, list) and pair
-        }
+        found = {str(pair[0]): i for i, pair in enumerate(vocabulary) if isinstance(pair, list) and pair}
     else:
         found = dict(vocabulary) if isinstance(vocabulary, dict) else {}
     added = table.get("added_tokens")
     added = added if isinstance(added, list) else []
-    found.update((token.get("content"), token.get("id")) for token in added if isinstance(token, dict))
-    return found
+    tokens = (token for token in added if isinstance(token, dict))
+    return found | {str(token.get("content")): token.get("id") for token in tokens}
 
 
 def _first(value: Any) -> Any:
@@ -93,11 +91,11 @@ def _first(value: Any) -> Any:
     return value[0] if isinstance(value, list) and value else value
 
 
-def _named(tokens: dict[str, int], i: Any) -> str | None:
+def _named(tokens: dict[str, Any], i: Any) -> str | None:
     return next((token for token, id_ in tokens.items() if id_ == i), None)
 
 
-def _begin_id(folder: Path, config: dict[str, Any], tokens: dict[str, int], options: ImportOptions) -> int:
+def _begin_id(folder: Path, config: dict[str, Any], tokens: dict[str, Any], options: ImportOptions) -> int:
     """The id of the token before every text."""
     if options.begin_token is not None:
         if options.begin_token not in tokens:
