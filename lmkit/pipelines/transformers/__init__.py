@@ -47,9 +47,7 @@ def write_folder(run: runs.LoadedRun, out: Path, *, overwrite: bool = False) -> 
     model = LmkitForCausalLM(config, loaded) if causal else LmkitModel(config, loaded)
     with runs.staging(out) as folder:
         model.save_pretrained(folder / "run")
-        LmkitTokenizer(name_or_path=run.directory, **(CAUSAL if causal else {})).save_pretrained(
-            folder / "run"
-        )
+        LmkitTokenizer(None, run.directory, **(CAUSAL if causal else {})).save_pretrained(folder / "run")
         runs.put_in_place(folder / "run", out)
 
 
