@@ -8,10 +8,10 @@ import numpy as np
 
 from lmkit.contracts import LanguageModel, Progress, Tokenizer
 from lmkit.errors import ModelError
-from lmkit.evaluation.whole_rows import WholeRows
 from lmkit.generation.text import LINE_END
 from lmkit.scoring.stream import LOG_PROB, Measure, Sentence, measure_lines
 from lmkit.scoring.unknown import warn_of_unknown
+from lmkit.scoring.whole_rows import WholeRows
 
 ROUNDING = 1e-3
 """By how much a log-probability may miss the bound on that of the most probable token, in nats."""
