@@ -104,8 +104,11 @@ def command(
     if found.cache is not None:
         name = f"cache {found.cache.size}, theta {found.cache.theta:.4g}"
         rows.append([name, f"{found.cache.weight:.4f}", ""])
-    rows.append(["mixture", "", cell(found.perplexity)])
-    click.echo(console.table(["part", "weight", figure], rows))
+    header = ["part", "weight"]
+    if found.perplexity is not None:
+        header.append(figure)
+        rows.append(["mixture", "", cell(found.perplexity)])
+    click.echo(console.table(header, [row[: len(header)] for row in rows]))
     steps = f"{found.steps} steps of EM" if given is None else "weights as given"
     console.say(f"{steps}; the model is in {out}; next: lmkit eval {out} FILE")
 
