@@ -1,6 +1,5 @@
 """Check a tokenizer.json of Hugging Face's library, and prepare it for encoding ordinary text."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -54,8 +53,8 @@ def parse(data: bytes, end_token: str | None) -> TokenizerFile:
     if eos_id == unk_id:
         raise ValueError(f"its unknown token {tokens[eos_id]!r} also ends lines; give another end_token")
     return TokenizerFile(
-        json.dumps(table, sort_keys=True, ensure_ascii=False), tokens, frozenset((special | {eos_id}) - {unk_id}),
-        eos_id, unk_id,
+        strict_json.dumps(table, ascii_only=False, sort_keys=True), tokens,
+        frozenset((special | {eos_id}) - {unk_id}), eos_id, unk_id,
     )  # fmt: skip
 
 

@@ -191,7 +191,7 @@ def test_wrong_tokenizers(tmp_path: Path) -> None:
 
 def test_notes() -> None:
     """A note is read as it was written, and a damaged one is an error with the reason."""
-    note = Note("lmkit:char", "abc", 0.4, {"min_count": 2}, {"tokenizer.json": 7})
+    note = Note("lmkit:char", "abc", 0.4, True, {"min_count": 2}, {"tokenizer.json": 7})
     assert arpa_note.parse(next(note.lines()).strip()) == note
     assert arpa_note.parse(b'# lmkit: {"tokenizer": "a:b", "fingerprint": "c"}') == Note("a:b", "c")
     for facts, reason in (
