@@ -27,8 +27,9 @@ def wanted(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> li
 
 
 def lines_of(section: str) -> dict[str, Any]:
-    """What the Python of a section of the page defines."""
-    text = PAGE.read_text(encoding="utf-8").split(f"\n## {section}\n")[1].split("\n## ")[0]
+    """What the Python of a section of the page defines, without its subsections and its training."""
+    text = re.split(r"\n##+ ", PAGE.read_text(encoding="utf-8").split(f"\n## {section}\n")[1])[0]
+    text = text.split("\nThe library's trainer")[0]
     space: dict[str, Any] = {"__name__": "docs"}
     for code in re.findall(r"^```py\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
         exec(compile(code, section, "exec"), space)
@@ -73,8 +74,9 @@ def test_transformers(wanted: list[list[float]]) -> None:
     assert f"lmkit {' '.join(command)}" in PAGE.read_text(encoding="utf-8")
     assert CliRunner().invoke(cli, command).exit_code == 0
     space = lines_of("transformers")
-    assert space["output"].last_hidden_state.shape == (2, 6, len(wanted[0]))
-    assert space["model"](**space["words"])[0].shape == (1, 2, len(wanted[0]))
+    # This run is causal, so `<s>` comes first.
+    assert space["output"].last_hidden_state.shape == (2, 1 + 6, len(wanted[0]))
+    assert space["model"](**space["words"])[0].shape == (1, 1 + 2, len(wanted[0]))
 
 
 def test_sentence_transformers(wanted: list[list[float]]) -> None:

@@ -122,11 +122,12 @@ def test_logits_are_those_of_lmkit(both: Both, side: str) -> None:
     batch = both.batch(PROMPTS, side)
     logits = both.model(**batch).logits
     assert logits.shape == (*batch["input_ids"].shape, len(both.tokenizer))
-    for row, mask, prompt in zip(logits, batch["attention_mask"], PROMPTS, strict=True):
+    read = batch["input_ids"] != both.tokenizer.pad_token_id
+    for row, mask, prompt in zip(logits, read, PROMPTS, strict=True):
         wanted = both.log_probs(both.ids(prompt))
-        close(row[mask.bool(), : both.size].log_softmax(-1), wanted)
+        close(row[mask, : both.size].log_softmax(-1), wanted)
         assert (row[:, both.size :] == torch.finfo(row.dtype).min).all()
-        padding = row[~mask.bool(), : both.size].log_softmax(-1)
+        padding = row[~mask, : both.size].log_softmax(-1)
         close(padding, wanted[0 if side == "left" else -1].expand_as(padding))
     close(both.model(**batch, logits_to_keep=2).logits, logits[:, -2:])
     close(both.model(**batch, logits_to_keep=torch.tensor([0, 3])).logits, logits[:, [0, 3]])
@@ -140,7 +141,10 @@ def test_a_text_may_begin_without_the_start_token(both: Both) -> None:
     assert without.tolist() == [both.ids("the cat")]
     logits = both.model(ids).logits
     close(both.model(without).logits, logits[:, 1:])
-    close(both.model(torch.cat([without, ids], 1)).logits[:, without.shape[1] :], logits)
+    packed = torch.cat([without, ids], 1)
+    close(both.model(packed).logits[:, without.shape[1] :], logits)
+    mask = packed != both.tokenizer.bos_token_id  # as the tokenizer gives it
+    close(both.model(packed, mask).logits[:, without.shape[1] :], logits)
 
 
 @torch.no_grad()
@@ -375,7 +379,7 @@ def test_the_loss_is_that_of_lmkit(both: Both) -> None:
     batch = both.batch([line + "\n" for line in lines], "right")
     labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)
     scores = both.own.line_scores(lines, independent=True)
-    count = int(batch["attention_mask"].sum()) - len(lines)
+    count = int(batch["attention_mask"].sum())
     assert float(both.model(**batch, labels=labels).loss) == pytest.approx(-scores.sum() / count, abs=1e-5)
     shared = both.model(**batch, labels=labels, num_items_in_batch=torch.tensor(2 * count)).loss
     assert float(shared) == pytest.approx(-scores.sum() / count / 2, abs=1e-5)

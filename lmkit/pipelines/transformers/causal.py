@@ -142,11 +142,12 @@ class LmkitForCausalLM(LmkitPreTrained, generation.GenerationMixin):
         return ids.masked_fill(starts, self.network.start_id)
 
     def _kept(self, ids: Tensor, attention_mask: Tensor | None) -> Tensor:
-        """(batch, time) bool: the tokens to read."""
+        """(batch, time) bool: the tokens to read, and every `<s>`, which the tokenizer masks for means of vectors."""
         tokens = ids != self.pad_id
         if attention_mask is None:
             return tokens
-        return tokens & attention_mask[:, attention_mask.shape[1] - ids.shape[1] :].bool()
+        mask = attention_mask[:, attention_mask.shape[1] - ids.shape[1] :].bool()
+        return tokens & (mask | (ids == self.bos_id))
 
     def _logits(self, features: Tensor) -> Tensor:
         logits = self.network.output.logits(features)

@@ -28,6 +28,7 @@ base: Any = needs("transformers.tokenization_utils_base", "transformers")
 
 CAUSAL: dict[str, Any] = {"bos_token": "<s>", "eos_token": LINE_END}
 """The settings of the tokenizer of a causal model."""
+MASK = "attention_mask"
 OFFSETS, SPECIAL, LENGTH = "offset_mapping", "special_tokens_mask", "length"
 """What a tokenizer returns on request: of each token its characters and whether it is `<s>` or padding."""
 
@@ -36,8 +37,9 @@ class LmkitTokenizer(base.PreTrainedTokenizerBase):
     """The tokenizer of a run. Padding, which lmkit's vocabularies lack, is an additional id: vocabulary.size.
 
     With the settings `CAUSAL`, the next id is that of `<s>`, with which each text begins unless
-    `add_special_tokens=False`, and texts may have several lines. Ids that do not begin with `<s>` then continue a
-    text, so the text of a word has the space before it.
+    `add_special_tokens=False`, and texts may have several lines. The attention mask of `<s>` is 0, so that means over
+    tokens, as in sentence-transformers, leave its empty vector out; causal models read it all the same. Ids that do not
+    begin with `<s>` continue a text, so the text of a word has the space before it.
 
     part: the name and options of the tokenizer and the fingerprint of its vocabulary; by default, those of the run
     in the folder. name_or_path: the folder with the tokenizer's files. Raises ModelError if they are missing.
@@ -86,6 +88,7 @@ class LmkitTokenizer(base.PreTrainedTokenizerBase):
                 (OFFSETS, return_offsets_mapping),
                 (SPECIAL, return_special_tokens_mask),
                 (LENGTH, return_length),
+                (MASK, return_attention_mask is not False),
             )
             if not wanted
         }
@@ -137,6 +140,7 @@ class LmkitTokenizer(base.PreTrainedTokenizerBase):
         found = (first + ids[kept])[:limit]
         row: dict[str, Any] = {
             "input_ids": found,
+            MASK: ([0] * len(first) + [1] * len(ids[kept]))[:limit],
             OFFSETS: ([(0, 0)] * len(first) + offsets[kept])[:limit],
             SPECIAL: ([1] * len(first) + [0] * len(ids[kept]))[:limit],
             LENGTH: len(found),
