@@ -114,7 +114,7 @@ def command(
 
 
 def _numbers(weights: str) -> list[float]:
-    """The numbers of --weights; UsageError if one is none."""
+    """The numbers of --weights; UsageError for anything else."""
     try:
         return [float(number) for number in weights.split(",")]
     except ValueError:

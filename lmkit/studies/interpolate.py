@@ -200,7 +200,7 @@ def _check_settings(by: str, *, fixed: bool, text: bool, cache: bool) -> None:
         )
     if cache and by != "token":
         raise UsageError(
-            f"a cache remembers tokens, which a mixture by {by} has not; leave out --cache or --by"
+            f"a cache remembers tokens, and a mixture by {by} has none; leave out --cache or --by"
         )
 
 

@@ -109,7 +109,7 @@ class WordTokenizer(Tokenizer):
         return ids, np.flatnonzero(ids == EOS) + 1
 
     def _table_after(self, num_bytes: int) -> "WordTable | None":
-        """The compiled table, if it pays off for the text so far and so many more bytes."""
+        """The compiled table, if it pays off for the text so far and this many more bytes."""
         if self._table is None:
             self._bytes += num_bytes
             if not word_counts.is_large(self._bytes):

@@ -84,7 +84,7 @@ def _count_lines(lines: Iterable[str]) -> WordCounts:
 
 
 def is_large(num_bytes: int) -> bool:
-    """Whether a table of words pays off for so many bytes of text."""
+    """Whether a table of words pays off for this many bytes of text."""
     return num_bytes > (min(SOON, LARGE) if "numba" in sys.modules else LARGE)
 
 

@@ -35,7 +35,7 @@ class TransformersModel(nn.Module, LanguageModel):
     `begin_id` too, and forgets it. A text that fills the context goes on with the latest half of it, without
     `begin_id`, as `windows` describes. Ids of the network beyond the vocabulary, which no text has, get no
     probability. The state is the tokens that the next is predicted from: (batch, context), and how many, (batch, 1).
-    Each call reads them anew, since a cache of keys and values would take megabytes a row.
+    Each call reads them again, since a cache of keys and values would take megabytes a row.
     """
 
     network: Any
