@@ -9,7 +9,7 @@ import click
 
 from lmkit import strict_json
 from lmkit.cli import console
-from lmkit.cli.common import asks_models, json_option, load_all, split_items
+from lmkit.cli.common import asks_models, json_option, load_all, out_option, split_items
 from lmkit.corpus.options import INPUT_FORMATS, DataOptions
 
 if TYPE_CHECKING:
@@ -52,12 +52,7 @@ MEAN = "mean of the paradigms"
     show_default=True,
     help="What to do with a row that is not a pair.",
 )
-@click.option(
-    "--out",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="Write one row per pair: .tsv, .csv, .jsonl, .parquet.",
-)
+@out_option("Write one row per pair: .tsv, .csv, .jsonl, .parquet.")
 @click.option(
     "--format",
     "form",

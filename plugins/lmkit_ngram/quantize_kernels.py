@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from lmkit.jit import kernel
-from lmkit_ngram.queries import DAMAGED, SOUND
+from lmkit_ngram.queries import DAMAGED, SOUND, first_from
 from lmkit_ngram.smoothing_kernels import unseen_mass
 
 
@@ -119,13 +119,7 @@ def restore(
             if shorter < 0:
                 other = np.int64(word)
             else:
-                high = others_end
-                while other < high:
-                    middle = (other + high) >> 1
-                    if words[middle] < word:
-                        other = middle + 1
-                    else:
-                        high = middle
+                other = first_from(words, other, others_end, word)
                 if other == others_end or words[other] != word:
                     return DAMAGED
             suffixes[child] = other

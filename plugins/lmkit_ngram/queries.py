@@ -67,19 +67,25 @@ def read_only(array: np.ndarray) -> np.ndarray:
 
 
 @kernel
-def find_child(children: np.ndarray, words: np.ndarray, state: int, word: int) -> int:
-    """The id of the n-gram of `state` and one more word; NOTHING if there is none, or DAMAGED."""
-    low, high = children[state], children[state + 1]
-    if low <= state or high < low or high > len(words):
-        return DAMAGED
-    last = high
+def first_from(words: np.ndarray, low: int, high: int, word: int) -> int:
+    """The first place from `low` on whose word is not below `word`, or `high`; words ascend between them."""
     while low < high:
         middle = (low + high) >> 1
         if words[middle] < word:
             low = middle + 1
         else:
             high = middle
-    return low if low < last and words[low] == word else NOTHING
+    return low
+
+
+@kernel
+def find_child(children: np.ndarray, words: np.ndarray, state: int, word: int) -> int:
+    """The id of the n-gram of `state` and one more word; NOTHING if there is none, or DAMAGED."""
+    low, high = children[state], children[state + 1]
+    if low <= state or high < low or high > len(words):
+        return DAMAGED
+    place = first_from(words, low, high, word)
+    return place if place < high and words[place] == word else NOTHING
 
 
 @kernel
