@@ -7,7 +7,7 @@ to a smaller id, so every walk ends.
 
 import heapq
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -67,7 +67,7 @@ def read_only(array: np.ndarray) -> np.ndarray:
 
 
 @kernel
-def first_from(words: np.ndarray, low: int, high: int, word: int) -> int:
+def first_from(words: np.ndarray, low: Any, high: Any, word: int) -> Any:
     """The first place from `low` on whose word is not below `word`, or `high`; words ascend between them."""
     while low < high:
         middle = (low + high) >> 1
