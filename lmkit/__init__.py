@@ -8,7 +8,7 @@ from lmkit.specs import CellSpec, DecoderSpec, ModelSpec, TokenizerSpec, option
 
 if TYPE_CHECKING:
     from lmkit.api import Model, load, resume, train
-    from lmkit.classification.classifier import Classifier, classify, load_classifier
+    from lmkit.classification.classifier import Classifier, classify, load_classifier, resume_classifier
     from lmkit.studies.average import average
     from lmkit.studies.compare import compare
     from lmkit.studies.context import context
@@ -41,11 +41,12 @@ __all__ = [
     "minimal_pairs",
     "option",
     "resume",
+    "resume_classifier",
     "syntaxgym",
     "train",
 ]
 
-_CLASSIFIER = ("Classifier", "classify", "load_classifier")
+_CLASSIFIER = ("Classifier", "classify", "load_classifier", "resume_classifier")
 _HOMES = (
     dict.fromkeys(("Model", "load", "resume", "train"), "lmkit.api")
     | dict.fromkeys(_CLASSIFIER, "lmkit.classification.classifier")

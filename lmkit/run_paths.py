@@ -19,6 +19,8 @@ TOKENIZER = "tokenizer"
 CLASSIFIER = "classifier"
 """The kind of a run that `lmkit classify` wrote, in its manifest."""
 CLASSIFIER_SETTINGS = "classifier.json"
+CLASSIFIER_START = "start"
+"""The folder among the checkpoints of a classifier with what it is made of."""
 ARCHIVES = (".tar.gz", ".tar.xz", ".zip")
 """The suffixes of archives of runs."""
 
@@ -42,9 +44,18 @@ def refuse_links(directory: Path) -> None:
                 )
 
 
+def trains_classifier(directory: Path) -> bool:
+    """Whether a directory has checkpoints of `lmkit classify`."""
+    return (directory / CHECKPOINTS / CLASSIFIER_START).is_dir()
+
+
 def recipe_to_resume(directory: Path) -> Path:
     """The recipe of a training to resume; CheckpointError if there is none."""
     path = directory / RECIPE
+    if trains_classifier(directory):
+        raise CheckpointError(
+            f"{directory} is a classifier: continue it with lmkit classify --resume {directory}"
+        )
     if not path.is_file():
         raise CheckpointError(f"{directory} has no run to resume (no {RECIPE}); give the directory of a run")
     return path
@@ -112,7 +123,9 @@ def runs_in(folder: Path) -> list[str]:
 def unfinished(path: Path) -> ModelError:
     """The error for a directory whose training has no model yet, with what to do about it."""
     checkpoints = path / CHECKPOINTS
-    if checkpoints.is_dir() and any(checkpoints.iterdir()):
+    if trains_classifier(path):
+        remedy = f"finish it with lmkit classify --resume {path}"
+    elif checkpoints.is_dir() and any(checkpoints.iterdir()):
         remedy = f"finish it with lmkit train --resume {path}"
     elif (path / RECIPE).is_file():
         remedy = f"train it with lmkit train --recipe {path / RECIPE} --out {path} --overwrite"

@@ -5,7 +5,7 @@ import re
 import reprlib
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -21,7 +21,7 @@ from lmkit.manifest import FORMAT, LONGEST_NAME, check_files, read_manifest
 from lmkit.manifest import read_json as read_json
 from lmkit.options import Chosen, choose, nested, to_table
 from lmkit.plugins import Part, registry
-from lmkit.run_paths import CLASSIFIER, MANIFEST, RECIPE, TOKENIZER
+from lmkit.run_paths import CLASSIFIER, MANIFEST, RECIPE, TOKENIZER, trains_classifier
 from lmkit.specs import MOST_IDS
 
 if TYPE_CHECKING:
@@ -55,13 +55,16 @@ def check_free(directory: Path, *, overwrite: bool) -> None:
         return
     if not overwrite:
         raise UsageError(f"{directory} exists already: give --overwrite to replace it, or another --out")
-    if not (directory / MANIFEST).exists() and not (directory / RECIPE).exists():
+    begun = (directory / RECIPE).exists() or trains_classifier(directory)
+    if not (directory / MANIFEST).exists() and not begun:
         raise UsageError(f"{directory} is not a run of lmkit, so it is not overwritten: give another --out")
 
 
-def clear(directory: Path) -> None:
-    """Empty a run's directory, except for the lock."""
+def clear(directory: Path, *, keep: Collection[str] = ()) -> None:
+    """Empty a run's directory, except for the lock and the names to keep."""
     for path in _contents(directory):
+        if path.name in keep:
+            continue
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:

@@ -13,7 +13,7 @@ from lmkit.classification import run_files
 from lmkit.classification.examples import Example, LabelledText
 from lmkit.classification.network import encode
 from lmkit.classification.report import Report
-from lmkit.classification.run import train_examples, train_files
+from lmkit.classification.run import resume_files, train_examples, train_files
 from lmkit.classification.settings import classify_owners, settings_of
 from lmkit.classification.training import log_probabilities
 from lmkit.corpus.readers import given_lines
@@ -28,7 +28,7 @@ BLOCK = 4096
 
 
 class Classifier:
-    """A trained classifier, the result of `load_classifier` and `classify`.
+    """A trained classifier, the result of `classify`, `resume_classifier` and `load_classifier`.
 
     labels: the classes, in the order of the columns of `predict_proba`.
     """
@@ -108,10 +108,7 @@ def load_classifier(
     Raises ModelError when the directory is not a valid classifier, PluginError when it needs a missing plugin.
     """
     parts = run_files.load(Path(directory), allow_nonfinite=allow_nonfinite)
-    place = pick_device(device)
-    for model in parts.models:
-        model.place(place)
-    parts.network.head.to(place)
+    parts.place(pick_device(device))
     return Classifier(parts)
 
 
@@ -153,6 +150,15 @@ def classify(
     if out is not None:
         run_files.save(trained.parts, Path(out), trained.history, overwrite=overwrite)
     return Classifier(trained.parts)
+
+
+def resume_classifier(directory: str | Path, *, reporter: Reporter | None = None) -> Classifier:
+    """Continue the training in `directory` from its checkpoint, and load it: `lmkit classify --resume`.
+
+    Raises CheckpointError when there is no whole checkpoint, or the texts have changed.
+    """
+    resume_files(Path(directory), reporter=reporter or Silent())
+    return load_classifier(directory)
 
 
 def _source(data: Any, label: str, options: Any) -> LabelledText | list[Example] | None:

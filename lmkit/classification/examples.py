@@ -132,6 +132,13 @@ def check_labels(examples: Iterable[Example], labels: Sequence[str], where: str)
         )
 
 
+def split(
+    examples: Sequence[Example], held_out: Sequence[Example] | None, seed: int
+) -> tuple[Sequence[Example], Sequence[Example]]:
+    """The texts to train on and those for validation: `held_out`, or without them some of the examples."""
+    return hold_out(examples, seed) if held_out is None else (examples, held_out)
+
+
 def hold_out(examples: Sequence[Example], seed: int) -> tuple[list[Example], list[Example]]:
     """The texts to train on and a tenth of each class for validation, drawn by chance.
 

@@ -1,4 +1,4 @@
-"""Train a classifier from its settings: texts, tokenizer, model, training, saving."""
+"""Train a classifier from its settings, or resume its training: texts, tokenizer, model, training, saving."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,21 +10,26 @@ import torch
 
 from lmkit import runs
 from lmkit.classification import run_files
-from lmkit.classification.examples import Example, LabelledText, check_labels, classes_of, hold_out
+from lmkit.classification.checkpoint import Keeper, facts_of, restore, start_of, texts_of
+from lmkit.classification.examples import Example, LabelledText, check_labels, classes_of, split
 from lmkit.classification.network import encode
-from lmkit.classification.options import BOTH
+from lmkit.classification.options import BOTH, ClassifyOptions
 from lmkit.classification.report import Report
 from lmkit.classification.settings import Settings
 from lmkit.classification.training import ClassifierTrainer, LabelledTexts, Validation, log_probabilities
 from lmkit.contracts import Encoder, Tokenizer
 from lmkit.corpus.readers import Text, TextLines
 from lmkit.devices import pick_device
-from lmkit.errors import UsageError
+from lmkit.errors import CheckpointError, UsageError
+from lmkit.files import writing
 from lmkit.manifest import read_manifest
 from lmkit.options import Chosen
 from lmkit.recurrence import TrainableModel
+from lmkit.run_paths import is_run, trains_classifier
+from lmkit.training.checkpoint import Checkpoints
 from lmkit.training.memory import keep_large_blocks
 from lmkit.training.report import Reporter
+from lmkit.training.run_directory import run_lock, workplace
 from lmkit.training.signals import Interrupted, StopRequest, stop_on_signals
 from lmkit.training.text import find_tokenizer
 
@@ -47,26 +52,56 @@ def train_files(
     overwrite: bool = False,
     reporter: Reporter,
 ) -> dict[str, Any]:
-    """Train a classifier on files and write it to `out`; its figures.
+    """Train a classifier on files and write it to `out`, with checkpoints on the way; its figures.
 
-    Raises Interrupted after SIGINT or SIGTERM, when the best weights so far are saved.
+    Raises Interrupted after SIGINT or SIGTERM, when the best weights so far and a checkpoint are saved.
     """
     runs.check_free(out, overwrite=overwrite)
     if settings.init_from is not None:
         read_manifest(settings.init_from)  # raises ModelError before the texts are read
     examples = text.read()
     held_out = None if valid is None else valid.read()
-    with stop_on_signals() as request:
-        trained = train_examples(
-            examples, settings, held_out, where=text.describe(), reporter=reporter, request=request
+    with workplace(out, settings.recipe.model, overwrite=overwrite), stop_on_signals() as request:
+        prepared = prepare(examples, settings, held_out, where=text.describe(), reporter=reporter)
+        trainer = prepared.trainer(reporter)
+        keeper = Keeper(out, facts_of(text, valid, prepared.pretrained, examples, held_out))
+        return _trained(out, prepared, trainer, keeper, request)
+
+
+def resume_files(
+    directory: Path, *, device: str | None = None, threads: int | None = None, reporter: Reporter
+) -> dict[str, Any]:
+    """Continue the training of a classifier in `directory` from its checkpoint; its figures.
+
+    The result is that of an uninterrupted training, to the last bit on the same machine. device, threads: other ones
+    than before. Raises CheckpointError when there is no whole checkpoint, or the texts have changed.
+    """
+    if not trains_classifier(directory):
+        finished = (
+            "its training is finished" if is_run(directory) else "lmkit classify has not saved anything in it"
         )
-        run_files.save(trained.parts, out, trained.history, overwrite=overwrite)
-    if request.signal is not None:
-        raise Interrupted(
-            f"stopped in epoch {trained.summary['epochs']}; the best classifier so far is in {out}",
-            request.signal,
-        )
-    return {"run": str(out), **trained.summary}
+        raise CheckpointError(f"{directory} has no checkpoint of a classifier to resume from: {finished}")
+    with run_lock(directory), writing(directory, kind=CheckpointError), stop_on_signals() as request:
+        saved = Checkpoints(directory, keep=1, every=None).newest()
+        text, valid = texts_of(saved)
+        examples = text.read()
+        held_out = None if valid is None else valid.read()
+        facts = facts_of(text, valid, saved.facts.get("pretrained") is True, examples, held_out)
+        if facts["fingerprint"] != saved.facts.get("fingerprint"):
+            raise CheckpointError(
+                f"{text.describe()}: not the same texts as when the training began; restore them, or train a new "
+                "classifier"
+            )
+        parts = run_files.load(start_of(directory), pretrained=facts["pretrained"])
+        options = parts.options
+        options = replace(options, device=device or options.device, threads=threads or options.threads)
+        parts.place(_ready(options))
+        train, held = split(examples, held_out, options.seed)
+        prepared = _encode_all(replace(parts, options=options), train, held, facts["pretrained"])
+        trainer = prepared.trainer(reporter)
+        restore(trainer, saved)
+        reporter.message(f"resuming {directory} in epoch {trainer.progress.finished + 1}")
+        return _trained(directory, prepared, trainer, Keeper(directory, facts, begun=True), request)
 
 
 def train_examples(
@@ -76,20 +111,46 @@ def train_examples(
     *,
     where: str,
     reporter: Reporter,
-    request: StopRequest | None = None,
 ) -> TrainedClassifier:
     """Train a classifier in memory.
 
     held_out: texts that choose the best epoch; None: a tenth of the examples. where: their origin, for messages.
     """
+    prepared = prepare(examples, settings, held_out, where=where, reporter=reporter)
+    trainer = prepared.trainer(reporter)
+    return _result(prepared, trainer, trainer.run())
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A classifier before its training or in it, and the encoded texts. pretrained: its model is that of a run."""
+
+    parts: run_files.Parts
+    train: LabelledTexts
+    valid: LabelledTexts
+    pretrained: bool
+
+    def trainer(self, reporter: Reporter) -> ClassifierTrainer:
+        return ClassifierTrainer(
+            self.parts.network, self.train, self.valid, self.parts.options,
+            pretrained=self.pretrained, reporter=reporter,
+        )  # fmt: skip
+
+
+def prepare(
+    examples: Sequence[Example],
+    settings: Settings,
+    held_out: Sequence[Example] | None,
+    *,
+    where: str,
+    reporter: Reporter,
+) -> Prepared:
+    """Make the network of a classifier with initial weights, and encode the texts; the rest as in `train_examples`."""
     options = settings.options
     _check_model(settings)
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    keep_large_blocks()
-    device = pick_device(options.device)
+    device = _ready(options)
     labels = classes_of(examples, where)
-    train, valid = hold_out(examples, options.seed) if held_out is None else (examples, held_out)
+    train, valid = split(examples, held_out, options.seed)
     check_labels(valid, labels, "the validation texts")
     counts = Counter(example.label for example in train)
     most, largest = counts.most_common(1)[0]
@@ -98,38 +159,69 @@ def train_examples(
         f"'{most}' is {largest / len(train):.1%} of them"
     )
     torch.manual_seed(options.seed)
-    base = (
-        _from_run(settings, device)
-        if settings.init_from
-        else _from_scratch(train, settings, device, reporter)
-    )
-    network = run_files.make_network(base.models, labels, options, pretrained=settings.init_from is not None)
-    texts, held = (_encoded(base.tokenizer, part, labels, options.max_tokens) for part in (train, valid))
-    longer = sum(len(text.ids) == options.max_tokens for text in texts.texts)
+    pretrained = settings.init_from is not None
+    base = _from_run(settings, device) if pretrained else _from_scratch(train, settings, device, reporter)
+    parts = run_files.Parts(
+        run_files.make_network(base.models, labels, options, pretrained=pretrained),
+        base.models, base.tokenizer, labels, options, base.model_choice, base.tokenizer_choice,
+        data={"description": where, **({"init_from": str(settings.init_from)} if pretrained else {})},
+        figures={},
+    )  # fmt: skip
+    prepared = _encode_all(parts, train, valid, pretrained)
+    longer = sum(len(text.ids) == options.max_tokens for text in prepared.train.texts)
     if longer:
         reporter.message(
             f"{longer:,} texts have {options.max_tokens} tokens or more, of which that many are read"
         )
-    trainer = ClassifierTrainer(
-        network, texts, held, options, pretrained=settings.init_from is not None, reporter=reporter
-    )
-    best = trainer.run(request or (lambda: False))
-    figures = _figures(trainer, best, labels)
-    parts = run_files.Parts(
-        network, base.models, base.tokenizer, labels, options, base.model_choice, base.tokenizer_choice,
-        data={"description": where, **({"init_from": str(settings.init_from)} if settings.init_from else {})},
-        figures=figures,
-    )  # fmt: skip
+    return prepared
+
+
+def _ready(options: ClassifyOptions) -> torch.device:
+    """The device, after the settings of the process."""
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    keep_large_blocks()
+    return pick_device(options.device)
+
+
+def _encode_all(
+    parts: run_files.Parts, train: Sequence[Example], valid: Sequence[Example], pretrained: bool
+) -> Prepared:
+    most = parts.options.max_tokens
+    texts, held = (_encoded(parts.tokenizer, part, parts.labels, most) for part in (train, valid))
+    return Prepared(parts, texts, held, pretrained)
+
+
+def _trained(
+    out: Path, prepared: Prepared, trainer: ClassifierTrainer, keeper: Keeper, request: StopRequest
+) -> dict[str, Any]:
+    """Train to the end or to a request to stop, and write the best classifier to `out`; its figures."""
+    best = trainer.run(request, lambda wanted: keeper.keep(trainer, prepared.parts, wanted))
+    trained = _result(prepared, trainer, best)
+    run_files.replace_in(out, trained.parts, trained.history, with_checkpoints=not trainer.over())
+    if request.signal is not None:
+        go_on = "" if trainer.over() else f"; continue with lmkit classify --resume {out}"
+        raise Interrupted(
+            f"stopped in epoch {trained.summary['epochs']}; the best classifier so far is in {out}{go_on}",
+            request.signal,
+        )
+    return {"run": str(out), **trained.summary}
+
+
+def _result(prepared: Prepared, trainer: ClassifierTrainer, best: Validation) -> TrainedClassifier:
+    """The classifier with its figures. best: the validation of its weights."""
+    parts = prepared.parts
+    figures = _figures(trainer, best, parts.labels)
     summary = {
-        "model": base.model_choice.name,
+        "model": parts.model_choice.name,
         "kind": "classifier",
         "parameters": parts.parameter_count(),
-        "classes": len(labels),
-        "train_texts": len(train),
-        "valid_texts": len(valid),
+        "classes": len(parts.labels),
+        "train_texts": len(prepared.train.texts),
+        "valid_texts": len(prepared.valid.texts),
         **figures,
     }
-    return TrainedClassifier(parts, summary, trainer.history)
+    return TrainedClassifier(replace(parts, figures=figures), summary, trainer.history)
 
 
 def _check_model(settings: Settings) -> None:

@@ -24,7 +24,7 @@ from lmkit.manifest import read_json, read_manifest
 from lmkit.neural.weights import load_weights, nonfinite, save_weights, shortened
 from lmkit.options import Chosen, resolve, to_table
 from lmkit.recurrence import NeuralLanguageModel
-from lmkit.run_paths import CLASSIFIER, METRICS, TOKENIZER
+from lmkit.run_paths import CHECKPOINTS, CLASSIFIER, MANIFEST, METRICS, TOKENIZER
 from lmkit.run_paths import CLASSIFIER_SETTINGS as SETTINGS
 
 HEAD = "classifier.safetensors"
@@ -53,6 +53,12 @@ class Parts:
 
     def parameter_count(self) -> int:
         return sum(p.numel() for p in self.network.parameters())
+
+    def place(self, device: torch.device) -> None:
+        """Move all weights to a device."""
+        for model in self.models:
+            model.place(device)
+        self.network.head.to(device)
 
 
 def make_network(
@@ -94,11 +100,29 @@ def save(parts: Parts, out: Path, history: Sequence[Mapping[str, Any]], *, overw
     """
     runs.check_free(out, overwrite=overwrite)
     with runs.staging(out) as folder:
-        made = folder / "run"
-        write(parts, made)
-        lines = [strict_json.report(dict(record)) + "\n" for record in history]
-        write_text(made / METRICS, "".join(lines))
-        runs.put_in_place(made, out)
+        runs.put_in_place(_made(parts, history, folder / "run"), out)
+
+
+def replace_in(
+    directory: Path, parts: Parts, history: Sequence[Mapping[str, Any]], *, with_checkpoints: bool
+) -> None:
+    """Put the files of a classifier in the place of those in its directory, lmkit.json last.
+
+    with_checkpoints: keep those of its training, which can go on.
+    """
+    with runs.staging(directory) as folder:
+        made = _made(parts, history, folder / "run")
+        runs.clear(directory, keep=(CHECKPOINTS,) if with_checkpoints else ())
+        for path in sorted(made.iterdir(), key=lambda path: path.name == MANIFEST):
+            path.rename(directory / path.name)
+
+
+def _made(parts: Parts, history: Sequence[Mapping[str, Any]], folder: Path) -> Path:
+    """The new folder with the files of a classifier and its metrics."""
+    write(parts, folder)
+    lines = [strict_json.report(dict(record)) + "\n" for record in history]
+    write_text(folder / METRICS, "".join(lines))
+    return folder
 
 
 def write(parts: Parts, directory: Path) -> None:
@@ -120,8 +144,8 @@ def write(parts: Parts, directory: Path) -> None:
     )  # fmt: skip
 
 
-def load(directory: Path, *, allow_nonfinite: bool = False) -> Parts:
-    """The classifier in a directory.
+def load(directory: Path, *, pretrained: bool = False, allow_nonfinite: bool = False) -> Parts:
+    """The classifier in a directory. pretrained: train it as one that began from a run.
 
     Raises ModelError when a file is missing, damaged or does not fit, PluginError when a plugin is not installed.
     """
@@ -140,7 +164,7 @@ def load(directory: Path, *, allow_nonfinite: bool = False) -> Parts:
             models.append(as_trunk(second, choice.name))
     except UsageError as error:
         raise ModelError(f"{directory}: damaged: {error}") from error
-    network = make_network(models, labels, options, pretrained=False)
+    network = make_network(models, labels, options, pretrained=pretrained)
     with torch.device("meta"):
         plan = _head(network.all_readers(), len(labels), options)
     load_weights(directory / HEAD, plan, lambda: network.head)

@@ -14,6 +14,12 @@ from lmkit.recipe import Recipe, build
 SCRATCH_RATE, PRETRAINED_RATE = 0.002, 0.01
 """Default learning rates; the second is that of Howard and Ruder (2018)."""
 
+_TRAINING = Owner("Training options", ("train",), ClassifyOptions)
+OWN_OPTIONS = (
+    "--resume continues with the texts and the options of its training; "
+    "leave all but --device and --threads out"
+)
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -39,10 +45,16 @@ def classify_owners(
         raise UsageError(
             f"{spell('init_from')} uses the model and the tokenizer of its run; leave {spell(given[0])} out"
         )
-    own = Owner("Training options", ("train",), ClassifyOptions)
     _, *others = training_owners({}, named, spell=spell, default_model=default_model)
     kept = [owner for owner in others if init_from is None or owner.path[0] not in (*MODEL, *TOKENIZER)]
-    return [own, *kept]
+    return [_TRAINING, *kept]
+
+
+def resume_owners(named: Named) -> list[Owner]:
+    """The owners of options beside --resume, which keeps the model and the tokenizer."""
+    if any((kind,) in named for kind in ("model", "tokenizer")):
+        raise UsageError(OWN_OPTIONS)
+    return [_TRAINING]
 
 
 def settings_of(tables: Mapping[str, Any], init_from: str | Path | None) -> Settings:

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import torch
@@ -13,11 +14,13 @@ from torch import Tensor
 from lmkit.classification.network import ClassifierNetwork, EncodedText, layer_groups
 from lmkit.classification.options import ALL, GRADUAL, ClassifyOptions
 from lmkit.neural.batching import by_length
+from lmkit.neural.weights import named_weights
 from lmkit.training.loop import DivergedError
 from lmkit.training.optimiser import clip_gradients
 from lmkit.training.options import TrainOptions
 from lmkit.training.report import Reporter
 from lmkit.training.schedule import rate_factor
+from lmkit.training.snapshot import restore_weights
 
 BATCH_TOKENS = 1 << 15
 """Maximum number of tokens of a batch, including padding."""
@@ -48,11 +51,27 @@ class Validation:
 
 @dataclass
 class Progress:
-    """How far a training has come. cpu_seconds: of updates, without validations."""
+    """How far a training has come.
+
+    finished: epochs. batches, texts, loss: of the epoch under way, the loss as the sum of its texts' in nats. worse:
+    epochs since the best. cpu_seconds: of updates, without validations.
+    """
 
     updates: int = 0
-    epochs: int = 0
+    finished: int = 0
+    batches: int = 0
+    texts: int = 0
+    loss: float = 0.0
+    worse: int = 0
     cpu_seconds: float = 0.0
+
+    @property
+    def epochs(self) -> int:
+        """Epochs that have begun."""
+        return self.finished + (self.batches > 0)
+
+    def next_epoch(self) -> None:
+        self.finished, self.batches, self.texts, self.loss = self.finished + 1, 0, 0, 0.0
 
 
 class ClassifierTrainer:
@@ -88,33 +107,49 @@ class ClassifierTrainer:
         self.progress = Progress()
         self.history: list[dict[str, Any]] = []
         self.best: Validation | None = None
-        self._best_weights: dict[str, Tensor] = {}
+        self.best_weights: dict[str, Tensor] = {}
+        self.shuffle = self.chance.get_state()
+        """The state of `chance` at the beginning of the epoch, with which its batches can be drawn again."""
 
-    def run(self, stop_requested: Callable[[], bool] = lambda: False) -> Validation:
+    def run(
+        self,
+        stop_requested: Callable[[], bool] = lambda: False,
+        checkpoint: Callable[[bool], None] = lambda wanted: None,
+    ) -> Validation:
         """Train until a limit or a request to stop; the best validation.
 
+        checkpoint: is called after each update and each epoch, when the state can be saved, and with True when it
+        must be, before a stop.
         Raises DivergedError when the loss is not finite.
         """
-        worse = 0
-        for epoch in range(self.options.max_epochs):
-            self._unfreeze(epoch)
-            loss = self._epoch(epoch, stop_requested)
-            if stop_requested() and self.best is not None:
-                break
-            found = self._validate(epoch + 1)
-            better = found.better_than(self.best)
-            if better:
-                self.best, worse = found, 0
-                self._best_weights = {n: p.detach().clone() for n, p in self.network.state_dict().items()}
-            else:
-                worse += 1
-            self._report(loss, found, better)
-            if stop_requested() or (self.options.patience is not None and worse >= self.options.patience):
-                break
+        progress = self.progress
+        while not self.over():
+            stopped = self._epoch(stop_requested, checkpoint)
+            if stopped:
+                checkpoint(True)
+                if self.best is not None:
+                    break
+            self._judge()
+            if stopped:
+                break  # the part of the first epoch has a validation, but is not over
+            progress.next_epoch()
+            self.shuffle = self.chance.get_state()
+            checkpoint(False)
         assert self.best is not None
-        self.network.load_state_dict(self._best_weights)
+        restore_weights("the network", named_weights(self.network), self.best_weights)
         self.network.requires_grad_(True)
         return self.best
+
+    @property
+    def device(self) -> torch.device:
+        return self.network.head.linear.weight.device
+
+    def over(self) -> bool:
+        """Whether nothing is left to train."""
+        patience = self.options.patience
+        return self.progress.finished >= self.options.max_epochs or (
+            patience is not None and self.progress.worse >= patience
+        )
 
     def _make_optimiser(self) -> torch.optim.Optimizer:
         options, groups = self.options, []
@@ -137,21 +172,37 @@ class ClassifierTrainer:
             for parameter in parameters:
                 parameter.requires_grad_(distance < learning)
 
-    def _epoch(self, epoch: int, stop_requested: Callable[[], bool]) -> float:
-        """One pass over the texts; the mean loss of a text in nats."""
+    def _epoch(self, stop_requested: Callable[[], bool], checkpoint: Callable[[bool], None]) -> bool:
+        """The rest of a pass over the texts; whether it was stopped."""
+        progress = self.progress
+        self._unfreeze(progress.finished)
         self.network.train()
-        total, texts = 0.0, 0
-        label = f"epoch {epoch + 1} of {self.options.max_epochs}"
-        for batch in self.reporter(self._batches(), total=self.batches_per_epoch, label=label):
+        done, label = progress.batches, f"epoch {progress.finished + 1} of {self.options.max_epochs}"
+        for batch in self.reporter(
+            islice(self._batches(), done, None), total=self.batches_per_epoch - done, label=label
+        ):
             begun = time.process_time()
-            total += self._update(batch, epoch) * len(batch)
-            texts += len(batch)
-            self.progress.updates += 1
-            self.progress.cpu_seconds += time.process_time() - begun
+            progress.loss += self._update(batch, progress.finished) * len(batch)
+            progress.texts += len(batch)
+            progress.updates += 1
+            progress.batches += 1
+            progress.cpu_seconds += time.process_time() - begun
             if stop_requested():
-                break
-        self.progress.epochs = epoch + 1
-        return total / texts
+                return True
+            checkpoint(False)
+        return stop_requested()
+
+    def _judge(self) -> None:
+        """Validate, report, and keep the weights if they are the best so far."""
+        progress = self.progress
+        found = self._validate(progress.finished + 1)
+        better = found.better_than(self.best)
+        if better:
+            self.best, progress.worse = found, 0
+            self.best_weights = {n: p.detach().clone() for n, p in named_weights(self.network).items()}
+        else:
+            progress.worse += 1
+        self._report(progress.loss / progress.texts, found, better)
 
     def _update(self, batch: Sequence[int], epoch: int) -> float:
         done = (self.progress.updates + 0.5) / (self.options.max_epochs * self.batches_per_epoch)

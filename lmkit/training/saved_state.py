@@ -55,7 +55,8 @@ def is_count(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
+    """Whether a value is a finite number, and not a truth value."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
@@ -64,7 +65,7 @@ def _or_none(rule: Callable[[Any], bool]) -> Callable[[Any], bool]:
 
 
 def _at_least(least: float) -> Callable[[Any], bool]:
-    return lambda value: _is_number(value) and value >= least
+    return lambda value: is_number(value) and value >= least
 
 
 _RULES: dict[str, Callable[[Any], bool]] = {
@@ -72,11 +73,11 @@ _RULES: dict[str, Callable[[Any], bool]] = {
     "seconds": _at_least(0),
     "cpu_seconds": _at_least(0),
     "rate_divisor": _at_least(1),
-    "best_loss": _or_none(_is_number),
+    "best_loss": _or_none(is_number),
     "best_step": is_count,
-    "best_bits_per_byte": _or_none(_is_number),
+    "best_bits_per_byte": _or_none(is_number),
     "worse": is_count,
     "validated": is_count,
-    "losses": lambda value: isinstance(value, (list, tuple)) and all(map(_is_number, value)),
+    "losses": lambda value: isinstance(value, (list, tuple)) and all(map(is_number, value)),
     "averaged_from": _or_none(is_count),
 }

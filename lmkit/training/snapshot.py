@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lmkit.errors import CheckpointError, listed
 from lmkit.neural.weights import named_weights
@@ -25,13 +25,6 @@ def snapshot(trainer: "Trainer", all_hidden: State | None = None) -> Snapshot:
 
     all_hidden: the hidden state of all streams, if several processes have parts of it.
     """
-    names = {id(p): n for n, p in trainer.model.named_parameters()}
-    optimiser = {
-        f"{names[id(parameter)]}|{key}": torch.as_tensor(value)
-        for parameter, entries in trainer.optimiser.state.items()
-        for key, value in entries.items()
-        if value is not None
-    }
     hidden = {
         str(number): leaf
         for number, leaf in enumerate(leaves(trainer.hidden if all_hidden is None else all_hidden))
@@ -43,7 +36,7 @@ def snapshot(trainer: "Trainer", all_hidden: State | None = None) -> Snapshot:
         trainer.state.step,
         {
             "model": dict(named_weights(trainer.model)),
-            "optimiser": optimiser,
+            "optimiser": optimiser_state(trainer.model, trainer.optimiser),
             "hidden": hidden,
             "random": random_states(trainer.model.device),
             **({"average": trainer.average.weights} if trainer.average else {}),
@@ -75,25 +68,17 @@ def restore(trainer: "Trainer", saved: Snapshot) -> None:
 
 
 def _restore(trainer: "Trainer", saved: Snapshot, state: TrainState) -> None:
-    weights = named_weights(trainer.model)
-    _check("the model", weights, saved.tensors["model"])
-    with torch.no_grad():
-        for name, tensor in weights.items():
-            tensor.copy_(saved.tensors["model"][name])
+    restore_weights("the model", named_weights(trainer.model), saved.tensors["model"])
     if "average" in saved.tensors and trainer.average is None:
         trainer.begin_average(_count(state.averaged_from))
     if trainer.average:
-        _check("the average of the weights", trainer.average.weights, saved.tensors["average"])
-        for name, tensor in trainer.average.weights.items():
-            tensor.copy_(saved.tensors["average"][name])
-    _restore_optimiser(trainer, saved.tensors["optimiser"])
+        restore_weights("the average of the weights", trainer.average.weights, saved.tensors["average"])
+    restore_optimiser(trainer.model, trainer.optimiser, saved.tensors["optimiser"])
     hidden = trainer.model.blank_state(trainer.streams.batch_size)
     wanted = {str(number): leaf for number, leaf in enumerate(leaves(hidden))}
     _check("the hidden state", wanted, saved.tensors["hidden"])
     trainer.hidden = _filled(hidden, [saved.tensors["hidden"][number] for number in wanted])
-    torch.set_rng_state(saved.tensors["random"]["cpu"])
-    if "device" in saved.tensors["random"] and trainer.model.device.type == "cuda":
-        torch.cuda.set_rng_state(saved.tensors["random"]["device"], trainer.model.device)
+    restore_random(saved.tensors["random"], trainer.model.device)
     trainer.state = state
     # Compiled steps begin at the same step as without the interruption, since they round differently from the loop.
     tiers.restore_progress(trainer.model, saved.facts.get("tiers", {}))
@@ -107,12 +92,31 @@ def _count(value: object) -> int:
     return value
 
 
-def _restore_optimiser(trainer: "Trainer", saved: dict[str, Tensor]) -> None:
+def restore_weights(what: str, wanted: dict[str, Tensor], saved: dict[str, Tensor]) -> None:
+    """Copy saved tensors into those of the same names; CheckpointError when names or shapes differ."""
+    _check(what, wanted, saved)
+    with torch.no_grad():
+        for name, tensor in wanted.items():
+            tensor.copy_(saved[name])
+
+
+def optimiser_state(model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimiser's tensors, each named `parameter|key`."""
+    names = {id(p): n for n, p in model.named_parameters()}
+    return {
+        f"{names[id(parameter)]}|{key}": torch.as_tensor(value)
+        for parameter, entries in optimiser.state.items()
+        for key, value in entries.items()
+        if value is not None
+    }
+
+
+def restore_optimiser(model: nn.Module, optimiser: torch.optim.Optimizer, saved: dict[str, Tensor]) -> None:
     """Restore the optimiser's state with torch's function, which moves tensors to their devices."""
-    names = {id(p): n for n, p in trainer.model.named_parameters()}
-    table = trainer.optimiser.state_dict()
-    shapes = {name: p.shape for name, p in trainer.model.named_parameters()}
-    order = [names[id(p)] for group in trainer.optimiser.param_groups for p in group["params"]]
+    names = {id(p): n for n, p in model.named_parameters()}
+    table = optimiser.state_dict()
+    shapes = {name: p.shape for name, p in model.named_parameters()}
+    order = [names[id(p)] for group in optimiser.param_groups for p in group["params"]]
     entries: dict[int, dict[str, Tensor]] = {}
     for name, tensor in saved.items():
         parameter, _, key = name.rpartition("|")
@@ -123,7 +127,7 @@ def _restore_optimiser(trainer: "Trainer", saved: dict[str, Tensor]) -> None:
         if tensor.dim() and tensor.shape != shapes[parameter]:
             raise ValueError(f"{name} has shape {list(tensor.shape)}, wanted {list(shapes[parameter])}")
         entries.setdefault(order.index(parameter), {})[key] = tensor
-    trainer.optimiser.load_state_dict({**table, "state": entries})
+    optimiser.load_state_dict({**table, "state": entries})
 
 
 def random_states(device: torch.device) -> dict[str, Tensor]:
@@ -134,7 +138,14 @@ def random_states(device: torch.device) -> dict[str, Tensor]:
     return found
 
 
-def machine(model: torch.nn.Module, processes: int) -> dict[str, str]:
+def restore_random(saved: dict[str, Tensor], device: torch.device) -> None:
+    """Restore what `random_states` gave."""
+    torch.set_rng_state(saved["cpu"])
+    if "device" in saved and device.type == "cuda":
+        torch.cuda.set_rng_state(saved["device"], device)
+
+
+def machine(model: nn.Module, processes: int) -> dict[str, str]:
     """The environment on which the last bits of results depend, besides recipe and data."""
     parameter = next(model.parameters())
     return {
