@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
@@ -39,16 +39,17 @@ class Violation:
         return f"{first!r} and {second!r} have the same ids and cost {a:.3g} and {b:.3g} residual bits"
 
 
-def violation(tokenizer: Tokenizer, lines: Iterable[str]) -> Violation | None:
-    """The first lines with the same ids that no code of these lengths distinguishes: sum of 2^-bits above 1 (Kraft)."""
+def violation(tokenizer: Tokenizer, lines: Iterable[str], block: Sequence[str] = ()) -> Violation | None:
+    """The first lines with the same ids that no code of these lengths distinguishes: sum of 2^-bits above 1 (Kraft).
+
+    block: further lines, encoded all at once, which is faster.
+    """
     groups: dict[bytes, dict[str, float]] = defaultdict(dict)
     masses: dict[bytes, float] = defaultdict(float)
-    for line in lines:
-        ids = tokenizer.ids(line)
+    for line, ids, bits in itertools.chain(_each(tokenizer, lines), _at_once(tokenizer, block)):
         key = np.asarray(ids, np.int64).tobytes()
         if line in groups[key]:
             continue
-        bits = tokenizer.residual_bits(line, ids)
         groups[key][line] = bits
         # An impossible length of a code counts as no bits.
         masses[key] += 2.0 ** -max(bits, -1.0) if not math.isnan(bits) else 2.0
@@ -58,11 +59,25 @@ def violation(tokenizer: Tokenizer, lines: Iterable[str]) -> Violation | None:
     return None
 
 
-def variants(tokenizer: Tokenizer, line: str, *, made_up: bool = False) -> Iterator[str]:
-    """The line, the text of its ids, and variants of the line in details that tokenizers often drop.
+def _each(tokenizer: Tokenizer, lines: Iterable[str]) -> Iterator[tuple[str, np.ndarray, float]]:
+    """Lines with their ids and residual bits."""
+    for line in lines:
+        ids = tokenizer.ids(line)
+        yield line, ids, tokenizer.residual_bits(line, ids)
 
-    made_up: also its last word but one, followed by each of 4096 made-up words.
-    """
+
+def _at_once(tokenizer: Tokenizer, lines: Sequence[str]) -> Iterator[tuple[str, np.ndarray, float]]:
+    """The same of lines without line ends, by the functions for blocks."""
+    if lines:
+        raw = "\n".join(lines).encode()
+        ids, ends = tokenizer.block_ids(raw)
+        residual = tokenizer.block_residual(raw, ids, ends)[:, 0].tolist()
+        rows = (row[:-1] for row in np.split(ids, ends[:-1]))  # without </s>
+        yield from zip(lines, rows, residual, strict=True)
+
+
+def variants(tokenizer: Tokenizer, line: str) -> Iterator[str]:
+    """The line, the text of its ids, and variants of the line in details that tokenizers often drop."""
     yield line
     yield tokenizer.decode(tokenizer.ids(line).tolist())
     for space in WHITE_SPACE.replace("\n", ""):
@@ -74,10 +89,13 @@ def variants(tokenizer: Tokenizer, line: str, *, made_up: bool = False) -> Itera
     before, _, last = line.rpartition(" ")
     for odd in _ODD:
         yield from (f"{line}{odd}", f"{line} {odd}", f"{before} {last[:1]}{odd}{last[1:]}")
-    if made_up:
-        neighbour = before.split(" ")[-1]
-        for letters in itertools.product(UNSEEN_LETTERS, repeat=UNSEEN_LENGTH):
-            yield f"{neighbour} {''.join(letters)}"
+
+
+def made_up(line: str) -> list[str]:
+    """The last word of a line but one, followed by each of 4096 made-up words."""
+    neighbour = line.rpartition(" ")[0].split(" ")[-1]
+    words = itertools.product(UNSEEN_LETTERS, repeat=UNSEEN_LENGTH)
+    return [f"{neighbour} {''.join(letters)}" for letters in words]
 
 
 class Claim:
@@ -101,13 +119,12 @@ class Claim:
             line = line[:LONGEST_TESTED]
             ids = tokenizer.ids(line)
         if self._tested <= VARIED_LINES:
-            lines = variants(tokenizer, line, made_up=self._tested == 1)
-        else:
-            restored = tokenizer.decode(ids.tolist())
-            if restored == line:
-                return  # no other line is known to have these ids
-            lines = iter((line, restored))
-        self.violation = violation(tokenizer, lines)
+            block = made_up(line) if self._tested == 1 else []
+            self.violation = violation(tokenizer, variants(tokenizer, line), block)
+        elif (
+            restored := tokenizer.decode(ids.tolist())
+        ) != line:  # else no other line is known to have these ids
+            self.violation = violation(tokenizer, (line, restored))
 
 
 _CLAIMS: WeakKeyDictionary[Tokenizer, Claim] = WeakKeyDictionary()

@@ -10,7 +10,7 @@ import torch
 from lmkit.contracts import UNITS, Tokenizer
 from lmkit.corpus.words import WHITE_SPACE
 from lmkit.plugins import Part
-from lmkit.scoring.claims import variants, violation
+from lmkit.scoring.claims import made_up, variants, violation
 from lmkit.testing.samples import TEXT, UNSEEN, small_options
 
 LINES = TEXT + UNSEEN
@@ -186,7 +186,7 @@ def check_residual_code(part: Part) -> None:
     # Otherwise, dropped information would be free, and bits per byte those of an easier text.
     tokenizer = fitted(part)
     for line in LINES:
-        found = violation(tokenizer, variants(tokenizer, line, made_up=True))
+        found = violation(tokenizer, variants(tokenizer, line), made_up(line))
         assert found is None, f"{found}; lmkit.residual has codes for white space and unknown words"
 
 

@@ -9,7 +9,7 @@ from lmkit.corpus.readers import Text
 from lmkit.errors import PluginError
 from lmkit.options import choose
 from lmkit.scoring import claims
-from lmkit.scoring.claims import variants, violation
+from lmkit.scoring.claims import made_up, variants, violation
 from lmkit.scoring.line_code import LineCoder
 from lmkit.scoring.measured_lines import RawLine
 from lmkit.scoring.score import evaluate
@@ -80,7 +80,7 @@ CHEATS = {
 def test_lines_of_the_same_ids_that_pay_too_little_are_found(name):
     """The sum of 2^-bits over lines with the same ids is above one, whatever is claimed."""
     tokenizer = CHEATS[name]()
-    assert any(violation(tokenizer, variants(tokenizer, line, made_up=True)) for line in LINES)
+    assert any(violation(tokenizer, variants(tokenizer, line), made_up(line)) for line in LINES)
 
 
 @pytest.mark.parametrize("name", ["word", "char", "byte", "sentencepiece"])
@@ -88,7 +88,7 @@ def test_honest_tokenizers_pass(name):
     """No variant of any line shows the built-ins to pay too little."""
     tokenizer = honest(name, **({"vocab_size": 300, "threads": 1} if name == "sentencepiece" else {}))
     for line in LINES:
-        assert violation(tokenizer, variants(tokenizer, line, made_up=True)) is None
+        assert violation(tokenizer, variants(tokenizer, line), made_up(line)) is None
 
 
 @pytest.mark.parametrize("name", CHEATS)
@@ -120,7 +120,7 @@ def test_a_claim_is_tested_on_the_text_too(monkeypatch):
             return self.inner.encode(line.replace("5", ""))
 
     tokenizer = DropsFives()
-    assert violation(tokenizer, variants(tokenizer, "the cat", made_up=True)) is None
+    assert violation(tokenizer, variants(tokenizer, "the cat"), made_up("the cat")) is None
     coder = LineCoder(tokenizer)
     for line, escaped in (("the cat", False), ("the 5 cats", True), ("the cat", False)):
         ids = tokenizer.ids(line)
