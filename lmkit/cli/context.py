@@ -36,7 +36,7 @@ LAG_GRID = (1, 2, 3, 5, 10, 20, 50)
     "--windows",
     metavar="N",
     type=click.IntRange(min=1),
-    help="Number of places in the text to measure at (default: as many as take minutes).",
+    help="Number of places in the text to measure at (default: as many as take minutes; gradients: at most 64).",
 )
 @click.option("--shuffle", is_flag=True, help="Also shuffle the text farther back than k tokens.")
 @click.option(

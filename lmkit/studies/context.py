@@ -18,7 +18,14 @@ from lmkit.evaluation.context import (
     shuffled_curve,
 )
 from lmkit.evaluation.findings import Findings
-from lmkit.evaluation.gradients import GradientCurves, gradient_curves, has_states, targets, untrained
+from lmkit.evaluation.gradients import (
+    WINDOWS,
+    GradientCurves,
+    gradient_curves,
+    has_states,
+    targets,
+    untrained,
+)
 from lmkit.recurrence import NeuralLanguageModel
 from lmkit.run_paths import unique
 from lmkit.studies.inputs import Models, Paths, as_text, loaded, without_progress
@@ -38,9 +45,10 @@ def context(
 ) -> dict[str, Findings]:
     """Measure how far back models read on a text; by label, with the direction for each of an encoder.
 
-    longest: the largest number of tokens of context. windows: number of places to measure at; None: as many as take
-    minutes. shuffle: also shuffle the text farther back than k tokens. gradients: for neural models, measure how far
-    back the gradient of a loss reaches, before and after training. data: options of reading the text.
+    longest: the largest number of tokens of context. windows: number of places to measure at, at most 64 for
+    gradients; None: as many as take minutes. shuffle: also shuffle the text farther back than k tokens. gradients: for
+    neural models, measure how far back the gradient of a loss reaches, before and after training. data: options of
+    reading the text.
     """
     if shuffle and longest < 2:
         raise UsageError(f"longest is {longest}: a single token cannot be shuffled; give 2 or more")
@@ -54,7 +62,7 @@ def context(
             watch = partial(_watch, progress, name)
             found[name] = _measured(causal, stream, longest, windows, shuffle, watch)
             if gradients and has_states(causal):
-                found[name].gradients = _gradients(model, causal, direction, stream, watch)
+                found[name].gradients = _gradients(model, causal, direction, stream, windows, watch)
     return found
 
 
@@ -84,10 +92,15 @@ def _measured(
 
 
 def _gradients(
-    model: Model, causal: LanguageModel, direction: str, stream: Stream, watch: Callable[[str], Watch]
+    model: Model,
+    causal: LanguageModel,
+    direction: str,
+    stream: Stream,
+    windows: int | None,
+    watch: Callable[[str], Watch],
 ) -> dict[str, GradientCurves]:
     """The curves of a model with states that gradients reach, before and after training."""
-    places, steps = targets(stream)
+    places, steps = targets(stream, windows=min(windows or WINDOWS, WINDOWS))
     found = {}
     for when, one in (("before", untrained(model.run).directions[direction]), ("after", causal)):
         assert isinstance(one, NeuralLanguageModel)

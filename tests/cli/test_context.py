@@ -36,7 +36,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def context(runs: Path, *line: str) -> Result:
     names = [str(runs / word) if word in KINDS else word for word in line]
-    few = ["--data", str(runs / "text.txt"), "--longest", "12", "--windows", "20"]
+    few = ["--data", str(runs / "text.txt"), "--longest", "12", "--windows", "6"]
     return CliRunner().invoke(command, [*names, *few])
 
 

@@ -4,7 +4,7 @@ import math
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lmkit.errors import DataError
@@ -71,6 +71,7 @@ def by_python(text: str, values: dict[tuple[int | None, str], float]) -> bool:
     return eval(re.sub(r"\((\d|\*);%([^%]*)%\)", value, code), {"Value": Value})
 
 
+@settings(max_examples=40)
 @given(
     text=WHOLE,
     numbers=st.lists(st.sampled_from([0.0, 0.0005, 1.0, 1.0 + 1e-12, 2.5, 7.0]), min_size=9, max_size=9),

@@ -23,7 +23,9 @@ def shortened(script: Path) -> str:
     text = re.sub(r"--max-steps \d+", "--max-steps 2 --threads 1", text)
     text = text.replace("--params 100k", "--hidden-size 8").replace("--hidden-size 72", "--hidden-size 8")
     text = text.replace("text=distances:${2:-zh},", "text=distances:${2:-zh},count=120,")
-    text = text.replace("part=test,count=500", "part=test,count=20").replace("--longest 50", "--longest 3")
+    text = text.replace("part=test,count=500", "part=test,count=20").replace(
+        "--longest 50", "--longest 3 --windows 4"
+    )
     return text.replace("lmkit distances", "lmkit distances --count 2 --farthest 2")
 
 
