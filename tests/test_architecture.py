@@ -45,7 +45,7 @@ LAYERS = (
     ("training",),
     ("classification",),
     ("model", "api", "pipelines", "onnx_export", "verify"),
-    ("studies",),
+    ("studies", "scaffold"),
     ("testing", "cli", "__main__"),
 )
 """What a module may import: its own layer and the ones above it in this table."""

@@ -1,5 +1,7 @@
 """`lmkit plugins`: list the installed parts and failures, and show how to use each part."""
 
+import shlex
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,6 +13,7 @@ from lmkit.cli.completion import PartName
 from lmkit.cli.option_flags import written
 from lmkit.option_fields import OptionField, fields_of
 from lmkit.plugins import Part, Registry, registry
+from lmkit.scaffold import PARTS
 from lmkit.specs import KINDS
 
 USES = {
@@ -24,7 +27,7 @@ USES = {
 @click.group(no_args_is_help=True)
 @click.pass_obj
 def command(messages: console.MessageHandler) -> None:
-    """List and describe the installed parts."""
+    """List and describe the installed parts, and begin a new one."""
     # These commands print failures to load themselves.
     messages.silence("lmkit.plugins")
 
@@ -77,6 +80,29 @@ def show(name: str, as_json: bool) -> None:
         click.echo(strict_json.report(described))
     else:
         click.echo("\n\n".join(_as_text(part) for part in described))
+
+
+@command.command("new")
+@click.argument("kind", metavar="KIND", type=click.Choice(PARTS))
+@click.argument("name")
+@click.option("--out", metavar="DIR", type=Path, help="Folder of the distribution (default: NAME).")
+@json_option("Print JSON.")
+def new(kind: str, name: str, out: Path | None, as_json: bool) -> None:
+    """Write the distribution NAME with one part of a KIND: cell, tokenizer, model, decoder or encoder.
+
+    It installs, and passes the checks of lmkit.testing as it is: change it from there.
+    """
+    from lmkit.scaffold.write import TRY, write_plugin
+
+    folder = Path(name) if out is None else out
+    files = write_plugin(kind, name, folder)
+    if as_json:
+        click.echo(strict_json.report({"folder": str(folder), "files": list(map(str, files))}))
+        return
+    for path in files:
+        click.echo(path)
+    console.say(f"next: pip install -e {shlex.quote(str(folder))} && python -m lmkit.testing '{name}:*'")
+    console.say(f"then: {TRY[kind].format(name)}")
 
 
 def collisions(found: Registry) -> list[str]:

@@ -46,7 +46,8 @@ def test_train_predict_and_describe(table: Path, tmp_path: Path, lmkit: Callable
     figures = json.loads(trained.stdout)
     assert (figures["classes"], figures["train_texts"], figures["valid_texts"]) == (2, 54, 6)
     assert sorted(path.name for path in run.iterdir()) == [
-        "classifier.json", "classifier.safetensors", "lmkit.json", "metrics.jsonl", "model.safetensors", "tokenizer",
+        ".lock", "classifier.json", "classifier.safetensors", "lmkit.json", "metrics.jsonl", "model.safetensors",
+        "tokenizer",
     ]  # fmt: skip
     measured = json.loads(lmkit("predict", run, table, "--label", "label", "--json").stdout)
     listed = lmkit("predict", run, table)
