@@ -1,11 +1,15 @@
 """README's story from n-grams to a GRU, unchanged except for shorter trainings."""
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+
+from lmkit.cli import cli
 
 ROOT = Path(__file__).parent.parent.parent
 SHORT = "--max-steps 3 --hidden-size 16"
@@ -42,8 +46,8 @@ def check(printed: str, folder: Path) -> None:
     assert (folder / "context.png").stat().st_size > 10_000
 
 
-def test_story(tmp_path: Path) -> None:
-    """The section's lines run from top to bottom; each training is cut to a few steps."""
+def test_story(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The section's lines run from top to bottom, in one process; each training is cut to a few steps."""
     pytest.importorskip("matplotlib")
     short = (
         story()
@@ -52,7 +56,15 @@ def test_story(tmp_path: Path) -> None:
         .replace("--longest 50", "--longest 5 --windows 20")
     )
     assert short.count(SHORT) == 2
-    check(run(short, tmp_path), tmp_path)
+    monkeypatch.chdir(tmp_path)
+    printed = ""
+    for line in short.splitlines():
+        program, *words = shlex.split(line)
+        assert program == "lmkit"
+        result = CliRunner().invoke(cli, words)
+        assert result.exit_code == 0, result.output
+        printed += result.stdout
+    check(printed, tmp_path)
 
 
 @pytest.mark.slow
