@@ -56,6 +56,7 @@ API: dict[str, tuple[str, ...]] = {
     "Models trained by gradients": (
         "lmkit.recurrence:NeuralLanguageModel",
         "lmkit.recurrence:TrainableModel",
+        "lmkit.recurrence:BidirectionalEncoder",
         "lmkit.neural.output:OutputLayer",
         "lmkit.neural.output:shares",
         "lmkit.neural.adaptive:AdaptiveOutputLayer",

@@ -24,7 +24,7 @@ TRANSFORMERS = FileFormat(
 )
 ONNX = FileFormat(
     "onnx",
-    "a file for onnxruntime, for causal neural models",
+    "a file for onnxruntime, for causal neural models and bidirectional encoders",
     "lmkit.onnx_export.write:write",
     writer_options=OnnxOptions,
 )

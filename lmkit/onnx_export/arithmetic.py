@@ -247,6 +247,20 @@ def _added_product(
     return e.op("Add", node, e.graph.node("MatMul", [e.name(a), e.name(b)]), e.name(base))
 
 
+@handles("aten.convolution.default")
+def _convolution(
+    e: Emitter, node: fx.Node, x: Any, weight: Any, bias: Any, strides: Sequence[int], padding: Sequence[int],
+    dilations: Sequence[int], transposed: bool, _output_padding: Sequence[int], groups: int,
+) -> View:  # fmt: skip
+    if transposed:
+        raise NotExportableError("it has a transposed convolution")
+    added = [] if bias is None else [e.name(bias)]
+    return e.op(
+        "Conv", node, e.name(x), e.name(weight), *added,
+        strides=list(strides), pads=[*padding, *padding], dilations=list(dilations), group=groups,
+    )  # fmt: skip
+
+
 @handles("aten.layer_norm.default")
 def _layer_norm(
     e: Emitter, node: fx.Node, x: Any, shape: Sequence[int], weight: Any = None, bias: Any = None,

@@ -9,10 +9,11 @@ from torch import Tensor
 
 from lmkit import states
 from lmkit.errors import ModelError, one_line
-from lmkit.onnx_export.forms import Leaf
+from lmkit.onnx_export.encoder_form import CHARACTERS, LAYERS, MIX
+from lmkit.onnx_export.forms import IDS, LOGITS, Leaf
 from lmkit.onnx_export.graph import BATCH, TIME, onnx
 from lmkit.onnx_export.layers import EXAMPLE_STEPS, packed
-from lmkit.onnx_export.options import WINDOW
+from lmkit.onnx_export.options import ENCODER, WINDOW
 from lmkit.onnx_export.sessions import Session
 from lmkit.recurrence import NeuralLanguageModel
 
@@ -25,6 +26,17 @@ CLOSE, SAME = 1e-5, 1e-6
 and in proportion for larger ones."""
 ROUNDED = 0.05
 """The largest error (root mean square) of logits in int8, as a share of the deviation of the logits."""
+
+FREE = {
+    WINDOW: {IDS: [TIME, BATCH], LOGITS: [TIME, BATCH]},
+    ENCODER: {
+        IDS: [BATCH, TIME],
+        CHARACTERS: [BATCH, TIME],
+        LAYERS: [BATCH, "", TIME],
+        MIX: [BATCH, TIME],
+    },
+}
+"""By form and input or output, the names of its first axes; those of others are [BATCH]."""
 
 Leaves = Sequence[np.ndarray]
 
@@ -58,12 +70,12 @@ def check_declared(proto: Any, form: str) -> None:
     try:
         onnx.checker.check_model(proto, full_check=True)
     except Exception as error:  # it raises what its parts raise
-        raise _refused(f"onnx refuses it ({one_line(error)})") from error
+        raise refused(f"onnx refuses it ({one_line(error)})") from error
     for value in (*proto.graph.input, *proto.graph.output):
         names = [axis.dim_param for axis in value.type.tensor_type.shape.dim]
-        free = [TIME, BATCH] if form == WINDOW and value.name in ("ids", "logits") else [BATCH]
+        free = FREE.get(form, {}).get(value.name, [BATCH])
         if names[: len(free)] != free or any(names[len(free) :]):
-            raise _refused(f"the axes of {value.name} are {names}")
+            raise refused(f"the axes of {value.name} are {names}")
 
 
 def check_steps(reference: Reference, step: Session, *, exact: bool = True) -> None:
@@ -74,29 +86,29 @@ def check_steps(reference: Reference, step: Session, *, exact: bool = True) -> N
     for ids, before in _calls(reference):
         logits, after = _stepped(step, ids, before)
         wanted, wanted_after = reference(ids, before)
-        _agree("a step", after, wanted_after, CLOSE)
+        agree("a step", after, wanted_after, CLOSE)
         if exact:
-            _agree("a step", [logits], [wanted], CLOSE)
+            agree("a step", [logits], [wanted], CLOSE)
         elif (error := _rms(logits - wanted)) > ROUNDED * wanted.std():
-            raise _refused(
+            raise refused(
                 f"rounding to int8 changes the logits by {error:.2g}, more than {ROUNDED:g} of their "
                 f"deviation {wanted.std():.2g}"
             )
         alone, _ = _stepped(step, ids[:, :1], [leaf[:1] for leaf in before])
-        _agree("a row alone and in a batch", [alone], [logits[:, :1]], SAME)
+        agree("a row alone and in a batch", [alone], [logits[:, :1]], SAME)
 
 
 def check_window(reference: Reference, window: Session, step: Session, *, exact: bool = True) -> None:
     """Raise ModelError unless a window agrees with the model, with steps, and with its first words alone."""
     for ids, before in _calls(reference):
         logits, after = window(ids, before)
-        _agree("a window and its steps", [logits, *after], _flat(_stepped(step, ids, before)), CLOSE)
+        agree("a window and its steps", [logits, *after], _flat(_stepped(step, ids, before)), CLOSE)
         if exact:
-            _agree("a window", [logits, *after], _flat(reference(ids, before)), CLOSE)
+            agree("a window", [logits, *after], _flat(reference(ids, before)), CLOSE)
         alone, _ = window(ids[:, :1], [leaf[:1] for leaf in before])
-        _agree("a row alone and in a batch", [alone], [logits[:, :1]], SAME)
+        agree("a row alone and in a batch", [alone], [logits[:, :1]], SAME)
         first, _ = window(ids[:1], before)
-        _agree("the first word with and without the rest", [first], [logits[:1]], SAME)
+        agree("the first word with and without the rest", [first], [logits[:1]], SAME)
 
 
 def _calls(reference: Reference) -> list[tuple[np.ndarray, Leaves]]:
@@ -123,27 +135,25 @@ def _flat(found: tuple[np.ndarray, Leaves]) -> list[np.ndarray]:
     return [found[0], *found[1]]
 
 
-def _agree(what: str, found: Leaves, wanted: Leaves, most: float) -> None:
+def agree(what: str, found: Leaves, wanted: Leaves, most: float) -> None:
     """Raise ModelError unless arrays agree to `most`."""
     for one, other in zip(found, wanted, strict=True):
         if one.shape != other.shape or one.dtype != other.dtype:
-            raise _refused(
-                f"{what}: {one.dtype} of the shape {one.shape}, not {other.dtype} of {other.shape}"
-            )
+            raise refused(f"{what}: {one.dtype} of the shape {one.shape}, not {other.dtype} of {other.shape}")
         finite = np.isfinite(other)
         scale = max(1.0, float(np.abs(other[finite]).max(initial=0)))
         if not np.array_equal(one[~finite], other[~finite], equal_nan=one.dtype.kind == "f"):
-            raise _refused(f"{what}: infinite numbers in other places")
+            raise refused(f"{what}: infinite numbers in other places")
         error = float(np.abs(one[finite].astype(np.float64) - other[finite]).max(initial=0))
         if not error <= most * scale:
-            raise _refused(f"{what} differ by {error:.2g}, more than {most * scale:.2g}")
+            raise refused(f"{what} differ by {error:.2g}, more than {most * scale:.2g}")
 
 
 def _rms(errors: np.ndarray) -> float:
     return float(np.sqrt(np.square(errors).mean()))
 
 
-def _refused(why: str) -> ModelError:
+def refused(why: str) -> ModelError:
     return ModelError(f"the ONNX model is not written, since it is not the same model: {why}")
 
 

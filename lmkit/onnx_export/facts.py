@@ -12,7 +12,9 @@ from lmkit import strict_json
 from lmkit.contracts import Tokenizer
 from lmkit.errors import LmkitError
 from lmkit.files import sha256
+from lmkit.onnx_export.encoder_form import code_shape
 from lmkit.onnx_export.forms import NEXT, Leaf
+from lmkit.recurrence import BidirectionalEncoder
 from lmkit.run_facts import model_name
 from lmkit.run_paths import MANIFEST, TOKENIZER
 from lmkit.runs import LoadedRun
@@ -78,6 +80,8 @@ def _tokenizer(run: LoadedRun) -> dict[str, Any]:
         "join": join,
         "tokens": spellings(tokenizer, join),
     }
+    if isinstance(run.model, BidirectionalEncoder) and code_shape(run.model):
+        found["spellings"] = [symbol.decode("utf-8", "replace") for symbol in tokenizer.symbols()]
     if tokenizer.unit not in ("word", "char", "byte"):
         found["files"] = _files(run)
     return found

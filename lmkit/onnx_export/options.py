@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from lmkit.specs import option
 
 STEP, WINDOW = "step", "window"
+ENCODER = "encoder"
+"""The form of an encoder, which has no other."""
 FLOAT32, INT8 = "float32", "int8"
 
 TORCH = "torch"
@@ -16,9 +18,9 @@ ENGINES = {"onnx": FLOAT32, "onnx-int8": INT8}
 class OnnxOptions:
     """What an ONNX file holds."""
 
-    form: str = option(
-        STEP,
-        "step: one token a call, for generation; window: many at once, for scores",
+    form: str | None = option(
+        None,
+        "of a causal model: step (the default), one token a call, for generation; window, many at once, for scores",
         choices=(STEP, WINDOW),
     )
     weights: str = option(

@@ -17,15 +17,20 @@ ERRORS = 3
 """The level of onnxruntime's messages from which it prints them."""
 
 
+def session_of(model: bytes | Path) -> Any:
+    """An InferenceSession of onnxruntime on the CPU."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = ERRORS
+    source = model if isinstance(model, bytes) else str(model)
+    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+
 class Session:
     """A form of a model in onnxruntime: ids and the leaves of a state to logits and the new leaves."""
 
     def __init__(self, model: bytes | Path, leaves: Sequence[Leaf]) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        options.log_severity_level = ERRORS
-        source = model if isinstance(model, bytes) else str(model)
-        self.inner = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        self.inner = session_of(model)
         self._names = [leaf.name for leaf in leaves]
         self._outputs = [LOGITS, *(NEXT + name for name in self._names)]
 

@@ -148,6 +148,13 @@ def _full(e: Emitter, node: fx.Node, sizes: Sequence[Any], value: Any, **_kind: 
     return e.op("Expand", node, e.graph.scalar(value, type_of(node)), e.shape(sizes))
 
 
+@handles("aten.arange.default", "aten.arange.start", "aten.arange.start_step")
+def _arange(e: Emitter, node: fx.Node, *bounds: Any, **_kind: Any) -> View:
+    start, end, step = {1: (0, *bounds, 1), 2: (*bounds, 1), 3: bounds}[len(bounds)]
+    found = [e.graph.node("Squeeze", [e.shape([bound])]) for bound in (start, end, step)]
+    return e.op("Range", node, *found)
+
+
 @handles("aten.full_like.default", "aten.zeros_like.default", "aten.ones_like.default")
 def _full_like(e: Emitter, node: fx.Node, x: Any, value: Any = None, **_kind: Any) -> View:
     if value is None:

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lmkit.neural.language_model import NeuralLanguageModel
     from lmkit.neural.trainable import TrainableModel
+    from lmkit.recurrence.bidirectional import BidirectionalEncoder
     from lmkit.recurrence.cells import Cell, GatedCell, LinearCell
     from lmkit.recurrence.stack import Recurrent
     from lmkit.recurrence.stack_options import LayerOptions, StackOptions
 
 __all__ = [
+    "BidirectionalEncoder",
     "Cell",
     "GatedCell",
     "LayerOptions",
@@ -22,6 +24,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "BidirectionalEncoder": "lmkit.recurrence.bidirectional",
     "LayerOptions": "lmkit.recurrence.stack_options",
     "NeuralLanguageModel": "lmkit.neural.language_model",
     "Recurrent": "lmkit.recurrence.stack",

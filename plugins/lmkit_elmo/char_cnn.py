@@ -66,6 +66,15 @@ class CharacterEncoder(nn.Module):
         everything = characters.new_full((len(characters),), characters.shape[1])
         return self._finished(self._pooled(characters, everything, self._tables()))
 
+    def convolved(self, characters: Tensor) -> Tensor:
+        """The same as `forward` by the convolutions of torch, which programs can trace."""
+        x = F.embedding(characters, self._with_mask()).transpose(1, 2)
+        found = [
+            F.conv1d(x, weight.permute(2, 1, 0), bias).amax(2)
+            for weight, bias in zip(self.filters, self.biases, strict=True)
+        ]
+        return self._finished(self.activation(torch.cat(found, 1)))
+
     def embed_words(self, words: Sequence[str]) -> Tensor:
         """(words, width), like `forward(spelled(words))` but faster."""
         return self.embed_rows(spelled(words))
@@ -89,8 +98,12 @@ class CharacterEncoder(nn.Module):
 
     def _tables(self) -> list[Tensor]:
         """For each convolution (characters of its width, 262, number): contributions of characters at each place."""
-        embedding = F.pad(self.embedding, (0, 0, 1, 0))
+        embedding = self._with_mask()
         return [embedding @ weight for weight in self.filters]
+
+    def _with_mask(self) -> Tensor:
+        """(262, embedding_size): the embedding with the mask, id 0."""
+        return F.pad(self.embedding, (0, 0, 1, 0))
 
     def _pooled(self, rows: Tensor, used: Tensor, tables: Sequence[Tensor]) -> Tensor:
         """(words, total) maxima over the windows that begin at or before `used` (words,)."""

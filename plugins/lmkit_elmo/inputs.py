@@ -48,12 +48,23 @@ class CharacterInputs(nn.Module):
 
     def token_vectors(self, ids: Sequence[int], spellings: Sequence[str]) -> Tensor:
         """(tokens, width) of ids; an unknown one is read by its spelling in the text."""
-        unknown = self.vocabulary.unk_id
-        words = [text if i == unknown else self.spellings[i] for i, text in zip(ids, spellings, strict=True)]
+        words = self._words(ids, spellings)
         if not torch.is_grad_enabled():
             return self.words(words)
         places = {word: place for place, word in enumerate(dict.fromkeys(words))}
         return self.encoder.embed_words(list(places))[[places[word] for word in words]]
+
+    def token_codes(self, ids: Sequence[int], spellings: Sequence[str]) -> Tensor:
+        """(tokens, 50) the characters that `token_vectors` reads."""
+        return spelled(self._words(ids, spellings))
+
+    def _words(self, ids: Sequence[int], spellings: Sequence[str]) -> list[str]:
+        unknown = self.vocabulary.unk_id
+        return [text if i == unknown else self.spellings[i] for i, text in zip(ids, spellings, strict=True)]
+
+    def code_vectors(self, codes: Tensor) -> Tensor:
+        """(tokens, width) from characters (tokens, 50)."""
+        return self.encoder.convolved(codes)
 
     def boundaries(self) -> Tensor:
         """(2, width): the boundaries before and after a sentence."""
@@ -85,7 +96,15 @@ class TokenInputs(nn.Module):
 
     def token_vectors(self, ids: Sequence[int], spellings: Sequence[str]) -> Tensor:
         """(tokens, width) of a string's tokens."""
-        return self.embedding(torch.tensor(ids, dtype=torch.int64, device=self.edges.device))
+        return self.code_vectors(self.token_codes(ids, spellings).to(self.edges.device))
+
+    def token_codes(self, ids: Sequence[int], spellings: Sequence[str]) -> Tensor:
+        """(tokens,) the ids."""
+        return torch.tensor(ids, dtype=torch.int64)
+
+    def code_vectors(self, codes: Tensor) -> Tensor:
+        """(tokens, width) of ids (tokens,)."""
+        return self.embedding(codes)
 
     def boundaries(self) -> Tensor:
         """(2, width): the boundaries before and after a sentence."""

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from lmkit import states
-from lmkit.contracts import BACKWARD, FORWARD, Encoder, Encoding, LanguageModel, Tokenizer, Vocabulary
+from lmkit.contracts import BACKWARD, FORWARD, Encoding, LanguageModel, Tokenizer, Vocabulary
 from lmkit.corpus.store import TokenStore
 from lmkit.corpus.streams import Streams, Window
 from lmkit.corpus.word_lists import refuse_one_string
 from lmkit.errors import ModelError, UsageError
 from lmkit.neural.stream_slice import whole_window
-from lmkit.recurrence import Recurrent, TrainableModel
+from lmkit.recurrence import BidirectionalEncoder, Recurrent, TrainableModel
 from lmkit.recurrence.dropout import drop
 from lmkit.states import State
 from lmkit_elmo.directions import DirectionLM
@@ -26,7 +26,7 @@ from lmkit_elmo.output import ShortlistOutputLayer
 from lmkit_elmo.sentences import Reader, Sentence, bidirectional
 
 
-class BiLM(TrainableModel, Encoder):
+class BiLM(TrainableModel, BidirectionalEncoder):
     """Layer 0 of a token is its vector without context, twice; layer l is [forward_l; backward_l].
 
     Both directions share the token vectors and the output layer; each has a separate stack. A line is a sentence
@@ -66,10 +66,6 @@ class BiLM(TrainableModel, Encoder):
     @property
     def num_layers(self) -> int:
         return self.options.num_layers + 1
-
-    @property
-    def width(self) -> int:
-        return 2 * self.forward_stack.output_size
 
     @property
     def directions(self) -> dict[str, LanguageModel]:
@@ -170,7 +166,16 @@ class BiLM(TrainableModel, Encoder):
         return self._vectors(Reader(self.inputs, self.tokenizer).read_encoded(sentences, encodings))
 
     def _vectors(self, sentences: Sequence[Sentence]) -> list[Tensor]:
-        return bidirectional(self.forward_stack, self.backward_stack, sentences, self.inputs.boundaries())
+        return bidirectional(self.forward_stack, self.backward_stack, sentences, self.boundaries())
+
+    def token_codes(self, ids: Sequence[int], spellings: Sequence[str]) -> Tensor:
+        return self.inputs.token_codes(ids, spellings)
+
+    def code_vectors(self, codes: Tensor) -> Tensor:
+        return self.inputs.code_vectors(codes)
+
+    def boundaries(self) -> Tensor:
+        return self.inputs.boundaries()
 
     def forget(self) -> None:
         """Reset the states of `embed(stateful=True)`."""
@@ -180,7 +185,7 @@ class BiLM(TrainableModel, Encoder):
         """One sentence, including its boundaries, from the states of its row."""
         if row == len(self._carried):
             self._carried.append((self.forward_stack.initial_state(1), self.backward_stack.initial_state(1)))
-        first, last = self.inputs.boundaries()
+        first, last = self.boundaries()
         whole = torch.cat([first[None], sentence.vectors, last[None]])
         forward, backward = self._carried[row]
         ahead, forward = self.forward_stack.layer_outputs(whole[None], forward)

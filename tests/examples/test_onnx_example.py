@@ -1,5 +1,6 @@
 """examples/onnx: text from a file, without lmkit, in Python and in node."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import lmkit
 
@@ -84,3 +86,27 @@ def test_in_node(run: Path, file: Path, tmp_path: Path) -> None:
         assert (refused.returncode, "leave the prompt out" in refused.stderr) == (2, True)
         return
     assert [printed(node, script, file, prompt, 20) for prompt in PROMPTS] == expected(run)
+
+
+@pytest.mark.parametrize("tokenizer", ["word", "char", "byte", "sentencepiece"])
+@pytest.mark.parametrize("inputs", ["tokens", "characters"])
+def test_vectors(tokenizer: str, inputs: str, tmp_path: Path) -> None:
+    """The script for encoders prints lmkit's tokens and the mean of their layers, of lines of several lengths."""
+    pytest.importorskip("onnx", reason="needs the extra onnx: pip install '.[onnx]'")
+    pytest.importorskip("onnxruntime", reason="needs the extra onnx: pip install '.[onnx]'")
+    from lmkit.onnx_export.write import write
+
+    (tmp_path / "text.txt").write_text(
+        "the cat sat on the mat\nthe dög sat on the cat\n" * 30, encoding="utf-8"
+    )
+    size = {"vocab_size": 275} if tokenizer == "sentencepiece" else {}
+    model = lmkit.train(
+        tmp_path / "text.txt", model="elmo", inputs=inputs, tokenizer=tokenizer, hidden_size=6, filters="1x4,2x5",
+        max_steps=1, batch_size=2, bptt=8, out=tmp_path / "run", **size,
+    )  # fmt: skip
+    write(model.run, tmp_path / "encoder.onnx")
+    lines = ["the cat sat", "a zebra", "the dög sat on the mat"]
+    found = printed(sys.executable, SCRIPTS / "embed.py", tmp_path / "encoder.onnx", *lines).splitlines()
+    wanted = torch.cat(model.embed(lines, layer="mix"))
+    vectors = torch.tensor([json.loads(line)["vector"] for line in found])
+    torch.testing.assert_close(vectors, wanted, rtol=0, atol=1e-5)
