@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 ALL = "all predictions"
 MEAN = "mean of the suites"
+HOLDS = {True: "yes", False: "no", None: "-"}
 WITHHELD = "a surprisal is not a number, or two impossible regions are subtracted"
 
 
@@ -110,12 +111,9 @@ def _by_item(results: "Results") -> str:
     for place, one in enumerate(first):
         for index, item in enumerate(one.suite.items):
             for number, formula in enumerate(one.suite.formulas):
-                truths = [_WORDS[found[place].holds[index][number]] for found in results.values()]
+                truths = [HOLDS[found[place].holds[index][number]] for found in results.values()]
                 rows.append((one.suite.name, item, formula.text, *truths))
     return console.table(["suite", "item", "prediction", *_titles(results, "holds")], rows, left=3)
-
-
-_WORDS = {True: "yes", False: "no", None: "-"}
 
 
 def _titles(results: "Results", alone: str) -> list[str]:

@@ -1,24 +1,36 @@
 """SyntaxGym suites: compare the surprisals of regions of sentences as a suite's predictions say."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import accumulate, islice
+from itertools import accumulate, groupby, islice
+from operator import itemgetter
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from lmkit import strict_json
 from lmkit.contracts import LanguageModel, Tokenizer
-from lmkit.corpus.words import count_words
+from lmkit.corpus.lines import Line, Part
+from lmkit.corpus.words import WHITE_SPACE, count_words
 from lmkit.errors import DataError, reason_of
 from lmkit.evaluation.formulas import Formula
 from lmkit.evaluation.parts import RegionError
 from lmkit.evaluation.row_layout import sentence_of
 from lmkit.evaluation.surprisal import surprisals
 
-METRICS = ("sum", "mean")
-"""The value of a region: the sum over its words, or this divided by their number."""
+STATISTICS: dict[str, Callable[[Sequence[float]], float]] = {
+    "median": median,
+    "range": lambda values: max(values) - min(values),
+    "max": max,
+    "min": min,
+}
+METRICS = ("sum", "mean", *STATISTICS)
+"""The value of a region: of the surprisals of its words, those between white space. A region without words has 0."""
+
+_WORD = re.compile(f"[^{re.escape(WHITE_SPACE)}]+")
 
 COLUMNS: dict[str, type] = {
     "run": str,
@@ -62,11 +74,15 @@ class Suite:
 
 @dataclass(frozen=True)
 class RegionScore:
-    """A region under a model: its surprisal in bits, number of words, and whether it has an unknown token."""
+    """A region under a model: its surprisal in bits, number of words, and whether it has an unknown token.
+
+    by_word: the surprisal of each word, for the metrics STATISTICS; empty for the others.
+    """
 
     surprisal: float
     words: int
     oov: bool
+    by_word: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -142,25 +158,44 @@ def _scores(model: LanguageModel, tokenizer: Tokenizer, suite: Suite) -> tuple[t
         sentence_of([content for _, content in sentence.regions], first)
         for sentence, first in zip(suite.sentences, firsts, strict=False)
     ]
+    by_word = suite.metric in STATISTICS
+    if by_word:
+        lines = [_in_words(line) for line in lines]
     try:
-        found = iter(
-            [_score(one.columns) for one in surprisals(model, tokenizer, lines, "region", independent=True)]
-        )
+        found = list(surprisals(model, tokenizer, lines, "region", independent=True))
     except RegionError as error:
         sentence, number = regions[error.row]
         where = f"item {sentence.item}, condition '{sentence.condition}', region {number}"
         raise DataError(f"suite {suite.name}: {where}: {error.problem}") from None
-    return tuple(tuple(islice(found, len(sentence.regions))) for sentence in suite.sentences)
+    rows = [part.row for line in lines for part in line.parts]
+    pairs = groupby(zip(rows, found, strict=True), key=itemgetter(0))
+    scores = iter([_score([one.columns for _, one in pair], by_word) for _, pair in pairs])
+    return tuple(tuple(islice(scores, len(sentence.regions))) for sentence in suite.sentences)
 
 
-def _score(columns: Mapping[str, Sequence[Any]]) -> RegionScore:
-    text = columns["text"][0]
-    return RegionScore(
-        columns["surprisal"][0], count_words(text.encode("utf-8", "surrogatepass")), columns["oov"][0]
-    )
+def _in_words(line: Line) -> Line:
+    """A sentence whose parts are the words of its regions, or a region without words."""
+    parts: list[Part] = []
+    for part in line.parts:
+        words = [match.span() for match in _WORD.finditer(line.text, part.start, part.end)]
+        parts += [replace(part, start=start, end=end) for start, end in words] or [part]
+    return replace(line, parts=tuple(parts))
+
+
+def _score(records: Sequence[Mapping[str, Sequence[Any]]], by_word: bool) -> RegionScore:
+    """That of a region with one record, or one for each word."""
+    values = [columns["surprisal"][0] for columns in records]
+    texts = [columns["text"][0].encode("utf-8", "surrogatepass") for columns in records]
+    words = sum(map(count_words, texts))
+    oov = any(columns["oov"][0] for columns in records)
+    return RegionScore(math.fsum(values), words, oov, tuple(values) if by_word and words else ())
 
 
 def _value(score: RegionScore, metric: str) -> float:
+    if metric in STATISTICS:
+        if any(map(math.isnan, score.by_word)):
+            return math.nan
+        return STATISTICS[metric](score.by_word) if score.by_word else 0.0
     return score.surprisal / max(score.words, 1) if metric == "mean" else score.surprisal
 
 
@@ -188,7 +223,7 @@ class _Reading:
         name = str(meta.get("name") or self._path.stem)
         metric = meta.get("metric", "sum")
         if metric not in METRICS:
-            raise self._error(f"the metric of 'meta' is {metric!r}; known are {' and '.join(METRICS)}")
+            raise self._error(f"the metric of 'meta' is {metric!r}; known are {', '.join(METRICS)}")
         sentences = [
             sentence
             for place, item in enumerate(self._get(table, "items", list, "the suite"), 1)

@@ -3,6 +3,8 @@
 import copy
 import json
 import math
+import statistics
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 import lmkit
 from lmkit import api
 from lmkit.errors import DataError
-from lmkit.evaluation.syntaxgym import read_suite
+from lmkit.evaluation.syntaxgym import RegionScore, _value, read_suite
 from lmkit.studies.syntaxgym import syntaxgym
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "syntaxgym" / "agreement.json"
@@ -111,6 +113,51 @@ def test_the_metric_mean_divides_by_the_words(models: dict[str, api.Model], tmp_
     assert second == (subject.surprisal / 2 < verb.surprisal, True, True)
 
 
+METRICS: dict[str, Callable[[list[float]], float]] = {
+    "sum": math.fsum,
+    "mean": statistics.fmean,
+    "median": statistics.median,
+    "range": lambda values: max(values) - min(values),
+    "max": max,
+    "min": min,
+}
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("name", ["ngram", "char"])
+def test_metrics_are_of_the_words(
+    models: dict[str, api.Model], tmp_path: Path, metric: str, name: str
+) -> None:
+    """Each metric, by hand from `model.surprisal`, of regions of one word, of several and of none."""
+    model, suite = models[name], copy.deepcopy(SUITE)
+    regions = ["the  cat", "sat on", "the mat .", " ", "\N{IDEOGRAPHIC SPACE}你好 世界", "sat"]
+    text = "the  cat sat on the mat . \N{IDEOGRAPHIC SPACE}你好 世界 sat"
+    words = [one.surprisal for one in model.surprisal(text, independent=True)]
+    cells = [{"region_number": number, "content": content} for number, content in enumerate(regions, 1)]
+    suite["meta"]["metric"] = metric
+    suite["items"] = [{"item_number": 1, "conditions": [{"condition_name": "c", "regions": cells}]}]
+    suite["predictions"] = [{"type": "formula", "formula": "(1;%c%) < (2;%c%)"}]
+    ((result,),) = syntaxgym({"m": model}, [read_suite(written(tmp_path / "s.json", suite))]).values()
+    values = [_value(score, metric) for score in result.scores[0]]
+    at, wanted = 0, []
+    for content in regions:
+        own = words[at : at + len(content.split())]
+        at += len(own)
+        wanted.append(METRICS[metric](own) if own else 0.0)
+    assert values == pytest.approx(wanted, rel=1e-6, abs=1e-9)
+    assert result.holds == ((values[0] < values[1],),)
+    assert [score.words for score in result.scores[0]] == [2, 2, 3, 0, 2, 1]
+
+
+def test_a_metric_of_what_is_not_a_number() -> None:
+    """One word that is not a number withholds the value, wherever it stands; an impossible word is the largest."""
+    for metric in ("median", "range", "max", "min"):
+        for values in ((math.nan, 1.0), (1.0, math.nan)):
+            assert math.isnan(_value(RegionScore(math.nan, 2, False, values), metric))
+    assert _value(RegionScore(math.inf, 2, False, (1.0, math.inf)), "max") == math.inf
+    assert _value(RegionScore(math.inf, 2, False, (1.0, math.inf)), "min") == 1
+
+
 def broken(**changes: Any) -> dict[str, Any]:
     return {**copy.deepcopy(SUITE), **changes}
 
@@ -131,7 +178,10 @@ def with_region(**changes: Any) -> dict[str, Any]:
     ("suite", "message"),
     [
         ([], "the suite: 'meta' is missing or not an object"),
-        (broken(meta={"metric": "median"}), "the metric of 'meta' is 'median'; known are sum and mean"),
+        (
+            broken(meta={"metric": "all"}),
+            "the metric of 'meta' is 'all'; known are sum, mean, median, range, max, min",
+        ),
         (broken(items=[]), "no items or no predictions"),
         (broken(predictions=[{"type": "formula", "formula": "(1;%cat%)"}]), "prediction 1: formula '"),
         (broken(predictions=[{"type": "other"}]), "prediction 1: its type is 'other'"),
