@@ -270,5 +270,5 @@ def cannot_restore(share: float) -> str:
     """The reason to withhold bits, given the share of bytes in escaped lines."""
     return (
         f"{share:.1%} of the bytes are in lines that the tokenizer cannot restore: "
-        "train it with normalization identity, remove_extra_whitespaces false and byte_fallback true"
+        "train with one that restores all text, such as byte, or sentencepiece or hf with their default options"
     )
