@@ -48,7 +48,18 @@ def test_from_the_files_of_the_command(trained: Path, tmp_path: Path, form: str)
     (tmp_path / "text.txt").write_text("the bad edge\nsat NA 'on\" badly\\\n", encoding="utf-8")
     out = tmp_path / f"words.{form}"
     done = CliRunner().invoke(
-        cli, ["surprisal", str(trained), str(tmp_path / "text.txt"), "--spillover", "1", "--out", str(out)]
+        cli,
+        [
+            "surprisal",
+            str(trained),
+            str(tmp_path / "text.txt"),
+            "--spillover",
+            "1",
+            "--format",
+            form,
+            "--out",
+            str(out),
+        ],
     )
     assert done.exit_code == 0, done.output
     words = [*WORDS[:-1], "badly\\"]
