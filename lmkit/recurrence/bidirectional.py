@@ -26,7 +26,7 @@ class BidirectionalEncoder(Encoder):
 
     @abstractmethod
     def embed_encoded(self, sentences: Sequence[str], encodings: Sequence[Encoding]) -> list[Tensor]:
-        """See `Encoder.embed_encoded`; of a sentence only the spans of the encoding are read."""
+        """See `Encoder.embed_encoded`; it reads the ids and the text of their spans, and nothing else."""
 
     @abstractmethod
     def token_codes(self, ids: Sequence[int], spellings: Sequence[str]) -> Tensor:
