@@ -22,10 +22,17 @@ def split(line):
         model = base64.b64decode(vocabulary["files"]["sentencepiece.model"])
         pieces = SentencePieceProcessor(model_proto=model)
         return pieces.encode(line, out_type=str), pieces.encode(line)
-    parts = {"word": line.split, "char": lambda: list(line), "byte": lambda: list(line.encode())}
+    parts = {
+        "word": lambda: [word.encode() for word in line.split()],
+        "char": lambda: [character.encode() for character in line],
+        "byte": lambda: [bytes([byte]) for byte in line.encode()],
+    }
     found = parts[vocabulary["unit"]]()
-    known = {token: id_ for id_, token in enumerate(vocabulary["tokens"])}
-    return found, [known.get(token, vocabulary["unk_id"]) for token in found]
+    # A token is a text, or a byte by its number.
+    tokens = [bytes([token]) if isinstance(token, int) else token.encode() for token in vocabulary["tokens"]]
+    known = {token: id_ for id_, token in enumerate(tokens)}
+    ids = [known.get(token, vocabulary["unk_id"]) for token in found]
+    return [token.decode(errors="replace") for token in found], ids
 
 
 def codes(line):

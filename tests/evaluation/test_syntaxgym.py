@@ -130,7 +130,7 @@ def test_metrics_are_of_the_words(
 ) -> None:
     """Each metric, by hand from `model.surprisal`, of regions of one word, of several and of none."""
     model, suite = models[name], copy.deepcopy(SUITE)
-    regions = ["the  cat", "sat on", "the mat .", " ", "\N{IDEOGRAPHIC SPACE}你好 世界", "sat"]
+    regions = ["the  cat", "sat on", "the mat .", " ", "\N{IDEOGRAPHIC SPACE}你好 世界", " sat"]
     text = "the  cat sat on the mat . \N{IDEOGRAPHIC SPACE}你好 世界 sat"
     words = [one.surprisal for one in model.surprisal(text, independent=True)]
     cells = [{"region_number": number, "content": content} for number, content in enumerate(regions, 1)]
