@@ -99,7 +99,7 @@ def test_sentences(encoder: Callable[..., Any], tokenizer: str, inputs: str) -> 
     from lmkit.onnx_export.encoder_checks import EncoderSession
     from lmkit.onnx_export.encoder_form import write_encoder
 
-    model = encoder(tokenizer, inputs=inputs)
+    model = encoder(tokenizer, inputs=inputs, num_layers=1)
     session = EncoderSession(write_encoder(model).SerializeToString(), model)
     with torch.no_grad():
         wanted = model.embed(LINES)
@@ -164,9 +164,9 @@ def _longest(name: str, proto: Any) -> str:
     """The largest length in place of each, as a new node before its readers."""
     import onnx
 
-    node = onnx.helper.make_node("ReduceMax", [name], ["longest"], keepdims=1)
     place = next(index for index, one in enumerate(proto.graph.node) if name in one.input)
-    proto.graph.node.insert(place, node)
+    proto.graph.node.insert(place, onnx.helper.make_node("ReduceMax", [name], ["largest"], keepdims=1))
+    proto.graph.node.insert(place + 1, onnx.helper.make_node("Max", [name, "largest"], ["longest"]))
     return "longest"
 
 
@@ -195,7 +195,11 @@ def test_the_command(elmo: Path, tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     model = onnx.load(tmp_path / "a.onnx")
     facts = {one.key: one.value for one in model.metadata_props}
-    assert (facts["lmkit.form"], facts["lmkit.model"], facts["lmkit.state"]) == ("encoder", "elmo", "[]")
+    assert (facts["lmkit.form"], facts["lmkit.model"], facts["lmkit.state"]) == (
+        "encoder",
+        "elmo (2 x lstm)",
+        "[]",
+    )
     tokenizer = json.loads(facts["lmkit.tokenizer"])
     assert len(tokenizer["spellings"]) == tokenizer["size"]
     assert {"the", "cat"} <= set(tokenizer["spellings"])
