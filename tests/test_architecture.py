@@ -46,6 +46,7 @@ LAYERS = (
     ("classification",),
     ("model", "api", "pipelines", "onnx_export", "verify"),
     ("studies", "scaffold"),
+    ("serve",),
     ("testing", "cli", "__main__"),
 )
 """What a module may import: its own layer and the ones above it in this table."""

@@ -51,6 +51,7 @@ COMMANDS = {
     "count": ("lmkit.cli.count", "Count the n-grams of a text of any size."),
     "average": ("lmkit.cli.average", "Average the weights of runs or checkpoints."),
     "interpolate": ("lmkit.cli.interpolate", "Mix models into one."),
+    "serve": ("lmkit.cli.serve", "Serve runs over HTTP: completions, scores, vectors."),
     "export": ("lmkit.cli.export", "Write a model in another format."),
     "import": ("lmkit.cli.import_", "Create a run from a model in another format."),
     "recipes": ("lmkit.cli.recipes", "List, show and copy the recipes that ship with lmkit."),

@@ -84,7 +84,7 @@ def command(
     from lmkit.evaluation import fill_report as heat
     from lmkit.evaluation import pictures
     from lmkit.files import check_new, new_file
-    from lmkit.studies.fill import fill
+    from lmkit.studies.fill import fill, records
 
     asked = split_items(items, (), "fill", what="a sentence with a blank")
     if len(asked.texts) > 1:
@@ -115,9 +115,7 @@ def command(
     if plot is not None:
         heat.picture(plot, reasons)
     if as_json:
-        rows = [
-            row for label, filled in found.items() for row in _facts(label, filled, reasons.get(label), top)
-        ]
+        rows = [row for label, answer in answers.items() for row in records(label, answer, top)]
         click.echo(strict_json.report(rows))
         return
     colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
@@ -138,33 +136,6 @@ def printable(reasons: "Why") -> "Why":
     ]
     space = console.printable(reasons.space)
     return replace(reasons, answer=console.printable(reasons.answer), space=space, words=words)
-
-
-def _facts(label: str, filled: "Filled", reasons: "Why | None", top: int) -> list[dict[str, object]]:
-    """One row per candidate, the best first; that one has the result of --why."""
-    rows: list[dict[str, object]] = [
-        {
-            "run": label,
-            "text": candidate,
-            "log_prob": None if filled.two_sided else log_prob,
-            "score": score,
-            "normalize": filled.normalize,
-            "share": share,
-            "two_sided": filled.two_sided,
-        }
-        for candidate, log_prob, score, share in zip(
-            filled.candidates, filled.sums, filled.scores, filled.shares, strict=True
-        )
-    ][:top]
-    if reasons is not None:
-        rows[0]["why"] = {
-            name: [
-                part and {"text": part.text, "cost": part.cost, "share_cost": part.share_cost}
-                for part in parts
-            ]
-            for name, parts in (("words", reasons.words), ("clauses", reasons.clauses))
-        }
-    return rows
 
 
 def _table(label: str, filled: "Filled", top: int) -> str:

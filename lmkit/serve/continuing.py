@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -35,9 +35,16 @@ Tell = Callable[[int, Chunk | Exception], None]
 """Called with the number of a choice and its next chunk, or an error that ends it."""
 
 
+Reader = Generator[None, None, State | None]
+"""Reads a prompt, a window each time; its result is the state after it."""
+
+
 @dataclass(frozen=True)
 class Settings:
-    """What a request asks of each of its prompts; logprobs: None for none. live: whether chunks are sent as they come."""
+    """What a request asks of each of its prompts.
+
+    logprobs: None for none. live: whether chunks are sent as they come.
+    """
 
     max_tokens: int = 16
     n: int = 1
@@ -55,7 +62,7 @@ class Settings:
 class Group:
     """A prompt and its `n` continuations.
 
-    marked: whether the prompt began with an id that means "at the start", which `reading` lacks. tell: called in `loop`.
+    marker: the id with which the prompt began, if it means "at the start"; `reading` lacks it. tell: called in `loop`.
     """
 
     reading: Reading
@@ -100,7 +107,7 @@ class Continuations:
         self.by_line = model.reset_policy == "line"
         self._whole_rows = is_neural(model)
         self._arrived: deque[Group] = deque()
-        self._reading: tuple[Group, Iterator[State]] | None = None
+        self._reading: tuple[Group, Reader] | None = None
         self._batches: list[_Batch] = []
         size = model.vocabulary.size
         self._window = max(1, min(WINDOW, MOST_SCORES // size))
@@ -110,6 +117,24 @@ class Continuations:
         """Continue a prompt; from any thread."""
         self._arrived.append(group)
         self._engine.wake()
+
+    def state_after(self, ids: list[int], *, start: bool = True) -> tuple[State, int]:
+        """The state after ids, and how many of them it depends on; in the engine's thread.
+
+        start: whether they begin a text; else nothing is known of what was before, and the state is not kept.
+        """
+        read = self._after_last_line(ids)
+        if start or len(read) < len(ids):
+            reader = self._continued(read, *self.slots.find(read))
+            while True:
+                try:
+                    next(reader)
+                except StopIteration as done:
+                    return done.value, len(read)
+        state = self.model.initial_state(1, start=False)
+        if read:
+            _, state = self.model.log_probs(self._row_of(read), state)
+        return state, len(read)
 
     def step(self) -> bool:
         """Read prompts for a while, then choose a token for each continuation."""
@@ -183,30 +208,33 @@ class Continuations:
                 self._fail(group, error)
             self._reading = None
 
-    def _read(self, group: Group) -> Iterator[State]:
+    def _read(self, group: Group) -> Reader:
         """Read a prompt, a window each time; the result is the state after it."""
         ids, settings = group.reading.ids, group.settings
         if settings.echo and settings.logprobs is not None:
             return self._measured(group, ids, settings.logprobs)
-        return self._state_after(group, ids) if settings.max_tokens else iter(())
+        return self._state_after(group, ids) if settings.max_tokens else _nothing()
 
     def _after_last_line(self, ids: list[int]) -> list[int]:
         """The ids that a state depends on."""
         eos = self.speller.eos
         return ids[len(ids) - ids[::-1].index(eos) :] if self.by_line and eos in ids else ids
 
-    def _state_after(self, group: Group, ids: list[int]) -> Iterator[State]:
-        group.read = read = self._after_last_line(ids)
-        group.cached, state = self.slots.find(read)
-        if state is None:
-            state = self.model.initial_state(1)
-        for first in range(group.cached, len(read), WINDOW):
+    def _state_after(self, group: Group, ids: list[int]) -> Reader:
+        group.read = self._after_last_line(ids)
+        group.cached, state = self.slots.find(group.read)
+        return self._continued(group.read, group.cached, state)
+
+    def _continued(self, read: list[int], known: int, state: State | None) -> Reader:
+        """The state after ids, given the one after their first ones."""
+        state = self.model.initial_state(1) if state is None else state
+        for first in range(known, len(read), WINDOW):
             _, state = self.model.log_probs(self._row_of(read[first : first + WINDOW]), state)
-            yield state
+            yield
         self.slots.keep(read, state)
         return state
 
-    def _measured(self, group: Group, ids: list[int], k: int) -> Iterator[State]:
+    def _measured(self, group: Group, ids: list[int], k: int) -> Reader:
         """The same, and the entries of all tokens."""
         group.read = self._after_last_line(ids)
         entries = [] if group.marker is None else [Entry(group.marker, None)]
@@ -222,7 +250,7 @@ class Continuations:
                 state = after
                 entries += _entries(rows[0], ids[at : at + rows.shape[1]], k)
                 at += rows.shape[1]
-            yield state
+            yield
         if ends and ends[-1]:
             state = self.model.initial_state(1)
         self.slots.keep(group.read, state)
@@ -270,7 +298,8 @@ class Continuations:
         if not batch.rows:
             return
         try:
-            self._step(batch)
+            log_probs = self.model.next_log_probs(batch.state)[: len(batch.rows)].cpu()
+            tokens = batch.choose(log_probs, self.speller.eos if self.by_line else None)
         except Exception as error:
             parts = batch.parts()
             if len(parts) == 1:
@@ -278,12 +307,12 @@ class Continuations:
                 batch.drop(batch.rows)
                 return
             batch.drop(batch.rows)
-            for part in parts:
-                self._batches.append(part)
+            self._batches += parts
+            return
+        self._go_on(batch, log_probs, tokens)
 
-    def _step(self, batch: "_Batch") -> None:
-        log_probs = self.model.next_log_probs(batch.state)[: len(batch.rows)].cpu()
-        tokens = batch.choose(log_probs, self.speller.eos if self.by_line else None)
+    def _go_on(self, batch: "_Batch", log_probs: Tensor, tokens: list[int]) -> None:
+        """Add the chosen tokens to their continuations."""
         for row, entry in zip(batch.rows, batch.entries(log_probs, tokens), strict=True):
             self._add(row, entry)
         ended = [place for place, row in enumerate(batch.rows) if row.finish_reason is not None]
@@ -419,6 +448,12 @@ def _entries(rows: Tensor, ids: list[int], k: int) -> list[Entry]:
     values, found = rows.topk(min(k, rows.shape[1]))
     tops = (list(zip(*pair, strict=True)) for pair in zip(found.tolist(), values.tolist(), strict=True))
     return [Entry(*one) for one in zip(ids, own, tops, strict=True)]
+
+
+def _nothing() -> Reader:
+    """Reads nothing."""
+    yield from ()
+    return None
 
 
 def _shapes(state: State) -> list[tuple[tuple[int, ...], torch.dtype]]:

@@ -5,7 +5,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 from lmkit.serve.errors import as_api_error, busy, stopping
@@ -138,20 +138,21 @@ class Engine:
                     if self._stopping:
                         break
                 self._answer()
-                busy = any([self._one_step(steps) for steps in self._steps])
-                if not busy or time.monotonic() - delivered >= BETWEEN:
-                    for steps in self._steps:
-                        steps.deliver()
-                    delivered = time.monotonic()
+                deliver = time.monotonic() - delivered >= BETWEEN
+                busy = sum(self._turn(steps, deliver) for steps in self._steps) > 0
+                delivered = time.monotonic() if deliver else delivered
                 self._flush()
         self._end()
 
-    def _one_step(self, steps: Steps) -> bool:
+    def _turn(self, steps: Steps, deliver: bool) -> bool:
         try:
-            return steps.step()
+            busy = steps.step()
+            if deliver:
+                steps.deliver()
         except Exception as error:
             steps.stop(as_api_error(error))
             return True
+        return busy
 
     def _answer(self) -> None:
         """Answer questions for a while."""

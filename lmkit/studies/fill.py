@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from lmkit.evaluation.fill import Filled
 from lmkit.evaluation.fill import fill as fill_with
@@ -48,3 +49,31 @@ def fill(
         reasons = explain(model.directions, model.tokenizer, filled) if why else None
         found[label] = Answers(filled, {one: words for one, words in unknown.items() if words}, reasons)
     return found
+
+
+def records(label: str, answers: Answers, top: int) -> list[dict[str, Any]]:
+    """A record for each of the `top` best candidates of a model, the best first; that one has the result of `why`."""
+    filled = answers.filled
+    rows: list[dict[str, Any]] = [
+        {
+            "run": label,
+            "text": candidate,
+            "log_prob": None if filled.two_sided else log_prob,
+            "score": score,
+            "normalize": filled.normalize,
+            "share": share,
+            "two_sided": filled.two_sided,
+        }
+        for candidate, log_prob, score, share in zip(
+            filled.candidates, filled.sums, filled.scores, filled.shares, strict=True
+        )
+    ][:top]
+    if answers.why is not None:
+        rows[0]["why"] = {
+            name: [
+                part and {"text": part.text, "cost": part.cost, "share_cost": part.share_cost}
+                for part in parts
+            ]
+            for name, parts in (("words", answers.why.words), ("clauses", answers.why.clauses))
+        }
+    return rows
