@@ -130,7 +130,7 @@ class Server:
 
     # Texts and vectors
 
-    async def completions(self, request: Request) -> Response:
+    async def complete(self, request: Request) -> Response:
         asked = completions.read_request(
             await read_json(request), self.models, self.bounds, self._run(request)
         )
@@ -164,7 +164,7 @@ class Server:
         except Exception as error:
             yield _event(as_api_error(error).body())
 
-    async def embeddings(self, request: Request) -> Response:
+    async def embed(self, request: Request) -> Response:
         asked = embeddings.read_request(
             await read_json(request), self.models, self.bounds, self._run(request)
         )
@@ -242,8 +242,8 @@ class Server:
     def routes(self) -> list[BaseRoute]:
         """The addresses of the API."""
         posted: dict[str, Callable[[Request], Awaitable[Response]]] = {
-            "/v1/completions": self.completions,
-            "/v1/embeddings": self.embeddings,
+            "/v1/completions": self.complete,
+            "/v1/embeddings": self.embed,
             "/tokenize": self.tokenize,
             "/detokenize": self.detokenize,
             **{path: partial(self.question, read=read) for path, read in OWN.items()},
