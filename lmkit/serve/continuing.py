@@ -393,11 +393,8 @@ class _Batch:
             places.setdefault(row.group, {})[row.number] = place
         tokens = [0] * len(self.rows)
         for (temperature, top_p, n, ignore_eos), groups in kinds.items():
-            index = [
-                places[group].get(number, next(iter(places[group].values())))
-                for group in groups
-                for number in range(n)
-            ]
+            draws = [(places[group], number) for group in groups for number in range(n)]
+            index = [own.get(number, next(iter(own.values()))) for own, number in draws]
             found = next_tokens(
                 sampler(temperature, top_p),
                 self._model.vocabulary,
@@ -405,8 +402,9 @@ class _Batch:
                 [group.generator for group in groups],
                 frozenset([end] if ignore_eos and end is not None else []),
             )
-            for place, token in zip(index, found, strict=True):
-                tokens[place] = token
+            for (own, number), token in zip(draws, found, strict=True):
+                if number in own:
+                    tokens[own[number]] = token
         return tokens
 
     def entries(self, log_probs: Tensor, tokens: list[int]) -> list[Entry]:

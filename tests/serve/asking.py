@@ -5,7 +5,7 @@ import random
 from typing import Any
 
 WORDS = ["the", "cat", "dog", "sat", "ran", "on", "mat", "a", "good", "."]
-NEURAL = {"hidden_size": 16, "max_steps": 30, "batch_size": 4, "bptt": 16, "lr": 0.02}
+NEURAL = {"hidden_size": 16, "max_steps": 12, "batch_size": 4, "bptt": 16, "lr": 0.02}
 KINDS: dict[str, dict[str, Any]] = {
     "ngram": {"model": "ngram", "order": 3, "tokenizer": "word", "min_count": 1},
     "line": {"model": "gru", "reset": "line", "tokenizer": "word", "min_count": 1, **NEURAL},
