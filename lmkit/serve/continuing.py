@@ -105,7 +105,7 @@ class Continuations:
         self.speller = speller
         self.slots = Slots()
         self.by_line = model.reset_policy == "line"
-        self._whole_rows = is_neural(model)
+        self._whole_rows = _has_network(model)
         self._arrived: deque[Group] = deque()
         self._reading: tuple[Group, Reader] | None = None
         self._batches: list[_Batch] = []
@@ -446,6 +446,18 @@ def _entries(rows: Tensor, ids: list[int], k: int) -> list[Entry]:
     values, found = rows.topk(min(k, rows.shape[1]))
     tops = (list(zip(*pair, strict=True)) for pair in zip(found.tolist(), values.tolist(), strict=True))
     return [Entry(*one) for one in zip(ids, own, tops, strict=True)]
+
+
+def _has_network(model: LanguageModel) -> bool:
+    """Whether a model, or a part of a mixture, is a network."""
+    parts: list[LanguageModel] = []
+
+    def see(part: LanguageModel) -> LanguageModel:
+        parts.append(part)
+        return part
+
+    model.with_parts(see)
+    return any(map(is_neural, parts))
 
 
 def _nothing() -> Reader:
