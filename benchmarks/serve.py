@@ -28,6 +28,9 @@ def main() -> None:
     parser.add_argument("--streams", default="1,32,200", help="numbers of concurrent streams")
     parser.add_argument("--tokens", type=int, default=100, help="tokens of each stream")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--questions", type=int, default=200, help="requests to /next and /score at each load"
+    )
     parser.add_argument("--requests", type=int, default=100_000, help="requests while memory is measured")
     parser.add_argument("--threads", default="1", help="of the server's model")
     settings = parser.parse_args()
@@ -71,7 +74,7 @@ async def measure(host: str, port: int, settings: argparse.Namespace, pid: int) 
         )
     for load in (0, 32):
         for path, body in (("/next", {"text": "the first"}), ("/score", {"text": "the first song was new"})):
-            times = await under_load(host, port, path, body, load, settings.tokens)
+            times = await under_load(host, port, path, body, load, settings)
             cuts = statistics.quantiles(times, n=100)
             print(
                 f"{path} beside {load:2d} streams: p50 {cuts[49] * 1e3:.1f} ms, p95 {cuts[94] * 1e3:.1f} ms"
@@ -119,18 +122,20 @@ async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, messag
     return time.monotonic() - begun
 
 
-async def under_load(host: str, port: int, path: str, body: object, load: int, tokens: int) -> list[float]:
-    """The seconds of 200 questions, one after another, beside continuous streams."""
+async def under_load(
+    host: str, port: int, path: str, body: object, load: int, settings: argparse.Namespace
+) -> list[float]:
+    """The seconds of questions, one after another, beside continuous streams."""
     over = False
 
     async def keep(number: int) -> None:
         while not over:
-            await stream(host, port, number, tokens)
+            await stream(host, port, number, settings.tokens)
 
     others = [asyncio.create_task(keep(number)) for number in range(load)]
     await asyncio.sleep(0.5)
     reader, writer = await asyncio.open_connection(host, port)
-    times = [await ask(reader, writer, request(path, body)) for _ in range(200)]
+    times = [await ask(reader, writer, request(path, body)) for _ in range(settings.questions)]
     writer.close()
     over = True
     await asyncio.gather(*others)
