@@ -61,16 +61,21 @@ async def measure(host: str, port: int, settings: argparse.Namespace, pid: int) 
     """Print all figures."""
     await streams(host, port, 1, 5)
     rates: dict[int, list[float]] = {}
+    costs: dict[int, list[float]] = {}
     counts = [int(count) for count in settings.streams.split(",")]
     for _ in range(settings.rounds):
         for count in counts:
+            before = cpu_seconds(pid)
             rates.setdefault(count, []).append(await streams(host, port, count, settings.tokens))
+            spent = cpu_seconds(pid) - before
+            costs.setdefault(count, []).append(spent / (count * settings.tokens))
     one = statistics.median(rates[counts[0]])
     for count, found in rates.items():
         rate = statistics.median(found)
         print(
             f"{count:4d} streams: {rate:8.0f} tokens/s ({min(found):.0f} to {max(found):.0f}), "
-            f"{rate / one:.1f} times {counts[0]}"
+            f"{rate / one:.1f} times {counts[0]}; {statistics.median(costs[count]) * 1e3:.2f} ms of CPU a token",
+            flush=True,
         )
     for load in (0, 32):
         for path, body in (("/next", {"text": "the first"}), ("/score", {"text": "the first song was new"})):
@@ -160,6 +165,12 @@ async def memory(host: str, port: int, requests: int, pid: int) -> None:
     begun = time.monotonic()
     await asyncio.gather(*(send() for _ in range(min(CONNECTIONS, requests))))
     print(f"{requests} requests in {time.monotonic() - begun:.0f} s")
+
+
+def cpu_seconds(pid: int) -> float:
+    """The seconds that a process has spent on processors."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def resident(pid: int) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 
 from lmkit.generation.text import decode_lines
 from lmkit.serve import limits
-from lmkit.serve.continuing import Group, Settings
+from lmkit.serve.batches import Group, Settings
 from lmkit.serve.engine import Engine
 from lmkit.serve.errors import ApiError, as_api_error, invalid, too_long
 from lmkit.serve.fields import Fields, checked_text

@@ -1,10 +1,8 @@
 """Continue the prompts of many requests together, a token a step, each as if it were the only one."""
 
-import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Generator
 
 import torch
 from torch import Tensor
@@ -13,12 +11,11 @@ from lmkit import states
 from lmkit.contracts import LanguageModel, State
 from lmkit.errors import ModelError
 from lmkit.kinds import is_neural
-from lmkit.neural.batching import full_rows
-from lmkit.serve.choosing import next_tokens, sampler
+from lmkit.serve.batches import Batch, Group, Row
 from lmkit.serve.engine import Engine
 from lmkit.serve.errors import as_api_error
 from lmkit.serve.slots import Slots
-from lmkit.serve.spelling import Piece, Reading, Speller, dropped_space
+from lmkit.serve.spelling import Piece, Speller, dropped_space
 from lmkit.serve.texts import Chunk, Entry, Table, Writer
 
 WINDOW = 512
@@ -31,65 +28,8 @@ MOST_ROWS = 256
 """Continuations of one batch; others wait."""
 NOT_A_NUMBER = "the model gives NaN or infinite log-probabilities; train it again with a lower learning rate"
 
-Tell = Callable[[int, Chunk | Exception], None]
-"""Called with the number of a choice and its next chunk, or an error that ends it."""
-
-
 Reader = Generator[None, None, State | None]
 """Reads a prompt, a window each time; its result is the state after it."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a request asks of each of its prompts.
-
-    logprobs: None for none. live: whether chunks are sent as they come.
-    """
-
-    max_tokens: int = 16
-    n: int = 1
-    seed: int | None = None
-    temperature: float = 1.0
-    top_p: float = 1.0
-    logprobs: int | None = None
-    echo: bool = False
-    ignore_eos: bool = False
-    stops: tuple[str, ...] = ()
-    live: bool = False
-
-
-@dataclass(eq=False)
-class Group:
-    """A prompt and its `n` continuations.
-
-    marker: the id with which the prompt began, if it means "at the start"; `reading` lacks it. tell: called in `loop`.
-    """
-
-    reading: Reading
-    settings: Settings
-    tell: Tell
-    loop: asyncio.AbstractEventLoop
-    marker: int | None = None
-    cancelled: bool = False
-    cached: int = 0
-    """The tokens of the prompt that were not read again."""
-    entries: list[Entry] = field(default_factory=list)
-    """Those of the prompt, if they are told."""
-    read: list[int] = field(default_factory=list)
-    """The ids behind the state: those of the last line, for a model that is reset at each."""
-    generator: torch.Generator = field(default_factory=torch.Generator)
-
-
-@dataclass(eq=False)
-class Row:
-    """One continuation."""
-
-    group: Group
-    number: int
-    writer: Writer
-    ids: list[int] = field(default_factory=list)
-    started: bool = False
-    finish_reason: str | None = None
 
 
 class Continuations:
@@ -108,7 +48,7 @@ class Continuations:
         self._whole_rows = _has_network(model)
         self._arrived: deque[Group] = deque()
         self._reading: tuple[Group, Reader] | None = None
-        self._batches: list[_Batch] = []
+        self._batches: list[Batch] = []
         size = model.vocabulary.size
         self._window = max(1, min(WINDOW, MOST_SCORES // size))
         self._most_rows = max(8, min(MOST_ROWS, 2 * MOST_SCORES // size))
@@ -286,13 +226,13 @@ class Continuations:
         assert state is not None
         batch = next((one for one in self._batches if one.takes(state)), None)
         if batch is None:
-            batch = _Batch(self.model, whole_rows=self._whole_rows)
+            batch = Batch(self.model, whole_rows=self._whole_rows)
             self._batches.append(batch)
         batch.join(rows, state)
 
     # Steps
 
-    def _guarded(self, batch: "_Batch") -> None:
+    def _guarded(self, batch: "Batch") -> None:
         """A step of a batch; if it fails, each of its groups goes on alone, or fails alone."""
         batch.drop([row for row in batch.rows if row.group.cancelled])
         if not batch.rows:
@@ -311,7 +251,7 @@ class Continuations:
             return
         self._go_on(batch, log_probs, tokens)
 
-    def _go_on(self, batch: "_Batch", log_probs: Tensor, tokens: list[int]) -> None:
+    def _go_on(self, batch: "Batch", log_probs: Tensor, tokens: list[int]) -> None:
         """Add the chosen tokens to their continuations."""
         for row, entry in zip(batch.rows, batch.entries(log_probs, tokens), strict=True):
             self._add(row, entry)
@@ -333,107 +273,6 @@ class Continuations:
             row.finish_reason = "stop"
         elif len(row.ids) >= row.group.settings.max_tokens:
             row.finish_reason = "length"
-
-
-class _Batch:
-    """Rows that are computed together, and their states in the same order, filled up with copies of the first."""
-
-    def __init__(self, model: LanguageModel, *, whole_rows: bool) -> None:
-        self._model = model
-        self._whole_rows = whole_rows
-        self.rows: list[Row] = []
-        self.state: State = ()
-
-    def takes(self, state: State) -> bool:
-        """Whether a state has the shapes of this batch."""
-        return _shapes(state) == _shapes(self.state)
-
-    def join(self, rows: list[Row], state: State) -> None:
-        """Add rows that begin with one state (1, ...)."""
-        whole = states.cat([self.state, state]) if self.rows else state
-        first = len(states.leaves(whole)[0]) - 1
-        index = [*range(len(self.rows)), *[first] * len(rows)]
-        self.rows = [*self.rows, *rows]
-        self._take(whole, index)
-
-    def drop(self, rows: Sequence[Row]) -> None:
-        """Remove rows."""
-        gone = set(map(id, rows))
-        index = [place for place, row in enumerate(self.rows) if id(row) not in gone]
-        if len(index) == len(self.rows):
-            return
-        self.rows = [self.rows[place] for place in index]
-        if index:
-            self._take(self.state, index)
-
-    def parts(self) -> list["_Batch"]:
-        """A batch for each group."""
-        found = []
-        for group in dict.fromkeys(row.group for row in self.rows):
-            part = _Batch(self._model, whole_rows=self._whole_rows)
-            index = [place for place, row in enumerate(self.rows) if row.group is group]
-            part.rows = [self.rows[place] for place in index]
-            part._take(self.state, index)
-            found.append(part)
-        return found
-
-    def choose(self, log_probs: Tensor, end: int | None) -> list[int]:
-        """The next token of each row; end: the token that `ignore_eos` forbids.
-
-        Rows with the same options are chosen at once. A group has as many draws as it had rows at first, so that a
-        continuation does not depend on when the others end; those that ended repeat another.
-        """
-        kinds: dict[tuple[float, float, int, bool], list[Group]] = {}
-        places: dict[Group, dict[int, int]] = {}
-        for place, row in enumerate(self.rows):
-            if row.group not in places:
-                asked = row.group.settings
-                kind = (asked.temperature, asked.top_p, asked.n, asked.ignore_eos)
-                kinds.setdefault(kind, []).append(row.group)
-            places.setdefault(row.group, {})[row.number] = place
-        tokens = [0] * len(self.rows)
-        for (temperature, top_p, n, ignore_eos), groups in kinds.items():
-            draws = [(places[group], number) for group in groups for number in range(n)]
-            index = [own.get(number, next(iter(own.values()))) for own, number in draws]
-            found = next_tokens(
-                sampler(temperature, top_p),
-                self._model.vocabulary,
-                log_probs if index == list(range(len(self.rows))) else log_probs[torch.tensor(index)],
-                [group.generator for group in groups],
-                frozenset([end] if ignore_eos and end is not None else []),
-            )
-            for (own, number), token in zip(draws, found, strict=True):
-                if number in own:
-                    tokens[own[number]] = token
-        return tokens
-
-    def entries(self, log_probs: Tensor, tokens: list[int]) -> list[Entry]:
-        """The log-probabilities of the chosen tokens, and of the likeliest ones where they are asked for."""
-        own = log_probs.gather(1, torch.tensor(tokens)[:, None])[:, 0].tolist()
-        asked = [row.group.settings.logprobs or 0 for row in self.rows]
-        top: list[list[tuple[int, float]]] = [[] for _ in self.rows]
-        if most := min(max(asked), log_probs.shape[1]):
-            values, ids = log_probs.topk(most)
-            for place, k in enumerate(asked):
-                top[place] = list(zip(ids[place, :k].tolist(), values[place, :k].tolist(), strict=True))
-        return [Entry(*one) for one in zip(tokens, own, top, strict=True)]
-
-    def advance(self, tokens: list[int]) -> None:
-        """Read the chosen tokens, and remove the rows that have ended."""
-        index = [place for place, row in enumerate(self.rows) if row.finish_reason is None]
-        if len(index) < len(self.rows):
-            self.rows = [self.rows[place] for place in index]
-            tokens = [tokens[place] for place in index]
-            if not index:
-                return
-            self._take(self.state, index)
-        filled = tokens + tokens[:1] * (len(states.leaves(self.state)[0]) - len(tokens))
-        self.state = self._model.advance(torch.tensor(filled, device=self._model.device), self.state)
-
-    def _take(self, state: State, index: list[int]) -> None:
-        rows = full_rows(len(index)) if self._whole_rows else len(index)
-        filled = index + index[:1] * (rows - len(index))
-        self.state = states.take(state, torch.tensor(filled, device=self._model.device))
 
 
 def _entries(rows: Tensor, ids: list[int], k: int) -> list[Entry]:
@@ -464,7 +303,3 @@ def _nothing() -> Reader:
     """Reads nothing."""
     yield from ()
     return None
-
-
-def _shapes(state: State) -> list[tuple[tuple[int, ...], torch.dtype]]:
-    return [(tuple(leaf.shape[1:]), leaf.dtype) for leaf in states.leaves(state)]
