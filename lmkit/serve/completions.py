@@ -203,10 +203,14 @@ class Answer:
         )
 
     def begin(self) -> None:
-        """Send the prompts to the engine; `end` must follow."""
+        """Send the prompts to the engine; `end` must follow, unless this raises ApiError."""
         self._engine.reserve(self._reserved)
-        for group in self._groups:
-            self.asked.served.can_continue().submit(group)
+        try:
+            for group in self._groups:
+                self.asked.served.can_continue().submit(group)
+        except ApiError:
+            self.end()
+            raise
 
     def end(self) -> None:
         """Forget what is not finished."""

@@ -1,6 +1,7 @@
 """The one thread that works with the models: questions one after another, continuations step by step together."""
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
@@ -90,7 +91,7 @@ class Engine:
             self.release()
 
     def wake(self) -> None:
-        """Steps have something to do."""
+        """Steps have something to do; 503 while the server stops."""
         with self._changed:
             self._start()
             self._woken = True
@@ -118,6 +119,8 @@ class Engine:
             self._changed.notify()
 
     def _start(self) -> None:
+        if self._stopping:
+            raise stopping()
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="lmkit-engine", daemon=True)
             self._thread.start()
@@ -138,6 +141,7 @@ class Engine:
                     if self._stopping:
                         break
                 self._answer()
+                self._flush()
                 deliver = time.monotonic() - delivered >= BETWEEN
                 busy = sum(self._turn(steps, deliver) for steps in self._steps) > 0
                 delivered = time.monotonic() if deliver else delivered
@@ -165,7 +169,7 @@ class Engine:
 
     def _flush(self) -> None:
         for loop, calls in self._told.items():
-            if not loop.is_closed():
+            with contextlib.suppress(RuntimeError):  # a loop that is closed, whose clients have gone
                 loop.call_soon_threadsafe(_call_all, calls)
         self._told = {}
 
