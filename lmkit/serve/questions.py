@@ -74,7 +74,7 @@ def surprisal(body: Any, models: Models, bounds: Limits, name: str | None = None
     """The records of `lmkit surprisal`."""
     fields = Fields(body, ("model", "text", "by", "entropy", "rank", "oov", "independent"))
     lines, by = _lines(fields, bounds), _one_of(fields, "by", ("word", "token", "char", "line"), "word")
-    settings = {flag: fields.flag(flag) for flag in ("entropy", "rank", "independent")}
+    settings: dict[str, Any] = {flag: fields.flag(flag) for flag in ("entropy", "rank", "independent")}
     oov = _one_of(fields, "oov", OOV, "model")
 
     def answer(served: Served) -> list[dict[str, Any]]:

@@ -255,5 +255,5 @@ def test_llm(address: Callable[..., str], tmp_path: Path, monkeypatch: pytest.Mo
     response = llm.get_model("served").prompt("the cat", logprobs=2, seed=1, max_tokens=8)
     text = response.text()
     assert isinstance(text, str)
-    assert response.usage().output >= 1
+    assert response.response_json["usage"]["completion_tokens"] >= 1
     assert response.response_json["logprobs"]
