@@ -27,6 +27,8 @@ Answerer = Callable[[Served], list[dict[str, Any]]]
 
 MOST_CANDIDATES = 1000
 LONGEST_PROPOSAL = 20
+LONGEST_LINE, LONGEST_EXPLAINED = 2048, 300
+"""Tokens of a line with a blank: each candidate is scored in it, and in an explanation without each of its words."""
 MOST_TOP = 1000
 
 
@@ -95,6 +97,7 @@ def fill_blank(body: Any, models: Models, bounds: Limits, name: str | None = Non
 
     def answer(served: Served) -> list[dict[str, Any]]:
         model = served.model
+        _check_line(served, text, bounds, LONGEST_EXPLAINED if explain else LONGEST_LINE)
         filled = fill(model.directions, model.tokenizer, text, candidates, **settings)
         reasons = why(model.directions, model.tokenizer, filled) if explain else None
         found = records(served.name, Answers(filled, why=reasons), top)
@@ -116,6 +119,7 @@ def why_answer(body: Any, models: Models, bounds: Limits, name: str | None = Non
 
     def answer(served: Served) -> list[dict[str, Any]]:
         model = served.model
+        _check_line(served, text, bounds, LONGEST_EXPLAINED)
         given = candidates
         if wanted is not None:
             given = candidates or fill(model.directions, model.tokenizer, text, **settings).candidates
@@ -262,6 +266,16 @@ def _lines(fields: Fields, bounds: Limits) -> list[str]:
 def _check_lines(served: Served, lines: list[str], bounds: Limits) -> None:
     """413 for too many tokens."""
     check_tokens("text", sum(len(served.model.tokenizer.ids(line)) + 1 for line in lines), bounds)
+
+
+def _check_line(served: Served, text: str, bounds: Limits, most: int) -> None:
+    """413 for a line with a blank of too many tokens."""
+    count = len(served.model.tokenizer.ids(text.replace(LINE_END, " ")))
+    check_tokens("text", count, bounds)
+    if count > most:
+        raise too_long(
+            "text", f"{count:,} tokens are too many for a line with a blank; give at most {most:,}"
+        )
 
 
 def _one_of(fields: Fields, name: str, known: Sequence[str] | Any, default: str) -> str:
