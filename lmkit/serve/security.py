@@ -16,7 +16,7 @@ LOCAL = ("127.0.0.1", "localhost", "::1")
 ANY = "*"
 OPEN = ("/health", "/", "/favicon.ico")
 """Paths without a token, besides the files of the page."""
-PAGE_FILES = (".html", ".js", ".css", ".svg", ".png", ".ico", ".json.map")
+PAGE_FILES = (".html", ".js", ".css", ".svg", ".png", ".ico")
 
 
 def host_of(header: str) -> str:
@@ -81,7 +81,7 @@ def _is_open(scope: Scope) -> bool:
     """Whether a path needs no token: the server's health, and the page, which has no data."""
     path: str = scope["path"]
     return scope["method"] in ("GET", "HEAD") and (
-        path in OPEN or (path.count("/") == 1 and path.endswith(PAGE_FILES) and path != "/openapi.json")
+        path in OPEN or (path.count("/") == 1 and path.endswith(PAGE_FILES))
     )
 
 
