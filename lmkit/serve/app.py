@@ -68,19 +68,18 @@ class Server:
     async def list_models(self, request: Request) -> Response:
         name = self._run(request)
         asked = self.models if name is None else [self.models.named(name)]
-        return json_response({"object": "list", "data": [await self._record(one) for one in asked]})
+        return json_response({"object": "list", "data": [self._record(one) for one in asked]})
 
     async def one_model(self, request: Request) -> Response:
-        return json_response(await self._record(self.models.named(request.path_params["id"])))
+        return json_response(self._record(self.models.named(request.path_params["id"])))
 
-    async def _record(self, served: Served) -> dict[str, Any]:
-        facts = await self.engine.ask(lambda: served.facts)
+    def _record(self, served: Served) -> dict[str, Any]:
         return {
             "id": served.name,
             "object": "model",
             "created": self.created,
             "owned_by": "lmkit",
-            "lmkit": facts,
+            "lmkit": served.facts,
         }
 
     async def health(self, request: Request) -> Response:
@@ -89,43 +88,42 @@ class Server:
     async def openapi(self, request: Request) -> Response:
         return json_response(document(self.models.names))
 
-    def _tokenizer(self, request: Request) -> Served:
-        """The run whose tokenizer is asked; 404 with the addresses at the root of several runs."""
-        if (name := self._run(request)) is not None:
-            return self.models.named(name)
-        if len(self.models) > 1:
-            places = ", ".join(f"/runs/{name}{request.url.path}" for name in self.models.names)
+    def _tokenizer(self, request: Request, name: str | None = None) -> Served:
+        """The run whose tokenizer is asked; 404 with the addresses if several runs are served and none is named."""
+        name = self._run(request) or name
+        if name is None and len(self.models) > 1:
+            places = ", ".join(f"/runs/{one}{request.url.path}" for one in self.models.names)
             raise ApiError(404, f"there are several models, each with its own tokenizer: use {places}")
-        return self.models.only(None)
+        return self.models.only(name)
 
     async def tokenizer_info(self, request: Request) -> Response:
         served = self._tokenizer(request)
         return json_response({"eos_token": MARKER, "model": served.name})
 
     async def tokenize(self, request: Request) -> Response:
-        served = self._tokenizer(request)
-        fields = Fields(
-            await read_json(request), ("model", "prompt", "add_special_tokens", "return_token_strs")
-        )
-        fields.flag("add_special_tokens")
+        fields = Fields(await read_json(request), ("model", "prompt", "add_special_tokens"))
+        served = self._tokenizer(request, fields.text("model"))
+        fields.flag("add_special_tokens")  # there are none
         text = fields.text("prompt")
         if text is None:
             raise invalid("prompt", "is missing: give a text")
         completions.check_length("prompt", text, self.bounds)
-        ids = await self.engine.ask(tokenized, served.model.tokenizer, text)
+        async with self._limited():
+            ids = await self._with_client(request, self.engine.ask(tokenized, served.model.tokenizer, text))
         return json_response(
             {"tokens": ids, "count": len(ids), "max_model_len": self.bounds.max_prompt, "model": served.name}
         )
 
     async def detokenize(self, request: Request) -> Response:
-        served = self._tokenizer(request)
         fields = Fields(await read_json(request), ("model", "tokens"))
+        served = self._tokenizer(request, fields.text("model"))
         ids = fields.get("tokens")
         if not isinstance(ids, list) or not all(map(completions.is_id, ids)):
             raise invalid("tokens", "give a list of ids")
         completions.check_tokens("tokens", len(ids), self.bounds)
         completions.check_ids("tokens", ids, served.vocabulary_size)
-        text = await self.engine.ask(detokenized, served.model.tokenizer, ids)
+        async with self._limited():
+            text = await self._with_client(request, self.engine.ask(detokenized, served.model.tokenizer, ids))
         return json_response({"prompt": text, "model": served.name})
 
     # Texts and vectors

@@ -19,19 +19,19 @@ from lmkit.serve.spelling import Speller
 class Served:
     """A run under its public name.
 
-    Everything except `name`, `facts` and the speller's marker is used in the engine's thread only.
+    The model and what works with it are used in the engine's thread only, once the engine has begun.
     """
 
     def __init__(self, name: str, model: Model, engine: Engine) -> None:
         self.name = name
         self.model = model
-        self._engine = engine
         self.speller = Speller(model.tokenizer)
         self.continuations: Continuations | None = None
         self.refusal = _no_continuations(model)
         if self.refusal is None:
             self.continuations = Continuations(engine, model.causal, self.speller)
             engine.add_steps(self.continuations)
+        self.facts = self._facts()
 
     @property
     def vocabulary_size(self) -> int:
@@ -57,8 +57,7 @@ class Served:
         except LmkitError:
             return []
 
-    @cached_property
-    def facts(self) -> dict[str, Any]:
+    def _facts(self) -> dict[str, Any]:
         """Facts of the run for clients; nothing of its place on disk."""
         run, model = self.model.run, self.model.run.model
         causal = isinstance(model, LanguageModel)
