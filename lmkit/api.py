@@ -25,7 +25,7 @@ from lmkit.recipe import build, read_recipe, with_start
 from lmkit.run_paths import recipe_to_resume
 from lmkit.scoring.split_words import RULES
 from lmkit.shipped import find_or_file
-from lmkit.training.report import Reporter, Silent
+from lmkit.training.report import Reporter, usual_reporter
 from lmkit.training.run import train_recipe
 
 if TYPE_CHECKING:
@@ -112,6 +112,7 @@ def train(
     model: "gru" if it is None. model, tokenizer: names, or tables: `{"name": "recurrent", "cell": {"name": "gru"}}`.
     options: the command's flags with underscores; each belongs to the owner that has it on the command line
     (`lmkit.option_owners`).
+    reporter: receives the progress; by default nothing is shown, except in notebooks.
     init_from: start from the weights of this run, with its tokenizer and model options. new_words: add at most this
     many words of the text to its vocabulary.
     Raises UsageError, DataError and PluginError, with the messages of the command line.
@@ -135,7 +136,7 @@ def train(
         out=None if out is None else Path(out),
         overwrite=overwrite,
         stop_after=stop_after,
-        reporter=reporter or Silent(),
+        reporter=reporter or usual_reporter(),
     )
     return load(run.directory, device=settings.train.device)
 
@@ -151,7 +152,7 @@ def resume(
 
     path = Path(directory)
     recipe = build(read_recipe(recipe_to_resume(path)))
-    resume_run(path, recipe, stop_after=stop_after, reporter=reporter or Silent())
+    resume_run(path, recipe, stop_after=stop_after, reporter=reporter or usual_reporter())
     return load(path)
 
 

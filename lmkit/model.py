@@ -17,7 +17,8 @@ from lmkit.corpus.readers import Line, Text, given_lines
 from lmkit.corpus.word_lists import Words
 from lmkit.embedding import BATCH_SIZE
 from lmkit.errors import ModelError, UsageError, suggest
-from lmkit.evaluation.records import LineRecords, Record
+from lmkit.evaluation.record_list import Records
+from lmkit.evaluation.records import LineRecords
 from lmkit.evaluation.surprisal import surprisals
 from lmkit.generation import Continuation, Generation, Settings
 from lmkit.kinds import is_neural
@@ -219,19 +220,19 @@ class Model:
         oov: str = "model",
         batch_size: int = 32,
         independent: bool = False,
-    ) -> list[Record]:
+    ) -> Records:
         """The surprisal in bits of each word, token, char, line or span of a text, or of lines, in memory.
 
         spans: (line from 1, start, end) for by="span". oov: "spelled" adds the bits of unknown words' spellings, so
         that the records of a text add up to its bits in bits per byte. independent: as in `score`. See
-        `lmkit.evaluation.surprisal.surprisals`.
+        `lmkit.evaluation.surprisal.surprisals`. A list of `Record`, which a notebook shows as coloured text.
         """
         lines = Text.from_lines(text)
         found = self.surprisal_text(
             lines, by, spans=spans, entropy=entropy, rank=rank, oov=oov,
             batch_size=batch_size, independent=independent,
         )  # fmt: skip
-        return [record for line in found for record in line.records()]
+        return Records(record for line in found for record in line.records())
 
     def surprisal_text(
         self, text: Iterable[Line], by: str = "word", **settings: Any

@@ -1,4 +1,4 @@
-"""Fixtures for all tests: the shared folder, and commands with third-party plugins installed."""
+"""Fixtures for all tests: the shared folder, commands with third-party plugins installed, a reader of pages."""
 
 import logging
 import os
@@ -14,6 +14,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -157,3 +158,52 @@ def lmkit_with_plugins(python_with_plugins: Run) -> Run:
         return python_with_plugins("-c", start, *args, plugins=plugins)
 
     return run
+
+
+OUTSIDE = ("href", "src", "action", "srcset", "data", "background", "poster")
+
+
+class Page(HTMLParser):
+    """Reads a page; `text` is what it shows, `tags` the names of its elements."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        names = {name for name, _ in attrs}
+        assert not names & set(OUTSIDE), f"<{tag}> has an address"
+        assert not any(name.startswith("on") for name in names), f"<{tag}> has a script"
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.text += data
+
+
+def _read(text: str) -> Page:
+    page = Page()
+    page.feed(text)
+    page.close()
+    assert not page.open
+    assert not {"script", "link", "iframe", "object", "embed", "base", "form", "img"} & set(page.tags)
+    assert "url(" not in text
+    assert "@import" not in text
+    return page
+
+
+@pytest.fixture(scope="session")
+def read_page() -> Callable[[str], Page]:
+    """Reads a page or a fragment; AssertionError unless it is well formed, without scripts and outside addresses."""
+    return _read

@@ -21,7 +21,7 @@ from lmkit.corpus.word_lists import refuse_one_string
 from lmkit.devices import pick_device
 from lmkit.errors import UsageError
 from lmkit.option_owners import MODEL, TOKENIZER, distribute
-from lmkit.training.report import Reporter, Silent
+from lmkit.training.report import Reporter, usual_reporter
 
 BLOCK = 4096
 """Texts that are read ahead, to score those of similar lengths together."""
@@ -136,7 +136,7 @@ def classify(
     named = {path: part for path, part in ((MODEL, model), (TOKENIZER, tokenizer)) if part is not None}
     tables = distribute(partial(classify_owners, init_from), named, {**options, "text_field": text})
     settings = settings_of(tables, init_from)
-    reporter = reporter or Silent()
+    reporter = reporter or usual_reporter()
     source, held_out = (_source(one, label, settings.recipe.data) for one in (data, valid))
     if source is None:
         raise UsageError("classify needs texts: give the path of a table, or pairs (text, label)")

@@ -42,6 +42,7 @@ COMMANDS = {
     "embed": ("lmkit.cli.embed", "Write vectors of tokens, words or sentences to a file."),
     "classify": ("lmkit.cli.classify", "Train a classifier of texts."),
     "predict": ("lmkit.cli.predict", "Classify texts, and measure accuracy on labelled ones."),
+    "try": ("lmkit.cli.try_", "Type lines, and see what models fill in or write."),
     "fill": ("lmkit.cli.fill", "Fill in the blank of a line, and show why."),
     "minimal-pairs": ("lmkit.cli.minimal_pairs", "Measure accuracy on pairs of good and bad sentences."),
     "syntaxgym": ("lmkit.cli.syntaxgym", "Measure accuracy on the predictions of SyntaxGym suites."),

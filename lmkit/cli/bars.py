@@ -7,7 +7,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tex
 from rich.table import Column
 from rich.text import Text
 
-from lmkit.cli.values import duration
+from lmkit.values import duration
 
 BESIDE = 20
 """Columns for the name of a bar and the bar, if the text beside it can be shortened."""

@@ -16,6 +16,7 @@ from lmkit.cli.completion import PartName, RunOrText, RunPath
 from lmkit.cli.option_flags import SpecCommand, collected
 from lmkit.corpus.options import DataOptions
 from lmkit.errors import LmkitError, UsageError
+from lmkit.files import new_file
 from lmkit.option_fields import fields_of
 from lmkit.option_owners import DATA
 from lmkit.options import resolve
@@ -217,6 +218,17 @@ def plot_option(draws: str = "Draw the result") -> Callable[[CommandT], CommandT
     return click.option(
         "--plot", metavar="FILE", type=path, help=f"{draws}: .png, .svg or .pdf (needs matplotlib)."
     )
+
+
+def html_option(shows: str = "Write a report in one file of HTML.") -> Callable[[CommandT], CommandT]:
+    """--html, the path of a report, as the argument `page`."""
+    return click.option("--html", "page", metavar="FILE", type=click.Path(path_type=Path), help=shows)
+
+
+def write_page(path: Path, page: str) -> None:
+    """Write a report, or replace an older one."""
+    with new_file(path, overwrite=True) as file:
+        file.write(page.encode())
 
 
 def batch_size_option(counts: str, default: int) -> Callable[[CommandT], CommandT]:

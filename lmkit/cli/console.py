@@ -12,13 +12,14 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from lmkit.cli.values import duration, figure
 from lmkit.notes import NOTE
+from lmkit.values import duration, figure
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from lmkit.cli.bars import Display
+    from lmkit.evaluation.tables import Table
 
 BAR_AFTER = 2.0
 """Seconds before an iteration gets a bar."""
@@ -289,6 +290,12 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1
     from lmkit.cli.tables import fitted
 
     return fitted(titles, cells, left=left, width=terminal_width(), styled="NO_COLOR" not in os.environ)
+
+
+def shown_table(found: "Table") -> str:
+    """The same for a table of `lmkit.evaluation.tables`, and its note below it."""
+    text = table(found.header, found.rows, left=found.left)
+    return text + f"\n\n{folded(printable(found.note))}" if found.note else text
 
 
 def folded(text: str, indent: int = 0) -> str:

@@ -1,7 +1,6 @@
 """`lmkit context`: measure how far back models read, by perplexities, shuffled contexts and gradients."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,21 +8,30 @@ import click
 
 from lmkit import strict_json
 from lmkit.cli import console
-from lmkit.cli.common import asks_models, data_command, json_option, load_all, plot_option, split_items
+from lmkit.cli.common import (
+    asks_models,
+    data_command,
+    html_option,
+    json_option,
+    load_all,
+    plot_option,
+    split_items,
+    write_page,
+)
 from lmkit.corpus.options import DataOptions
+from lmkit.files import check_new
+from lmkit.html import report
 
 if TYPE_CHECKING:
     from lmkit.evaluation.context import ShuffledCurve
     from lmkit.evaluation.findings import Findings
     from lmkit.evaluation.gradients import GradientCurves
 
-LAG_GRID = (1, 2, 3, 5, 10, 20, 50)
-"""The steps back of the table."""
-
 
 @data_command
 @asks_models
 @plot_option()
+@html_option()
 @click.option(
     "--longest",
     metavar="N",
@@ -54,6 +62,7 @@ def command(
     allow_nonfinite: bool,
     split_unknown: str,
     plot: Path | None,
+    page: Path | None,
     longest: int,
     windows: int | None,
     shuffle: bool,
@@ -69,12 +78,14 @@ def command(
     asked = split_items(items, texts, "context")
 
     from lmkit.corpus.readers import Text
-    from lmkit.evaluation import pictures
+    from lmkit.evaluation import context_tables, pictures
     from lmkit.evaluation.context_pictures import draw
     from lmkit.studies.context import context
 
     if plot is not None:
         pictures.check(plot)
+    if page is not None:
+        check_new(page, overwrite=True)
     models = load_all(asked.runs, device=device, allow_nonfinite=allow_nonfinite, split_unknown=split_unknown)
     found = context(
         models, Text(asked.texts, options),
@@ -86,11 +97,13 @@ def command(
         )
     if plot is not None:
         draw(plot, found)
+    if page is not None:
+        write_page(page, report("How much context models use", *found.html()))
     if as_json:
         facts = {"data": asked.texts, "runs": {name: _json(one) for name, one in found.items()}}
         click.echo(strict_json.report(facts))
     else:
-        click.echo("\n\n".join(_tables(found)))
+        click.echo("\n\n".join(map(console.shown_table, context_tables.tables(found))))
 
 
 def _json(found: "Findings") -> dict[str, Any]:
@@ -145,80 +158,3 @@ def _json_gradients(curves: "GradientCurves") -> dict[str, Any]:
         "weights_far_share": curves.far_share,
         "windows": curves.windows,
     }
-
-
-def _tables(found: Mapping[str, "Findings"]) -> list[str]:
-    """Print the figures, each in a table."""
-    from lmkit.evaluation.context import GRID
-
-    longest = max(len(one.curve.nats) for one in found.values())
-    rows = []
-    for k in (*(k for k in GRID if k <= longest), None):
-        cells = []
-        for one in found.values():
-            has = k is None or k <= len(one.curve.nats)
-            nats = (one.curve.full if k is None else one.curve.nats[k - 1]) if has else math.nan
-            cells.append(_shown(one.perplexity(float(nats))))
-        rows.append(["all" if k is None else str(k), *cells])
-    least = min(one.curve.windows for one in found.values())
-    errors = [float(one.curve.errors.max()) for one in found.values()]
-    note = f"perplexity with exactly this many tokens of context; {least:,} windows"
-    if known := [error for error in errors if math.isfinite(error)]:
-        note += f", standard errors up to {100 * max(known):.1f} %"
-    tables = [console.table(["context", *found], rows) + f"\n\n{console.folded(note)}"]
-    if any(one.shuffled for one in found.values()):
-        tables.append(_shuffled_table(found))
-    if any(one.gradients for one in found.values()):
-        tables.append(_gradient_table(found))
-    return tables
-
-
-def _shuffled_table(found: Mapping[str, "Findings"]) -> str:
-    grid = max((one.shuffled.grid for one in found.values() if one.shuffled), key=len)
-    rows = []
-    for place, k in enumerate(grid):
-        cells = []
-        for one in found.values():
-            has = one.shuffled is not None and place < len(one.shuffled.grid)
-            cells.append(_shown(one.increase[place]) if has else "-")
-        rows.append([str(k), *cells])
-    context = max(one.shuffled.context for one in found.values() if one.shuffled)
-    note = f"increase of perplexity when all but the last k of {context} tokens are shuffled"
-    return console.table(["k", *found], rows) + f"\n\n{console.folded(note)}"
-
-
-def _gradient_table(found: Mapping[str, "Findings"]) -> str:
-    from lmkit.evaluation.gradients import FAR, FAR_SHARE, NEAR
-
-    rows, without = [], []
-    for name, one in found.items():
-        if not one.gradients:
-            without.append(name)
-        for when, curves in one.gradients.items():
-            norms = [f"{curves.memory[k - 1]:.1e}" if k <= len(curves.memory) else "-" for k in LAG_GRID]
-            ratio, median = (
-                "-" if value is None else f"{value:.2g}" for value in (curves.ratio, curves.median_ratio)
-            )
-            share = "-" if curves.far_share is None else f"{100 * curves.far_share:.1f}"
-            total = "-" if curves.total is None else f"{curves.total:.2g}"
-            rows.append([f"{name} {when}", *norms, ratio, median, total, share])
-    header = [
-        "steps back",
-        *map(str, LAG_GRID),
-        f"{FAR} over {NEAR}",
-        "of medians",
-        "weights",
-        f"% from past {FAR_SHARE}",
-    ]
-    windows = max(c.windows for one in found.values() for c in one.gradients.values())
-    note = (
-        "norm of the gradient of a token's loss with respect to the state this many steps before, and to the "
-        f"recurrent weights, before and after training; mean of {windows} tokens"
-    )
-    if without:
-        note += f"; no state that gradients reach: {', '.join(map(console.printable, without))}"
-    return console.table(header, rows) + f"\n\n{console.folded(note)}"
-
-
-def _shown(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.2f}"

@@ -8,9 +8,11 @@ import click
 
 from lmkit import run_paths, strict_json
 from lmkit.cli import console
-from lmkit.cli.common import json_option, load_all, loads_models, plot_option
+from lmkit.cli.common import html_option, json_option, load_all, loads_models, plot_option, write_page
 from lmkit.corpus.distances import CAUSES, CONTROLS, LANGUAGES
 from lmkit.evaluation.normalization import NORMALIZATIONS
+from lmkit.files import check_new
+from lmkit.html import report
 
 if TYPE_CHECKING:
     from lmkit.api import Model
@@ -71,6 +73,7 @@ if TYPE_CHECKING:
     help="Unit of distance: clauses in between, or words from the object to the blank.",
 )
 @plot_option("Draw the accuracies")
+@html_option()
 @json_option()
 def command(
     runs: tuple[Path, ...],
@@ -85,6 +88,7 @@ def command(
     seed: int,
     by: str,
     plot: Path | None,
+    page: Path | None,
     as_json: bool,
 ) -> None:
     """Measure how far back the models in the directories RUN remember the cause of a sentence's end.
@@ -94,11 +98,12 @@ def command(
     """
     from lmkit.corpus.distances import answers
     from lmkit.evaluation import pictures
-    from lmkit.evaluation.distance_task import chance
     from lmkit.studies.distances import distances
 
     if plot is not None:
         pictures.check(plot)
+    if page is not None:
+        check_new(page, overwrite=True)
     models = load_all(run_paths.labels(runs), device=device, allow_nonfinite=allow_nonfinite)
     study = distances(
         models, language=language, farthest=farthest, count=count, cause=cause, control=control,
@@ -112,15 +117,13 @@ def command(
                 "warning",
             )
     rows = {name: ranking.accuracy(by) for name, ranking in study.rankings.items()}
-    columns = {
-        name if study.learned[name] is not False else f"{name} (not learned)": found
-        for name, found in rows.items()
-    }
     missing = (study.models[name] for name, learned in study.learned.items() if learned is False)
     for label in dict.fromkeys(missing):
-        console.say(f"{label}: not learned: {_remedy(models[label], chance(language))}", "warning")
+        console.say(f"{label}: not learned: {_remedy(models[label], study.chance)}", "warning")
     if plot is not None:
-        _draw(plot, columns, by, chance(language))
+        _draw(plot, study.columns(by), by, study.chance)
+    if page is not None:
+        write_page(page, report("How far back models remember a cause", *study.html(by)))
     if as_json:
         facts = {
             "language": language,
@@ -130,18 +133,13 @@ def command(
             "seed": seed,
             "by": by,
             "sentences": study.sentences,
-            "chance": chance(language),
+            "chance": study.chance,
             "learned": study.learned,
             "runs": rows,
         }
         click.echo(strict_json.report(facts))
         return
-    click.echo(_table(columns, by))
-    of = f"{count} sentences per distance" if by == "clauses" else f"{study.sentences:,} sentences in all"
-    ranked = (
-        "" if normalize == "none" else f"; ranked by {NORMALIZATIONS[normalize]} (--normalize {normalize})"
-    )
-    click.echo("\n" + console.folded(f"percent of {of}; chance is {chance(language):.1f}{ranked}"))
+    click.echo(console.shown_table(study.table(by)))
 
 
 def _remedy(model: "Model", chance: float) -> str:
@@ -153,18 +151,6 @@ def _remedy(model: "Model", chance: float) -> str:
         f"{fact}; train longer, as with lmkit train --resume {model.run.directory} --max-steps {2 * steps}, "
         "or give the answers more weight: docs/comparing.md#distances"
     )
-
-
-def _table(rows: Mapping[str, Sequence[Mapping[str, Any]]], by: str) -> str:
-    """The accuracies, one column per model."""
-    first = next(iter(rows.values()))
-    header = [by, *([] if by == "words" else ["words"]), *rows]
-    lines: list[list[str]] = []
-    for place, row in enumerate(first):
-        words = [] if by == "words" else [f"{row['words']:.0f}"]
-        own = [f"{column[place]['accuracy']:.1f}" for column in rows.values()]
-        lines.append([str(row["distance"]), *words, *own])
-    return console.table(header, lines)
 
 
 def _draw(path: Path, rows: Mapping[str, Sequence[Mapping[str, Any]]], by: str, chance: float) -> None:

@@ -12,18 +12,21 @@ from lmkit import strict_json
 from lmkit.cli import console
 from lmkit.cli.common import (
     adaptation_options,
+    html_option,
     json_option,
     load_all,
     loading_options,
     plot_option,
     split_items,
+    write_page,
 )
 from lmkit.cli.completion import RunOrText
 from lmkit.errors import UsageError
 from lmkit.evaluation.normalization import GIVEN, NORMALIZATIONS, PROPOSED
+from lmkit.files import check_new
+from lmkit.html import report
 
 if TYPE_CHECKING:
-    from lmkit.evaluation.fill import Filled
     from lmkit.evaluation.fill_why import Why
 
 
@@ -57,8 +60,8 @@ if TYPE_CHECKING:
     f"minus that without context (pmi). [default: {GIVEN}; for proposals {PROPOSED}]",
 )
 @click.option("--why", "explain", is_flag=True, help="Show which words the best answer depends on.")
-@click.option("--html", "page", type=click.Path(path_type=Path), help="Write the result of --why as HTML.")
 @plot_option()
+@html_option("Write the candidates and the result of --why as one file of HTML.")
 @json_option("Print a list of candidates, best first, as JSON.")
 def command(
     items: tuple[str, ...],
@@ -71,8 +74,8 @@ def command(
     max_tokens: int,
     normalize: str | None,
     explain: bool,
-    page: Path | None,
     plot: Path | None,
+    page: Path | None,
     as_json: bool,
 ) -> None:
     """Fill in the blank of TEXT, "... so i will ____ .", with the models in the directories RUN.
@@ -81,9 +84,8 @@ def command(
     of both directions (two-sided). --normalize makes candidates of different lengths comparable. Chinese may be
     written without spaces for any model.
     """
+    from lmkit.evaluation import fill_page, pictures
     from lmkit.evaluation import fill_report as heat
-    from lmkit.evaluation import pictures
-    from lmkit.files import check_new, new_file
     from lmkit.studies.fill import fill, records
 
     asked = split_items(items, (), "fill", what="a sentence with a blank")
@@ -110,8 +112,7 @@ def command(
     found = {label: answer.filled for label, answer in answers.items()}
     reasons = {label: answer.why for label, answer in answers.items() if answer.why is not None}
     if page is not None:
-        with new_file(page, overwrite=True) as file:
-            file.write(heat.page(reasons).encode())
+        write_page(page, report(f"What fills the blank: {text}", *answers.html(top)))
     if plot is not None:
         heat.picture(plot, reasons)
     if as_json:
@@ -120,7 +121,7 @@ def command(
         return
     colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     for place, (label, filled) in enumerate(found.items()):
-        click.echo(("\n" if place else "") + _table(label, filled, top))
+        click.echo(("\n" if place else "") + console.shown_table(fill_page.candidates(label, filled, top)))
         if label in reasons:
             click.echo("\n" + console.folded(heat.terminal(printable(reasons[label]), colours=colours)))
             click.echo("\n" + console.table(heat.HEADER, heat.rows(reasons[label].clauses)))
@@ -136,14 +137,3 @@ def printable(reasons: "Why") -> "Why":
     ]
     space = console.printable(reasons.space)
     return replace(reasons, answer=console.printable(reasons.answer), space=space, words=words)
-
-
-def _table(label: str, filled: "Filled", top: int) -> str:
-    header = [label, "two-sided score" if filled.two_sided else "log-probability"]
-    columns = [filled.candidates, [f"{value:.2f}" for value in filled.sums]]
-    if filled.normalize != "none":
-        header.append(f"score ({filled.normalize})")
-        columns.append([f"{value:.2f}" for value in filled.scores])
-    columns.append([f"{share:.1%}" for share in filled.shares])
-    rows = [list(row) for row in zip(*columns, strict=True)]
-    return console.table([*header, "share of these"], rows[:top])

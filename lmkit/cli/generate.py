@@ -70,7 +70,8 @@ def unknown_words(tokenizer: "Tokenizer", prompt: str) -> list[str]:
     return list(found)
 
 
-def _say_unknown(words: list[str]) -> None:
+def say_unknown(words: list[str]) -> None:
+    """Print a note about the unknown words of a prompt."""
     shown = ", ".join(repr(word) for word in words[:MAX_UNKNOWN])
     more = f" and {len(words) - MAX_UNKNOWN} more" if len(words) > MAX_UNKNOWN else ""
     console.say(f"the model does not know {shown}{more}; all become the unknown token", "note")
@@ -200,7 +201,7 @@ def command(
 
     model = api.load(run, device=device, allow_nonfinite=allow_nonfinite, int8=int8)
     if unknown := unknown_words(model.tokenizer, "\n".join(lines)):
-        _say_unknown(unknown)
+        say_unknown(unknown)
     settings = {
         "max_tokens": max_tokens,
         "decoder": chosen,
@@ -220,7 +221,7 @@ def command(
     if as_json:
         click.echo(strict_json.report(_rows(prompt, model.generate(prompt, **settings), model.tokenizer)))
         return
-    screen = Screen(prompt, _dropped(prompt, model.tokenizer))
+    screen = Screen(prompt, dropped(prompt, model.tokenizer))
     try:
         found = model.generate(prompt, on_text=screen.add, **settings)
     except BaseException as error:
@@ -235,12 +236,12 @@ def command(
 
 
 def _rows(prompt: str, found: "Iterable[Continuation]", tokenizer: "Tokenizer") -> list[dict[str, object]]:
-    skip = _dropped(prompt, tokenizer)
+    skip = dropped(prompt, tokenizer)
     return [
         {"prompt": prompt, "text": one.text.removeprefix(skip), "log_prob": one.log_prob} for one in found
     ]
 
 
-def _dropped(prompt: str, tokenizer: "Tokenizer") -> str:
+def dropped(prompt: str, tokenizer: "Tokenizer") -> str:
     """The space at the end of a prompt, if a tokenizer of words drops it and writes it before the next word."""
     return " " if prompt.endswith(" ") and not tokenizer.lossless else ""

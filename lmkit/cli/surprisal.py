@@ -15,11 +15,13 @@ from lmkit.cli.common import (
     asks_models,
     batch_size_option,
     data_command,
+    html_option,
     independent_option,
     json_option,
     out_option,
     split_items,
     workers_option,
+    write_page,
 )
 from lmkit.cli.sharing import device_with, scoring_workers
 from lmkit.corpus.options import DataOptions
@@ -27,11 +29,13 @@ from lmkit.errors import DataError, LmkitError, UsageError
 from lmkit.evaluation.frequencies import WordFrequencies
 from lmkit.evaluation.records import ADDED, OOV, OWN_NAMES, UNITS, added_names, column_names
 from lmkit.evaluation.writers import FORMATS, write_records
-from lmkit.files import new_file
+from lmkit.files import check_new, new_file
+from lmkit.html import report, section
 from lmkit.notes import NOTE
 from lmkit.run_paths import RECIPE
 
 if TYPE_CHECKING:
+    from lmkit.evaluation.record_list import Records
     from lmkit.evaluation.records import LineRecords
 
 
@@ -70,6 +74,7 @@ log = logging.getLogger(__name__)
 )
 @json_option("The same as --format jsonl.")
 @out_option("Write to this file instead of stdout.")
+@html_option("Also write the text, coloured by surprisal, as one file of HTML.")
 @click.option(
     "--keep",
     metavar="COLUMN,...",
@@ -120,6 +125,7 @@ def command(
     form: str | None,
     as_json: bool,
     out: Path | None,
+    page: Path | None,
     keep: tuple[str, ...],
     entropy: bool,
     rank: bool,
@@ -143,6 +149,8 @@ def command(
         raise UsageError("--format parquet needs a file: add --out FILE")
 
     asked = split_items(items, texts, "surprisal")
+    if page is not None:
+        check_new(page, overwrite=True)
 
     from lmkit import api
     from lmkit.corpus.readers import Text
@@ -201,12 +209,31 @@ def command(
                     found = more.columns(found, header)
                     yield from found if asked.run else (replace(line, facts={"run": label}) for line in found)
 
+    shown: dict[str, Records] = {}
     every = (*(() if asked.run else ("run",)), *header, *kept)
+    found = records() if page is None else _kept(records(), shown, next(iter(asked.runs)))
     if out is None:
-        write_records(records(), every, form, sys.stdout.buffer, types)
-        return
-    with new_file(out, overwrite=True) as file:
-        write_records(records(), every, form, file, types)
+        write_records(found, every, form, sys.stdout.buffer, types)
+    else:
+        with new_file(out, overwrite=True) as file:
+            write_records(found, every, form, file, types)
+    if page is not None:
+        title = f"Surprisal of {text.describe()}"
+        write_page(page, report(title, *(section(name, *own.html()) for name, own in shown.items())))
+
+
+def _kept(found: Iterable["LineRecords"], shown: dict[str, "Records"], run: str) -> Iterator["LineRecords"]:
+    """Pass records on, and keep in `shown`, by run, those that a page shows, with one more if there are more.
+
+    run: the label of records that have none.
+    """
+    from lmkit.evaluation.record_list import MOST_SHOWN, Records
+
+    for line in found:
+        own = shown.setdefault(line.facts.get("run", run), Records())
+        if len(own) <= MOST_SHOWN:
+            own += line.records()
+        yield line
 
 
 def _regions(sentence: tuple[str, ...], spans: Path | None) -> str:

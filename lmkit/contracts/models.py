@@ -34,7 +34,7 @@ BACKWARD = "backward"
 
 
 class Progress(Protocol):
-    """Shows the progress of an iteration: a bar on the command line, nothing in Python code."""
+    """Shows the progress of an iteration: a bar on the command line and in notebooks."""
 
     def __call__(self, items: Iterable[T], *, total: int | None, label: str) -> Iterable[T]: ...
 

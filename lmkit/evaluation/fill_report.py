@@ -1,24 +1,17 @@
-"""Colour the words of a line by their effect on an answer: in a terminal, in HTML, in a plot."""
+"""Colour the words of a line by their effect on an answer: in a terminal, in a plot."""
 
-import html
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lmkit.evaluation import pictures
 from lmkit.evaluation.fill_why import Part, Why
-from lmkit.evaluation.normalization import NORMALIZATIONS
 
 REDS = (224, 217, 210, 203, 196)
 BLUES = (189, 153, 117, 75, 33)
 """Of the terminal's 256 colours, from faint to full."""
 FAINTEST = 0.1
 """Words are coloured from this share of the strongest cost on."""
-CSS_RED, CSS_BLUE = "213, 94, 0", "0, 114, 178"
-STYLE = """body { font-family: sans-serif; max-width: 50em; margin: 2em auto; line-height: 2.2 }
-span { padding: .2em .1em; border-radius: .2em; white-space: pre-wrap } b { text-decoration: underline }
-table { border-collapse: collapse; line-height: 1.5 } td, th { padding: .1em .8em; text-align: left }
-td + td, th + th { text-align: right } small { color: #666 }"""
 
 
 def strongest(reasons: Why) -> float:
@@ -63,39 +56,6 @@ def rows(parts: Sequence[Part | None]) -> list[list[str]]:
 
 
 HEADER = ("left out", "costs the answer, nats", "its share among these")
-
-
-def page(runs: Mapping[str, Why]) -> str:
-    """A page of HTML: by run, the line with its answer; hovering over a word shows its cost in nats."""
-    body = []
-    for label, reasons in runs.items():
-        most = strongest(reasons)
-        words = ""
-        for part in reasons.words:
-            if part is None:
-                words += f"<b>{html.escape(reasons.answer)}</b>{reasons.space}"
-                continue
-            colour = CSS_RED if part.cost > 0 else CSS_BLUE
-            words += (
-                f'<span style="background: rgba({colour}, {abs(strength(part, most)):.2f})" '
-                f'title="{part.cost:+.3f} nats">{html.escape(part.text)}</span>{part.space}'
-            )
-        body.append(f"<h2>{html.escape(label)}</h2>\n<p>{words}</p>")
-        body.append(
-            f"<p><small>Red: words that support the answer; the darkest colour means {most:.2f} nats of its "
-            f"log-probability. Blue: words that contradict it. Candidates are ranked by "
-            f"{html.escape(NORMALIZATIONS[reasons.normalize])} (normalize {reasons.normalize}).</small></p>"
-        )
-        cells = "".join(
-            f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>\n"
-            for row in rows(reasons.clauses)
-        )
-        body.append(f"<table>\n<tr>{''.join(f'<th>{name}</th>' for name in HEADER)}</tr>\n{cells}</table>")
-    title = "Words that support the answer"
-    return (
-        f'<!doctype html>\n<html><head><meta charset="utf-8"><title>{title}</title>'
-        f"<style>{STYLE}</style></head>\n<body><h1>{title}</h1>\n" + "\n".join(body) + "\n</body></html>\n"
-    )
 
 
 def picture(path: Path, runs: Mapping[str, Why]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from lmkit import html
 from lmkit.contracts import LanguageModel, Tokenizer
 from lmkit.corpus.readers import Line, Text
 from lmkit.corpus.resets import is_reset
@@ -151,6 +152,10 @@ class Score:
             ("signature", self.signature),
         ]
         return rows
+
+    def _repr_html_(self) -> str:
+        rows = html.table(("figure", "value"), self.table(), caption="Score of the text", left=2)
+        return html.fragment(rows, *map(html.note, self.notices))
 
 
 def evaluate(

@@ -28,7 +28,7 @@ from lmkit.evaluation.compare import Comparison, facts, ranked
 from lmkit.notes import NOTE
 from lmkit.options import resolve
 from lmkit.run_paths import labels
-from lmkit.studies.inputs import Paths, path_list, without_progress
+from lmkit.studies.inputs import Paths, path_list, usual_progress
 
 LMKIT = (sys.executable, "-P", "-c", "from lmkit.cli import main; main()")
 """The program; -P prevents imports from the working directory."""
@@ -51,7 +51,7 @@ def compare(
     split_unknown: str = "auto",
     cache: int | Mapping[str, Any] | None = None,
     dynamic: bool | Mapping[str, Any] | None = None,
-    progress: Progress = without_progress,
+    progress: Progress = usual_progress,
     **data: Any,
 ) -> Comparison:
     """Score runs on a text, and rank them by bits per byte.

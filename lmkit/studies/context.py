@@ -8,6 +8,7 @@ from lmkit.api import Model
 from lmkit.contracts import LanguageModel, Progress
 from lmkit.corpus.readers import Text
 from lmkit.errors import UsageError
+from lmkit.evaluation import context_tables
 from lmkit.evaluation.context import (
     LONGEST,
     SHUFFLED_CONTEXT,
@@ -26,9 +27,21 @@ from lmkit.evaluation.gradients import (
     targets,
     untrained,
 )
+from lmkit.html import Html, fragment
 from lmkit.recurrence import NeuralLanguageModel
 from lmkit.run_paths import unique
-from lmkit.studies.inputs import Models, Paths, as_text, loaded, without_progress
+from lmkit.studies.inputs import Models, Paths, as_text, loaded, usual_progress
+
+
+class FindingsByModel(dict[str, Findings]):
+    """What was found about each model, by label."""
+
+    def html(self) -> list[Html]:
+        """A section for each kind of figure; the perplexities also as a chart."""
+        return context_tables.html(self)
+
+    def _repr_html_(self) -> str:
+        return fragment(*self.html())
 
 
 def context(
@@ -40,9 +53,9 @@ def context(
     shuffle: bool = False,
     gradients: bool = True,
     device: str = "auto",
-    progress: Progress = without_progress,
+    progress: Progress = usual_progress,
     **data: Any,
-) -> dict[str, Findings]:
+) -> FindingsByModel:
     """Measure how far back models read on a text; by label, with the direction for each of an encoder.
 
     longest: the largest number of tokens of context. windows: number of places to measure at, at most 64 for
@@ -53,7 +66,7 @@ def context(
     if shuffle and longest < 2:
         raise UsageError(f"longest is {longest}: a single token cannot be shuffled; give 2 or more")
     read = as_text(text, data)
-    found: dict[str, Findings] = {}
+    found = FindingsByModel()
     for label, model in loaded(models, device=device).items():
         for direction in model.directions:
             name = unique(label if len(model.directions) == 1 else f"{label} {direction}", found)

@@ -19,7 +19,7 @@ from lmkit.options import choose
 from lmkit.plugins import registry
 from lmkit.recipe import choose_tokenizer
 from lmkit.specs import ModelSpec
-from lmkit.studies.inputs import without_progress
+from lmkit.studies.inputs import usual_progress
 
 START = "<s>"
 Block = tuple[np.ndarray, np.ndarray]
@@ -47,7 +47,7 @@ def count(
     memory: str | None = None,
     scratch: str | None = None,
     overwrite: bool = False,
-    progress: Progress = without_progress,
+    progress: Progress = usual_progress,
 ) -> Counted:
     """Write the n-grams of `order` tokens that occur at least `least` times, one per row, in no particular order.
 

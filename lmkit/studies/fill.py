@@ -6,8 +6,10 @@ from typing import Any
 
 from lmkit.evaluation.fill import Filled
 from lmkit.evaluation.fill import fill as fill_with
+from lmkit.evaluation.fill_page import answer_section
 from lmkit.evaluation.fill_why import Why
 from lmkit.evaluation.fill_why import why as explain
+from lmkit.html import Html, fragment
 from lmkit.scoring.segmentation import unknown_words
 from lmkit.studies.inputs import Models, loaded
 
@@ -24,6 +26,17 @@ class Answers:
     why: Why | None = None
 
 
+class AnswersByModel(dict[str, Answers]):
+    """The answers of each model, by label."""
+
+    def html(self, top: int = 10) -> list[Html]:
+        """A section for each model: its best `top` candidates, and the coloured line if the reasons are known."""
+        return [answer_section(label, one.filled, one.why, top) for label, one in self.items()]
+
+    def _repr_html_(self) -> str:
+        return fragment(*self.html())
+
+
 def fill(
     models: Models,
     text: str,
@@ -33,14 +46,14 @@ def fill(
     normalize: str | None = None,
     why: bool = False,
     device: str = "auto",
-) -> dict[str, Answers]:
+) -> AnswersByModel:
     """Rank candidates for the blank of a line, "... so i will ____ .", by each model; by label.
 
     candidates: None for the proposals of each model, of at most max_tokens tokens. normalize: how to compare
     candidates of different lengths, see `evaluation.fill.fill`. why: also find the words that support the best answer.
     Raises UsageError for a text without exactly one blank and for bad candidates.
     """
-    found = {}
+    found = AnswersByModel()
     for label, model in loaded(models, device=device).items():
         filled = fill_with(
             model.directions, model.tokenizer, text, candidates, max_tokens=max_tokens, normalize=normalize

@@ -10,6 +10,7 @@ from lmkit.api import Model, load
 from lmkit.corpus.options import DataOptions
 from lmkit.corpus.readers import Text
 from lmkit.errors import UsageError
+from lmkit.notebook import NotebookReporter, in_notebook
 from lmkit.options import resolve
 
 T = TypeVar("T")
@@ -57,6 +58,6 @@ def path_list(paths: Paths) -> list[str]:
     return [str(path) for path in several]
 
 
-def without_progress(items: Iterable[T], *, total: int | None, label: str) -> Iterable[T]:
-    """A `contracts.Progress` without output."""
-    return items
+def usual_progress(items: Iterable[T], *, total: int | None, label: str) -> Iterable[T]:
+    """The `contracts.Progress` of Python code: a bar in notebooks, nothing elsewhere."""
+    return NotebookReporter()(items, total=total, label=label) if in_notebook() else items

@@ -22,7 +22,7 @@ from lmkit.options import Chosen, choose, resolve, to_table
 from lmkit.perplexity import perplexity
 from lmkit.scoring.measured_lines import NO_LINES, measured_lines
 from lmkit.scoring.strings import EVENTS, events, string_scores
-from lmkit.studies.inputs import Models, Paths, as_text, labelled, loaded, without_progress
+from lmkit.studies.inputs import Models, Paths, as_text, labelled, loaded, usual_progress
 
 MIXTURE = "interpolated"
 """The model that holds the parts and their weights."""
@@ -68,7 +68,7 @@ def interpolate(
     cache_theta: float | None = None,
     overwrite: bool = False,
     device: str = "auto",
-    progress: Progress = without_progress,
+    progress: Progress = usual_progress,
     **data: Any,
 ) -> Mixture:
     """Mix two causal models or more into a new run in the directory `out`.

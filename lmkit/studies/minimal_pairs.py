@@ -6,7 +6,7 @@ from lmkit.api import Model
 from lmkit.contracts import Progress
 from lmkit.evaluation.minimal_pairs import Judgement, judge
 from lmkit.evaluation.pair_files import Pair
-from lmkit.studies.inputs import Models, loaded, without_progress
+from lmkit.studies.inputs import Models, loaded, usual_progress
 
 BATCH = 512
 """Pairs scored per update of the progress bar."""
@@ -17,7 +17,7 @@ def minimal_pairs(
     pairs: Sequence[Pair],
     *,
     device: str = "auto",
-    progress: Progress = without_progress,
+    progress: Progress = usual_progress,
 ) -> dict[str, Judgement]:
     """The scores of pairs by each model, by label; `evaluation.pair_files.read_pairs` reads pairs from files.
 

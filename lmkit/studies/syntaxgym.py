@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from lmkit.contracts import Progress
 from lmkit.evaluation.syntaxgym import Suite, SuiteResult, evaluate_suite
-from lmkit.studies.inputs import Models, loaded, without_progress
+from lmkit.studies.inputs import Models, loaded, usual_progress
 
 
 def syntaxgym(
@@ -12,7 +12,7 @@ def syntaxgym(
     suites: Sequence[Suite],
     *,
     device: str = "auto",
-    progress: Progress = without_progress,
+    progress: Progress = usual_progress,
 ) -> dict[str, list[SuiteResult]]:
     """The results on suites of each model, by label; `evaluation.syntaxgym.read_suite` reads a suite from a file."""
     return {

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Protocol, TypeVar
 
 from lmkit.contracts import Progress
+from lmkit.notebook import NotebookReporter, in_notebook
 
 T = TypeVar("T")
 
@@ -48,3 +49,8 @@ class Silent:
     def message(self, text: str) -> None: ...
 
     def finish(self) -> None: ...
+
+
+def usual_reporter() -> Reporter:
+    """The reporter of Python code: bars and messages in notebooks, nothing elsewhere."""
+    return NotebookReporter() if in_notebook() else Silent()

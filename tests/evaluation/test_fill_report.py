@@ -1,4 +1,4 @@
-"""The words of a line coloured by their effect on the answer."""
+"""The words of a line coloured by their effect on the answer, in a terminal and as a picture."""
 
 import math
 from pathlib import Path
@@ -7,18 +7,16 @@ import pytest
 
 from lmkit import api
 from lmkit.evaluation import fill_report as heat
-from lmkit.evaluation.fill import fill
+from lmkit.evaluation.fill import Filled, fill
+from lmkit.evaluation.fill_candidates import Blank
+from lmkit.evaluation.fill_page import answer_section
 from lmkit.evaluation.fill_why import Part, Why, why
 
 
-def test_pages_show_text_as_text(tmp_path: Path) -> None:
-    """Words that look like markup are escaped in HTML; without colours the terminal says the cost."""
+def test_without_colours_the_terminal_says_the_cost(tmp_path: Path) -> None:
+    """The answer is in brackets; the picture needs no colours of a terminal."""
     parts = [Part("<b>", 0, " ", 2.0, 1.0), None, Part("x", 1, "", 0.0, 0.0)]
     reasons = Why("a&b", " ", parts, parts)
-    page = heat.page({"run<": reasons})
-    assert "&lt;b&gt;" in page
-    assert "a&amp;b" in page
-    assert "run&lt;" in page
     assert heat.terminal(reasons, colours=False) == "<b>(+2.0) [a&b] x"
     heat.picture(tmp_path / "why.png", {"run": reasons})
     assert (tmp_path / "why.png").stat().st_size > 1000
@@ -28,7 +26,8 @@ def test_impossible_answers_are_drawn(tmp_path: Path) -> None:
     """An infinite cost, as of an n-gram without smoothing, has the full colour; nothing is NaN."""
     parts = [Part("a", 0, " ", math.inf, math.inf), Part("b", 2, " ", 2.0, 0.0), None]
     reasons = Why("c", "", parts, parts)
-    assert "nan" not in heat.page({"run": reasons})
+    filled = Filled(Blank("a b ", ""), ["c"], [-math.inf], [1.0], False, "none", [-math.inf])
+    assert "nan" not in answer_section("run", filled, reasons, 10)
     assert heat.terminal(reasons, colours=True).count(str(heat.REDS[-1])) == 2
     heat.picture(tmp_path / "why.png", {"run": reasons})
 
