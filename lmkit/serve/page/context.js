@@ -68,10 +68,15 @@ function show(model, found) {
     const entries = record.tokens.map((token) => [visible(token.text), token.probability]);
     return [
       bars(`${run}: ${text("next")}`, [text("next"), "", text("probability")], entries),
-      el("p", { class: "note" }, `${record.read} ${text("read")}, ${text("entropy")} ${record.entropy?.toFixed(2)} ${text("bits")}`),
+      el("p", { class: "note" }, facts(record)),
     ];
   });
   say(text("ready"));
+}
+
+function facts({ read, entropy }) {
+  const known = Number.isFinite(entropy) ? `, ${text("entropy")} ${entropy.toFixed(2)} ${text("bits")}` : "";
+  return `${read} ${text("read")}${known}`;
 }
 
 // Ask for k = 0, 1, 2 ... and draw the watched token's probability after each.

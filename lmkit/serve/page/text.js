@@ -125,8 +125,8 @@ const TEXTS = {
 
 export const EXAMPLES = {
   fill: [
-    "今天天气很好，我去打球，不小心把手机摔坏了，所以我下午要去____ .",
-    "今天天气很好，我去打球，不小心把裤子弄破了，所以我下午要去____ .",
+    "今天天气很好，我去打球，不小心把手机摔坏了，所以我下午要去____。",
+    "今天天气很好，我去打球，不小心把裤子弄破了，所以我下午要去____。",
     "the weather was nice today , i went out to play and broke my phone , so this afternoon i will ____ .",
   ],
   context: "今天天气很好，我去打球，不小心把手机摔坏了，所以我下午要去",
