@@ -67,7 +67,7 @@ def test_distances_writes_a_chart_and_a_table(
     found = read_page(page.read_text(encoding="utf-8"))
     assert found.tags.count("table") == 1
     assert ODD in found.text
-    assert "chance is 4.0" in found.text
+    assert "chance is 4.2" in found.text
 
 
 def test_fill_writes_candidates_and_reasons(odd: Path, tmp_path: Path, read_page: ReadPage) -> None:
