@@ -3,6 +3,7 @@
 import contextlib
 import math
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -185,7 +186,7 @@ def _temperature(settings: Settings, value: str) -> Settings:
 
 
 def _count(name: str, value: str) -> int:
-    if value.isascii() and value.isdigit() and int(value[:9]) >= 1 and len(value) < 9:
+    if re.fullmatch(r"[1-9][0-9]{0,8}", value):
         return int(value)
     raise UsageError(f":{name} '{value}': not a whole number from 1; give one, as in :{name} 10")
 

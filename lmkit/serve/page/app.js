@@ -57,11 +57,10 @@ function startLanguage() {
 function listModels(models) {
   byId("runs").replaceChildren(
     ...models.map(({ id, lmkit: facts = {} }) => {
-      const size = facts.parameters ? `${facts.parameters.toLocaleString("en")}` : "";
-      const order = facts.order ? ` ${facts.order}` : "";
+      const size = facts.parameters ? facts.parameters.toLocaleString("en") : "";
       const box = el("input", { type: "checkbox", value: id, checked: true, name: "run" });
       box.addEventListener("change", () => VIEWS[shown].update());
-      return el("label", {}, box, el("span", {}, id, " ", el("small", {}, [`${facts.model ?? ""}${order}`, size].filter(Boolean).join(" · "))));
+      return el("label", {}, box, el("span", {}, id, " ", el("small", {}, [facts.model, size].filter(Boolean).join(" · "))));
     }),
   );
 }

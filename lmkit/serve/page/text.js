@@ -126,10 +126,10 @@ const TEXTS = {
 export const EXAMPLES = {
   fill: [
     "今天天气很好，我去打球，不小心把手机摔坏了，所以我下午要去____。",
-    "今天天气很好，我去打球，不小心把裤子弄破了，所以我下午要去____。",
-    "the weather was nice today , i went out to play and broke my phone , so this afternoon i will ____ .",
+    "没想到手机摔坏了，小李的包裹是新的，中午河边人很多，妈妈周末跑步了很久，今天天气很热，爸爸去饭馆聊天，所以我要去____。",
+    "the park was busy early , my passport was expired , so i will ____ .",
   ],
-  context: "今天天气很好，我去打球，不小心把手机摔坏了，所以我下午要去",
+  context: "没想到手机摔坏了，小李的包裹是新的，中午河边人很多，妈妈周末跑步了很久，今天天气很热，爸爸去饭馆聊天，所以我要去",
   surprisal: "今天天气很好，我去打球，不小心把手机摔坏了，所以我下午要去修手机。",
   write: "今天天气很好，",
 };
