@@ -42,7 +42,7 @@ def _why(label: str, reasons: Why) -> list[Html]:
         for part in reasons.words
     ]
     legend = (
-        f"Red: words that support the answer; the darkest colour means {most:.2f} nats of its log-probability. "
+        f"Red: words that support the answer; the strongest colour means {most:.2f} nats of its log-probability. "
         "Blue: words that contradict it."
     )
     of_clauses = table(

@@ -18,7 +18,7 @@ class Records(list[Record]):
         """The text, coloured by surprisal, and a table of the first MOST_SHOWN records."""
         shown = self[:MOST_SHOWN]
         most = max((one.surprisal for one in shown if math.isfinite(one.surprisal)), default=0.0) or 1.0
-        legend = f"The darkest red means {most:.1f} bits."
+        legend = f"The strongest red means {most:.1f} bits."
         if len(self) > len(shown):
             legend += f" Only the first {MOST_SHOWN:,} units are shown."
         lines = [coloured(_words(list(line), most)) for _, line in groupby(shown, lambda one: one.line)]

@@ -43,7 +43,7 @@ def test_notebooks_run(path: Path) -> None:
     pytest.importorskip("ipykernel")
     found = nbformat.read(path, as_version=4)
     nbformat.validate(found)
-    nbclient.NotebookClient(found, timeout=900, kernel_name="python3").execute()
+    nbclient.NotebookClient(found, timeout=3600, kernel_name="python3").execute()
     shown = [
         output["data"].get("text/html", "")
         for cell in found.cells

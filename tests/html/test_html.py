@@ -75,7 +75,7 @@ def test_tables_name_their_columns_and_rows() -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 5.0])
 def test_any_number_has_a_colour_and_a_bar(value: float) -> None:
-    """Impossible words are as dark as the darkest; NaN has no colour."""
+    """Impossible words are as red as the reddest; NaN has no colour."""
     words = coloured([Word("a", value)])
     assert "nan" not in words
     assert ("0.65" in words) is not math.isnan(value)

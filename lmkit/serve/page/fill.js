@@ -63,7 +63,7 @@ function heat(run, { answer: best, space, words }) {
   const rows = words.filter(Boolean).map((part) => [part.text, part.cost === null ? "" : part.cost.toFixed(2)]);
   return [
     el("p", { class: "words", dir: "auto" }, ...shown),
-    el("p", { class: "note" }, `${text("darkest")} ${most.toFixed(2)} ${text("nats")}.`),
+    el("p", { class: "note" }, `${text("strongest")} ${most.toFixed(2)} ${text("nats")}`),
     details(text("wordsTable"), table(`${run}: ${text("cost")}`, [text("word"), text("cost")], rows)),
   ];
 }
