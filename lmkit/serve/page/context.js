@@ -12,7 +12,7 @@ const MOST = 1000; // of the tokens with a probability
 const POINTS = 48;
 const COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00"];
 const DASHES = ["none", "7 4", "2 3", "9 3 2 3"];
-const LEFT = 62, RIGHT = 12, TOP = 10, BOTTOM = 40, WIDTH = 520, HEIGHT = 280;
+const [LEFT, RIGHT, TOP, BOTTOM, WIDTH, HEIGHT] = [66, 14, 16, 50, 520, 290];
 
 const size = byId("context-size");
 const beginning = () => byId("context-text").value;
@@ -115,9 +115,9 @@ function chart(word, watched, longest) {
   }
   const every = [1, 2, 5, 10, 20, 50, 100, 200, 500].find((one) => longest / one <= 8) ?? 1000;
   for (let k = 0; k <= longest; k += every) {
-    drawing.append(svg("text", { x: x(k), y: HEIGHT - BOTTOM + 18, "text-anchor": "middle" }, String(k)));
+    drawing.append(svg("text", { x: x(k), y: HEIGHT - BOTTOM + 20, "text-anchor": "middle" }, String(k)));
   }
-  drawing.append(svg("text", { x: (LEFT + WIDTH) / 2, y: HEIGHT - 5, "text-anchor": "middle" }, text("context").replace(/[:：]/, "")));
+  drawing.append(svg("text", { x: (LEFT + WIDTH) / 2, y: HEIGHT - 7, "text-anchor": "middle" }, text("context").replace(/[:：]/, "")));
   const legend = el("ul", { class: "legend" });
   [...watched].forEach(([run, points], place) => {
     const look = { fill: "none", stroke: COLOURS[place % COLOURS.length], "stroke-width": 2, "stroke-dasharray": DASHES[place % DASHES.length] };
