@@ -9,7 +9,7 @@ STYLE = """\
 .lmkit { font: 16px/1.5 system-ui, sans-serif; overflow-wrap: anywhere }
 .lmkit h2 { font-size: 1.15em; margin: 1.6em 0 .4em }
 .lmkit .words { line-height: 2.1; white-space: pre-wrap }
-.lmkit .words span { padding: .2em .1em; border-radius: .2em }
+.lmkit .words span { padding: .2em 0; border-radius: .2em }
 .lmkit .words b { text-decoration: underline }
 .lmkit .note, .lmkit caption { font-size: .85em; opacity: .8; max-width: 60em }
 .lmkit caption { text-align: left; padding-bottom: .3em }
@@ -20,6 +20,7 @@ STYLE = """\
 .lmkit th { font-weight: 600 } .lmkit tbody th { font-weight: 400 }
 .lmkit thead th { border-bottom: 1px solid rgba(128, 128, 128, .6); vertical-align: bottom }
 .lmkit tbody tr:nth-child(even) { background: rgba(128, 128, 128, .08) }
+.lmkit td { white-space: nowrap }
 .lmkit .text { text-align: left; white-space: pre-wrap }
 .lmkit .bar { display: inline-block; width: 7em; height: .7em; background: rgba(128, 128, 128, .2) }
 .lmkit .bar span { display: block; height: 100%; background: rgb(0, 114, 178) }
@@ -30,6 +31,7 @@ STYLE = """\
 .lmkit figure { margin: 1em 0 } .lmkit figcaption p { margin: 0 0 .3em }
 .lmkit .legend { list-style: none; padding: 0; margin: .3em 0; display: flex; flex-wrap: wrap; gap: .2em 1.5em }
 .lmkit svg.key { display: inline-block; width: 30px; min-width: 0; height: 12px }
+@media (max-width: 30em) { .lmkit th, .lmkit td { padding: .2em .4em } .lmkit .bar { width: 3em } }
 .lmkit .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%) }
 """
 PAGE_STYLE = """\
