@@ -133,14 +133,14 @@ def test_views_and_the_slider_by_keyboard(page: Any) -> None:
         .text_content()
         .startswith("Probability of the watched token")
     )
-    assert "no causal" in page.text_content("#context-cards article:nth-child(3)")
+    assert "no next token" in page.text_content("#context-cards article:nth-child(3)")
 
 
 def test_a_unit_shows_what_was_expected(page: Any) -> None:
     """Units are one stop of the tab key; the chosen one shows the distribution in its place, itself marked."""
     page.click("#tab-surprisal")
     page.fill("#surprisal-text", "我 渴 了 ， 天气 很 好\n我 把 手机")
-    page.wait_for_selector("#surprisal-cards button:has-text('手机')")
+    page.wait_for_selector("#surprisal-cards article:first-child button:nth-of-type(12):last-of-type")
     card = page.locator("#surprisal-cards article").first
     assert card.locator("button").count() == 12
     assert card.locator("button[tabindex='0']").count() == 1
