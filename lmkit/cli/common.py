@@ -16,7 +16,7 @@ from lmkit.cli.completion import PartName, RunOrText, RunPath
 from lmkit.cli.option_flags import SpecCommand, collected
 from lmkit.corpus.options import DataOptions
 from lmkit.errors import LmkitError, UsageError
-from lmkit.files import new_file
+from lmkit.files import check_new, new_file
 from lmkit.option_fields import fields_of
 from lmkit.option_owners import DATA
 from lmkit.options import resolve
@@ -221,8 +221,15 @@ def plot_option(draws: str = "Draw the result") -> Callable[[CommandT], CommandT
 
 
 def html_option(shows: str = "Write a report in one file of HTML.") -> Callable[[CommandT], CommandT]:
-    """--html, the path of a report, as the argument `page`."""
-    return click.option("--html", "page", metavar="FILE", type=click.Path(path_type=Path), help=shows)
+    """--html, the path of a report, as the argument `page`; UsageError before long work if it cannot be written."""
+
+    def checked(ctx: click.Context, option: click.Parameter, path: Path | None) -> Path | None:
+        if path is not None:
+            check_new(path, overwrite=True)
+        return path
+
+    path = click.Path(path_type=Path)
+    return click.option("--html", "page", metavar="FILE", type=path, callback=checked, help=shows)
 
 
 def write_page(path: Path, page: str) -> None:

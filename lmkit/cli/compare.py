@@ -20,7 +20,6 @@ from lmkit.cli.common import (
     write_page,
 )
 from lmkit.corpus.options import DataOptions
-from lmkit.files import check_new
 from lmkit.html import report
 
 
@@ -58,8 +57,6 @@ def command(
 
     if plot is not None:
         pictures.check(plot)
-    if page is not None:
-        check_new(page, overwrite=True)
     found = compare(
         [str(run) for run in asked.runs.values()], asked.texts, **asdict(options),
         independent=independent, device=device, allow_nonfinite=allow_nonfinite, split_unknown=split_unknown,

@@ -19,7 +19,6 @@ from lmkit.cli.common import (
     write_page,
 )
 from lmkit.corpus.options import DataOptions
-from lmkit.files import check_new
 from lmkit.html import report
 
 if TYPE_CHECKING:
@@ -84,8 +83,6 @@ def command(
 
     if plot is not None:
         pictures.check(plot)
-    if page is not None:
-        check_new(page, overwrite=True)
     models = load_all(asked.runs, device=device, allow_nonfinite=allow_nonfinite, split_unknown=split_unknown)
     found = context(
         models, Text(asked.texts, options),

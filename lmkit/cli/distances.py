@@ -11,7 +11,6 @@ from lmkit.cli import console
 from lmkit.cli.common import html_option, json_option, load_all, loads_models, plot_option, write_page
 from lmkit.corpus.distances import CAUSES, CONTROLS, LANGUAGES
 from lmkit.evaluation.normalization import NORMALIZATIONS
-from lmkit.files import check_new
 from lmkit.html import report
 
 if TYPE_CHECKING:
@@ -102,8 +101,6 @@ def command(
 
     if plot is not None:
         pictures.check(plot)
-    if page is not None:
-        check_new(page, overwrite=True)
     models = load_all(run_paths.labels(runs), device=device, allow_nonfinite=allow_nonfinite)
     study = distances(
         models, language=language, farthest=farthest, count=count, cause=cause, control=control,

@@ -23,7 +23,6 @@ from lmkit.cli.common import (
 from lmkit.cli.completion import RunOrText
 from lmkit.errors import UsageError
 from lmkit.evaluation.normalization import GIVEN, NORMALIZATIONS, PROPOSED
-from lmkit.files import check_new
 from lmkit.html import report
 
 if TYPE_CHECKING:
@@ -94,8 +93,6 @@ def command(
     (text,) = asked.texts
     if plot is not None:
         pictures.check(plot)
-    if page is not None:
-        check_new(page, overwrite=True)
     given = [] if candidates is None else candidates.replace("，", ",").split(",")
     explain = explain or page is not None or plot is not None
     models = load_all(

@@ -29,7 +29,7 @@ from lmkit.errors import DataError, LmkitError, UsageError
 from lmkit.evaluation.frequencies import WordFrequencies
 from lmkit.evaluation.records import ADDED, OOV, OWN_NAMES, UNITS, added_names, column_names
 from lmkit.evaluation.writers import FORMATS, write_records
-from lmkit.files import check_new, new_file
+from lmkit.files import new_file
 from lmkit.html import report, section
 from lmkit.notes import NOTE
 from lmkit.run_paths import RECIPE
@@ -149,8 +149,6 @@ def command(
         raise UsageError("--format parquet needs a file: add --out FILE")
 
     asked = split_items(items, texts, "surprisal")
-    if page is not None:
-        check_new(page, overwrite=True)
 
     from lmkit import api
     from lmkit.corpus.readers import Text
