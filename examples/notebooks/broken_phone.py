@@ -43,7 +43,8 @@ lmkit.fill(models, sentence, ["修手机", "喝水", "吃饭"], why=True)
 # %%
 lmkit.distances(models, farthest=12, count=20)
 # %% [markdown]
-# The surprisal of each character under the GRU: what it did not expect is red.
+# The surprisal of each word under the GRU, whose tokens are the words of these sentences. What it did not expect is
+# red.
 # %%
 gru = lmkit.load(runs / "gru")
-gru.surprisal("今天天气很好，我去打球，不小心把手机摔坏了，所以我下午要去修手机。", by="char")
+gru.surprisal("今天天气很好，我去打球，不小心把手机摔坏了，所以我下午要去修手机。", by="token")
