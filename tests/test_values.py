@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmkit.cli import values
+from lmkit import values
 
 
 @given(st.floats(0, 1e7))
