@@ -157,7 +157,7 @@ def resume_classifier(directory: str | Path, *, reporter: Reporter | None = None
 
     Raises CheckpointError when there is no whole checkpoint, or the texts have changed.
     """
-    resume_files(Path(directory), reporter=reporter or Silent())
+    resume_files(Path(directory), reporter=reporter or usual_reporter())
     return load_classifier(directory)
 
 
