@@ -15,7 +15,7 @@ const TEXTS = {
     hintFill: "Write ____ for the blank. Red words support the best answer, blue words contradict it: the model is asked again without each.",
     line: "A line with a blank",
     candidates: "Candidates, separated by commas (empty: the models propose)",
-    hintContext: "Each model reads exactly the last so many tokens before the next one. An n-gram of order N sees N − 1 of them: more change nothing.",
+    hintContext: "Each model reads exactly the last so many tokens before the next one. An n-gram of order N sees N − 1 of them; more change nothing for it.",
     beginning: "Beginning of a text",
     context: "Tokens of context:",
     watch: "Watch this next token (empty: the most probable after the whole text)",
