@@ -77,10 +77,13 @@ def resume_files(
     than before. Raises CheckpointError when there is no whole checkpoint, or the texts have changed.
     """
     if not trains_classifier(directory):
-        finished = (
-            "its training is finished" if is_run(directory) else "lmkit classify has not saved anything in it"
-        )
-        raise CheckpointError(f"{directory} has no checkpoint of a classifier to resume from: {finished}")
+        if not directory.is_dir():
+            why = "it does not exist"
+        elif is_run(directory):
+            why = "its training is finished"
+        else:
+            why = "lmkit classify has not saved one in it"
+        raise CheckpointError(f"{directory} has no checkpoint of a classifier to resume from: {why}")
     with run_lock(directory), writing(directory, kind=CheckpointError), stop_on_signals() as request:
         saved = Checkpoints(directory, keep=1, every=None).newest()
         text, valid = texts_of(saved)

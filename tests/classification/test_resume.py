@@ -154,6 +154,8 @@ def test_what_cannot_be_resumed(
     ):
         refused = lmkit("classify", "--resume", run, *option)
         assert (refused.exit_code, said in refused.output) == (2, True), refused.output
+    refused = lmkit("classify", "--resume", tmp_path / "none")
+    assert (refused.exit_code, "it does not exist" in refused.output) == (5, True), refused.output
     refused = lmkit("train", "--resume", run)
     assert (refused.exit_code, "lmkit classify --resume" in refused.output) == (5, True), refused.output
     kept = table.read_text(encoding="utf-8")
