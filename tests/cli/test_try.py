@@ -138,7 +138,7 @@ def test_on_a_terminal(counts: list[Path]) -> None:
     def read(until: str, again: bytes = b"") -> str:
         """What is shown before a text. again: typed each second until then."""
         nonlocal shown
-        end = time.monotonic() + 60
+        end = time.monotonic() + 120
         while until not in shown and time.monotonic() < end:
             if select.select([master], [], [], 1)[0]:
                 shown += os.read(master, 65536).decode(errors="replace")

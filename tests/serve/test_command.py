@@ -54,15 +54,15 @@ def test_a_signal_ends_streams_with_an_error(
     run = str(served_runs["bytes"])
     process, address, messages = started(run, "--name", f"{run}=small", "--max-tokens", "100000000")
     assert "small: gru, byte tokens; completions" in messages
-    with urllib.request.urlopen(f"{address}/health", timeout=30) as answer:
+    with urllib.request.urlopen(f"{address}/health", timeout=120) as answer:
         assert (answer.status, answer.read()) == (200, b"")
     body = b'{"prompt": "a", "stream": true, "max_tokens": 100000000, "ignore_eos": true}'
-    with urllib.request.urlopen(f"{address}/v1/completions", body, timeout=30) as answer:
+    with urllib.request.urlopen(f"{address}/v1/completions", body, timeout=120) as answer:
         assert b'"model": "small"' in answer.readline()
         threading.Timer(0.2, process.send_signal, [signal.SIGTERM]).start()
         rest = answer.read().decode()
     assert "the server is stopping" in rest.strip().rpartition("data: ")[2]
-    assert process.wait(30) == 143
+    assert process.wait(120) == 143
 
 
 @pytest.mark.usefixtures("quiet_messages")
