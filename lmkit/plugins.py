@@ -85,19 +85,19 @@ class Part:
         """Import the target and check that it fits the hook; PluginError if not."""
         where = self.describe()
         try:
-            target = _imported(self.spec.target)
+            target = imported(self.spec.target)
         except Exception as error:
             raise PluginError(
                 f"{where} cannot be imported from {self.spec.target}: {with_kind(error)}; "
                 f"fix or uninstall {self.plugin.distribution}"
             ) from error
-        wanted = tuple(_imported(contract) for contract in self.spec.contracts)
+        wanted = tuple(imported(contract) for contract in self.spec.contracts)
         if not (isinstance(target, type) and issubclass(target, wanted)):
             expected = " or ".join(contract.__name__ for contract in wanted)
             raise PluginError(
                 f"{where}: {self.spec.target} is not a subclass of {expected}; report it to its author"
             )
-        if problem := _cannot_be_made(target, CALLED_WITH.get(self.kind, ())):
+        if problem := cannot_be_made(target, CALLED_WITH.get(self.kind, ())):
             raise PluginError(f"{where}: {self.spec.target} {problem}; report it to its author")
         return target
 
@@ -241,7 +241,7 @@ class Registry:
         return UsageError(message + " (lmkit plugins list)")
 
 
-def _cannot_be_made(target: type, arguments: tuple[str, ...]) -> str | None:
+def cannot_be_made(target: type, arguments: tuple[str, ...]) -> str | None:
     """The reason why a class cannot be called with the arguments of its kind, or None."""
     if inspect.isabstract(target):
         return f"does not implement {', '.join(sorted(target.__abstractmethods__))}"
@@ -278,15 +278,19 @@ def check_spec(kind: str, spec: object) -> str | None:
         return f"{where}: a name may contain only lower-case letters, digits, '-' and '_'"
     if not re.fullmatch(r"[\w.]+:\w+", spec.target):
         return f"{where}: its target must be 'module:object', not {spec.target!r}"
-    params = getattr(spec.options, "__dataclass_params__", None)
-    if not (
-        dataclasses.is_dataclass(spec.options) and isinstance(spec.options, type) and params and params.frozen
-    ):
-        return f"{where}: its options must be a frozen dataclass"
+    problem = check_options(spec.options)
+    return f"{where}: {problem}" if problem else None
+
+
+def check_options(options: object) -> str | None:
+    """The problem with the class of a part's options, or None."""
+    params = getattr(options, "__dataclass_params__", None)
+    if not (dataclasses.is_dataclass(options) and isinstance(options, type) and params and params.frozen):
+        return "its options must be a frozen dataclass"
     try:
-        fields_of(spec.options)
+        fields_of(options)
     except Exception as error:  # an annotation may be an undefined name
-        return f"{where}: {with_kind(error)}"
+        return with_kind(error)
     return None
 
 
@@ -343,7 +347,7 @@ def registry() -> Registry:
     return Registry(installed(third_party=_third_party))
 
 
-def _imported(target: str) -> Any:
+def imported(target: str) -> Any:
     """Import the object that "module:object" names."""
     module, _, name = target.partition(":")
     return getattr(importlib.import_module(module), name)
