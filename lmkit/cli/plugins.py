@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from lmkit import strict_json
-from lmkit.cli import console
+from lmkit.cli import console, equations
 from lmkit.cli.common import json_option
 from lmkit.cli.completion import PartName
 from lmkit.cli.option_flags import written
@@ -133,7 +133,15 @@ def describe(part: Part) -> dict[str, Any]:
         "target": part.spec.target,
         "use": USES[part.kind].format(part.display_name),
         "options": [_describe_option(item) for item in fields_of(part.spec.options)],
-        **({"tiers": list(part.load().tiers())} if part.kind == "cell" else {}),
+        **(_describe_cell(part.load()) if part.kind == "cell" else {}),
+    }
+
+
+def _describe_cell(cell: Any) -> dict[str, Any]:
+    return {
+        "description": equations.description(cell),
+        "equations": equations.equations(cell),
+        "tiers": list(cell.tiers()),
     }
 
 
@@ -159,11 +167,15 @@ def _as_text(part: dict[str, Any]) -> str:
     lines = [
         f"{part['kind']} {part['name']} ({part['distribution']} {part['version']})",
         part["summary"],
+        part.get("description", ""),
         f"use: {part['use']}",
     ]
     if "tiers" in part:
         lines.append(f"tiers, the first that fits is used (--tier): {', '.join(part['tiers'])}")
-    text = "\n".join(console.folded(console.printable(line), indent=4) for line in lines if line)
+    lines = [line for line in lines if line]
+    if part.get("equations"):
+        lines += ["equations:", *(f"    {line}".rstrip() for line in part["equations"])]
+    text = "\n".join(console.folded(console.printable(line), indent=4) for line in lines)
     if not part["options"]:
         return f"{text}\nno options"
     rows = [[item["flag"], item["help"], _values(item), _default(item)] for item in part["options"]]

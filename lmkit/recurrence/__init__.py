@@ -7,13 +7,16 @@ if TYPE_CHECKING:
     from lmkit.neural.language_model import NeuralLanguageModel
     from lmkit.neural.trainable import TrainableModel
     from lmkit.recurrence.bidirectional import BidirectionalEncoder
-    from lmkit.recurrence.cells import Cell, GatedCell, LinearCell
+    from lmkit.recurrence.cell_options import ForgetGateOptions
+    from lmkit.recurrence.cells import Cell, GatedCell, LinearCell, add_forget_bias
+    from lmkit.recurrence.layouts import from_layout
     from lmkit.recurrence.stack import Recurrent
     from lmkit.recurrence.stack_options import LayerOptions, StackOptions
 
 __all__ = [
     "BidirectionalEncoder",
     "Cell",
+    "ForgetGateOptions",
     "GatedCell",
     "LayerOptions",
     "LinearCell",
@@ -21,15 +24,19 @@ __all__ = [
     "Recurrent",
     "StackOptions",
     "TrainableModel",
+    "add_forget_bias",
+    "from_layout",
 ]
 
 _HOME = {
     "BidirectionalEncoder": "lmkit.recurrence.bidirectional",
+    "ForgetGateOptions": "lmkit.recurrence.cell_options",
     "LayerOptions": "lmkit.recurrence.stack_options",
     "NeuralLanguageModel": "lmkit.neural.language_model",
     "Recurrent": "lmkit.recurrence.stack",
     "StackOptions": "lmkit.recurrence.stack_options",
     "TrainableModel": "lmkit.neural.trainable",
+    "from_layout": "lmkit.recurrence.layouts",
 }
 
 

@@ -82,12 +82,14 @@ class GatedCell(Cell):
 
     A subclass names its state (`state_names`; the first is the output), says how many gates it has, and writes
     `gates`: x = W_ih x_t + b_ih and h = W_hh h_{t-1} + b_hh, each (batch, num_gates * hidden_size), come ready.
-    recurrent: False when there is no W_hh (h is then None).
+    recurrent: False when there is no W_hh (h is then None). family: "rnn", "lstm", "gru" or "gru-v3" when other
+    libraries have the same cell, whose weights `from_layout` then loads.
     """
 
     num_gates: ClassVar[int] = 1
     state_names: ClassVar[tuple[str, ...]] = ("h",)
     recurrent: ClassVar[bool] = True
+    family: ClassVar[str | None] = None
 
     def __init__(self, input_size: int, hidden_size: int, options: Any = None) -> None:
         super().__init__(input_size, hidden_size, options)
@@ -106,6 +108,15 @@ class GatedCell(Cell):
         In training it is compiled, traced once for each shape: what it does must follow from its arguments, from
         parameters and buffers, and from plain attributes (numbers, strings) of the cell.
         """
+
+    def load_weights(self, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor) -> None:
+        """Take the weights that `from_layout` gives, without gradients, with torch.nn's shapes and order of gates.
+
+        Order: i, f, g, o of the LSTM and r, z, n of both GRUs. "gru-v3" takes the sum of the biases.
+        """
+        given = {"weight_ih": weight_ih, "weight_hh": weight_hh, "bias_ih": bias_ih, "bias_hh": bias_hh}
+        for name, weight in given.items():
+            self.get_parameter(name).copy_(weight)
 
     def torch_kernel(self) -> Callable[..., Any] | None:
         """torch's own function for this very cell (torch.lstm, torch.gru ...), with torch.nn's weights, if any."""
@@ -209,3 +220,13 @@ def uniform_parameters(cell: Cell) -> None:
     bound = cell.hidden_size**-0.5
     for parameter in cell.parameters(recurse=False):
         nn.init.uniform_(parameter, -bound, bound)
+
+
+@torch.no_grad()
+def add_forget_bias(options: Any, bias: Tensor) -> None:
+    """Add `options.forget_bias`, if there is one, to the forget gate's part of a new cell's bias.
+
+    options: those of a cell, `ForgetGateOptions` or None. bias: a view of the parameter, changed in place.
+    """
+    if options is not None and options.forget_bias is not None:
+        bias += options.forget_bias

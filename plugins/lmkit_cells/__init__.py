@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from lmkit import CellSpec, hookimpl
+from lmkit.recurrence import ForgetGateOptions
 from lmkit_cells.options import MogrifierOptions, XLSTMOptions
 
 
@@ -18,6 +19,7 @@ def lmkit_cells() -> Iterable[CellSpec]:
             "layer-norm-lstm",
             "lmkit_cells.layer_norm_lstm:LayerNormLSTMCell",
             "LSTM with layer normalisation (Ba et al., 2016)",
+            ForgetGateOptions,
         ),
         CellSpec(
             "mogrifier-lstm",
@@ -25,10 +27,22 @@ def lmkit_cells() -> Iterable[CellSpec]:
             "LSTM whose input and state gate one another first (Melis et al., 2020)",
             MogrifierOptions,
         ),
-        CellSpec("qrnn", "lmkit_cells.qrnn:QRNNCell", "Quasi-recurrent network (Bradbury et al., 2016)"),
-        CellSpec("sru", "lmkit_cells.sru:SRUCell", "Simple recurrent unit (Lei et al., 2018)"),
+        CellSpec(
+            "qrnn",
+            "lmkit_cells.qrnn:QRNNCell",
+            "Quasi-recurrent network (Bradbury et al., 2016)",
+            ForgetGateOptions,
+        ),
+        CellSpec(
+            "sru", "lmkit_cells.sru:SRUCell", "Simple recurrent unit (Lei et al., 2018)", ForgetGateOptions
+        ),
         CellSpec("min-gru", "lmkit_cells.min_gru:MinGRUCell", "Minimal GRU (Feng et al., 2024)"),
-        CellSpec("min-lstm", "lmkit_cells.min_lstm:MinLSTMCell", "Minimal LSTM (Feng et al., 2024)"),
+        CellSpec(
+            "min-lstm",
+            "lmkit_cells.min_lstm:MinLSTMCell",
+            "Minimal LSTM (Feng et al., 2024)",
+            ForgetGateOptions,
+        ),
         CellSpec(
             "rg-lru",
             "lmkit_cells.rg_lru:RGLRUCell",

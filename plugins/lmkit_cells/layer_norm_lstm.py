@@ -9,14 +9,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lmkit.recurrence import GatedCell
+from lmkit.recurrence import GatedCell, add_forget_bias
 
 
 class LayerNormLSTMCell(GatedCell):
-    """f, i, o, g = LN(W_h h) + LN(W_x x) + b; c_t = f c_{t-1} + i tanh(g); h_t = o tanh(LN(c_t)).
+    """An LSTM with layer norms over both products and over c.
 
-    The gates f, i and o go through the logistic sigmoid. The paper adds a bias in each of the two norms and b:
-    only their sum matters, which is `bias`.
+    Equations:
+        [f; i; o; g] = LN(W x_t) + LN(U h_{t-1}) + b
+        c_t = sigmoid(f) * c_{t-1} + sigmoid(i) * tanh(g)
+        h_t = sigmoid(o) * tanh(LN(c_t))
+
+        LN(v) = (v - mean v) / std v * gain, over all units of v
+        W = weight_ih, U = weight_hh, b = bias
+
+    The paper adds a bias in each of the two norms and b: only their sum matters, which is `bias`. LN(c_t) has a bias.
+    options.forget_bias: added to the initial b of f.
     """
 
     num_gates = 4
@@ -34,6 +42,7 @@ class LayerNormLSTMCell(GatedCell):
         self.bias = nn.Parameter(torch.zeros(width))
         self.gain_c = nn.Parameter(torch.ones(hidden_size))
         self.bias_c = nn.Parameter(torch.zeros(hidden_size))
+        add_forget_bias(options, self.bias[:hidden_size])
 
     def gates(self, x: Tensor, h: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         x = F.layer_norm(x, self.gain_x.shape, self.gain_x)

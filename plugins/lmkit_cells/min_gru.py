@@ -11,7 +11,14 @@ from lmkit.recurrence import LinearCell
 
 
 class MinGRUCell(LinearCell):
-    """z, n = W x + b; z goes through the sigmoid; h_t = (1 - z) h_{t-1} + z n."""
+    """A GRU whose gate and candidate depend only on x.
+
+    Equations:
+        z_t = sigmoid(W_z x_t + b_z)
+        h_t = (1 - z_t) * h_{t-1} + z_t * (W_n x_t + b_n)
+
+        rows of weight (W) and bias (b): z, n
+    """
 
     num_gates = 2
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lmkit.recurrence import Cell
+from lmkit.recurrence import Cell, add_forget_bias
 from lmkit.states import State
 from lmkit_cells.heads import count_heads
 from lmkit_cells.options import XLSTMOptions
@@ -32,10 +32,22 @@ class Inputs(NamedTuple):
 
 
 class MLSTMCell(Cell):
-    """C_t = f C_{t-1} + i v k'; n_t = f n_{t-1} + i k; h_t = sigmoid(o) C_t q / max(|n_t q|, 1), i exponential.
+    """An LSTM with a matrix memory C in each head, written by keys k and values v and read by queries q.
+
+    Equations:
+        q_t, v_t = W_q x_t + b_q, W_v x_t + b_v
+        k_t = (W_k x_t + b_k) / sqrt(units of a head)
+        i_t = exp(w_i x_t + b_i), a number for each head
+        f_t = sigmoid(w_f x_t + b_f), or exp
+        C_t = f_t C_{t-1} + i_t v_t k_t'
+        n_t = f_t n_{t-1} + i_t k_t
+        h_t = sigmoid(W_o x_t + b_o) * (C_t q_t / max(|n_t' q_t|, 1))
+
+        rows of weight (W, w) and bias (b): q, k, v, o, i, f
 
     C and n are stored divided by exp(m), m_t = max(log f + m_{t-1}, log i), so that no exponential overflows.
     h does not depend on m, so m needs no gradient.
+    options.forget_bias: added to the initial b_f.
     The state of each head is (C, n, m): (batch, heads, size, size), (batch, heads, size), (batch, heads).
     """
 
@@ -48,6 +60,7 @@ class MLSTMCell(Cell):
         bound = hidden_size**-0.5
         self.weight = nn.Parameter(torch.empty(width, input_size).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.empty(width).uniform_(-bound, bound))
+        add_forget_bias(self.options, self.bias[-self.num_heads :])
 
     def initial_state(self, batch_size: int) -> State:
         heads, size = self.num_heads, self.head_size

@@ -6,14 +6,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lmkit.recurrence import Cell
+from lmkit.recurrence import Cell, add_forget_bias
 from lmkit.states import State
 from lmkit_cells.options import MogrifierOptions
 
 
 class MogrifierLSTMCell(Cell):
-    """In odd rounds x = 2 sigmoid(Q h) x, in even ones h = 2 sigmoid(R x) h; then the LSTM reads x and h.
+    """An LSTM whose input and state gate one another for some rounds first.
 
+    Equations:
+        x, h = x_t, h_{t-1}
+        x = 2 sigmoid(Q_k h) * x    in the rounds k = 1, 3, 5, ...
+        h = 2 sigmoid(R_k x) * h    in the rounds k = 2, 4, ...
+        [i; f; g; o] = W x + U h + b
+        c_t = sigmoid(f) * c_{t-1} + sigmoid(i) * tanh(g)
+        h_t = sigmoid(o) * tanh(c_t)
+
+        weight = [W U], bias = b
+
+    options.forget_bias: added to the initial b of f.
     options.rank: each Q and R is a product of two matrices of that rank. The state is (h, c).
     """
 
@@ -29,6 +40,7 @@ class MogrifierLSTMCell(Cell):
         width = input_size + hidden_size
         self.weight = nn.Parameter(torch.empty(4 * hidden_size, width).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.empty(4 * hidden_size).uniform_(-bound, bound))
+        add_forget_bias(options, self.bias[hidden_size : 2 * hidden_size])
 
     def initial_state(self, batch_size: int) -> State:
         zeros = self.weight.new_zeros(batch_size, self.hidden_size)

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 from lmkit import option
+from lmkit.recurrence import ForgetGateOptions
 
 
 @dataclass(frozen=True)
-class MogrifierOptions:
+class MogrifierOptions(ForgetGateOptions):
     """The options of the Mogrifier LSTM."""
 
     rounds: int = option(
@@ -16,7 +17,7 @@ class MogrifierOptions:
 
 
 @dataclass(frozen=True)
-class XLSTMOptions:
+class XLSTMOptions(ForgetGateOptions):
     """The options of both cells of the xLSTM."""
 
     num_heads: int | None = option(

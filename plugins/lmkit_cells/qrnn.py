@@ -3,17 +3,35 @@
 A convolution of width 2 with biases, then fo-pooling; no zoneout.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from lmkit.recurrence import LinearCell
+from lmkit.recurrence import LinearCell, add_forget_bias
 
 
 class QRNNCell(LinearCell):
-    """z, f, o = W [x_t; x_{t-1}] + b; c_t = f c_{t-1} + (1 - f) tanh(z); y_t = o c_t, f and o through sigmoids."""
+    """A convolution over two inputs, then gates that pool: fo-pooling.
+
+    Equations:
+        z_t = tanh(W_z x_t + V_z x_{t-1} + b_z)
+        f_t = sigmoid(W_f x_t + V_f x_{t-1} + b_f)
+        o_t = sigmoid(W_o x_t + V_o x_{t-1} + b_o)
+        c_t = f_t * c_{t-1} + (1 - f_t) * z_t
+        y_t = o_t * c_t
+
+        rows of weight ([W V]) and bias (b): z, f, o
+
+    options.forget_bias: added to the initial b_f.
+    """
 
     num_gates = 3
     input_width = 2
+
+    def __init__(self, input_size: int, hidden_size: int, options: Any = None) -> None:
+        super().__init__(input_size, hidden_size, options)
+        add_forget_bias(options, self.bias[hidden_size : 2 * hidden_size])
 
     def coefficients(self, z: Tensor) -> tuple[Tensor, Tensor]:
         z, f, _ = z.chunk(3, -1)

@@ -17,7 +17,17 @@ SHARPNESS = 8.0
 
 
 class RGLRUCell(LinearCell):
-    """u = W [x_t; ...; x_{t-3}] + b; r, i = sigmoid(W' u + b'); a = sigmoid(L)^(c r); h_t = a h + sqrt(1 - a^2) i u."""
+    """A decay for each unit, raised to a power that depends on the input.
+
+    Equations:
+        u_t = W [x_t; x_{t-1}; x_{t-2}; x_{t-3}] + b
+        r_t = sigmoid(V_r u_t + d_r)
+        i_t = sigmoid(V_i u_t + d_i)
+        a_t = sigmoid(L) ^ (8 r_t)
+        h_t = a_t * h_{t-1} + sqrt(1 - a_t^2) * i_t * u_t
+
+        W = weight, b = bias, L = decay; rows of gate (V, d): r, i
+    """
 
     num_gates = 1
     input_width = 4

@@ -4,16 +4,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lmkit.recurrence import GatedCell
+from lmkit.recurrence import GatedCell, add_forget_bias
 from lmkit_cells.heads import count_heads
 from lmkit_cells.options import XLSTMOptions
 
 
 class SLSTMCell(GatedCell):
-    """c_t = f c_{t-1} + i tanh(z); n_t = f n_{t-1} + i; h_t = sigmoid(o) c_t / n_t, with an exponential gate i.
+    """An LSTM with an exponential input gate, a normaliser n, and heads.
 
-    c and n are stored divided by exp(m), m_t = max(log f + m_{t-1}, log i), so that no exponential overflows. The
-    recurrent matrix is block-diagonal, with one block per head. The state is (h, c, n, m).
+    Equations:
+        z_t = tanh(W_z x_t + U_z h_{t-1} + b_z)
+        i_t = exp(W_i x_t + U_i h_{t-1} + b_i)
+        f_t = sigmoid(W_f x_t + U_f h_{t-1} + b_f), or exp
+        o_t = sigmoid(W_o x_t + U_o h_{t-1} + b_o)
+        c_t = f_t * c_{t-1} + i_t * z_t
+        n_t = f_t * n_{t-1} + i_t
+        h_t = o_t * c_t / n_t
+
+        rows of weight_ih (W) and bias_ih (b): z, i, f, o
+
+    c and n are stored divided by exp(m), m_t = max(log f + m_{t-1}, log i), so that no exponential overflows. U is
+    block-diagonal, with one block per head (weight_heads, transposed). The state is (h, c, n, m).
+    options.forget_bias: added to the initial b_f.
     """
 
     num_gates = 4
@@ -28,6 +40,7 @@ class SLSTMCell(GatedCell):
         size = hidden_size // self.num_heads
         bound = hidden_size**-0.5
         self.weight_heads = nn.Parameter(torch.empty(4, self.num_heads, size, size).uniform_(-bound, bound))
+        add_forget_bias(self.options, self.bias_ih[2 * hidden_size : 3 * hidden_size])
 
     def initial_state(self, batch_size: int) -> tuple[Tensor, ...]:
         # m is the log scale of c and n, which are empty at the start: with 0 for m, a nearly closed first input

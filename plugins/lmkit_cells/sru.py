@@ -5,14 +5,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lmkit.recurrence import GatedCell
+from lmkit.recurrence import GatedCell, add_forget_bias
 
 
 class SRUCell(GatedCell):
-    """f = sigmoid(W_f x + v_f c_{t-1} + b_f), r alike; c_t = f c_{t-1} + (1 - f) W x; h_t = r c_t + (1 - r) x'.
+    """Gates that see c instead of h, and a highway from x to the output.
 
-    The paper's x' is x, which must have as many features as h. Here x' is a matrix times x that starts as the
-    identity, for any sizes; W x and x' have a bias, which starts at zero.
+    Equations:
+        f_t = sigmoid(W_f x_t + v_f * c_{t-1} + b_f)
+        r_t = sigmoid(W_r x_t + v_r * c_{t-1} + b_r)
+        c_t = f_t * c_{t-1} + (1 - f_t) * (W_n x_t + b_n)
+        h_t = r_t * c_t + (1 - r_t) * (W_s x_t + b_s)
+
+        rows of weight_ih (W) and bias_ih (b): n, f, r, s
+
+    In the paper x_t itself stands for W_s x_t + b_s, so it must have as many features as h. Here W_s starts as the
+    identity, for any sizes; b_n and b_s start at zero. options.forget_bias: added to the initial b_f.
     """
 
     num_gates = 4
@@ -27,6 +35,7 @@ class SRUCell(GatedCell):
         with torch.no_grad():
             nn.init.eye_(self.weight_ih[3 * hidden_size :])
             self.bias_ih.view(4, hidden_size)[[0, 3]] = 0
+        add_forget_bias(options, self.bias_ih[hidden_size : 2 * hidden_size])
 
     def gates(self, x: Tensor, h: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         _, c = state

@@ -10,13 +10,23 @@ from lmkit.recurrence import GatedCell
 
 
 class GRUCell(GatedCell):
-    """r, z = sigmoid(x + h); n = tanh(x_n + r h_n); h_t = (1 - z) n + z h_{t-1}.
+    """The GRU of torch, keras (reset_after=True), flax, equinox and MLX: r acts after the recurrent product.
 
-    The reset gate acts after the recurrent product, which has a separate bias, so x and h are separate.
+    Equations:
+        r_t = sigmoid(W_r x_t + U_r h_{t-1} + b_r)
+        z_t = sigmoid(W_z x_t + U_z h_{t-1} + b_z)
+        n_t = tanh(W_n x_t + b_n + r_t * (U_n h_{t-1} + d_n))
+        h_t = (1 - z_t) * n_t + z_t * h_{t-1}
+
+        rows of weight_ih (W) and weight_hh (U): r, z, n
+        b = bias_ih + bias_hh in r and z; in n, b = bias_ih and d = bias_hh
+
+    r multiplies d_n too, so `gates` needs x and h separately.
     """
 
     num_gates = 3
     state_names = ("h",)
+    family = "gru"
 
     def gates(self, x: Tensor, h: Tensor, state: tuple[Tensor, ...]) -> Tensor:
         x_r, x_z, x_n = x.chunk(3, -1)

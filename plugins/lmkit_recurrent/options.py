@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from lmkit import option
+from lmkit.recurrence import ForgetGateOptions
 
 
 @dataclass(frozen=True)
@@ -15,13 +16,9 @@ class ElmanOptions:
 
 
 @dataclass(frozen=True)
-class LSTMOptions:
+class LSTMOptions(ForgetGateOptions):
     """The options of the LSTM."""
 
     clip: float | None = option(
         None, "clip the memory c to this bound before the output is computed; the original ELMo uses 3", min=0
-    )
-    forget_bias: float | None = option(
-        None,
-        "added to the initial bias of the forget gate; 1 helps to remember early on (Jozefowicz et al., 2015)",
     )

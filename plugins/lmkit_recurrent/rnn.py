@@ -10,10 +10,19 @@ from lmkit.recurrence import GatedCell
 
 
 class ElmanCell(GatedCell):
-    """h_t = f(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh), with f tanh, relu or the logistic sigmoid."""
+    """Elman's network, as torch.nn.RNN and keras' SimpleRNN.
+
+    Equations:
+        h_t = f(W x_t + U h_{t-1} + b)
+
+        W = weight_ih, U = weight_hh, b = bias_ih + bias_hh
+
+    f (options.activation) is tanh, relu or the logistic sigmoid.
+    """
 
     num_gates = 1
     state_names = ("h",)
+    family = "rnn"
 
     def gates(self, x: Tensor, h: Tensor, state: tuple[Tensor, ...]) -> Tensor:
         return getattr(torch, self.options.activation)(x + h)

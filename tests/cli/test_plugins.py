@@ -72,6 +72,30 @@ def test_show_names_the_tiers_of_a_cell(lmkit, loads):
     assert "tiers" not in json.loads(lmkit("plugins", "show", "recurrent", "--json").stdout)[0]
 
 
+def test_show_prints_the_equations_of_a_cell(lmkit, monkeypatch):
+    """`plugins show` has the first paragraph of a cell's docstring, a third party's too, and its equations."""
+
+    class Cell:
+        """A cell
+        of few words.
+
+        Equations:
+            f_t = sigmoid(W x_t)
+
+            h_t = f_t
+        """
+
+        tiers = staticmethod(lambda: ("plain",))
+
+    monkeypatch.setattr(Part, "load", lambda part: Cell)
+    text = lmkit("plugins", "show", "lmkit:rnn").stdout
+    assert "\nA cell of few words.\n" in text
+    assert "\nequations:\n    f_t = sigmoid(W x_t)\n\n    h_t = f_t\n" in text
+    (shown,) = json.loads(lmkit("plugins", "show", "lmkit:rnn", "--json").stdout)
+    assert shown["equations"] == ["f_t = sigmoid(W x_t)", "", "h_t = f_t"]
+    assert shown["description"] == "A cell of few words."
+
+
 def test_show_shows_every_part_of_a_name(lmkit, everything, loads):
     """A name that two plugins share is shown for both."""
     described = json.loads(lmkit("plugins", "show", "gru", "--json").stdout)

@@ -170,17 +170,3 @@ def test_dropout_of_each_place_has_its_own_rate():
     ids[0, 0] = dropping.start_id
     first, second = (dropping.features(ids, dropping.blank_state(2))[0] for _ in range(2))
     assert not torch.equal(first, second)
-
-
-def test_forget_bias_moves_the_forget_gate_alone():
-    """The option is added to the forget gate's bias at the start, and nothing else differs."""
-    plain = choose("cell", "lstm", "cell")
-    torch.manual_seed(0)
-    before = plain.load()(3, 4, plain.options)
-    biased = choose("cell", {"name": "lstm", "forget_bias": 1.0}, "cell")
-    torch.manual_seed(0)
-    after = biased.load()(3, 4, biased.options)
-    wanted = before.bias_ih.detach().clone()
-    wanted[4:8] += 1
-    torch.testing.assert_close(after.bias_ih.detach(), wanted)
-    torch.testing.assert_close(after.weight_hh, before.weight_hh)
