@@ -9,6 +9,7 @@ from lmkit.specs import CellSpec, DecoderSpec, ModelSpec, TokenizerSpec, option
 if TYPE_CHECKING:
     from lmkit.api import Model, load, resume, train
     from lmkit.classification.classifier import Classifier, classify, load_classifier, resume_classifier
+    from lmkit.part_files import use
     from lmkit.studies.average import average
     from lmkit.studies.compare import compare
     from lmkit.studies.context import context
@@ -44,11 +45,13 @@ __all__ = [
     "resume_classifier",
     "syntaxgym",
     "train",
+    "use",
 ]
 
 _CLASSIFIER = ("Classifier", "classify", "load_classifier", "resume_classifier")
 _HOMES = (
     dict.fromkeys(("Model", "load", "resume", "train"), "lmkit.api")
+    | {"use": "lmkit.part_files"}
     | dict.fromkeys(_CLASSIFIER, "lmkit.classification.classifier")
     | {
         name: f"lmkit.studies.{name}"

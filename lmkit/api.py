@@ -21,8 +21,8 @@ from lmkit.first_run import first_run
 from lmkit.kinds import is_neural
 from lmkit.model import Model
 from lmkit.option_owners import MODEL, TOKENIZER, distribute, training_owners
-from lmkit.recipe import build, read_recipe, with_start
-from lmkit.run_paths import recipe_to_resume
+from lmkit.part_files import as_names
+from lmkit.recipe import build, read_recipe, recipe_of_run, with_start
 from lmkit.scoring.split_words import RULES
 from lmkit.shipped import find_or_file
 from lmkit.training.report import Reporter, usual_reporter
@@ -94,8 +94,8 @@ def train(
     data: str | Path | Sequence[str | Path] = (),
     *,
     valid: str | Path | Sequence[str | Path] = (),
-    model: str | Mapping[str, Any] | None = None,
-    tokenizer: str | Mapping[str, Any] | None = None,
+    model: str | type | Mapping[str, Any] | None = None,
+    tokenizer: str | type | Mapping[str, Any] | None = None,
     recipe: str | Path | None = None,
     init_from: str | Path | None = None,
     new_words: int = 0,
@@ -109,7 +109,8 @@ def train(
 
     data, valid: paths, patterns or names of data sets, as on the command line. recipe: the name of a recipe that ships
     with lmkit, or a TOML file, whose settings the others override; without data, the recipe of a first run.
-    model: "gru" if it is None. model, tokenizer: names, or tables: `{"name": "recurrent", "cell": {"name": "gru"}}`.
+    model: "gru" if it is None. model, tokenizer: names, tables (`{"name": "recurrent", "cell": {"name": "gru"}}`), or
+    classes, as `lmkit.use` takes them; the cell, too, may be a class.
     options: the command's flags with underscores; each belongs to the owner that has it on the command line
     (`lmkit.option_owners`).
     reporter: receives the progress; by default nothing is shown, except in notebooks.
@@ -117,13 +118,13 @@ def train(
     many words of the text to its vocabulary.
     Raises UsageError, DataError and PluginError, with the messages of the command line.
     """
-    parts = {MODEL: model, TOKENIZER: tokenizer}
+    parts = {MODEL: as_names(model), TOKENIZER: as_names(tokenizer)}
     named = {path: part for path, part in parts.items() if part is not None}
     start = read_recipe(find_or_file(str(recipe))) if recipe else {}
     if not (recipe or data or init_from):
         start = first_run(named)
     start = with_start(start, init_from)
-    tables = {**start, **distribute(partial(training_owners, start), named, options)}
+    tables = {**start, **distribute(partial(training_owners, start), named, as_names(options))}
     if init_from is not None:
         tables["init"] = {"run": str(init_from), "new_words": new_words}
     elif new_words:
@@ -151,7 +152,7 @@ def resume(
     from lmkit.training.resume import resume_run
 
     path = Path(directory)
-    recipe = build(read_recipe(recipe_to_resume(path)))
+    recipe = build(recipe_of_run(path))
     resume_run(path, recipe, stop_after=stop_after, reporter=reporter or usual_reporter())
     return load(path)
 

@@ -25,6 +25,7 @@ from lmkit.kinds import is_neural
 from lmkit.onnx_export.options import ENGINES, TORCH
 from lmkit.option_owners import DECODER, DEFAULT_DECODER, decoder_owners, distribute
 from lmkit.options import Chosen, choose
+from lmkit.part_files import as_names
 from lmkit.scoring import score as scoring
 from lmkit.scoring.directions import FORWARD
 from lmkit.scoring.line_scores import line_scores
@@ -330,7 +331,7 @@ class Model:
         prompt: str = "",
         *,
         max_tokens: int = 50,
-        decoder: str | Chosen = DEFAULT_DECODER,
+        decoder: str | type | Chosen = DEFAULT_DECODER,
         num: int = 1,
         seed: int | None = None,
         stop: str | None = None,
@@ -354,7 +355,7 @@ class Model:
         self,
         prompts: Iterable[str],
         *,
-        decoder: str | Chosen = DEFAULT_DECODER,
+        decoder: str | type | Chosen = DEFAULT_DECODER,
         engine: str = TORCH,
         **options: Any,
     ) -> Iterator[list[Continuation]]:
@@ -366,10 +367,10 @@ class Model:
         return self._generation(Settings(**own), decoder, options, engine).each(prompts)
 
     def _generation(
-        self, settings: Settings, decoder: str | Chosen, options: Mapping[str, Any], engine: str
+        self, settings: Settings, decoder: str | type | Chosen, options: Mapping[str, Any], engine: str
     ) -> Generation:
         if not isinstance(decoder, Chosen):
-            table = distribute(decoder_owners, {DECODER: decoder}, options)["decoder"]
+            table = distribute(decoder_owners, {DECODER: as_names(decoder)}, options)["decoder"]
             decoder = choose("decoder", table, "decoder")
         model = self.causal if engine == TORCH else self._onnx(engine)
         return Generation(model, self.tokenizer, decoder.load()(decoder.options), settings)

@@ -21,9 +21,11 @@ class Chosen:
     name: str
     """The long name, `owner:name`."""
     options: Any
+    source: str = ""
+    """`Part.source`: tells parts from files apart that have one name."""
 
     def part(self) -> Part:
-        return registry().find(self.kind, self.name)
+        return registry().preferring((self.source,)).find(self.kind, self.name)
 
     def load(self) -> Any:
         """The target class."""
@@ -148,7 +150,8 @@ def _choose(
         problems.append(f'{where}: it needs a name (name = "...")')
         return None
     part = parts.find(kind, name)
-    return Chosen(part.kind, part.long_name, _resolve(part.spec.options, entries, where, parts, problems))
+    options = _resolve(part.spec.options, entries, where, parts, problems)
+    return Chosen(part.kind, part.long_name, options, part.source)
 
 
 def check_value(item: OptionField, value: Any) -> str | None:

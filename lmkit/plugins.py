@@ -1,6 +1,7 @@
 """Find plugins by their entry points and register their parts; a broken plugin disables only itself."""
 
 import contextlib
+import copy
 import dataclasses
 import importlib
 import importlib.metadata
@@ -8,7 +9,7 @@ import inspect
 import logging
 import re
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
@@ -25,6 +26,8 @@ from lmkit.specs import API, KINDS, Spec
 GROUP = "lmkit"
 BUILTIN = "lmkit"
 """The owner in the long names of the built-in parts, whatever the name of the distribution."""
+FROM_FILE = "file"
+"""The owner in the long names of parts from files, which no plugin provides (`lmkit.part_files`)."""
 
 CALLED_WITH = {"cell": ("input_size", "hidden_size", "options"), "decoder": ("options",)}
 """The arguments with which targets are created, as in their specs."""
@@ -81,6 +84,16 @@ class Part:
         """The name that people type: the bare name of a built-in, the long name of anything else."""
         return self.spec.name if self.plugin.builtin else self.long_name
 
+    @property
+    def origin(self) -> str:
+        """The distribution and its version."""
+        return f"{self.plugin.distribution} {self.plugin.version}"
+
+    @property
+    def source(self) -> str:
+        """The SHA-256 of the code of a part from a file; "" for an installed part."""
+        return ""
+
     def load(self) -> Any:
         """Import the target and check that it fits the hook; PluginError if not."""
         where = self.describe()
@@ -103,7 +116,7 @@ class Part:
 
     def describe(self) -> str:
         """Kind, long name and version, for messages."""
-        return f"the {self.kind} '{self.long_name}' ({self.plugin.distribution} {self.plugin.version})"
+        return f"the {self.kind} '{self.long_name}' ({self.origin})"
 
     @contextlib.contextmanager
     def tried(self) -> Iterator[None]:
@@ -125,13 +138,30 @@ class Registry:
         self.plugins = sorted(plugins, key=lambda p: (not p.builtin, p.distribution, p.name))
         self.failures: list[Failure] = []
         self._parts: list[Part] = []
+        self._from_files: list[Part] = []
         for plugin in self.plugins:
             self._add(plugin)
 
     def parts(self, kind: str | None = None) -> list[Part]:
         """All parts, built-ins first, then by long name."""
-        chosen = [p for p in self._parts if kind is None or p.kind == kind]
+        chosen = [p for p in (*self._parts, *self._from_files) if kind is None or p.kind == kind]
         return sorted(chosen, key=lambda p: (p.kind, not p.plugin.builtin, p.long_name))
+
+    def add(self, part: Part) -> None:
+        """Add a part from a file; of several with one name, the last is found."""
+        key = (part.kind, part.spec.name, part.source)
+        self._from_files = [p for p in self._from_files if (p.kind, p.spec.name, p.source) != key]
+        self._from_files.append(part)
+
+    def parts_of_files(self) -> list[Part]:
+        """The parts that `add` was given, in that order."""
+        return list(self._from_files)
+
+    def preferring(self, sources: Container[str]) -> "Registry":
+        """The same parts, but of several from files with one name, one with such a `Part.source` is found."""
+        other = copy.copy(self)
+        other._from_files = sorted(self._from_files, key=lambda part: part.source in sources)
+        return other
 
     def find(
         self, kind: str | tuple[str, ...], name: str, *, needed_by: str | None = None, version: str = ""
@@ -143,6 +173,8 @@ class Registry:
         """
         kinds = (kind,) if isinstance(kind, str) else kind
         owner, _, bare = name.rpartition(":")
+        if owner == FROM_FILE:
+            return self._find_from_file(kinds, bare, needed_by)
         # Cells and models share one namespace, since `--model gru` may mean either.
         namespace = {*kinds, *({"cell", "model"} if {"cell", "model"} & set(kinds) else ())}
         same = [p for p in self._parts if p.kind in namespace and p.spec.name == bare]
@@ -170,7 +202,22 @@ class Registry:
             return found[0]
         raise self._unknown(kinds, bare)
 
+    def _find_from_file(self, kinds: tuple[str, ...], bare: str, needed_by: str | None) -> Part:
+        same = [p for p in self._from_files if p.spec.name == bare]
+        if found := [p for p in same if p.kind in kinds]:
+            return found[-1]
+        wanted = " or ".join(kinds)
+        if same:
+            raise UsageError(f"{bare} is a {same[-1].kind}, where a {wanted} is needed")
+        raise PluginError(
+            f"{needed_by or 'this command'} needs the {wanted} {bare} of a file, and lmkit runs a file only if you "
+            f"name it: add --code FILE.py:{bare} (in Python: lmkit.use('FILE.py:{bare}') first)"
+        )
+
     def _add(self, plugin: Plugin) -> None:
+        if plugin.owner == FROM_FILE:
+            self._fail(plugin, f"'{FROM_FILE}' means parts from files; its distribution needs another name")
+            return
         try:
             module = plugin.load()
         except (Exception, SystemExit) as error:
@@ -217,6 +264,11 @@ class Registry:
         if broken:
             return PluginError(
                 "; ".join(str(f) for f in broken) + f"; '{owner}:{bare}' needs it: fix or reinstall it"
+            )
+        if owner.endswith(".py"):
+            return UsageError(
+                f"'{owner}:{bare}': lmkit runs a file only if you name it: add --code {owner}:{bare} (in Python: "
+                f"lmkit.use('{owner}:{bare}') first), and write '{FROM_FILE}:{bare}' here"
             )
         who = needed_by or "this command"
         if any(p.owner == owner for p in self.plugins):

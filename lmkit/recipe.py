@@ -14,6 +14,8 @@ from lmkit.manifest import part_tables
 from lmkit.option_fields import OptionField, fields_of
 from lmkit.options import Chosen, choose, listed_names, resolve, to_table, with_file
 from lmkit.plugins import registry
+from lmkit.run_code import names_in, require
+from lmkit.run_paths import recipe_to_resume
 from lmkit.shipped import ABOUT
 from lmkit.specs import ModelSpec
 from lmkit.training.options import InitOptions, TrainOptions
@@ -67,6 +69,16 @@ def read_recipe(path: str | Path) -> dict[str, Any]:
         raise UsageError(f"{path} cannot be parsed: nested too deeply; simplify it") from None
 
 
+def recipe_of_run(directory: Path) -> dict[str, Any]:
+    """The tables of the recipe of a training to resume.
+
+    Raises CheckpointError if there is none, PluginError if it needs code of a file that nobody named.
+    """
+    tables = read_recipe(recipe_to_resume(directory))
+    require(directory, names_in(tables))
+    return tables
+
+
 def with_start(tables: Mapping[str, Any], run: str | Path | None) -> dict[str, Any]:
     """The tables, with the model and the tokenizer of the run that the training starts from.
 
@@ -74,7 +86,11 @@ def with_start(tables: Mapping[str, Any], run: str | Path | None) -> dict[str, A
     """
     if run is None and "model" not in tables:
         run = as_table(tables.get("init", {}), "init").get("run")
-    return dict(tables) if run is None else {**tables, **part_tables(Path(run))}
+    if run is None:
+        return dict(tables)
+    start = part_tables(Path(run))
+    require(Path(run), names_in(start))
+    return {**tables, **start}
 
 
 def build(tables: Mapping[str, Any], *, source: str | Path | None = None) -> Recipe:

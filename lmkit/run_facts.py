@@ -11,6 +11,7 @@ from lmkit.errors import LmkitError, ModelError
 from lmkit.manifest import check_files, read_json, read_manifest
 from lmkit.perplexity import perplexity
 from lmkit.recipe import RECURRENT, read_recipe
+from lmkit.run_code import from_files, names_in
 
 
 def describe(run: Path) -> dict[str, Any]:
@@ -74,6 +75,7 @@ def _from_manifest(manifest: Mapping[str, Any]) -> dict[str, Any]:
         "reset": model.get("reset"),
         "parameters": manifest.get("parameters"),
         "vocabulary": vocabulary["size"],
+        "code": [bare(name) for name in from_files(names_in([model, manifest["tokenizer"]]))],
         "fingerprint": vocabulary["fingerprint"],
         "tokenizer": bare(manifest["tokenizer"]["name"]),
         "text": manifest["data"].get("description"),

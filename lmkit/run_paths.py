@@ -16,6 +16,8 @@ METRICS = "metrics.jsonl"
 CHECKPOINTS = "checkpoints"
 CHECKPOINT_STATE = "state.json"
 TOKENIZER = "tokenizer"
+CODE = "code"
+"""The folder with the source of each part from a file: code/MyCell.py of file:MyCell."""
 CLASSIFIER = "classifier"
 """The kind of a run that `lmkit classify` wrote, in its manifest."""
 CLASSIFIER_SETTINGS = "classifier.json"
@@ -84,7 +86,7 @@ def is_only_begun(path: Path) -> bool:
     It contains nothing else, so nothing is lost when the training begins again.
     """
     try:
-        own = (RECIPE, TOKENIZER, CHECKPOINTS)
+        own = (RECIPE, TOKENIZER, CODE, CHECKPOINTS)
         return (
             (path / RECIPE).is_file()
             and (path / TOKENIZER).is_dir()

@@ -21,6 +21,7 @@ from lmkit.manifest import FORMAT, LONGEST_NAME, check_files, read_manifest
 from lmkit.manifest import read_json as read_json
 from lmkit.options import Chosen, choose, nested, to_table
 from lmkit.plugins import Part, registry
+from lmkit.run_code import parts_for, write_code
 from lmkit.run_paths import CLASSIFIER, MANIFEST, RECIPE, TOKENIZER, trains_classifier
 from lmkit.specs import MOST_IDS
 
@@ -171,9 +172,11 @@ def write_manifest(
 ) -> None:
     """Write lmkit.json atomically, after all other files: with it, the directory is a model.
 
+    The source of parts from files is written too.
+
     files: the names of the model's files, without the tokenizer's.
     """
-    parts = [directory / name for name in files]
+    parts = [*(directory / name for name in files), *write_code(directory, model, tokenizer)]
     parts += [path for path in (directory / TOKENIZER).rglob("*") if path.is_file()]
     parts.sort()
     with ThreadPoolExecutor() as pool:  # hashing releases the GIL
@@ -207,7 +210,7 @@ def load_run(directory: Path, *, allow_nonfinite: bool = False) -> LoadedRun:
 
     allow_nonfinite: load it even if weights are NaN or infinite.
     Raises ModelError when a file is missing, damaged or does not fit, PluginError when a plugin of the model is
-    not installed. Imports only installed plugins, and unpickles nothing.
+    not installed. Imports only installed plugins, executes no code of the run, and unpickles nothing.
     """
     manifest = read_manifest(directory)
     if manifest.get("kind") == CLASSIFIER:
@@ -220,8 +223,8 @@ def load_run(directory: Path, *, allow_nonfinite: bool = False) -> LoadedRun:
 def load_parts(directory: Path, manifest: dict[str, Any], *, allow_nonfinite: bool = False) -> LoadedRun:
     """Load the model and the tokenizer that a run's manifest describes, as `load_run` does."""
     where = str(directory / MANIFEST)
-    chosen_model = _choice("model", manifest, where)
-    chosen_tokenizer = _choice("tokenizer", manifest, where)
+    chosen_model = _choice("model", manifest, directory)
+    chosen_tokenizer = _choice("tokenizer", manifest, directory)
     vocabulary = _vocabulary(manifest, where)
     check_files(directory, manifest)
     tokenizer: Tokenizer = chosen_tokenizer.load().load(directory / TOKENIZER, chosen_tokenizer.options)
@@ -262,21 +265,24 @@ def _try_model(model: LanguageModel, part: Part) -> None:
         )
 
 
-def _choice(kind: str, manifest: dict[str, Any], where: str) -> Chosen:
+def _choice(kind: str, manifest: dict[str, Any], directory: Path) -> Chosen:
+    where = str(directory / MANIFEST)
     table = manifest.get(kind)
     if not isinstance(table, dict):
         raise ModelError(f"{where}: '{kind}' must be an object with a name and options")
-    _check_installed(table, manifest, where)
+    names = _names(table, where)
+    parts = parts_for(directory, names)
+    _check_installed(names, manifest, where)
     try:
-        return choose(kind, table, f"{where}: {kind}")
+        return choose(kind, table, f"{where}: {kind}", parts=parts)
     except UsageError as error:
         raise ModelError(str(error)) from error
 
 
-def _check_installed(table: dict[str, Any], manifest: dict[str, Any], where: str) -> None:
-    """Raise PluginError, with the version to install, if a part in the table is not installed."""
+def _check_installed(names: Iterable[str], manifest: dict[str, Any], where: str) -> None:
+    """Raise PluginError, with the version to install, if a part with one of these names is not installed."""
     origins = manifest.get("distributions")
-    for name in _names(table, where):
+    for name in names:
         origin = origins.get(name) if isinstance(origins, dict) else None
         version = origin.get("version") if isinstance(origin, dict) else None
         # The message has a shell command with it.

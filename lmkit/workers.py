@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from lmkit.errors import LmkitError
+from lmkit.part_files import add_again, to_send
 from lmkit.plugins import third_party_is_used, use_third_party
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Workers:
             # A copy of this process, with the threads of torch, might hang.
             multiprocessing.get_context("spawn"),
             initializer=_start,
-            initargs=(opening, third_party_is_used()),
+            initargs=(opening, third_party_is_used(), to_send()),
         )
 
     def __enter__(self) -> Self:
@@ -70,7 +71,7 @@ _problem: Exception | None = None
 """In a worker, why it could not be opened."""
 
 
-def _start(opening: Callable[[], Any], third_party: bool) -> None:
+def _start(opening: Callable[[], Any], third_party: bool, files: list[list[str]]) -> None:
     """Prepare a worker."""
     global _opened, _problem
     # Ctrl-C reaches all processes of the terminal; the one that leads then ends the workers.
@@ -80,6 +81,7 @@ def _start(opening: Callable[[], Any], third_party: bool) -> None:
     logging.disable(logging.CRITICAL)  # the process that leads loads the model too, and says the same
     use_third_party(third_party)
     try:
+        add_again(files)
         _opened = opening()
     except Exception as error:
         _problem = error

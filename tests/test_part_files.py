@@ -43,7 +43,7 @@ def file(tmp_path: Path) -> Path:
 def test_a_cell(file: Path) -> None:
     """The class tells the kind, its docstring the summary, and the annotation of `options` the options."""
     part = part_from_file(f"{file}:MyCell")
-    assert (part.kind, part.long_name, part.text) == ("cell", "file:MyCell", CELL.encode())
+    assert (part.kind, part.long_name, part.text) == ("cell", "file:MyCell", CELL)
     assert part.spec.summary == "The plainest cell."
     assert part.spec.options.__name__ == "MyOptions"
     assert part.load()(3, 4, part.spec.options(bias=1.0)).hidden_size == 4
@@ -105,7 +105,7 @@ MISTAKES = {
     "name": ("class Mine: pass\n", "Mien", r"has no class 'Mien'; did you mean 'Mine'\?"),
     "class": ("Mine = 3\n", "Mine", r"mine\.py:Mine is not a class but int"),
     "kind": ("class Mine: pass\n", "Mine", r"mine\.py:Mine is not a part: let it inherit one of Tokenizer, Cell"),
-    "without": (f"{KINDS['cell']}\nclass Mine(Base): pass\n", "", r"mine\.py:' lacks the class: write .*mine\.py:Mine"),
+    "without": (f"{KINDS['cell']}\nclass Mine(Base): pass\n", "", r"mine\.py' names no class: write .*mine\.py:Mine"),
     "two": (
         "from lmkit.recurrence import Cell\nfrom lmkit.contracts import Decoder\nclass Mine(Cell, Decoder): pass\n",
         "Mine",
@@ -119,7 +119,7 @@ MISTAKES = {
     "annotation": (
         "from lmkit_recurrent.gru import GRUCell\nclass Mine(GRUCell):\n    options: 'Typo'\n",
         "Mine",
-        "its annotation `options: Typo` fails: NameError: name 'Typo'",
+        "its annotation of `options` fails: NameError: name 'Typo'",
     ),
     "call": (
         "from lmkit_recurrent.gru import GRUCell\nclass Mine(GRUCell):\n    def __init__(self, size): ...\n",

@@ -6,7 +6,7 @@ import click
 
 from lmkit import strict_json
 from lmkit.cli import console
-from lmkit.cli.common import json_option, out_option, overwrite_option, runs_argument
+from lmkit.cli.common import code_option, json_option, out_option, overwrite_option, runs_argument
 
 
 @click.command()
@@ -16,6 +16,7 @@ from lmkit.cli.common import json_option, out_option, overwrite_option, runs_arg
 )
 @out_option("Directory of the new run.", metavar="DIR", required=True)
 @overwrite_option("an existing run in --out")
+@code_option
 @json_option("Print what was averaged as JSON.")
 def command(runs: tuple[Path, ...], last: int | None, out: Path, overwrite: bool, as_json: bool) -> None:
     """Average the weights of the models in the directories RUN, or of the last checkpoints of one.

@@ -15,6 +15,7 @@ from lmkit.cli.common import (
     out_option,
     overwrite_option,
     tokenizer_option,
+    training_code_option,
     valid_option,
 )
 from lmkit.cli.completion import RunPath
@@ -65,6 +66,7 @@ def note() -> str:
 @tokenizer_option
 @out_option("Directory of the classifier.", metavar="DIR", long_name=False)
 @overwrite_option("an existing run in --out")
+@training_code_option
 @json_option()
 @click.pass_context
 def command(

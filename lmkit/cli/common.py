@@ -12,7 +12,7 @@ import click
 from lmkit import run_paths
 from lmkit.adaptation.options import CacheOptions, DynamicOptions
 from lmkit.cli import console
-from lmkit.cli.completion import PartName, RunOrText, RunPath
+from lmkit.cli.completion import PartFile, PartName, RunOrText, RunPath
 from lmkit.cli.option_flags import SpecCommand, collected
 from lmkit.corpus.options import DataOptions
 from lmkit.errors import LmkitError, UsageError
@@ -50,6 +50,24 @@ data_option = click.option(
 device_option = click.option(
     "--device", metavar="TEXT", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps ..."
 )
+
+
+def _code_option(*names: str) -> Callable[[CommandT], CommandT]:
+    return click.option(
+        *names,
+        metavar="FILE.py:CLASS",
+        multiple=True,
+        type=PartFile(),
+        is_eager=True,
+        expose_value=False,
+        help="Run this file of Python, whose class a RUN needs: a RUN's own copy is never run. May be repeated.",
+    )
+
+
+code_option = _code_option("--code", "--cell")
+"""--code; also --cell, since that is what was typed when the run was trained."""
+training_code_option = _code_option("--code")
+"""--code for the commands in which --cell chooses the cell to train."""
 
 nonfinite_option = click.option(
     "--allow-nonfinite", is_flag=True, help="Load a model even if it contains NaN or infinite weights."
@@ -180,7 +198,7 @@ def model_option(shows: str = "The model") -> Callable[[CommandT], CommandT]:
         metavar="NAME",
         type=PartName("model", "cell"),
         expose_value=False,
-        help=f"{shows}, or a cell for the recurrent one (default {DEFAULT_MODEL}).",
+        help=f"{shows}, or a cell for the recurrent one; or FILE.py:CLASS (default {DEFAULT_MODEL}).",
     )
 
 
@@ -268,23 +286,23 @@ def data_command(function: Callable[..., None]) -> click.Command:
 
 
 def loads_model(command: CommandT) -> CommandT:
-    """RUN, --device and --allow-nonfinite, for `lmkit.api.load`."""
-    return run_argument(device_option(nonfinite_option(command)))
+    """RUN, --device, --allow-nonfinite and --code, for `lmkit.api.load`."""
+    return run_argument(device_option(nonfinite_option(code_option(command))))
 
 
 def loads_models(command: CommandT) -> CommandT:
-    """RUN..., --device and --allow-nonfinite, for `load_all`."""
-    return runs_argument(device_option(nonfinite_option(command)))
+    """RUN..., --device, --allow-nonfinite and --code, for `load_all`."""
+    return runs_argument(device_option(nonfinite_option(code_option(command))))
 
 
 def asks_models(command: CommandT) -> CommandT:
-    """RUN... TEXT..., --data, and the options of `lmkit.api.load`: --device, --allow-nonfinite, --split-unknown."""
+    """RUN... TEXT..., --data, and `loading_options`."""
     return items_argument(data_option(loading_options(command)))
 
 
 def loading_options(command: CommandT) -> CommandT:
-    """--device, --allow-nonfinite and --split-unknown."""
-    return device_option(nonfinite_option(split_option(command)))
+    """The options of `lmkit.api.load`: --device, --allow-nonfinite, --split-unknown; and --code."""
+    return device_option(nonfinite_option(split_option(code_option(command))))
 
 
 @dataclass(frozen=True)

@@ -8,17 +8,30 @@ import click
 from click.shell_completion import CompletionItem
 
 from lmkit import shipped
+from lmkit.part_files import is_file, use
 from lmkit.plugins import registry
 from lmkit.run_paths import is_run, is_unfinished
 
 
-class PartName(click.ParamType):
-    """The name of a registered part; the registry checks it, with a suggestion."""
+class PartFile(click.ParamType):
+    """FILE.py:CLASS, whose part `lmkit.part_files.use` takes; the value is the part's name."""
+
+    name = "file"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return value if ctx is not None and ctx.resilient_parsing else use(value)
+
+
+class PartName(PartFile):
+    """The name of a registered part, which the registry checks, with a suggestion; or FILE.py:CLASS."""
 
     name = "name"
 
     def __init__(self, *kinds: str) -> None:
         self.kinds = kinds
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return super().convert(value, param, ctx) if is_file(value) else value
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from lmkit.cli import console
-from lmkit.cli.common import nonfinite_option, overwrite_option, run_argument
+from lmkit.cli.common import code_option, nonfinite_option, overwrite_option, run_argument
 from lmkit.cli.formats import find_format, known_formats, names_of
 from lmkit.cli.option_flags import SpecCommand, collected
 from lmkit.errors import UsageError
@@ -37,6 +37,7 @@ def owners(given: Named) -> list[Owner]:
 @click.option("--to", "to", metavar="FORMAT", required=True, help="Format of FILE.")
 @overwrite_option("an existing FILE")
 @nonfinite_option
+@code_option
 @click.pass_context
 def command(
     ctx: click.Context, run: Path, file: Path, to: str, overwrite: bool, allow_nonfinite: bool

@@ -58,6 +58,7 @@ def _classifier_rows(facts: dict[str, Any]) -> list[tuple[str, object]]:
             f"best epoch {best}, {facts['cpu_seconds']:,.1f} CPU seconds" if best else "not recorded",
         ),
         ("validation", f"accuracy {accuracy:.1%}" if accuracy is not None else "none"),
+        *_code(facts),
         ("on disk", _on_disk(facts)),
         ("use", f"lmkit predict {run} TEXT; lmkit predict {run} TABLE --label COLUMN"),
     ]
@@ -81,10 +82,17 @@ def _model_rows(facts: dict[str, Any]) -> list[tuple[str, object]]:
         ("validation", _validation(facts)),
         *([("state", _state(reset))] if reset else []),
         *([("note", facts["notice"])] if facts["notice"] else []),
+        *_code(facts),
         ("on disk", _on_disk(facts)),
         *([("to finish it", f"lmkit train --resume {run}")] if facts["finished"] is False else []),
         ("use", f"lmkit {ask} {run} TEXT{file}; lmkit {then}"),
     ]
+
+
+def _code(facts: dict[str, Any]) -> list[tuple[str, object]]:
+    """A row about the classes of files that the run needs."""
+    flags = " ".join(f"--code FILE.py:{name}" for name in facts["code"])
+    return [("code", f"{', '.join(facts['code'])}: commands that load the run need {flags}")] if flags else []
 
 
 def _on_disk(facts: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from lmkit import strict_json
 from lmkit.cli import console
 from lmkit.cli.common import (
     cache_option,
+    code_option,
     data_command,
     data_option,
     device_option,
@@ -44,6 +45,7 @@ from lmkit.errors import UsageError
 @theta_option("fitted")
 @out_option("Directory of the run.", metavar="DIR", required=True)
 @overwrite_option("an existing run in --out")
+@code_option
 @json_option()
 def command(
     options: DataOptions,

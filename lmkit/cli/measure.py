@@ -28,7 +28,9 @@ def measured(order: dict[str, Any]) -> dict[str, Any]:
     from lmkit import api
     from lmkit.corpus.options import DataOptions
     from lmkit.corpus.readers import Text
+    from lmkit.part_files import add_again
 
+    add_again(order["code"])
     text = Text(order["texts"], DataOptions(**order["options"]))
     model = api.load(Path(order["run"]), **order["load"])
     # The first line loads kernels; warnings about that line do not concern the text.

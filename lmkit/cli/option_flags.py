@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -9,11 +10,12 @@ import click
 from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
-from lmkit.cli.completion import PartName
+from lmkit.cli.completion import PartFile, PartName
 from lmkit.errors import LmkitError
 from lmkit.option_fields import OptionField
 from lmkit.option_owners import OwnedOption, Owner, TablePath, owned_options, tables_of
 from lmkit.options import listed_names
+from lmkit.part_files import is_file, use
 from lmkit.specs import MOST_IDS
 
 HELP = ("--help",)
@@ -43,6 +45,8 @@ class SpecCommand(click.Command):
         self.note = note
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not ctx.resilient_parsing:
+            take_cells(args)
         seen: list[list[Owner]] = []
         while (found := self._grown(ctx, args)) not in seen:
             seen.append(found)
@@ -105,6 +109,11 @@ class SpecCommand(click.Command):
         parser = self.make_parser(ctx)
         parser.ignore_unknown_options = True
         values, _, _ = parser.parse_args(list(args))
+        # The parts of files have options too, and runs to resume may need them.
+        for param in self.get_params(ctx):
+            if _may_be_file(param) and (value := values.get(param.name)):
+                names = param.type_cast_value(ctx, value)
+                values[param.name] = names if isinstance(names, str) else ",".join(names)
         paths = {option.name: option.owned.path for option in ctx.meta.get(_OPTIONS, [])}
         given: dict[TablePath, str] = {
             paths.get(name, (name,)): value for name, value in values.items() if isinstance(value, str)
@@ -211,6 +220,22 @@ class Several(click.ParamType):
         if names := listed_names(value):
             return [self.one.convert(name, param, ctx) for name in names]
         return self.one.convert(value, param, ctx)
+
+
+def take_cells(args: Sequence[str]) -> None:
+    """Take the files of --cell, which is an option only once the recipe of a run, which may need them, is read."""
+    words = [word for arg in args for word in (arg.split("=", 1) if arg.startswith("--") else [arg])]
+    for name, value in itertools.pairwise(words):
+        if name.startswith("--") and name.rpartition(".")[2].removeprefix("--") == "cell":
+            for one in value.split(","):
+                if is_file(one):
+                    use(one)
+
+
+def _may_be_file(param: click.Parameter) -> bool:
+    """Whether a value may be FILE.py:CLASS."""
+    kind = param.type.one if isinstance(param.type, Several) else param.type
+    return isinstance(kind, PartFile)
 
 
 def _metavar(field: OptionField) -> str | None:

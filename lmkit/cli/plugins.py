@@ -129,6 +129,7 @@ def describe(part: Part) -> dict[str, Any]:
         "name": part.long_name,
         "distribution": part.plugin.distribution,
         "version": part.plugin.version,
+        "origin": part.origin,
         "summary": part.spec.summary,
         "target": part.spec.target,
         "use": USES[part.kind].format(part.display_name),
@@ -165,7 +166,7 @@ def _cells(row: dict[str, str]) -> list[str]:
 
 def _as_text(part: dict[str, Any]) -> str:
     lines = [
-        f"{part['kind']} {part['name']} ({part['distribution']} {part['version']})",
+        f"{part['kind']} {part['name']} ({part['origin']})",
         part["summary"],
         part.get("description", ""),
         f"use: {part['use']}",

@@ -1,5 +1,6 @@
 """`lmkit train`: build a recipe from a file and flags, and train a run."""
 
+import shlex
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from lmkit.cli.common import (
     out_option,
     overwrite_option,
     tokenizer_option,
+    training_code_option,
     valid_option,
 )
 from lmkit.cli.completion import RecipeName, RunPath
@@ -25,11 +27,13 @@ from lmkit.errors import UsageError
 from lmkit.first_run import first_run
 from lmkit.option_owners import Named, Owner, training_owners
 from lmkit.plugins import registry
-from lmkit.recipe import build, read_recipe, with_start
-from lmkit.run_paths import CHECKPOINTS, recipe_to_resume
+from lmkit.recipe import build, read_recipe, recipe_of_run, with_start
+from lmkit.run_code import file_parts
+from lmkit.run_paths import CHECKPOINTS, RECIPE
 from lmkit.shipped import find_or_file
 
 if TYPE_CHECKING:
+    from lmkit.recipe import Recipe
     from lmkit.training.run import TrainedRun
 
 SAMPLE_TOKENS = 80
@@ -42,20 +46,21 @@ INIT = ("init_from",)
 
 def owners(given: Named) -> list[Owner]:
     """The owners of options for the line so far."""
-    path = recipe_path(given.get(("recipe",)), given.get(("resume",)))
-    says = any(key in given for key in (HELP, INIT, *TEXTS))
-    tables = read_recipe(path) if path else {} if says else first_run(given)
+    tables = recipe_tables(given.get(("recipe",)), given.get(("resume",)))
+    if tables is None:
+        says = any(key in given for key in (HELP, INIT, *TEXTS))
+        tables = {} if says else first_run(given)
     tables = with_start(tables, given.get(INIT))
     return training_owners(tables, given, spell=flag, default_model=HELP not in given)
 
 
-def recipe_path(recipe: str | None, resume: str | None) -> Path | None:
-    """The file with the initial settings: --recipe, or that of the run to resume."""
+def recipe_tables(recipe: str | None, resume: str | None) -> dict[str, Any] | None:
+    """The initial settings: those of --recipe, or of the run to resume; None without either."""
     if resume is None:
-        return None if recipe is None else find_or_file(recipe)
+        return None if recipe is None else read_recipe(find_or_file(recipe))
     if recipe is not None:
         raise UsageError("--resume uses the recipe of its run; leave --recipe out")
-    return recipe_to_resume(Path(resume))
+    return recipe_of_run(Path(resume))
 
 
 def note() -> str:
@@ -100,6 +105,7 @@ def note() -> str:
     long_name=False,
 )
 @overwrite_option("an existing run in --out")
+@training_code_option
 @click.option(
     "--stop-after",
     metavar="N",
@@ -127,9 +133,8 @@ def command(
     Without TEXT, train for about two minutes on the built-in `pydocs`, the documentation of the Python that runs
     lmkit, by the recipe `first-run`.
     """
-    path = recipe_path(recipe, resume)
-    recipe_tables = read_recipe(path) if path else {}
-    tables: dict[str, Any] = {**recipe_tables, **collected(ctx)}
+    start = recipe_tables(recipe, resume)
+    tables: dict[str, Any] = {**(start or {}), **collected(ctx)}
     if data or texts:
         tables["data"]["train"] = [*data, *texts]
     if valid:
@@ -140,7 +145,7 @@ def command(
         if "init" not in tables:
             raise UsageError("--new-words adds words to the vocabulary of a run: also give --init-from RUN")
         tables["init"] = {**tables["init"], "new_words": new_words}
-    settings = build(tables, source=path)
+    settings = build(tables, source=recipe or (resume and Path(resume) / RECIPE))
     if resume is not None and init_from is not None:
         raise UsageError("--resume continues with the weights of its own run; leave --init-from out")
     if resume is not None and (out is not None or overwrite):
@@ -149,9 +154,9 @@ def command(
         assert out is not None
         overwrite = True
         if any((out / CHECKPOINTS).glob("step-*")):
-            settings, resume = build(read_recipe(recipe_to_resume(out))), str(out)
+            settings, resume = build(recipe_of_run(out)), str(out)
 
-    first = path is None and init_from is None and not (data or texts)
+    first = start is None and init_from is None and not (data or texts)
     if first and settings.train_paths and not launch.follows():
         console.say(
             "no TEXT given: training, for about two minutes if the model is neural, on the documentation of this "
@@ -180,7 +185,8 @@ def command(
         console.write_rows([(name.replace("_", " "), value) for name, value in run.summary.items()])
     if first and run.summary.get("kind") == "causal":
         show_sample(run.directory)
-    next_steps(run.directory, run.summary.get("kind", "causal"), "pydocs:test" if first else "FILE")
+    kind = run.summary.get("kind", "causal")
+    next_steps(run.directory, kind, "pydocs:test" if first else "FILE", code_flags(settings))
 
 
 def resumed_or_new(resume: str | None, out: Path | None, *, overwrite: bool) -> "Callable[..., TrainedRun]":
@@ -210,8 +216,16 @@ def show_sample(directory: Path) -> None:
     console.say(f"a sample of its text:\n{text}")
 
 
-def next_steps(directory: Path, kind: str, text: str) -> None:
-    """Print commands that use the run; text: an argument for them."""
+def code_flags(settings: "Recipe") -> str:
+    """The options --code that commands need for the run."""
+    parts = file_parts([settings.model, settings.tokenizer])
+    return "".join(f" --code {shlex.quote(part.written)}" for part in parts if part.written)
+
+
+def next_steps(directory: Path, kind: str, text: str, code: str) -> None:
+    """Print commands that use the run; text: an argument for them. code: options that they need."""
     then = 'generate {} --prompt "The"' if kind == "causal" else "embed {} FILE --out vectors.safetensors"
-    console.say(f"the model is in {directory}; next: lmkit {then.format(directory)}")
-    console.say(f"or: lmkit eval {directory} {text}")
+    console.say(f"the model is in {directory}; next: lmkit {then.format(directory)}{code}")
+    console.say(f"or: lmkit eval {directory} {text}{code}")
+    if code:
+        console.say("--code names your file again, since lmkit runs no code that a run stores")

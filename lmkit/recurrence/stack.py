@@ -11,12 +11,14 @@ from lmkit import states
 from lmkit.errors import PluginError
 from lmkit.neural.sizes import per_layer
 from lmkit.options import Chosen, choose, listed_names
+from lmkit.part_files import options_of
 from lmkit.plugins import Part
 from lmkit.recurrence.cells import Cell
 from lmkit.recurrence.dropout import check_weight_drop, drop, sequence_with_dropped_weight
 from lmkit.recurrence.projection import ProjectedCell
 from lmkit.recurrence.single_step import step
 from lmkit.recurrence.stack_options import StackOptions
+from lmkit.specs import NoOptions
 from lmkit.states import State
 
 CellLike = str | Chosen | Callable[[int, int], Cell]
@@ -26,8 +28,9 @@ class Recurrent(nn.Module):
     """`num_layers` cells, each reading the outputs of the one below.
 
     hidden_size, cell: one for all layers, or one for each, from the bottom; "lstm,gru" names two cells.
-    cell: a registered name ("gru", "my-plugin:cell"), a `Chosen` with options, or a class called as
-    `cell(input_size, hidden_size)`. num_layers: None is as many as are listed, else one.
+    cell: a registered name ("gru", "my-plugin:cell"), a `Chosen` with options, or a class, called as
+    `cell(input_size, hidden_size)`, and with the defaults of its options if it has any (`options: MyOptions`).
+    num_layers: None is as many as are listed, else one.
     options: a model's options, which inherit `StackOptions`; None: its defaults, without dropout. settings: fields of
     `StackOptions` by name, which override `options`: `Recurrent(5, 4, cell="lstm", norm="layer", dropout=0.2)`.
     first_residual: the lowest layer, counted from 0, whose input `residual` adds.
@@ -146,6 +149,8 @@ def cell_maker(cell: CellLike) -> Callable[[int, int], Cell]:
         if part.plugin.builtin:
             return lambda input_size, hidden_size: target(input_size, hidden_size, options)
         return lambda input_size, hidden_size: _tried(part, lambda: target(input_size, hidden_size, options))
+    if isinstance(cell, type) and (options := options_of(cell, cell.__name__)) is not NoOptions:
+        return lambda input_size, hidden_size: cell(input_size, hidden_size, options())
     return cell
 
 

@@ -27,6 +27,7 @@ from lmkit.errors import (
 from lmkit.evaluation.compare import Comparison, facts, ranked
 from lmkit.notes import NOTE
 from lmkit.options import resolve
+from lmkit.part_files import to_send
 from lmkit.run_paths import labels
 from lmkit.studies.inputs import Paths, path_list, usual_progress
 
@@ -72,6 +73,7 @@ def compare(
     for label, run in progress(named.items(), total=len(named), label="comparing"):
         order = {
             "run": str(run),
+            "code": to_send(),
             "texts": texts,
             "options": asdict(options),
             "load": {

@@ -11,6 +11,7 @@ from lmkit.errors import CheckpointError, UsageError, listed
 from lmkit.files import writing
 from lmkit.notes import NOTE
 from lmkit.recipe import Recipe
+from lmkit.run_code import check_code
 from lmkit.training import checkpoint, options
 from lmkit.training.checkpoint import Checkpoints
 from lmkit.training.neural_run import made, make_trainer, prepare, run_trainer
@@ -63,6 +64,7 @@ def resume_run(
         saved = checkpoints.newest()
         check_tables(saved)
         check_same_recipe(saved.facts["recipe"], recipe)
+        check_code(directory, recipe.model, recipe.tokenizer)
         device = prepare(recipe, processes)
         text, valid = open_texts(recipe, validates=True)
         choice = recipe.tokenizer

@@ -17,6 +17,7 @@ from lmkit.files import writing
 from lmkit.kinds import is_trainable, is_trainable_class
 from lmkit.options import Chosen, to_table
 from lmkit.recipe import Recipe
+from lmkit.run_code import write_code
 from lmkit.scoring.score import evaluate
 from lmkit.scoring.split_words import read_as_typed
 from lmkit.training.memory import give_back
@@ -96,6 +97,7 @@ def train_recipe(
         if launch.may_restart():
             launch.mark(directory)
         recipes.write(recipe, directory / run_paths.RECIPE)
+        write_code(directory, recipe.model, recipe.tokenizer)
         (directory / run_paths.TOKENIZER).mkdir()
         tokenizer.save(directory / run_paths.TOKENIZER)
         saver = Saver(directory, recipe, corpus, model)
