@@ -95,7 +95,7 @@ def use(part: str | type) -> str:
 
 def to_send() -> list[list[str]]:
     """The parts that `use` has taken, for `add_again` in another process; without those that have no source."""
-    parts = (part for part in registry().parts_of_files() if isinstance(part, FilePart))
+    parts = (part for part in registry().parts() if isinstance(part, FilePart))
     return [[part.file, part.spec.name, part.text] for part in parts if part.text is not None]
 
 

@@ -153,12 +153,8 @@ class Registry:
         self._from_files = [p for p in self._from_files if (p.kind, p.spec.name, p.source) != key]
         self._from_files.append(part)
 
-    def parts_of_files(self) -> list[Part]:
-        """The parts that `add` was given, in that order."""
-        return list(self._from_files)
-
     def preferring(self, sources: Container[str]) -> "Registry":
-        """The same parts, but of several from files with one name, one with such a `Part.source` is found."""
+        """The same parts, but of several from files with one name, one with such a `Part.source`."""
         other = copy.copy(self)
         other._from_files = sorted(self._from_files, key=lambda part: part.source in sources)
         return other
@@ -172,6 +168,7 @@ class Registry:
         Raises UsageError for an unknown name, PluginError when a plugin is missing, broken or ambiguous.
         """
         kinds = (kind,) if isinstance(kind, str) else kind
+        owner, _, bare = name.rpartition(":")
         owner, _, bare = name.rpartition(":")
         if owner == FROM_FILE:
             return self._find_from_file(kinds, bare, needed_by)
