@@ -124,7 +124,8 @@ def train(
     if not (recipe or data or init_from):
         start = first_run(named)
     start = with_start(start, init_from)
-    tables = {**start, **distribute(partial(training_owners, start), named, as_names(options))}
+    owners = partial(training_owners, start)
+    tables = {**start, **distribute(owners, named, as_names(options), train.__kwdefaults__ or ())}
     if init_from is not None:
         tables["init"] = {"run": str(init_from), "new_words": new_words}
     elif new_words:

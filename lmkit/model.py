@@ -370,7 +370,8 @@ class Model:
         self, settings: Settings, decoder: str | type | Chosen, options: Mapping[str, Any], engine: str
     ) -> Generation:
         if not isinstance(decoder, Chosen):
-            table = distribute(decoder_owners, {DECODER: as_names(decoder)}, options)["decoder"]
+            keywords = Model.generate.__kwdefaults__ or ()
+            table = distribute(decoder_owners, {DECODER: as_names(decoder)}, options, keywords)["decoder"]
             decoder = choose("decoder", table, "decoder")
         model = self.causal if engine == TORCH else self._onnx(engine)
         return Generation(model, self.tokenizer, decoder.load()(decoder.options), settings)

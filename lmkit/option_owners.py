@@ -1,7 +1,7 @@
 """Decide which table of a recipe an option belongs to, for flags on the command line and keywords in Python."""
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ from lmkit.errors import PluginError, UsageError, suggest
 from lmkit.notes import NOTE
 from lmkit.option_fields import OptionField, fields_of
 from lmkit.options import listed_names
-from lmkit.plugins import registry
+from lmkit.plugins import Part, registry
 from lmkit.recipe import BY_TEXT, DEFAULT_MODEL, as_table, long_form, suited
 from lmkit.training.options import TrainOptions
 
@@ -196,12 +196,15 @@ def tables_of(
 
 
 def distribute(
-    find_owners: Callable[[Named], list[Owner]], named: Named, options: Mapping[str, Any]
+    find_owners: Callable[[Named], list[Owner]],
+    named: Named,
+    options: Mapping[str, Any],
+    keywords: Iterable[str] = (),
 ) -> dict[str, Any]:
     """The tables of a recipe from keywords: each option goes to the outermost owner that has it.
 
-    find_owners: gives the owners for the named parts, like `training_owners`. Raises UsageError for an unknown name,
-    and for an option given under two names.
+    find_owners: gives the owners for the named parts, like `training_owners`. keywords: the caller's own, to suggest
+    for a misspelt one. Raises UsageError for an unknown name, and for an option given under two names.
     """
     owners = find_owners(named)
     # An option may name a part, which also has options.
@@ -213,14 +216,24 @@ def distribute(
     used: dict[TablePath, str] = {}
     for name, value in options.items():
         if name not in known:
-            names = dict.fromkeys(option.names[0] for option in known.values())
-            raise UsageError(f"unknown option '{name}'; {suggest(name, names)}")
+            names = dict.fromkeys([*(option.names[0] for option in known.values()), *keywords])
+            raise UsageError(f"unknown option '{name}'; {_elsewhere(name) or suggest(name, names)}")
         option = known[name]
         if option.path in values:
             other, main = sorted((used[option.path], name), key=lambda one: one == option.field.name)
             raise UsageError(f"'{other}' is another name of '{main}', which is also given; leave one out")
         values[option.path], used[option.path] = value, name
     return tables_of(owners, values)
+
+
+def _elsewhere(name: str) -> str | None:
+    """Name the parts that have an option, though no part in use has it; None if there are none."""
+    having = [part.display_name for part in registry().parts() if _has(part, name)]
+    return f"only these parts have it: {', '.join(having)}" if having else None
+
+
+def _has(part: Part, name: str) -> bool:
+    return any(item.name == name for item in fields_of(part.spec.options))
 
 
 def _named_parts(owners: Sequence[Owner], options: Mapping[str, Any]) -> dict[TablePath, Any]:

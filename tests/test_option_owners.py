@@ -176,11 +176,17 @@ def test_decoders() -> None:
 
 
 def test_unknown_keywords() -> None:
-    """A near name is suggested; where none is near, each option is listed once, by the name that it is given by."""
+    """A near name is suggested, the caller's own keywords too; an option of unused parts names those parts."""
     with pytest.raises(UsageError, match="unknown option 'hiden_size'; did you mean 'hidden_size'"):
         keywords({MODEL: "lstm"}, {"hiden_size": 3})
-    with pytest.raises(UsageError, match="unknown option 'cell'; known: batch_size, bptt, "):
+    with pytest.raises(
+        UsageError, match=r"unknown option 'cell'; only these parts have it: elmo, recurrent$"
+    ):
         keywords({MODEL: "ngram"}, {"cell": "gru"})
+    with pytest.raises(UsageError, match="unknown option 'overwite'; did you mean 'overwrite'"):
+        lmkit.train("text.txt", overwite=True)
+    with pytest.raises(UsageError, match="unknown option 'zzz'; known: batch_size, bptt, "):
+        keywords({MODEL: "ngram"}, {"zzz": 1})
 
 
 def test_parts_that_were_chosen_already() -> None:

@@ -134,7 +134,8 @@ def classify(
     with underscores. Raises UsageError, DataError and PluginError, with the messages of the command line.
     """
     named = {path: part for path, part in ((MODEL, model), (TOKENIZER, tokenizer)) if part is not None}
-    tables = distribute(partial(classify_owners, init_from), named, {**options, "text_field": text})
+    owners = partial(classify_owners, init_from)
+    tables = distribute(owners, named, {**options, "text_field": text}, classify.__kwdefaults__ or ())
     settings = settings_of(tables, init_from)
     reporter = reporter or usual_reporter()
     source, held_out = (_source(one, label, settings.recipe.data) for one in (data, valid))

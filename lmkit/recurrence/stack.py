@@ -1,6 +1,6 @@
 """`Recurrent`: layers of any cell over any sequence, a drop-in for torch.nn's recurrent layers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from lmkit import states
-from lmkit.errors import PluginError
+from lmkit.errors import PluginError, UsageError, suggest
 from lmkit.neural.sizes import per_layer
-from lmkit.options import Chosen, choose, listed_names
+from lmkit.option_fields import fields_of
+from lmkit.options import Chosen, check_value, choose, listed_names
 from lmkit.part_files import options_of
 from lmkit.plugins import Part
 from lmkit.recurrence.cells import Cell
@@ -20,6 +21,9 @@ from lmkit.recurrence.single_step import step
 from lmkit.recurrence.stack_options import StackOptions
 from lmkit.specs import NoOptions
 from lmkit.states import State
+
+ARGUMENTS = ("num_layers", "cell", "options", "first_residual")
+"""The optional arguments of `Recurrent`, to suggest for a misspelt one."""
 
 CellLike = str | Chosen | Callable[[int, int], Cell]
 
@@ -34,7 +38,8 @@ class Recurrent(nn.Module):
     options: a model's options, which inherit `StackOptions`; None: its defaults, without dropout. settings: fields of
     `StackOptions` by name, which override `options`: `Recurrent(5, 4, cell="lstm", norm="layer", dropout=0.2)`.
     first_residual: the lowest layer, counted from 0, whose input `residual` adds.
-    Raises UsageError where the lists differ in length or a cell cannot honour an option.
+    Raises UsageError for an unknown setting or a wrong value, where the lists differ in length, and where a cell cannot
+    honour an option.
     """
 
     def __init__(
@@ -49,6 +54,7 @@ class Recurrent(nn.Module):
         **settings: Any,
     ) -> None:
         super().__init__()
+        _check(settings)
         self.options = replace(options or StackOptions(dropout=0.0), **settings)
         self.first_residual = first_residual
         cells = (listed_names(cell) or [cell]) if isinstance(cell, str) else cell
@@ -131,6 +137,16 @@ class Recurrent(nn.Module):
         if not self._is_residual(index) or input_size == output_size:
             return nn.Identity()
         return nn.Linear(input_size, output_size, bias=False)
+
+
+def _check(settings: Mapping[str, Any]) -> None:
+    """Raise UsageError unless these are fields of `StackOptions` with allowed values."""
+    known = {item.name: item for item in fields_of(StackOptions)}
+    for name, value in settings.items():
+        if name not in known:
+            raise UsageError(f"Recurrent: unknown option '{name}'; {suggest(name, (*known, *ARGUMENTS))}")
+        if problem := check_value(known[name], value):
+            raise UsageError(f"Recurrent: {name} {problem}")
 
 
 def make_norm(name: str, width: int) -> nn.Module:

@@ -263,16 +263,19 @@ def test_every_hook_is_documented() -> None:
     assert set(re.findall(r"^### `(lmkit_.*)`$", text, re.MULTILINE)) == wanted
 
 
-def test_cli_page_is_current() -> None:
-    """docs/cli.md is what `python docs/make_cli.py` writes."""
-    script = ROOT / "docs" / "make_cli.py"
+@pytest.mark.parametrize(
+    ("maker", "made"), [("make_cli.py", "docs/cli.md"), ("make_stub.py", "lmkit/api.pyi")]
+)
+def test_what_is_made_is_current(maker: str, made: str) -> None:
+    """docs/cli.md and lmkit/api.pyi are what their scripts in docs/ write."""
+    script = ROOT / "docs" / maker
     # A separate process, without plugins.
     result = subprocess.run(
         [sys.executable, str(script), "--print"], capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stderr
-    current = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
-    assert current == result.stdout, "run: python docs/make_cli.py"
+    current = (ROOT / made).read_text(encoding="utf-8")
+    assert current == result.stdout, f"run: python docs/{maker}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -226,5 +226,19 @@ def test_options_come_as_an_object_or_by_name():
     assert (stack.options.norm, stack.options.dropout, stack.options.residual) == ("layer", 0.2, True)
     assert [isinstance(shortcut, nn.Identity) for shortcut in stack.shortcuts] == [True, True]
     assert Recurrent(INPUT, 6).options == StackOptions(dropout=0.0)
-    with pytest.raises(TypeError, match="no_such"):
-        Recurrent(INPUT, 6, no_such=1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"dropot": 0.1}, "Recurrent: unknown option 'dropot'; did you mean 'dropout'?"),
+        ({"num_layer": 2}, "Recurrent: unknown option 'num_layer'; did you mean 'num_layers'?"),
+        ({"norm": "lyer"}, "Recurrent: norm must be one of none, layer, rms, not 'lyer'"),
+        ({"dropout": 2}, "Recurrent: dropout must be at most 0.99, not 2"),
+    ],
+)
+def test_a_wrong_setting_is_an_error_that_names_the_right_one(settings, message):
+    """A misspelt name suggests the nearest, and a value must be one that the option allows."""
+    with pytest.raises(UsageError) as raised:
+        Recurrent(INPUT, 6, **settings)
+    assert str(raised.value) == message
