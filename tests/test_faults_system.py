@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 
 import lmkit
 from lmkit.cli import cli
+from lmkit.cli.stop import Stop
 
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="limits as Unix has them"),
@@ -149,7 +150,7 @@ def test_a_signal_while_something_is_written(
     """At the last moment, before the file or the run has its name: the exit code, and nothing is left."""
     before = sorted(here.iterdir())
     monkeypatch.setattr(os, "fsync", lambda _: signal.raise_signal(signal_))
-    old = signal.signal(signal.SIGTERM, lmkit.cli._terminate)
+    old = signal.signal(signal.SIGTERM, Stop())
     try:
         result = command(*line)
     finally:
@@ -166,6 +167,31 @@ def test_a_signal_while_text_is_scored(here: Path, monkeypatch: pytest.MonkeyPat
     result = command("eval", "gru", "text.txt")
     assert (result.exit_code, result.stdout) == (130, "")
     assert result.stderr.split() == ["error:", "interrupted"]
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "said"), [(signal.SIGINT, 130, ["error:", "interrupted"]), (signal.SIGTERM, 143, [])]
+)
+def test_a_signal_that_code_in_c_makes_an_error(
+    here: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int, said: list[str]
+) -> None:
+    """torch makes what a handler raises within its constructors a ValueError; it is the end by the signal."""
+
+    def score(_: object) -> None:
+        try:
+            signal.raise_signal(number)
+        except BaseException:
+            raise ValueError("could not determine the shape") from None
+
+    monkeypatch.setattr("lmkit.scoring.score.LineCoder", score)
+    stop = Stop()
+    before = {one: signal.signal(one, stop) for one in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        result = command("eval", "gru", "text.txt")
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+    assert (result.exit_code, result.stdout, result.stderr.split()) == (code, "", said)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 import lmkit
 
 pytestmark = pytest.mark.slow
-COMMAND = [sys.executable, "-c", "from lmkit.cli import main; main()"]
+COMMAND = [sys.executable, "-c", "from lmkit.cli import main; print(flush=True); main()"]
 MOMENTS = 15
 LINES = {
     "count": "count text.txt --order 3 --out new.tsv",
@@ -27,7 +27,7 @@ LINES = {
     "embed-parquet": "embed gru text.txt --out new.parquet",
     "embed-hdf5": "embed gru text.txt --out new.hdf5",
     "classify": "classify table.csv --hidden-size 8 --threads 1 --out new",
-    "interpolate": "interpolate kn gru text.txt --out new",
+    "interpolate": "interpolate gru text.txt --cache 10 --out new",
     "average": "average gru gru --out new",
     "export-arpa": "export kn new.arpa --to arpa",
     "export-archive": "export gru new.tar.gz --to archive",
@@ -56,14 +56,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         threads=1,
         out=folder / "gru",
     )
-    assert run(folder, "export kn kn.arpa --to arpa").wait() == 0
+    process = run(folder, "export kn kn.arpa --to arpa")
+    _, messages = process.communicate(timeout=300)
+    assert process.returncode == 0, messages
     return folder
 
 
 def run(folder: Path, line: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
+    """The process of a command; Python and lmkit's command line have started in it."""
+    process = subprocess.Popen(
         [*COMMAND, *shlex.split(line)], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
+    assert process.stdout is not None
+    process.stdout.readline()
+    return process
 
 
 def remove(paths: Iterable[Path]) -> None:
@@ -78,8 +84,8 @@ def remove(paths: Iterable[Path]) -> None:
 def test_a_signal_at_any_moment_leaves_nothing_unfinished(folder: Path, name: str) -> None:
     """The command ends by the signal with its code and one line, or it has finished; it leaves no part of a file."""
     before = sorted(folder.iterdir())
-    started = time.monotonic()
     process = run(folder, LINES[name])
+    started = time.monotonic()
     _, messages = process.communicate(timeout=300)
     assert process.returncode == 0, messages
     seconds = time.monotonic() - started
@@ -89,14 +95,15 @@ def test_a_signal_at_any_moment_leaves_nothing_unfinished(folder: Path, name: st
         remove(made)
         number, code = [(signal.SIGINT, 130), (signal.SIGTERM, 143)][moment % 2]
         process = run(folder, LINES[name])
-        time.sleep(seconds * (moment + 3) / (MOMENTS + 3))
+        time.sleep(seconds * (moment + 1) / (MOMENTS + 1))
         process.send_signal(number)
         _, messages = process.communicate(timeout=300)
         where = f"{number.name} at moment {moment} of {MOMENTS}: exit code {process.returncode}\n{messages}"
         assert "Traceback" not in messages, where
-        assert process.returncode in (0, code), where
+        # When it is done Python leaves signals to the system; a shell shows the same codes.
+        assert process.returncode in (0, code, -number), where
         after = sorted(folder.iterdir())
-        if process.returncode == 0:
+        if process.returncode in (0, -number):
             assert after == sorted([*before, *made]), where
         elif name == "classify":
             assert set(after) <= {*before, *made}, where

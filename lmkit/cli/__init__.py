@@ -6,17 +6,16 @@ import itertools
 import logging
 import os
 import re
-import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from types import FrameType
 from typing import Any, NoReturn
 
 import click
 
 from lmkit import __version__, launch
 from lmkit.cli import console
+from lmkit.cli.stop import TERMINATED, asked_to_stop, handle_signals, leave_at_once
 from lmkit.errors import (
     DataError,
     LmkitError,
@@ -64,7 +63,6 @@ HIDDEN = {"measure": "lmkit.cli.measure"}
 """Commands that other commands run in a separate process."""
 
 INTERRUPTED = 130
-TERMINATED = 143
 PIPE_CLOSED = 141
 """128 + SIGPIPE: the usual exit code of a program when the reader of its output has gone."""
 
@@ -152,6 +150,8 @@ def _report(error: Exception, debug: bool) -> int:
         place = _in_lines(str(error.filename))
         console.say(f"{place}: {reason_of(error)}; check the path and its permissions", "error")
         return 1
+    if (asked := asked_to_stop()) is not None:
+        return _report(click.Abort(), debug) if isinstance(asked, KeyboardInterrupt) else TERMINATED
     from lmkit.plugins import at_fault
 
     problem = f"{with_kind(error)}; run with lmkit --debug and report it"
@@ -206,12 +206,10 @@ def cli(ctx: click.Context, no_plugins: bool, verbose: bool, debug: bool) -> Non
     use_third_party(not no_plugins)
 
 
-def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
-    sys.exit(TERMINATED)
-
-
 def main() -> NoReturn:
     """Run `lmkit`."""
-    # Training handles both signals while it runs, since it saves first.
-    signal.signal(signal.SIGTERM, _terminate)
-    cli.main()
+    handle_signals()
+    try:
+        cli.main()
+    except SystemExit as end:
+        leave_at_once(end.code if isinstance(end.code, int) else 0)
