@@ -173,7 +173,8 @@ def _as_text(part: dict[str, Any]) -> str:
     ]
     if "tiers" in part:
         lines.append(f"tiers, the first that fits is used (--tier): {', '.join(part['tiers'])}")
-    lines = [line for line in lines if line]
+    # A summary may be the first line of the docstring, whose paragraph is the description.
+    lines = list(dict.fromkeys(line for line in lines if line))
     if part.get("equations"):
         lines += ["equations:", *(f"    {line}".rstrip() for line in part["equations"])]
     text = "\n".join(console.folded(console.printable(line), indent=4) for line in lines)

@@ -244,6 +244,10 @@ def _named(layout: str, arrays: Mapping[str, Any] | Sequence[Any]) -> Iterator[t
     if not isinstance(arrays, Mapping):
         if layout != "keras":
             raise UsageError(f"{layout}: give the arrays by name, as a dictionary")
+        if len(arrays) > len(KERAS_WEIGHTS):
+            raise UsageError(
+                f"keras: {len(arrays)} arrays are of several layers; give the arrays of one layer"
+            )
         arrays = dict(zip(KERAS_WEIGHTS, arrays, strict=False))
     while len(arrays) == 1 and isinstance(inner := next(iter(arrays.values())), Mapping):
         arrays = inner  # {"params": {...}}

@@ -344,6 +344,12 @@ WRONG: list[tuple[str, str, Any, str]] = [
         "keras: 'bias' is not an array of real numbers; convert it to numpy",
     ),
     ("torch", "lstm", list(KERAS.values()), "torch: give the arrays by name, as a dictionary"),
+    (
+        "keras",
+        "lstm",
+        2 * list(KERAS.values()),
+        "keras: 6 arrays are of several layers; give the arrays of one layer",
+    ),
 ]
 
 
