@@ -55,7 +55,7 @@ COMMANDS = {
     "export": ("lmkit.cli.export", "Write a model in another format."),
     "import": ("lmkit.cli.import_", "Create a run from a model in another format."),
     "recipes": ("lmkit.cli.recipes", "List, show and copy the recipes that ship with lmkit."),
-    "plugins": ("lmkit.cli.plugins", "List and describe the installed parts, and begin a new one."),
+    "plugins": ("lmkit.cli.plugins", "List and describe the installed parts, begin a new one, and check it."),
 }
 """The module of each command (with `command`) and its line of help, so that `lmkit --help` imports no command."""
 

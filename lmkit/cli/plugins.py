@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from lmkit import strict_json
-from lmkit.cli import console, equations
+from lmkit.cli import console, equations, plugins_check
 from lmkit.cli.common import json_option
 from lmkit.cli.completion import PartName
 from lmkit.cli.option_flags import written
@@ -27,9 +27,12 @@ USES = {
 @click.group(no_args_is_help=True)
 @click.pass_obj
 def command(messages: console.MessageHandler) -> None:
-    """List and describe the installed parts, and begin a new one."""
+    """List and describe the installed parts, begin a new one, and check it."""
     # These commands print failures to load themselves.
     messages.silence("lmkit.plugins")
+
+
+command.add_command(plugins_check.command)
 
 
 @command.command("list", short_help="List every part, and what failed to load.")
@@ -90,7 +93,7 @@ def show(name: str, as_json: bool) -> None:
 def new(kind: str, name: str, out: Path | None, as_json: bool) -> None:
     """Write the distribution NAME with one part of a KIND: cell, tokenizer, model, decoder or encoder.
 
-    It installs, and passes the checks of lmkit.testing as it is: change it from there.
+    It installs, and passes lmkit plugins check as it is: change it from there.
     """
     from lmkit.scaffold.write import TRY, write_plugin
 
@@ -101,7 +104,7 @@ def new(kind: str, name: str, out: Path | None, as_json: bool) -> None:
         return
     for path in files:
         click.echo(path)
-    console.say(f"next: pip install -e {shlex.quote(str(folder))} && python -m lmkit.testing '{name}:*'")
+    console.say(f"next: pip install -e {shlex.quote(str(folder))} && lmkit plugins check '{name}:*'")
     console.say(f"then: {TRY[kind].format(name)}")
 
 

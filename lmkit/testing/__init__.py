@@ -6,10 +6,12 @@ In the tests of a plugin, which must be installed:
     def test_conformance(check):
         check()
 
-or, without pytest: `python -m lmkit.testing 'my-distribution:*'`.
+or, without pytest: `lmkit plugins check 'my-distribution:*'`.
 """
 
+from lmkit.testing.results import Failure
 from lmkit.testing.samples import BigramTable, random_bigram
+from lmkit.testing.sources import Place
 from lmkit.testing.suite import Check, checks, checks_of
 
-__all__ = ["BigramTable", "Check", "checks", "checks_of", "random_bigram"]
+__all__ = ["BigramTable", "Check", "Failure", "Place", "checks", "checks_of", "random_bigram"]

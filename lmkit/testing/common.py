@@ -10,6 +10,11 @@ from lmkit.errors import PluginError
 from lmkit.option_fields import fields_of
 from lmkit.options import check_value, resolve, to_table
 from lmkit.plugins import GROUP, Part, check_spec
+from lmkit.testing.rules import NoInput, RuleBook
+
+RULES = RuleBook()
+PACKAGED = RuleBook()
+"""The rules about an installed plugin, which a part from a file is not."""
 
 HEAVY = ("torch", "numpy", "datasets", "sentencepiece", "transformers")
 
@@ -22,7 +27,8 @@ print(*(name for name in sys.argv[4:] if name in sys.modules))
 """
 
 
-def check_target(part: Part) -> None:
+@RULES("install what the module imports, and give the spec a class of the kind of its hook")
+def check_target(part: Part, _: NoInput) -> None:
     """The target can be imported and is a class of the right kind for the hook."""
     try:
         part.load()
@@ -30,15 +36,19 @@ def check_target(part: Part) -> None:
         raise AssertionError(str(error)) from error
 
 
-def check_light_import(part: Part) -> None:
+@PACKAGED(
+    "import torch, numpy and the like in the module of the target, or inside the function that uses them"
+)
+def check_light_import(part: Part, _: NoInput) -> None:
     """Importing the plugin's module, as every `lmkit --help` does, imports no torch, numpy or the like."""
     heavy = _heavy_imports(part.plugin.name, part.plugin.distribution)
-    assert not heavy, (
-        f"it imports {heavy}; import that in the target's module, or inside the function that uses it"
-    )
+    assert not heavy, f"it imports {heavy}"
 
 
-def check_description(part: Part) -> None:
+@PACKAGED(
+    'correct the spec that the hook returns: lower-case name, "module:Class", a summary of one line, a frozen dataclass'
+)
+def check_description(part: Part, _: NoInput) -> None:
     """The spec has a proper name, a summary of one line, a target and a frozen dataclass of options."""
     problem = check_spec(part.kind, part.spec)
     assert problem is None, problem
@@ -46,7 +56,10 @@ def check_description(part: Part) -> None:
     assert "\n" not in part.spec.summary, "its summary is longer than a line"
 
 
-def check_options(part: Part) -> None:
+@RULES(
+    'make each option with lmkit.option(default, "help", min=..., max=...), with a default within its bounds'
+)
+def check_options(part: Part, _: NoInput) -> None:
     """Every option has a lower-case name, a help text and a default within its own bounds and choices."""
     for item in fields_of(part.spec.options):
         proper = re.fullmatch(r"[a-z][a-z0-9_]*", item.name) and not keyword.iskeyword(item.name)
@@ -56,7 +69,8 @@ def check_options(part: Part) -> None:
         assert problem is None, f"the default of '{item.name}' {problem}"
 
 
-def check_options_round_trip(part: Part) -> None:
+@RULES("let options be int, float, str, bool, or one of these or None, and stay as they were given")
+def check_options_round_trip(part: Part, _: NoInput) -> None:
     """The default options, written as a table of a recipe, are read back equal."""
     options = resolve(part.spec.options, {}, part.long_name)
     again = resolve(part.spec.options, to_table(options), part.long_name)
@@ -69,6 +83,3 @@ def _heavy_imports(name: str, distribution: str) -> str:
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr.strip().rpartition("\n")[2]
     return result.stdout.strip()
-
-
-CHECKS = (check_target, check_description, check_light_import, check_options, check_options_round_trip)

@@ -9,14 +9,16 @@ import pytest
 import torch
 
 from lmkit import states
-from lmkit.contracts import Decoder, Encoder, Encoding, Hypothesis, LanguageModel, Tokenizer, Vocabulary
+from lmkit.contracts import Decoder, Encoding, Hypothesis, LanguageModel, Tokenizer, Vocabulary
 from lmkit.errors import PluginError, UsageError
-from lmkit.plugins import Part, Plugin
-from lmkit.recurrence import Cell, GatedCell
+from lmkit.plugins import Part, Plugin, Registry
 from lmkit.specs import KINDS, ModelSpec, Spec, option
-from lmkit.testing import BigramTable, checks, checks_of, random_bigram, suite
+from lmkit.testing import checks, checks_of, common, random_bigram, suite
+from lmkit.testing.results import failure_of
+from lmkit.testing.rules import Rule
 from lmkit.testing.samples import VOCABULARY, random_ids
 
+COMMON = {rule.name for rule in (*common.RULES.rules, *common.PACKAGED.rules)}
 PLUGIN = Plugin("bad", "bad-parts", "0", lambda: SimpleNamespace())
 
 
@@ -29,171 +31,12 @@ def broken_rules(part: Part) -> dict[str, str]:
     """The broken rules of a part's kind, with their messages."""
     broken = {}
     for check in checks_of(part):
-        if check.function.__module__ != "lmkit.testing.common":
+        if check.name not in COMMON:
             try:
                 check()
             except AssertionError as error:
-                broken[check.function.__name__] = str(error)
+                broken[check.name] = str(error)
     return broken
-
-
-class GoodCell(GatedCell):
-    def gates(self, x, h, state):
-        return torch.tanh(x + h)
-
-
-class LeakyCell(GoodCell):
-    """Rows see the mean of the batch."""
-
-    def gates(self, x, h, state):
-        return torch.tanh(x + h.mean(0, keepdim=True))
-
-
-class ProductReset(GoodCell):
-    """Resets by multiplication, through which NaN comes."""
-
-    def reset(self, state, resets, t):
-        return states.apply(lambda s: s * ~resets[t][:, None], state)  # pyright: ignore[reportOptionalSubscript]
-
-
-class Foresight(GoodCell):
-    """Reads the whole sequence first."""
-
-    def sequence(self, xs, state, resets=None):
-        return (
-            super().sequence(xs + xs.mean(0, keepdim=True), state, resets)
-            if len(xs)
-            else super().sequence(xs, state)
-        )
-
-
-class IdleParameter(GoodCell):
-    """Has a parameter that nothing uses."""
-
-    def __init__(self, input_size, hidden_size, options=None):
-        super().__init__(input_size, hidden_size, options)
-        self.idle = torch.nn.Parameter(torch.zeros(3))
-
-
-class Forgetful(GoodCell):
-    """Gives no state to carry."""
-
-    def sequence(self, xs, state, resets=None):
-        ys, _ = super().sequence(xs, state, resets)
-        return ys, self.initial_state(xs.shape[1])
-
-
-class NoBatch(Cell):
-    """A state with time before batch, and no parameters."""
-
-    def initial_state(self, batch_size):
-        return torch.zeros(1, batch_size, self.hidden_size)
-
-    def forward(self, x, state):
-        assert isinstance(state, torch.Tensor)
-        return state[0], state
-
-
-@pytest.mark.parametrize(
-    ("target", "rules"),
-    [
-        ("GoodCell", set()),
-        ("LeakyCell", {"check_batch_invariance", "check_reset"}),
-        ("ProductReset", {"check_reset_forgets"}),
-        ("Foresight", {"check_causality", "check_carry", "check_sequence_is_loop"}),
-        ("IdleParameter", {"check_gradients"}),
-        ("Forgetful", {"check_carry"}),
-        ("NoBatch", {"check_initial_state"}),
-    ],
-)
-def test_cells(target: str, rules: set[str]) -> None:
-    """A fault of a cell breaks the rule that is about it; a good cell breaks none."""
-    broken = set(broken_rules(part_of("cell", target)))
-    assert rules <= broken
-    assert rules or not broken
-
-
-class Table(BigramTable):
-    """A model that is made as the registry makes it."""
-
-    def __init__(self, options, vocabulary):
-        super().__init__(vocabulary, random_bigram(vocabulary).table)
-
-    @classmethod
-    def load(cls, directory, options, vocabulary):
-        model = cls(options, vocabulary)
-        model.table = BigramTable.load(directory, options, vocabulary).table
-        return model
-
-
-class Unnormalized(Table):
-    def next_log_probs(self, state):
-        return super().next_log_probs(state) - 0.1
-
-
-class SaysItIsUnnormalized(Unnormalized):
-    normalized = False
-
-
-class WrongScores(Table):
-    """Its fast way drops the first token."""
-
-    def log_probs(self, ids, state, *, reset=None):
-        scores, state = super().log_probs(ids, state, reset=reset)
-        return scores * (torch.arange(ids.shape[1]) > 0), state
-
-
-class IgnoresReset(Table):
-    def log_probs(self, ids, state, *, reset=None):
-        return super().log_probs(ids, state)
-
-
-class SeesTheFuture(Table):
-    def log_probs(self, ids, state, *, reset=None):
-        scores, state = super().log_probs(ids, state, reset=reset)
-        return scores - 0.01 * ids.sum(1, keepdim=True), state
-
-
-class ForgetsWeights(Table):
-    @classmethod
-    def load(cls, directory, options, vocabulary):
-        model = cls(options, vocabulary)
-        model.table = random_bigram(vocabulary, seed=8).table
-        return model
-
-
-class Pickles(Table):
-    def save(self, directory: Path) -> None:
-        super().save(directory)
-        (directory / "extra.pkl").write_bytes(b"")
-
-
-class NoEndOfTime(Table):
-    def log_probs(self, ids, state, *, reset=None):
-        if ids.shape[1] == 0:
-            raise IndexError("no time")
-        return super().log_probs(ids, state, reset=reset)
-
-
-@pytest.mark.parametrize(
-    ("target", "rules"),
-    [
-        ("Table", set()),
-        ("Unnormalized", {"check_normalized"}),
-        ("SaysItIsUnnormalized", set()),
-        ("WrongScores", {"check_log_probs", "check_carry"}),
-        ("IgnoresReset", {"check_log_probs", "check_reset"}),
-        ("SeesTheFuture", {"check_causality", "check_batch_invariance"}),
-        ("ForgetsWeights", {"check_save"}),
-        ("Pickles", {"check_save"}),
-        ("NoEndOfTime", {"check_time_zero"}),
-    ],
-)
-def test_models(target: str, rules: set[str]) -> None:
-    """A fault of a model breaks the rule that is about it; a good model breaks none."""
-    broken = set(broken_rules(part_of("model", target)))
-    assert rules <= broken
-    assert rules or not broken
 
 
 class Characters(Tokenizer):
@@ -280,6 +123,7 @@ def test_tokenizers() -> None:
         "check_block_residual",
         "check_unit",
         "check_spans",
+        "check_span_text",
         "check_extended",
         "check_residual_bits",
         "check_residual_code",
@@ -287,77 +131,6 @@ def test_tokenizers() -> None:
         "check_save",
     }
     assert set(broken_rules(part_of("tokenizer", "Sloppy"))) == faults
-
-
-class Lengths(Encoder):
-    """A word's vector is its length; a string's tokens have the lengths of their spans."""
-
-    num_layers, width = 1, 1  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride]
-
-    def __init__(self, options, vocabulary):
-        self.vocabulary = vocabulary
-
-    def embed(self, sentences):
-        return [self.row(sentence)[None, :, None] for sentence in sentences]
-
-    def row(self, sentence):
-        if isinstance(sentence, str):
-            spans = self.tokenizer.encode(sentence).spans.tolist()
-            return torch.tensor([float(end - start) for start, end in spans])
-        return torch.tensor([float(len(word)) for word in sentence])
-
-    def save(self, directory):
-        pass
-
-    @classmethod
-    def load(cls, directory, options, vocabulary):
-        return cls(options, vocabulary)
-
-
-class SeesTheBatch(Lengths):
-    """As one that normalises over the batch does."""
-
-    def embed(self, sentences):
-        longest = max((len(sentence) for sentence in sentences), default=0)
-        return [vectors + longest for vectors in super().embed(sentences)]
-
-
-class Remembers(Lengths):
-    """As the original ELMo does."""
-
-    seen = 0
-
-    def embed(self, sentences):
-        self.seen += 1
-        return [vectors + self.seen for vectors in super().embed(sentences)]
-
-
-class DropsBlankWords(Lengths):
-    def row(self, sentence):
-        return super().row(sentence if isinstance(sentence, str) else [w for w in sentence if w.strip()])
-
-
-class LosesWeights(Lengths):
-    @classmethod
-    def load(cls, directory, options, vocabulary):
-        return Remembers(options, vocabulary)
-
-
-@pytest.mark.parametrize(
-    ("target", "rules"),
-    [
-        ("Lengths", set()),
-        ("SeesTheBatch", {"check_independence"}),
-        ("Remembers", {"check_independence", "check_repeated"}),
-        ("DropsBlankWords", {"check_empty"}),
-        ("LosesWeights", {"check_encoder_save"}),
-    ],
-)
-def test_encoders(target: str, rules: set[str]) -> None:
-    """A fault of an encoder breaks the rule that is about it; a good encoder breaks none."""
-    broken = set(broken_rules(part_of("model", target)))
-    assert rules <= broken
-    assert rules or not broken
 
 
 class Careless(Decoder):
@@ -401,26 +174,70 @@ class BadOptions:
 def test_options() -> None:
     """Options are checked, and the message names the part, the rule and the option."""
     part = part_of("decoder", "Careless", options=BadOptions)
-    check = next(c for c in checks_of(part) if c.function.__name__ == "check_options")
+    check = next(c for c in checks_of(part) if c.name == "check_options")
     with pytest.raises(AssertionError) as caught:
         check()
     assert "the decoder 'bad-parts:bad' breaks the rule: Every option" in str(caught.value)
     assert "'Loud' is not a lower-case identifier" in str(caught.value)
 
 
+class Asserts(Decoder):
+    def generate(self, model, state, *, max_tokens, **settings):
+        assert max_tokens > 1, "too few"
+        raise IndexError("no time")
+
+
 def test_an_exception_is_a_failure_of_the_rule() -> None:
-    """Whatever a part raises becomes an AssertionError that names the rule and the exception."""
-    message = broken_rules(part_of("model", "NoEndOfTime"))["check_time_zero"]
-    assert message.startswith("the model 'bad-parts:bad' breaks the rule: No tokens give no scores")
-    assert "IndexError: no time" in message
+    """Whatever a part raises becomes an AssertionError with the rule, the exception and the line of the part."""
+    broken = broken_rules(part_of("decoder", "Asserts"))
+    assert broken["check_seed"].startswith("the decoder 'bad-parts:bad' breaks the rule: The same seed gives")
+    line = (
+        Path(__file__).read_text(encoding="utf-8").splitlines().index('        raise IndexError("no time")')
+        + 1
+    )
+    assert "problem: IndexError: no time\n" in broken["check_seed"]
+    assert broken["check_seed"].endswith(f"test_suite.py:{line}, Asserts.generate")
+    # Its own assertion is told from one of the suite.
+    assert "problem: AssertionError: too few" in broken["check_max_tokens_zero"]
+    assert f"test_suite.py:{line - 1}, Asserts.generate" in broken["check_max_tokens_zero"]
+
+
+def test_the_smallest_input() -> None:
+    """The smallest input that breaks a rule in the same way is found: other errors and kept rules do not count."""
+
+    @dataclass(frozen=True)
+    class Number:
+        n: int
+
+        def smaller(self):
+            return map(Number, range(self.n))
+
+    def check(part: Part, case: Number) -> None:
+        """Only small numbers."""
+        if case.n == 3:
+            raise ValueError("another error")
+        assert case.n < 5, f"{case.n} is not small"
+
+    failure = failure_of(
+        Rule(check, lambda part: [Number(2), Number(40)], "subtract"), checks("greedy")[0].part
+    )
+    assert failure is not None
+    assert "5 is not small" in failure.problem
+    assert failure.change == "subtract"
+    assert failure.input.startswith(str(Number(5)))
+    assert failure.input.endswith(f"with {Number(2)} the rule holds")
 
 
 def test_every_check_has_a_rule() -> None:
-    """Each check's docstring is one line, for it is what a failure prints."""
-    for kind in KINDS:
-        for check in checks(kind):
-            assert check.rule, check
-            assert "\n" not in check.rule, check
+    """Each check has its rule and its remedy in one line, for they are what a failure prints."""
+    for rule in [
+        *common.RULES.rules,
+        *common.PACKAGED.rules,
+        *(r for rules in suite.RULES.values() for r in rules),
+    ]:
+        assert rule.text, rule
+        assert "\n" not in rule.text + rule.change, rule
+        assert rule.change, rule
 
 
 def test_selection() -> None:
@@ -436,13 +253,39 @@ def test_selection() -> None:
         checks("absent:part")
 
 
+def test_a_name_of_two_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that a tokenizer and a model have needs the kind; the two kinds of one namespace do not."""
+    parts = [Part(KINDS[kind](name="twice", target="a:B"), PLUGIN) for kind in ("tokenizer", "model")]
+    found = Registry([])
+    found._parts += parts
+    monkeypatch.setattr(suite, "registry", lambda: found)
+    with pytest.raises(
+        UsageError, match="'twice' is the name of a tokenizer and of a model; add --kind tokenizer"
+    ):
+        checks("twice")
+    assert {check.part.kind for check in checks("twice", kind="model")} == {"model"}
+    assert {check.part.kind for check in checks("bad-parts:*", kind="tokenizer")} == {"tokenizer"}
+
+
+def test_a_class_in_a_file() -> None:
+    """FILE:CLASS has the rules of its kind, without those about an installed plugin."""
+    wrong = Path(__file__).parent / "wrong"
+    names = {check.name for check in checks(f"{wrong / 'decoders.py'}:Draws")}
+    assert {"check_options", "check_forbidden"} <= names
+    assert not {"check_light_import", "check_description"} & names
+    with pytest.raises(UsageError, match="is a decoder; leave out --kind cell"):
+        checks(f"{wrong / 'decoders.py'}:Draws", kind="cell")
+    with pytest.raises(UsageError, match=r"decoders\.py has no class 'Drawn'; did you mean 'Draws'"):
+        checks(f"{wrong / 'decoders.py'}:Drawn")
+
+
 def test_unloadable_parts() -> None:
     """A part whose target cannot be imported fails the rule that says so, and no other is tried."""
     part = Part(ModelSpec(name="gone", target="no_such_module:Model", summary="Gone"), PLUGIN)
-    (check,) = (c for c in checks_of(part) if c.function.__name__ == "check_target")
+    (check,) = (c for c in checks_of(part) if c.name == "check_target")
     with pytest.raises(AssertionError, match="no_such_module"):
         check()
-    assert all(c.function.__module__ == "lmkit.testing.common" for c in checks_of(part))
+    assert all(c.name in COMMON for c in checks_of(part))
 
 
 def test_random_state_is_kept() -> None:

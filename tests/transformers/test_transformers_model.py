@@ -17,6 +17,7 @@ import lmkit
 from lmkit import states
 from lmkit.errors import LmkitError, ModelError, UsageError
 from lmkit.testing import models as rules
+from lmkit.testing.rules import Rule
 
 pytestmark = pytest.mark.pipelines
 
@@ -82,22 +83,24 @@ class Predicting:
 
 
 RULES = [
-    check
-    for check in rules.CHECKS
-    if check.__name__ not in ("check_vocabulary", "check_save", "check_gradients")
+    rule
+    for rule in rules.RULES.rules
+    if rule.name not in ("check_vocabulary", "check_save", "check_gradients")
 ]
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 def test_rules_for_models(
-    rule: Callable[[Any], None], imported: tuple[lmkit.Model, Any], monkeypatch: pytest.MonkeyPatch
+    rule: Rule, imported: tuple[lmkit.Model, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The suite's rules hold, with a context so short that texts fill it several times."""
     model, network = imported
     options = TransformersOptions(begin_id=network.config.bos_token_id, context=4)
     short = TransformersModel.around(network, Path("none"), options, rules.VOCABULARY)
     monkeypatch.setattr(rules, "built", lambda part: short)
-    rule(Predicting(model.causal))  # pyright: ignore[reportArgumentType]
+    part: Any = Predicting(model.causal)
+    for case in rule.cases(part):
+        rule.function(part, case)
 
 
 @torch.no_grad()
