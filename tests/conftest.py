@@ -141,7 +141,8 @@ def python_with_plugins(plugin_folders: dict[str, Path], tmp_path: Path) -> Run:
     """python_with_plugins(*args, plugins=DEMOS): Python in an empty folder with these distributions."""
 
     def run(*args: str, plugins: tuple[str, ...] = DEMOS) -> "subprocess.CompletedProcess[str]":
-        paths = os.pathsep.join(str(plugin_folders[name]) for name in plugins)
+        folders = [*(str(plugin_folders[name]) for name in plugins), os.environ.get("PYTHONPATH", "")]
+        paths = os.pathsep.join(filter(None, folders))
         env = {**os.environ, "NO_COLOR": "1", "COLUMNS": "200", "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
         command = [sys.executable, *args]
         return subprocess.run(command, capture_output=True, text=True, check=False, env=env, cwd=tmp_path)
