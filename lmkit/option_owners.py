@@ -268,7 +268,9 @@ def _claim(name: str, item: OptionField, owner: Owner, claimed: dict[str, TableP
         claimed.update(dict.fromkeys(wanted, owner.path))
     elif claimed[clash] == owner.path:
         flag = clash.replace("_", "-")
-        raise PluginError(f"{owner.title}: two of them need the flag --{flag}; report it to its author")
+        raise PluginError(
+            f"{owner.title}: two of them need the flag --{flag}; rename one, or report it to its author"
+        )
     return clash is None
 
 

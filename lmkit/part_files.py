@@ -52,6 +52,10 @@ class FilePart(Part):
         return self.file
 
     @property
+    def remedy(self) -> str:
+        return "correct it"
+
+    @property
     def display_name(self) -> str:
         return self.written or self.long_name
 
@@ -63,6 +67,9 @@ class FilePart(Part):
     def written(self) -> str | None:
         """FILE.py:CLASS, or None if the class is in no file."""
         return None if self.file in (NOTEBOOK, SESSION) else f"{self.file}:{self.spec.name}"
+
+    def describe_plugin(self) -> str:
+        return f"the code of {self.file}"
 
     def load(self) -> type:
         return self.target

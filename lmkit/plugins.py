@@ -1,15 +1,14 @@
 """Find plugins by their entry points and register their parts; a broken plugin disables only itself."""
 
-import contextlib
 import copy
 import dataclasses
 import importlib
 import importlib.metadata
 import inspect
+import json
 import logging
 import re
-import traceback
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
@@ -18,7 +17,7 @@ from typing import Any
 import pluggy
 
 from lmkit import hookspecs
-from lmkit.errors import LmkitError, PluginError, UsageError, one_line, suggest, with_kind
+from lmkit.errors import PluginError, UsageError, one_line, suggest, with_kind
 from lmkit.notes import NOTE
 from lmkit.option_fields import fields_of
 from lmkit.specs import API, KINDS, Spec
@@ -90,6 +89,12 @@ class Part:
         return f"{self.plugin.distribution} {self.plugin.version}"
 
     @property
+    def remedy(self) -> str:
+        """What its user can do about a fault in it; who has it installed in editable mode is its author."""
+        own = not self.plugin.builtin and is_editable(self.plugin.distribution)
+        return "correct it" if own else "report it to its author"
+
+    @property
     def source(self) -> str:
         """The SHA-256 of the code of a part from a file; "" for an installed part."""
         return ""
@@ -107,28 +112,18 @@ class Part:
         wanted = tuple(imported(contract) for contract in self.spec.contracts)
         if not (isinstance(target, type) and issubclass(target, wanted)):
             expected = " or ".join(contract.__name__ for contract in wanted)
-            raise PluginError(
-                f"{where}: {self.spec.target} is not a subclass of {expected}; report it to its author"
-            )
+            raise PluginError(f"{where}: {self.spec.target} is not a subclass of {expected}; {self.remedy}")
         if problem := cannot_be_made(target, CALLED_WITH.get(self.kind, ())):
-            raise PluginError(f"{where}: {self.spec.target} {problem}; report it to its author")
+            raise PluginError(f"{where}: {self.spec.target} {problem}; {self.remedy}")
         return target
+
+    def describe_plugin(self) -> str:
+        """The plugin that provides it, for messages."""
+        return f"the plugin '{self.plugin.name}' of {self.origin}"
 
     def describe(self) -> str:
         """Kind, long name and version, for messages."""
         return f"the {self.kind} '{self.long_name}' ({self.origin})"
-
-    @contextlib.contextmanager
-    def tried(self) -> Iterator[None]:
-        """Inside the block, turn errors into a PluginError that names the part."""
-        try:
-            yield
-        except LmkitError:
-            raise
-        except Exception as error:
-            raise PluginError(
-                f"{self.describe()} failed a test call: {with_kind(error)}; report it to its author"
-            ) from error
 
 
 class Registry:
@@ -302,20 +297,6 @@ def cannot_be_made(target: type, arguments: tuple[str, ...]) -> str | None:
     return None
 
 
-def at_fault(error: BaseException) -> Plugin | None:
-    """The third-party plugin in whose code an error occurred, or None."""
-    packages = {
-        part.spec.target.partition(":")[0].partition(".")[0]: part.plugin
-        for part in registry().parts()
-        if not part.plugin.builtin
-    }
-    found = None
-    for frame, _ in traceback.walk_tb(error.__traceback__):
-        package = frame.f_globals.get("__name__", "").partition(".")[0]
-        found = packages.get(package, found)
-    return found
-
-
 def check_spec(kind: str, spec: object) -> str | None:
     """The problem with a spec that a plugin returned for `kind`, or None."""
     if not isinstance(spec, KINDS[kind]):
@@ -367,6 +348,15 @@ def own_distribution() -> importlib.metadata.Distribution | None:
         if entry.value.startswith("lmkit."):
             return entry.dist
     return None
+
+
+def is_editable(distribution: str) -> bool:
+    """Whether a distribution is installed in editable mode (`pip install -e`)."""
+    try:
+        text = importlib.metadata.distribution(distribution).read_text("direct_url.json")
+        return text is not None and json.loads(text).get("dir_info", {}).get("editable") is True
+    except (importlib.metadata.PackageNotFoundError, ValueError, AttributeError):
+        return False
 
 
 def install_hint(extra: str) -> str:

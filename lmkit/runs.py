@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import lmkit
 from lmkit import strict_json
+from lmkit.blame import tried
 from lmkit.contracts import Encoder, LanguageModel, Tokenizer, Vocabulary
 from lmkit.errors import ModelError, PluginError, UsageError
 from lmkit.files import sha256, write_text, writing
@@ -257,11 +258,11 @@ def _try_model(model: LanguageModel, part: Part) -> None:
     """Raise PluginError unless the first row of a plugin's model has a score for each id."""
     import torch
 
-    with part.tried(), torch.no_grad(), torch.random.fork_rng(devices=[]):
+    with tried(part), torch.no_grad(), torch.random.fork_rng(devices=[]):
         shape, wanted = model.next_log_probs(model.initial_state(1)).shape, (1, model.vocabulary.size)
     if shape != wanted:
         raise PluginError(
-            f"{part.describe()}: its scores have the shape {tuple(shape)}, wanted {wanted}; report it to its author"
+            f"{part.describe()}: its scores have the shape {tuple(shape)}, wanted {wanted}; {part.remedy}"
         )
 
 

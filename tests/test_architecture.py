@@ -42,6 +42,7 @@ LAYERS = (
         "options",
         "plugins",
         "part_files",
+        "blame",
         "extras",
         "workers",
         "contracts",

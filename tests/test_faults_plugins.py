@@ -172,12 +172,17 @@ def refusal(result: Result) -> str:
     ("name", "words"),
     [
         ("wide", "'acme-parts:wide' (acme-parts 1.2)"),
-        ("narrow", "its output has the shape (2, 2, 3), wanted (2, 2, 8)"),
-        ("growing", "its state has the shapes [(2, 8), (2, 8)], at the start [(2, 8)]"),
+        ("narrow", "gave an output (2, 3), wanted (2, 8)"),
+        ("growing", "gave ((2, 8), (2, 8)), wanted ((2, 8),), a tensor for each of state_names (h)"),
         ("failing", "KeyError: 'no such gate'"),
         ("takeslittle", "cannot be called with (input_size, hidden_size, options)"),
         ("unfinished", "does not implement gates"),
-        ("failsatfour", "the plugin 'acme' of acme-parts 1.2 failed: AssertionError: four is enough"),
+        (
+            "failsatfour",
+            "line 38, in gates: AssertionError: four is enough; given x (2, 8), h (2, 8), state ((2, 8),)",
+        ),
+        ("failsatfour", "the cell 'acme-parts:failsatfour' (acme-parts 1.2) failed"),
+        ("failsatfour", "report it to its author (lmkit --debug shows the traceback)"),
     ],
 )
 def test_cells(here: Path, name: str, words: str) -> None:
@@ -189,7 +194,8 @@ def test_cells(here: Path, name: str, words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "words"), [("oddids", "acme_parts:OddIds gave the ids"), ("failstofit", "not today")]
+    ("name", "words"),
+    [("oddids", "'acme-parts:oddids' (acme-parts 1.2) gave the ids"), ("failstofit", "not today")],
 )
 def test_tokenizers(here: Path, name: str, words: str) -> None:
     """Ids outside the vocabulary, and whatever fitting raises."""
@@ -211,7 +217,7 @@ def test_decoders() -> None:
     assert train("--model rnn --hidden-size 8 --tokenizer word --min-count 1").exit_code == 0
     assert "cannot be called with (options)" in refusal(command("generate run --decoder nooptions"))
     message = refusal(command("generate run --decoder numbers"))
-    assert "acme_parts:Numbers returned int objects, not Hypothesis objects" in message
+    assert "'acme-parts:numbers' (acme-parts 1.2) returned int objects, not Hypothesis objects" in message
 
 
 def test_trying_a_cell_moves_no_random_number() -> None:

@@ -152,14 +152,14 @@ def _report(error: Exception, debug: bool) -> int:
         return 1
     if (asked := asked_to_stop()) is not None:
         return _report(click.Abort(), debug) if isinstance(asked, KeyboardInterrupt) else TERMINATED
-    from lmkit.plugins import at_fault
+    from lmkit.blame import account, at_fault
 
-    problem = f"{with_kind(error)}; run with lmkit --debug and report it"
-    if plugin := at_fault(error):
-        where = f"the plugin '{plugin.name}' of {plugin.distribution} {plugin.version} failed"
-        console.say(f"{where}: {problem} to its author", "error")
+    if found := at_fault(error):
+        who, remedy = found
+        hint = "" if debug else " (lmkit --debug shows the traceback)"
+        console.say(f"{who} failed: {account(error)}; {remedy}{hint}", "error")
         return PluginError.exit_code
-    console.say(f"internal {problem}", "error")
+    console.say(f"internal {with_kind(error)}; run with lmkit --debug and report it", "error")
     return 1
 
 

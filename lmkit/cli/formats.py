@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from lmkit.blame import tried
 from lmkit.errors import PluginError, UsageError, suggest
 from lmkit.onnx_export.options import OnnxOptions
 from lmkit.plugins import Part, registry
@@ -46,7 +47,7 @@ class KnownFormat:
         if self.part is None:
             _imported(target)(*args, **kwargs)
             return
-        with self.part.tried():
+        with tried(self.part):
             _imported(target)(*args, **kwargs)
 
 

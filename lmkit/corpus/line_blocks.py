@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lmkit.blame import described, remedy_for
 from lmkit.corpus.store_files import divides
 from lmkit.corpus.words import WHITE_SPACE
 from lmkit.errors import PluginError
@@ -17,18 +18,24 @@ _IS_GAP = bytes(chr(byte) in WHITE_SPACE for byte in range(256))
 def block_ids(tokenizer: "Tokenizer", raw: bytes) -> tuple[np.ndarray, np.ndarray]:
     """`Tokenizer.block_ids`, checked: PluginError if it gives another number of lines, or lines without ids."""
     ids, ends = tokenizer.block_ids(raw)
+    check_integers(tokenizer, ids)
     lines = raw.count(b"\n") + 1
     if len(ends) != lines or not divides(ends, len(ids)):
         raise PluginError(
-            f"the tokenizer {name_of(tokenizer)} gave {len(ends)} lines with {len(ids)} ids for a block of {lines} "
-            "lines; report it to its author"
+            f"{described(tokenizer)} gave {len(ends)} lines with {len(ids)} ids for a block of {lines} lines; "
+            f"{remedy_for(tokenizer)}"
         )
     return ids, ends
 
 
-def name_of(tokenizer: "Tokenizer") -> str:
-    """The class of a tokenizer for messages: "lmkit_tokenizers.word:WordTokenizer"."""
-    return f"{type(tokenizer).__module__}:{type(tokenizer).__qualname__}"
+def check_integers(tokenizer: "Tokenizer", ids: object) -> None:
+    """Raise PluginError unless a tokenizer's ids are an array of whole numbers."""
+    if isinstance(ids, np.ndarray) and ids.dtype.kind in "iu":
+        return
+    kind = f"an array of {ids.dtype}" if isinstance(ids, np.ndarray) else f"a {type(ids).__name__}"
+    raise PluginError(
+        f"{described(tokenizer)} gave {kind} as ids, wanted an array of int32; {remedy_for(tokenizer)}"
+    )
 
 
 def line_sizes(raw: bytes) -> tuple[np.ndarray, np.ndarray]:

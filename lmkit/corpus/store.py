@@ -15,7 +15,8 @@ from typing import IO, TYPE_CHECKING, Self
 import numpy as np
 
 from lmkit import strict_json
-from lmkit.corpus.line_blocks import block_ids, line_sizes, name_of
+from lmkit.blame import described, remedy_for
+from lmkit.corpus.line_blocks import block_ids, check_integers, line_sizes
 from lmkit.corpus.prefetch import read_ahead
 from lmkit.corpus.readers import Line, LineBlock, TextLike
 from lmkit.corpus.split import Part
@@ -228,7 +229,9 @@ class _Writer:
             file.close()
 
     def _line(self, line: Line) -> None:
-        self._append(self._tokenizer.ids(line.text))
+        ids = self._tokenizer.ids(line.text)
+        check_integers(self._tokenizer, ids)
+        self._append(ids)
         self._line_bytes += line.num_bytes
         self._line_words += line.num_words
         if line.continues:
@@ -263,8 +266,8 @@ class _Writer:
         self._pending = []
         if len(tokens) and not (tokens.min() >= 0 and tokens.max() < self.vocabulary.size):
             raise PluginError(
-                f"the tokenizer {name_of(self._tokenizer)} gave the ids {tokens.min()} to {tokens.max()}, but its "
-                f"vocabulary has {self.vocabulary.size}; report it to its author"
+                f"{described(self._tokenizer)} gave the ids {tokens.min()} to {tokens.max()}, but its vocabulary has "
+                f"{self.vocabulary.size}; {remedy_for(self._tokenizer)}"
             )
         self._put("tokens", tokens.astype(dtype_of(self.vocabulary)))
         for name, column in self._columns.items():

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lmkit import states
+from lmkit.blame import described, remedy_for
 from lmkit.contracts import Decoder, Hypothesis, LanguageModel, State, Tokenizer
 from lmkit.errors import PluginError, UsageError
 from lmkit.generation.text import GrowingText, decode_lines, prompt_ids
@@ -171,6 +172,5 @@ def _shapes(state: State) -> tuple[tuple[int, ...], ...]:
 def _check(decoder: Decoder, hypotheses: Sequence[object]) -> None:
     if wrong := next((type(h) for h in hypotheses if not isinstance(h, Hypothesis)), None):
         raise PluginError(
-            f"the decoder {type(decoder).__module__}:{type(decoder).__qualname__} returned {wrong.__name__} objects, "
-            "not Hypothesis objects; report it to its author"
+            f"{described(decoder)} returned {wrong.__name__} objects, not Hypothesis objects; {remedy_for(decoder)}"
         )

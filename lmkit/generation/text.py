@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
+from lmkit.blame import described, remedy_for
 from lmkit.contracts import Tokenizer
 from lmkit.errors import PluginError
 
@@ -75,10 +76,9 @@ class GrowingText:
         Raises PluginError if the tokenizer decoded earlier tokens differently before.
         """
         if not text.startswith(self._told):
-            kind = type(self._tokenizer)
             raise PluginError(
-                f"the tokenizer {kind.__module__}:{kind.__qualname__} decodes a prefix of a text differently, so the "
-                "text cannot be streamed (--json prints it at the end); report it to its author"
+                f"{described(self._tokenizer)} decodes a prefix of a text differently, so the text cannot be streamed "
+                f"(--json prints it at the end); {remedy_for(self._tokenizer)}"
             )
         if rest := text[len(self._told) :]:
             self._tell(rest)

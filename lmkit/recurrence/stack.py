@@ -7,7 +7,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from lmkit import states
+from lmkit.blame import tried
 from lmkit.errors import PluginError, UsageError, suggest
 from lmkit.neural.sizes import per_layer
 from lmkit.option_fields import fields_of
@@ -19,6 +19,7 @@ from lmkit.recurrence.dropout import check_weight_drop, drop, sequence_with_drop
 from lmkit.recurrence.projection import ProjectedCell
 from lmkit.recurrence.single_step import step
 from lmkit.recurrence.stack_options import StackOptions
+from lmkit.recurrence.trial import problem_of
 from lmkit.specs import NoOptions
 from lmkit.states import State
 
@@ -171,24 +172,11 @@ def cell_maker(cell: CellLike) -> Callable[[int, int], Cell]:
 
 
 def _tried(part: Part, make: Callable[[], Cell]) -> Cell:
-    """The cell that `make` gives; PluginError unless two steps of it have the shapes that it promises."""
-    with part.tried():
+    """The cell that `make` gives; PluginError unless its methods give what its class promises."""
+    with tried(part):
         cell = make()
         # On the device "meta" there are no values, which a cell may ask for.
-        problem = None if torch.empty(0).is_meta else _wrong_shapes(cell)
+        problem = None if torch.empty(0).is_meta else problem_of(cell)
     if problem:
-        raise PluginError(f"{part.describe()}: {problem}; report it to its author")
+        raise PluginError(f"{part.describe()}: {problem}; {part.remedy}")
     return cell
-
-
-@torch.no_grad()
-def _wrong_shapes(cell: Cell) -> str | None:
-    """What is wrong with the shapes after two steps of two rows, or None."""
-    with torch.random.fork_rng(devices=[]):  # a cell with dropout leaves the random state of a run as it was
-        before = cell.initial_state(2)
-        ys, after = cell.sequence(torch.zeros(2, 2, cell.input_size), before)
-    wanted = (2, 2, cell.output_size)
-    if ys.shape != wanted:
-        return f"its output has the shape {tuple(ys.shape)}, wanted {wanted}"
-    shapes, old = ([tuple(leaf.shape) for leaf in states.leaves(state)] for state in (after, before))
-    return f"its state has the shapes {shapes}, at the start {old}" if shapes != old else None

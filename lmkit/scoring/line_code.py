@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lmkit.blame import described, remedy_for
 from lmkit.contracts import Tokenizer
 from lmkit.errors import PluginError
 from lmkit.scoring.claims import claim_of
@@ -63,8 +64,8 @@ class LineCoder:
         self._novelty = tokenizer.novelty or 0.0
         if not 0 <= self._novelty < 1:
             raise PluginError(
-                f"the tokenizer {type(tokenizer).__name__} has the novelty {self._novelty}, which is not from 0 to 1; "
-                "report it to its author"
+                f"{described(tokenizer)} has the novelty {self._novelty}, which is not from 0 to 1; "
+                f"{remedy_for(tokenizer)}"
             )
 
     def code(
@@ -143,10 +144,11 @@ class LineCoder:
             self._claim.test(self.tokenizer, line, ids)
             if self._claim.violation is not None:
                 log.warning(
-                    "the tokenizer %s claims to restore every line, but %s: lines that its ids do not restore are "
-                    "escaped; use another tokenizer, or report it to its author (see lmkit.residual)",
-                    type(self.tokenizer).__name__,
+                    "%s claims to restore every line, but %s: lines that its ids do not restore are escaped; use "
+                    "another tokenizer, or %s (see lmkit.residual)",
+                    described(self.tokenizer),
                     self._claim.violation,
+                    remedy_for(self.tokenizer),
                 )
         return self._claim.violation is None
 
