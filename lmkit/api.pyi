@@ -101,9 +101,11 @@ def train(
     log_every: int = ...,
     # training: how much each token of an answer counts in the loss, for texts of the distance task
     answer_weight: float = ...,
+    # training: of a training step: float32, TF32 (on GPUs that have it), or bfloat16 with weights and loss in float32; validation and scores are in float32
+    precision: Literal['fp32', 'tf32', 'bf16'] = ...,
     # training: random seed
     seed: int = ...,
-    # training: cpu, cuda, cuda:1, mps ... (auto: a GPU if there is one)
+    # training: cpu, cuda, cuda:1 ... (auto: a GPU, if there is one, for networks of a million parameters)
     device: str = ...,
     # training: CPU threads (default: torch's choice)
     # sentencepiece: threads for training the tokenizer

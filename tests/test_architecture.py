@@ -23,6 +23,7 @@ LAYERS = (
         "hookspecs",
         "states",
         "devices",
+        "host_copies",
         "kinds",
         "run_paths",
         "strict_json",

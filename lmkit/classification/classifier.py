@@ -108,7 +108,7 @@ def load_classifier(
     Raises ModelError when the directory is not a valid classifier, PluginError when it needs a missing plugin.
     """
     parts = run_files.load(Path(directory), allow_nonfinite=allow_nonfinite)
-    parts.place(pick_device(device))
+    parts.place(pick_device(device, parts.parameter_count()))
     return Classifier(parts)
 
 

@@ -51,5 +51,7 @@ class ClassifyOptions:
         2.6, "with --init-from: divide the learning rate by this for each layer further down", min=1
     )
     seed: int = option(0, "random seed", min=0, max=2**63 - 1)
-    device: str = option("auto", "cpu, cuda, cuda:1, mps ... (auto: a GPU if there is one)")
+    device: str = option(
+        "auto", "cpu, cuda, cuda:1 ... (auto: a GPU, if there is one, for networks of a million parameters)"
+    )
     threads: int | None = option(None, "CPU threads (default: torch's choice)", min=1, max=1024)

@@ -19,7 +19,7 @@ from lmkit.classification.settings import Settings
 from lmkit.classification.training import ClassifierTrainer, LabelledTexts, Validation, log_probabilities
 from lmkit.contracts import Encoder, Tokenizer
 from lmkit.corpus.readers import Text, TextLines
-from lmkit.devices import pick_device
+from lmkit.devices import pick_device, place
 from lmkit.errors import CheckpointError, UsageError
 from lmkit.files import writing
 from lmkit.manifest import read_manifest
@@ -98,7 +98,8 @@ def resume_files(
         parts = run_files.load(start_of(directory), pretrained=facts["pretrained"])
         options = parts.options
         options = replace(options, device=device or options.device, threads=threads or options.threads)
-        parts.place(_ready(options))
+        _prepare(options)
+        parts.place(pick_device(options.device, parts.parameter_count()))
         train, held = split(examples, held_out, options.seed)
         prepared = _encode_all(replace(parts, options=options), train, held, facts["pretrained"])
         trainer = prepared.trainer(reporter)
@@ -151,7 +152,7 @@ def prepare(
     """Make the network of a classifier with initial weights, and encode the texts; the rest as in `train_examples`."""
     options = settings.options
     _check_model(settings)
-    device = _ready(options)
+    _prepare(options)
     labels = classes_of(examples, where)
     train, valid = split(examples, held_out, options.seed)
     check_labels(valid, labels, "the validation texts")
@@ -163,7 +164,7 @@ def prepare(
     )
     torch.manual_seed(options.seed)
     pretrained = settings.init_from is not None
-    base = _from_run(settings, device) if pretrained else _from_scratch(train, settings, device, reporter)
+    base = _from_run(settings) if pretrained else _from_scratch(train, settings, reporter)
     parts = run_files.Parts(
         run_files.make_network(base.models, labels, options, pretrained=pretrained),
         base.models, base.tokenizer, labels, options, base.model_choice, base.tokenizer_choice,
@@ -179,12 +180,12 @@ def prepare(
     return prepared
 
 
-def _ready(options: ClassifyOptions) -> torch.device:
-    """The device, after the settings of the process."""
+def _prepare(options: ClassifyOptions) -> None:
+    """Make the settings of the process; UsageError if the device is not available."""
     if options.threads:
         torch.set_num_threads(options.threads)
     keep_large_blocks()
-    return pick_device(options.device)
+    pick_device(options.device)
 
 
 def _encode_all(
@@ -246,7 +247,7 @@ class Base:
     tokenizer_choice: Chosen
 
 
-def _from_run(settings: Settings, device: torch.device) -> Base:
+def _from_run(settings: Settings) -> Base:
     assert settings.init_from is not None
     if settings.options.directions == BOTH:
         raise UsageError(
@@ -255,13 +256,11 @@ def _from_run(settings: Settings, device: torch.device) -> Base:
         )
     run = runs.load_run(settings.init_from)
     model = run_files.as_trunk(run.model, str(settings.init_from))
-    model.place(device)
+    place(model, settings.options.device)
     return Base((model,), run.tokenizer, run.model_choice, run.tokenizer_choice)
 
 
-def _from_scratch(
-    train: Sequence[Example], settings: Settings, device: torch.device, reporter: Reporter
-) -> Base:
+def _from_scratch(train: Sequence[Example], settings: Settings, reporter: Reporter) -> Base:
     recipe = settings.recipe
     target = recipe.model.load()
     lines = TextLines(Text.from_lines([example.text for example in train]), reporter)
@@ -274,7 +273,8 @@ def _from_scratch(
             model.use_tokenizer(tokenizer)
             if settings.options.directions == BOTH:
                 raise UsageError("an encoder reads both ways already; leave --directions out")
-        models.append(run_files.as_trunk(model, recipe.model.name).place(device))
+        models.append(run_files.as_trunk(model, recipe.model.name))
+        place(models[-1], settings.options.device)
     return Base(tuple(models), tokenizer, replace(recipe.model, options=models[0].options), choice)
 
 

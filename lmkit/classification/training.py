@@ -215,7 +215,7 @@ class ClassifierTrainer:
         loss = F.cross_entropy(scores, targets)
         penalty = self.network.penalty()
         (loss if penalty is None else loss + penalty).backward()
-        norm, value = clip_gradients(self.network, self.shared), float(loss.detach())
+        norm, value = float(clip_gradients(self.network, self.shared)), float(loss.detach())
         if not (math.isfinite(value) and math.isfinite(norm)):
             raise DivergedError(
                 f"the loss became {value} in epoch {epoch + 1}: try a lower --learning-rate than "

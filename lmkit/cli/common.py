@@ -48,7 +48,7 @@ data_option = click.option(
 )
 
 device_option = click.option(
-    "--device", metavar="TEXT", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps ..."
+    "--device", metavar="TEXT", default="auto", show_default=True, help="cpu, cuda, cuda:1 ..."
 )
 
 

@@ -11,6 +11,7 @@ from lmkit.corpus.resets import reset_positions
 from lmkit.corpus.store import TokenStore
 from lmkit.corpus.windows import Windows
 from lmkit.errors import DataError
+from lmkit.host_copies import derive, on_host, send
 from lmkit.notes import NOTE
 
 log = logging.getLogger(__name__)
@@ -33,23 +34,29 @@ class Window:
     """The same lines, each from its end; the resets are at the same places."""
 
     def to(self, device: torch.device) -> "Window":
-        """The same window on a device."""
-        reset, weights = (None if t is None else t.to(device) for t in (self.reset, self.weights))
+        """The same window on a device, of which the host keeps a copy."""
+        reset, weights = (None if t is None else send(t, device) for t in (self.reset, self.weights))
         backward = None if self.backward is None else self.backward.to(device)
-        return Window(self.inputs.to(device), self.targets.to(device), reset, weights, backward)
+        return Window(send(self.inputs, device), send(self.targets, device), reset, weights, backward)
 
     def rows(self, rows: slice) -> "Window":
         """The window of some of the streams."""
-        reset, weights = (None if t is None else t[rows] for t in (self.reset, self.weights))
-        if reset is not None and not bool(reset.any()):
+        inputs, targets, reset, weights = (
+            None if t is None else derive(lambda t: t[rows], t)
+            for t in (self.inputs, self.targets, self.reset, self.weights)
+        )
+        assert inputs is not None
+        assert targets is not None
+        if reset is not None and not bool(on_host(reset).any()):
             reset = None
         backward = None if self.backward is None else self.backward.rows(rows)
-        return Window(self.inputs[rows], self.targets[rows], reset, weights, backward)
+        return Window(inputs, targets, reset, weights, backward)
 
     @property
     def total_weight(self) -> float:
         """The sum of the weights of its targets in the loss, both ways if it is read both ways."""
-        own = self.targets.numel() if self.weights is None else float(self.weights.sum(dtype=torch.float64))
+        weights = None if self.weights is None else on_host(self.weights).sum(dtype=torch.float64)
+        own = self.targets.numel() if weights is None else float(weights)
         return own if self.backward is None else own + self.backward.total_weight
 
 

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lmkit.errors import UsageError
+from lmkit.host_copies import on_host, send
 from lmkit.neural.output import OutputLayer, shares
 
 DIVISOR = 4
@@ -81,7 +82,7 @@ class AdaptiveOutputLayer(OutputLayer):
 
     def loss(self, features: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         total = self.head.loss(features, self._head_targets(targets), weights)
-        row_shares = shares(targets, weights, features)
+        row_shares = shares(targets, weights, self.bias)
         for index, rows, within in self._members(targets):
             narrow = F.linear(features[rows], self.projections[index])
             own = self._layers()[index].loss(narrow, within, row_shares[rows])
@@ -100,16 +101,18 @@ class AdaptiveOutputLayer(OutputLayer):
 
     def _head_targets(self, targets: Tensor) -> Tensor:
         """The head's targets: the word itself, or the index of its cluster after the head's words."""
-        clusters = torch.bucketize(targets, torch.tensor(self.cutoffs, device=targets.device), right=True)
+        clusters = torch.zeros_like(targets)
+        for cutoff in self.cutoffs:
+            clusters += targets >= cutoff
         return torch.where(clusters == 0, targets, self.cutoffs[0] + clusters - 1)
 
     def _members(self, targets: Tensor) -> list[tuple[int, Tensor, Tensor]]:
         """For each cluster with targets: its number, their rows, and their indices within it."""
-        found = []
+        found, known = [], on_host(targets)
         highs = [*self.cutoffs[1:], None]
         for index, (low, high) in enumerate(zip(self.cutoffs, highs, strict=True)):
-            inside = targets >= low if high is None else (targets >= low) & (targets < high)
-            rows = inside.nonzero()[:, 0]
+            inside = known >= low if high is None else (known >= low) & (known < high)
+            rows = send(inside.nonzero()[:, 0], targets.device)
             if len(rows):
                 found.append((index, rows, targets[rows] - low))
         return found

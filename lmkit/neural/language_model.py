@@ -9,6 +9,7 @@ from torch import Tensor
 from lmkit import states
 from lmkit.contracts import LanguageModel
 from lmkit.corpus.streams import Window
+from lmkit.host_copies import derive
 from lmkit.neural.output import ROWS, OutputLayer
 from lmkit.neural.trainable import TrainableModel
 from lmkit.states import State
@@ -76,7 +77,7 @@ class NeuralLanguageModel(TrainableModel, LanguageModel):
         """
         features, state = self.features(inputs, state, reset=reset)
         flat = None if weights is None else weights.flatten()
-        return self.output.loss(features.flatten(0, 1), targets.flatten(), flat), state
+        return self.output.loss(features.flatten(0, 1), derive(Tensor.flatten, targets), flat), state
 
     def initial_state(self, batch_size: int, *, start: bool = True) -> State:
         blank = self.blank_state(batch_size)

@@ -29,7 +29,7 @@ class MixtureOutputLayer(OutputLayer):
     def logits(self, features: Tensor) -> Tensor:
         """(..., vocabulary), already normalised."""
         latent = torch.tanh(self.latent(features)).unflatten(-1, (self.experts, -1))
-        log_priors = torch.log_softmax(self.priors(features), -1)
+        log_priors = torch.log_softmax(self.priors(features).to(self.bias.dtype), -1)
         # The base class's: the softmax of each expert, over the same words.
         experts = torch.log_softmax(super().logits(latent), -1)
         return torch.logsumexp(experts + log_priors[..., None], -2)

@@ -1,8 +1,11 @@
 """The output layer: exact softmax over the vocabulary, a few rows at a time, so logits need little memory."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
@@ -10,10 +13,13 @@ from torch.utils.checkpoint import checkpoint
 from lmkit.neural.linear import linear
 
 ROWS = 256
-"""Rows of logits computed at once: enough for an efficient matrix product, few enough to stay in the cache."""
+"""Rows of logits computed at once on a CPU: enough for an efficient product, few enough to stay in the cache."""
 
 MOST_LOGITS = 2**24
 """With a large vocabulary, fewer rows are computed at once, so memory is little more than the weight's gradient."""
+
+MOST_LOGITS_ELSEWHERE = 2**27
+"""Logits computed at once on a GPU, 512 MiB in float32: a window in few launches, whatever the number of rows."""
 
 UNSEEN = 0.1
 """Added to the count of each token, so that those which the training text lacks have a probability."""
@@ -37,7 +43,7 @@ class OutputLayer(nn.Module):
 
     def logits(self, features: Tensor) -> Tensor:
         """(..., vocabulary) scores, before normalisation."""
-        return linear(features, self.weight, self.bias)
+        return _logits(features, self.weight, self.bias)
 
     def forward(self, features: Tensor) -> Tensor:
         """(..., vocabulary) log-probabilities."""
@@ -76,11 +82,13 @@ class OutputLayer(nn.Module):
     def target_log_probs(self, features: Tensor, targets: Tensor) -> Tensor:
         """log p(target) of each row: features (rows, width), targets (rows,)."""
         pieces = []
-        chunk = rows_at_once(self.logits_a_row)
+        chunk = rows_at_once(self.logits_a_row, features.device)
         for rows, wanted in zip(features.split(chunk), targets.split(chunk), strict=True):
             if torch.is_grad_enabled():
                 # The backward pass computes logits again instead of keeping them.
-                pieces.append(checkpoint(self._gather, rows, wanted, use_reentrant=False))
+                pieces.append(
+                    checkpoint(self._gather, rows, wanted, use_reentrant=False, preserve_rng_state=False)
+                )
             else:
                 pieces.append(self._gather(rows, wanted))
         return torch.cat(pieces) if pieces else features.new_zeros(0)
@@ -90,9 +98,11 @@ class OutputLayer(nn.Module):
         return logits.gather(1, targets[:, None])[:, 0] - logits.logsumexp(1)
 
 
-def rows_at_once(logits_a_row: int) -> int:
+def rows_at_once(logits_a_row: int, device: torch.device) -> int:
     """The number of rows whose logits are computed at once."""
-    return max(1, min(ROWS, MOST_LOGITS // logits_a_row))
+    if device.type == "cpu":
+        return max(1, min(ROWS, MOST_LOGITS // logits_a_row))
+    return max(1, MOST_LOGITS_ELSEWHERE // logits_a_row)
 
 
 def log_frequencies(counts: Tensor) -> Tensor:
@@ -122,14 +132,31 @@ def cross_entropy(
     features (rows, width), weight (classes, width), bias (classes,), targets (rows,). weights: as in
     `OutputLayer.loss`. log_chances: (classes,), subtracted from every logit but the target's.
     """
-    row_shares = shares(targets, weights, features)
+    row_shares = shares(targets, weights, bias)
     return ChunkedCrossEntropy.apply(features, weight, bias, targets, row_shares, log_chances)  # pyright: ignore[reportReturnType]
 
 
-def softmax_(logits: Tensor) -> Tensor:
-    """The softmax of each row of (rows, vocabulary), in place if that is known to work."""
-    # A row is read completely before it is written; new memory would cost more than the arithmetic.
-    return torch.softmax(logits, 1, out=logits) if logits.device.type == "cpu" else logits.softmax(1)
+def _logits(x: Tensor, weight: Tensor, bias: Tensor, *, may_copy: bool = True) -> Tensor:
+    """x weight' + bias, in the type of the bias: it is float32 where x and weight are bfloat16."""
+    if x.dtype == bias.dtype:
+        return linear(x, weight, bias, may_copy=may_copy)
+    return F.linear(x, weight).to(bias.dtype) + bias
+
+
+def _softmax(logits: Callable[[], Tensor], targets: Tensor) -> tuple[Tensor, Tensor]:
+    """The softmax (rows, vocabulary) of what `logits` computes; log p of the targets (rows, 1), without underflow."""
+    if targets.device.type != "cpu":
+        log_probs = logits().log_softmax(1)
+        picked = log_probs.gather(1, targets)
+        return log_probs.exp_(), picked
+    # On a CPU the softmax is computed in place, since new memory would cost more than the arithmetic, and its
+    # logarithm for all words only where that of a target underflows: a value costs nothing to read there.
+    probs = logits()
+    torch.softmax(probs, 1, out=probs)
+    picked = probs.gather(1, targets)
+    if bool((picked > torch.finfo(probs.dtype).tiny).all()):
+        return probs, picked.log()
+    return probs, logits().log_softmax(1).gather(1, targets)
 
 
 class ChunkedCrossEntropy(torch.autograd.Function):
@@ -137,6 +164,7 @@ class ChunkedCrossEntropy(torch.autograd.Function):
 
     The gradient of the sum of share * -log p(target) with respect to the logits is share * (p - onehot(target)): it
     is computed together with the logits, which need not be kept. The memory is that of the weight's gradient.
+    Features and weight may be bfloat16: logits, loss and the sum of the weight's gradients have the type of the bias.
     """
 
     @staticmethod
@@ -152,41 +180,42 @@ class ChunkedCrossEntropy(torch.autograd.Function):
         # Apple's GPUs have no float64.
         exact = torch.float32 if features.device.type == "mps" else torch.float64
         total = features.new_zeros((), dtype=exact)
-        gradients = (
-            [torch.zeros_like(t) for t in (features, weight, bias)] if any(ctx.needs_input_grad) else []
-        )
+        gradients = []
+        if any(ctx.needs_input_grad):
+            gradients = [torch.zeros_like(t, dtype=bias.dtype) for t in (features, weight, bias)]
         shifted = bias if log_chances is None else bias - log_chances
 
         def logits(x: Tensor, y: Tensor) -> Tensor:
-            found = linear(x, weight, shifted, may_copy=False)
+            found = _logits(x, weight, shifted, may_copy=False)
             return found if log_chances is None else found.scatter_add_(1, y, log_chances[y])
 
-        chunk = rows_at_once(len(weight))
+        chunk = rows_at_once(len(weight), features.device)
         for start in range(0, len(features), chunk):
             x, y = features[start : start + chunk], targets[start : start + chunk, None]
             share = row_shares[start : start + chunk]
-            probs = softmax_(logits(x, y))
-            picked = probs.gather(1, y)[:, 0]
-            # The gradient needs the softmax; its logarithm is computed apart only if a target's softmax underflows.
-            if bool((picked > torch.finfo(probs.dtype).tiny).all()):
-                log_probs = picked.log()
-            else:
-                log_probs = logits(x, y).log_softmax(1).gather(1, y)[:, 0]
-            total -= (log_probs * share).sum(dtype=exact)
+            probs, log_probs = _softmax(partial(logits, x, y), y)
+            total -= (log_probs[:, 0] * share).sum(dtype=exact)
             if gradients:
                 d_features, d_weight, d_bias = gradients
                 d_logits = probs
                 d_logits.scatter_add_(1, y, d_logits.new_full((1, 1), -1.0).expand_as(y))
-                # The shares multiply the smaller factors, since the logits are far larger.
-                d_rows = torch.mm(d_logits, weight, out=d_features[start : start + chunk])
-                d_rows *= share[:, None]
-                d_weight.addmm_(d_logits.t(), x * share[:, None])
                 d_bias.addmv_(d_logits.t(), share)
+                d_rows = d_features[start : start + chunk]
+                # The shares multiply the smaller factors, since the logits are far larger.
+                if x.dtype == d_weight.dtype:
+                    torch.mm(d_logits, weight, out=d_rows)
+                    d_weight.addmm_(d_logits.t(), x * share[:, None])
+                else:
+                    narrow = d_logits.to(x.dtype)
+                    d_rows.copy_(torch.mm(narrow, weight))
+                    d_weight += torch.mm(narrow.t(), (x * share[:, None]).to(x.dtype))
+                    del narrow
+                d_rows *= share[:, None]
                 del d_logits
             del probs  # before the next chunk allocates as much
         # Not by save_for_backward, whose reference would make autograd copy the weight's gradient.
         ctx.gradients = gradients
-        return total.to(features.dtype)
+        return total.to(bias.dtype)
 
     @staticmethod
     @once_differentiable

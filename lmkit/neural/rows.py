@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from lmkit.host_copies import on_host, send
+
 
 class TokenRows:
     """The tokens of a step, each with its place among them.
@@ -13,9 +15,9 @@ class TokenRows:
     A matrix is read once, so that a weight that the embedding and the output layer share has one sparse gradient.
     """
 
-    def __init__(self, tokens: Tensor) -> None:
-        """tokens: ids, in any order, repeated or not."""
-        self.ids = tokens.unique()
+    def __init__(self, tokens: Tensor, device: torch.device | None = None) -> None:
+        """tokens: ids, in any order, repeated or not. device: that of the matrices; by default that of the tokens."""
+        self.ids = send(on_host(tokens).unique(), tokens.device if device is None else device)
         """(rows,) the distinct ids, ascending."""
         self._read: dict[int, Tensor] = {}
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from lmkit.host_copies import on_host, send
 from lmkit.neural.output import OutputLayer, cross_entropy, log_frequencies
 from lmkit.neural.rows import TokenRows
 
@@ -36,11 +37,12 @@ class SampledOutputLayer(OutputLayer):
     def sample(self, tokens: Tensor) -> "Sample":
         """The rows for one step: those of its tokens (any number of ids), and of the samples."""
         drawn = torch.searchsorted(self._ends, torch.rand(self.samples, dtype=torch.float64) * self._ends[-1])
-        rows = TokenRows(torch.cat([tokens, drawn.to(tokens.device)]))
-        ids = rows.ids.cpu()
+        rows = TokenRows(torch.cat([on_host(tokens), drawn]), self.bias.device)
+        ids = on_host(rows.ids)
         missed = self.samples * torch.log1p(-self._draw[ids])
         missed += len(tokens) * torch.log1p(-self._frequency[ids])
-        return Sample(rows, torch.log(-torch.expm1(missed)).to(self.bias))
+        log_chances = torch.log(-torch.expm1(missed)).to(self.bias.dtype)
+        return Sample(rows, send(log_chances, self.bias.device))
 
     def sampled_loss(
         self, features: Tensor, targets: Tensor, sample: "Sample", weights: Tensor | None = None

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lmkit.host_copies import derive
 from lmkit.neural.linear import linear
 from lmkit.neural.products import FixedProduct
 from lmkit.recurrence import tiers
@@ -165,6 +166,10 @@ def _some_at_once(
     parts = []
     for first in range(0, len(xs), STEPS_AT_ONCE):
         part = slice(first, first + STEPS_AT_ONCE)
-        ys, state = run(xs[part], state, None if resets is None else resets[part])
+        ys, state = run(xs[part], state, _part(resets, part))
         parts.append(ys)
     return (torch.cat(parts) if len(parts) > 1 else parts[0]), state
+
+
+def _part(resets: Tensor | None, steps: slice) -> Tensor | None:
+    return None if resets is None else derive(lambda mask: mask[steps], resets)

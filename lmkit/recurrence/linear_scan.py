@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from lmkit.host_copies import on_host
+
 
 def linear_scan(
     a: Tensor, b: Tensor, h: Tensor, blank: Tensor | None = None, resets: Tensor | None = None
@@ -60,4 +62,4 @@ class _LinearScan(torch.autograd.Function):
 
 def reset_steps(resets: Tensor | None) -> frozenset[int]:
     """The steps at which any row is reset: the others need no choice."""
-    return frozenset() if resets is None else frozenset(resets.any(1).nonzero().flatten().tolist())
+    return frozenset() if resets is None else frozenset(on_host(resets).any(1).nonzero().flatten().tolist())

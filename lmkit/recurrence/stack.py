@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from lmkit.blame import tried
 from lmkit.errors import PluginError, UsageError, suggest
+from lmkit.host_copies import derive, on_host
 from lmkit.neural.sizes import per_layer
 from lmkit.option_fields import fields_of
 from lmkit.options import Chosen, check_value, choose, listed_names
@@ -98,7 +99,7 @@ class Recurrent(nn.Module):
         if state is None:
             state = self.initial_state(len(x))
         ys = x.transpose(0, 1)
-        resets = None if reset is None or not bool(reset.any()) else reset.t()
+        resets = None if reset is None or not bool(on_host(reset).any()) else derive(Tensor.t, reset)
         all_outputs, new_state = [], []
         parts = zip(self.layers, self.norms, self.shortcuts, cast(tuple[State, ...], state), strict=True)
         for index, (layer, norm, shortcut, before) in enumerate(parts):

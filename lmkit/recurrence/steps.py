@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from lmkit.host_copies import derive
 from lmkit.neural.linear import linear
 from lmkit.neural.products import FixedProduct
 from lmkit.recurrence import native_steps
@@ -46,7 +47,7 @@ def run_steps(
     groups = window.groups()
     # Kernels know one layout; a choice by a mask in another layout would take over the mask's.
     tensors = [None if t is None else t.contiguous() for group in groups for t in group]
-    resets = None if resets is None else resets.contiguous()
+    resets = None if resets is None else derive(Tensor.contiguous, resets)
     settings = (kernels, math.inf if clip is None else clip, [len(group) for group in groups])
     ys, *last = _Steps.apply(*settings, resets, *tensors)  # pyright: ignore
     return ys, tuple(last)

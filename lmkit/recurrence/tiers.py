@@ -137,7 +137,7 @@ def _history(cell: object) -> _History:
 def _torch_pays(cell: Gated, xs: Tensor, resets: Tensor | None) -> bool:
     kernel = cell.torch_kernel()
     # On a CPU only the LSTM is in oneDNN; torch's other two are loops, no faster than the one here.
-    if kernel is None or not (xs.is_cuda or kernel is torch.lstm):
+    if kernel is None or (xs.device.type == "cpu" and kernel is not torch.lstm):
         return False
     return len(xs) >= LEAST_STEPS_PER_RESET * len(reset_steps(resets))
 

@@ -11,7 +11,7 @@ from lmkit.errors import DataError, LmkitError
 from lmkit.training.checkpoint import Checkpoints, differences
 from lmkit.training.loop import Trainer
 from lmkit.training.metrics import Metrics
-from lmkit.training.neural_run import made, make_streams, prepare, run_trainer
+from lmkit.training.neural_run import made, make_streams, placed, prepare, run_trainer
 from lmkit.training.plan import Plan
 from lmkit.training.processes import LostError, Processes
 from lmkit.training.report import Silent
@@ -29,10 +29,10 @@ def follow(processes: Processes) -> None:
     except LostError as error:
         sys.exit(error.exit_code)
     recipe = recipes.build(plan.recipe)
-    device = prepare(recipe, processes)
+    prepare(recipe, processes)
     with tempfile.TemporaryDirectory(prefix="lmkit-tokenizer-") as folder:
         corpus = read_corpus(plan, recipe, Path(folder))
-        model = made(recipe, corpus).to(device)
+        model = placed(made(recipe, corpus), recipe, processes)
         trainer = Trainer(
             model,
             make_streams(model, recipe, corpus),

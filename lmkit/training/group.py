@@ -30,8 +30,8 @@ class Group(Processes):
         self.rank = dist.get_rank()
         self.count = dist.get_world_size()
 
-    def device(self, name: str) -> torch.device:
-        device = pick_device(name)
+    def device(self, name: str, parameters: int | None = None) -> torch.device:
+        device = pick_device(name, parameters)
         if device.type == "cpu":
             return device
         local = launch.local_rank()
@@ -62,11 +62,11 @@ class Group(Processes):
         return state if parts is None else states.cat(parts)
 
     def sum_step(
-        self, model: TrainableModel, loss: float, propose: Callable[[], Agreed]
-    ) -> tuple[float, Agreed]:
+        self, model: TrainableModel, loss: Tensor, propose: Callable[[], Agreed]
+    ) -> tuple[Tensor, Agreed]:
         parameters = [p for p in model.parameters() if p.requires_grad]
         self._check_sparse(model, parameters)
-        figures = [loss, *astuple(propose())]
+        figures = [float(loss), *astuple(propose())]
         sizes = [p.numel() if p.grad is None else _elements(p.grad).numel() for p in parameters]
         # One collective a step, since each takes as long as its slowest process.
         everything = parameters[0].new_zeros(sum(sizes) + len(parameters) + 3 * len(figures))
@@ -81,8 +81,8 @@ class Group(Processes):
         for place, parameter, number in zip(places, parameters, present.tolist(), strict=True):
             if number:  # without a gradient in any process, the optimiser leaves a weight as it is
                 parameter.grad = _with_elements(parameter, place)
-        loss, stop, save, seconds, cpu_seconds = rest.double().view(-1, 3).sum(1).tolist()
-        return loss, Agreed(stop > 0, save > 0, seconds, cpu_seconds)
+        total, stop, save, seconds, cpu_seconds = rest.double().view(-1, 3).sum(1).tolist()
+        return torch.tensor(total, dtype=torch.float64), Agreed(stop > 0, save > 0, seconds, cpu_seconds)
 
     def _check_sparse(self, model: TrainableModel, parameters: Sequence[nn.Parameter]) -> None:
         """Raise UsageError for sparse gradients, unless all processes have the same rows, those of one sample."""

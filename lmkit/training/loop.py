@@ -6,10 +6,12 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
+from torch import Tensor
+
 from lmkit import states
 from lmkit.corpus.streams import Streams, Window
 from lmkit.errors import LmkitError
-from lmkit.neural import stream_slice
+from lmkit.neural import precision, stream_slice
 from lmkit.neural.stream_slice import StreamSlice
 from lmkit.perplexity import perplexity
 from lmkit.recurrence import TrainableModel
@@ -18,6 +20,7 @@ from lmkit.training.average import MeanOfSteps, MovingAverage, WeightAverage
 from lmkit.training.checkpoint import Checkpoints
 from lmkit.training.clock import Clock
 from lmkit.training.early_stopping import TrainState, after_validation, is_over
+from lmkit.training.figures import Figures, StepFigures
 from lmkit.training.groups import freeze
 from lmkit.training.metrics import Metrics
 from lmkit.training.optimiser import clip_gradients, make_optimiser, peak_rate, set_rate
@@ -83,6 +86,7 @@ class Trainer:
         self.valid_every = options.valid_every or default_valid_every(streams, validation_tokens)
         self._clock = Clock()
         self._agreed = Agreed()
+        self._figures = Figures(model.device)
 
     def share(self, processes: Processes) -> None:
         """Compute a slice of the streams from now on, the others in the other processes.
@@ -92,6 +96,8 @@ class Trainer:
         self.processes = processes
         self.rows = processes.rows(self.streams.batch_size)
         self.hidden = states.take(self.hidden, self.rows)
+        # They wait for each other at every step already, and all have to stop at the same one.
+        self._figures.read_at_once = True
 
     def run(
         self, stop_after: int | None = None, stop_requested: Callable[[], bool] = lambda: False
@@ -99,7 +105,7 @@ class Trainer:
         """Train until a limit, `stop_after` steps in all, or a request to stop; return the final state.
 
         Only a limit ends with a validation: a training that stops early can continue as if it had not stopped.
-        Raises DivergedError when the loss is not finite; the best weights so far are kept.
+        Raises DivergedError when the loss or a gradient is not finite; the best weights so far are kept.
         """
         self._clock = Clock(self.state.seconds, self.state.cpu_seconds)
         self.reporter.start(self.total_steps, f"training for {self._limits()}")
@@ -122,6 +128,7 @@ class Trainer:
             if self.checkpoints and self._is_due(self.checkpoints):
                 self._save(self.checkpoints)
                 speed = Speed()
+        self._check_figures()
         if self.over() and self.state.validated != self.state.step:
             self._validate()
         if self.checkpoints:
@@ -151,6 +158,7 @@ class Trainer:
         return clock.seconds, clock.cpu_seconds
 
     def _save(self, checkpoints: Checkpoints, *, last: bool = False) -> None:
+        self._check_figures()
         hidden = self.processes.gather(self.hidden)
         self.processes.lead(lambda: checkpoints.save(snapshot(self, hidden), last=last))
 
@@ -175,42 +183,66 @@ class Trainer:
         self.optimiser.zero_grad(set_to_none=True)
         loss, hidden = self._gradients(window)
         loss, agreed = self.processes.sum_step(model, loss, lambda: self._proposal(stop_requested))
-        loss = self._finite("loss", loss)
-        # Before the step, which would spread NaN over all weights.
-        norm = self._finite("norm of the gradient", clip_gradients(model, options))
+        skip = self._figures.take(self.state.step + 1, loss, clip_gradients(model, options))
+        figures = None
+        if skip is None:
+            # Before the step, which would spread NaN over all weights.
+            figures = self._check_figures()
+        else:
+            # The name by which torch's fused optimisers know it.
+            self.optimiser.found_inf = skip  # pyright: ignore[reportAttributeAccessIssue]
         self.optimiser.step()
         if self.average:
             self.average.update(self.state.step)
         self.hidden = states.detach(hidden)
-        return Step(loss, norm, rate, window.targets.numel(), agreed)
+        if skip is not None and self._reads_after(self.state.step + 1):
+            figures = self._check_figures()
+        return Step(figures, rate, window.targets.numel(), agreed)
 
-    def _gradients(self, window: Window) -> tuple[float, State]:
+    def _gradients(self, window: Window) -> tuple[Tensor, State]:
         """Add the gradients of a window to those of the model; return the loss and the hidden state after it."""
-        model = self.model
-        if self.processes.count == 1:
-            loss, hidden = model.step_loss(window, self.hidden)
-            (loss if model.penalty is None else loss + model.penalty).backward()
-            return float(loss.detach()), hidden
-        # The loss of all tokens is the sum of those of the slices, each times its share of the tokens.
-        own = window.rows(self.rows)
-        with stream_slice.computing(StreamSlice(self.rows, window)):
-            loss, hidden = model.step_loss(own, self.hidden)
-        loss = loss * (own.total_weight / window.total_weight)
-        share = len(own.targets) / len(window.targets)
-        (loss if model.penalty is None else loss + share * model.penalty).backward()
-        return float(loss.detach()), hidden
+        model, kind = self.model, self.options.precision
+        before = precision.entering(self.hidden, kind)
+        with precision.computing(model, kind):
+            if self.processes.count == 1:
+                loss, hidden = model.step_loss(window, before)
+                (loss if model.penalty is None else loss + model.penalty).backward()
+                return loss.detach(), hidden
+            # The loss of all tokens is the sum of those of the slices, each times its share of the tokens.
+            own = window.rows(self.rows)
+            with stream_slice.computing(StreamSlice(self.rows, window)):
+                loss, hidden = model.step_loss(own, before)
+            loss = loss * (own.total_weight / window.total_weight)
+            share = len(own.targets) / len(window.targets)
+            (loss if model.penalty is None else loss + share * model.penalty).backward()
+            return loss.detach(), hidden
 
     def _blank_state(self) -> State:
         return self.model.blank_state(self.rows.stop - self.rows.start)
 
-    def _finite(self, what: str, value: float) -> float:
+    def _reads_after(self, step: int) -> bool:
+        """Whether the figures of this step are read from the device."""
+        options = self.options
+        return (
+            self._figures.due() or step == 1 or step % options.log_every == 0 or step % self.valid_every == 0
+        )
+
+    def _check_figures(self) -> StepFigures | None:
+        """The figures of the newest step, unless they are read already; DivergedError for a bad step."""
+        figures = self._figures.read()
+        if figures is not None:
+            self._finite("loss", figures.loss, figures.step)
+            self._finite("norm of the gradient", figures.norm, figures.step)
+        return figures
+
+    def _finite(self, what: str, value: float, step: int) -> float:
         """The value; DivergedError if it is not finite."""
         if math.isfinite(value):
             return value
         validated = math.isfinite(self.state.best_loss)
         kept = f"the weights of step {self.state.best_step} are kept; " if validated else ""
         raise DivergedError(
-            f"the {what} became {value} at step {self.state.step + 1}: {kept}"
+            f"the {what} became {value} at step {step}: {kept}"
             f"try a lower --learning-rate than {peak_rate(self.options):g} or a smaller --clip-norm"
         )
 
@@ -240,7 +272,7 @@ class Trainer:
             return
         self.model.eval()
         score = self.processes.lead(self.validate)
-        loss = self._finite("validation loss", score.loss)
+        loss = self._finite("validation loss", score.loss, self.state.step)
         best = loss < self.state.best_loss
         self.state = after_validation(self.state, self.options, score)
         if best:
@@ -257,13 +289,15 @@ class Trainer:
         self.reporter.validation(self.state.step, loss, best, score.bits_per_byte)
 
     def _report(self, done: "Step", speed: "Speed") -> None:
-        step = self.state.step
+        step, figures = self.state.step, done.figures
+        if figures is None:
+            return
         self.reporter.step(
             step,
             tokens=done.tokens,
-            loss=done.loss,
+            loss=figures.loss,
             loss_name=self._loss_name(),
-            grad_norm=done.grad_norm,
+            grad_norm=figures.norm,
             learning_rate=done.rate,
             tokens_per_second=speed.tokens_per_second,
             seconds_left=self._seconds_left(),
@@ -272,8 +306,8 @@ class Trainer:
             self.metrics.write(
                 step=step,
                 epoch=round(self.streams.windows.epochs(step), 4),
-                **{self._loss_name(): done.loss},
-                grad_norm=done.grad_norm,
+                **{self._loss_name(): figures.loss},
+                grad_norm=figures.norm,
                 learning_rate=done.rate,
                 tokens_per_second=round(speed.tokens_per_second, 1),
                 **self._rounded_times(),
@@ -322,10 +356,9 @@ class Trainer:
 
 @dataclass(frozen=True)
 class Step:
-    """An update: its loss, norm of the gradient before clipping, learning rate and tokens, of all processes."""
+    """An update: its figures if they are read, its learning rate and its tokens, of all processes."""
 
-    loss: float
-    grad_norm: float
+    figures: StepFigures | None
     rate: float
     tokens: int
     agreed: Agreed

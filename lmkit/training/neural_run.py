@@ -1,5 +1,6 @@
 """Train the network of a run: its first weights, its trainer, and its figures."""
 
+import logging
 import math
 import signal
 from pathlib import Path
@@ -12,6 +13,7 @@ from lmkit import run_paths
 from lmkit.contracts import Encoder, LanguageModel
 from lmkit.corpus.streams import Streams
 from lmkit.neural.trainable import TrainableModel
+from lmkit.notes import NOTE
 from lmkit.options import Chosen, to_table
 from lmkit.perplexity import perplexity
 from lmkit.recipe import Recipe
@@ -30,12 +32,22 @@ from lmkit.training.start import Start
 from lmkit.training.text import Corpus
 from lmkit.training.validation import validate
 
+log = logging.getLogger(__name__)
 
-def prepare(recipe: Recipe, processes: Processes) -> torch.device:
-    """The device of a recipe for this process; sets torch's threads."""
+
+def prepare(recipe: Recipe, processes: Processes) -> None:
+    """Set torch's threads; UsageError if the device of a recipe is not available."""
     if recipe.train.threads:
         torch.set_num_threads(recipe.train.threads)
-    return processes.device(recipe.train.device)
+    processes.device(recipe.train.device)
+
+
+def placed(model: TrainableModel, recipe: Recipe, processes: Processes) -> TrainableModel:
+    """The network on the device of a recipe for this process."""
+    device = processes.device(recipe.train.device, model.parameter_count())
+    if recipe.train.device == "auto" and device.type == "cpu" and torch.cuda.is_available():
+        log.log(NOTE, "the CPU trains so small a model faster than the GPU; --device cuda takes the GPU")
+    return model.to(device)
 
 
 def begun(recipe: Recipe, corpus: Corpus, start: Start | None, reporter: Reporter) -> TrainableModel:
@@ -79,8 +91,7 @@ def train(
     stop_after: int | None,
 ) -> dict[str, Any]:
     """Train a network on its device from the first step; the figures."""
-    model = model.to(processes.device(recipe.train.device))
-    trainer = make_trainer(model, recipe, corpus, saver, reporter)
+    trainer = make_trainer(placed(model, recipe, processes), recipe, corpus, saver, reporter)
     share_training(trainer, processes, saver.directory, recipe, corpus, stop_after)
     return run_trainer(trainer, saver.directory, stop_after)
 
@@ -102,6 +113,7 @@ def make_trainer(
                 "step": state.step,
                 "valid_loss": state.best_loss if math.isfinite(state.best_loss) else None,
                 "carried_tokens": min(state.step, streams.steps_per_epoch) * streams.bptt,
+                "precision": options.precision,
             }
         )
 

@@ -3,7 +3,7 @@
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lmkit.training.groups import rate_factors
 from lmkit.training.options import TrainOptions
@@ -32,7 +32,9 @@ def make_optimiser(model: nn.Module, options: TrainOptions) -> torch.optim.Optim
     ]
     rate = peak_rate(options)
     if options.optimizer == "sgd":
-        return RowSGD(groups, lr=rate, momentum=options.momentum, foreach=True)
+        # On a GPU only the fused step can be skipped without a read (`Figures`).
+        fused = any(p.device.type != "cpu" for p in model.parameters())
+        return RowSGD(groups, lr=rate, momentum=options.momentum, foreach=not fused, fused=fused)
     # Fused: one pass over parameters and moments instead of about ten.
     return RowAdamW(groups, lr=rate, betas=(options.beta1, options.beta2), fused=True)
 
@@ -52,23 +54,22 @@ def peak_rate(options: TrainOptions) -> float:
     return DEFAULT_RATE[options.optimizer] if options.learning_rate is None else options.learning_rate
 
 
-def clip_gradients(model: nn.Module, options: TrainOptions) -> float:
+def clip_gradients(model: nn.Module, options: TrainOptions) -> Tensor:
     """Clip the gradient by its norm, then each element by its value; return the norm before that, NaN included.
 
-    Each row of a sparse gradient must occur once.
+    Each row of a sparse gradient must occur once. The norm is on the device, so that nobody waits for it.
     """
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
     values = [g._values() if g.is_sparse else g for g in gradients]
     norm = torch.nn.utils.get_total_norm(values, foreach=True)
     most = clip_norm(options)
-    if math.isfinite(most):
+    if values and math.isfinite(most):
         factor = (most / (norm + 1e-6)).clamp(max=1.0)
-        for elements in values:
-            elements.mul_(factor)
+        torch._foreach_mul_(values, factor)  # pyright: ignore[reportPrivateImportUsage]
     if options.clip_value is not None:
         for elements in values:
             elements.clamp_(-options.clip_value, options.clip_value)
-    return float(norm)
+    return norm
 
 
 def clip_norm(options: TrainOptions) -> float:

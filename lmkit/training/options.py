@@ -102,8 +102,16 @@ class TrainOptions:
         min=0,
         max=1e6,
     )
+    precision: str = option(
+        "fp32",
+        "of a training step: float32, TF32 (on GPUs that have it), or bfloat16 with weights and loss in float32; "
+        "validation and scores are in float32",
+        choices=("fp32", "tf32", "bf16"),
+    )
     seed: int = option(0, "random seed", min=0, max=2**63 - 1)
-    device: str = option("auto", "cpu, cuda, cuda:1, mps ... (auto: a GPU if there is one)")
+    device: str = option(
+        "auto", "cpu, cuda, cuda:1 ... (auto: a GPU, if there is one, for networks of a million parameters)"
+    )
     threads: int | None = option(None, "CPU threads (default: torch's choice)", min=1, max=1024)
 
     def __post_init__(self) -> None:

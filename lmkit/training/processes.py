@@ -50,9 +50,9 @@ class Processes:
         """The streams of this process, of `total` in all."""
         return slice(self.rank * total // self.count, (self.rank + 1) * total // self.count)
 
-    def device(self, name: str) -> torch.device:
-        """The device of this process. name: that of the option --device."""
-        return pick_device(name)
+    def device(self, name: str, parameters: int | None = None) -> torch.device:
+        """The device of this process. name: that of the option --device. parameters: of the model, if it is known."""
+        return pick_device(name, parameters)
 
     def lead(self, work: Callable[[], T]) -> T:
         """What `work` returns in the process that leads; in the others it is not called."""
@@ -63,8 +63,8 @@ class Processes:
         return state
 
     def sum_step(
-        self, model: TrainableModel, loss: float, propose: Callable[[], Agreed]
-    ) -> tuple[float, Agreed]:
+        self, model: TrainableModel, loss: torch.Tensor, propose: Callable[[], Agreed]
+    ) -> tuple[torch.Tensor, Agreed]:
         """Add up the gradients of all processes, in place, their losses, and what they propose."""
         return loss, Agreed()
 

@@ -14,7 +14,7 @@ from lmkit.recipe import Recipe
 from lmkit.run_code import check_code
 from lmkit.training import checkpoint, options
 from lmkit.training.checkpoint import Checkpoints
-from lmkit.training.neural_run import made, make_trainer, prepare, run_trainer
+from lmkit.training.neural_run import made, make_trainer, placed, prepare, run_trainer
 from lmkit.training.plan import share_training
 from lmkit.training.processes import ALONE, Processes
 from lmkit.training.report import Reporter
@@ -65,7 +65,7 @@ def resume_run(
         check_tables(saved)
         check_same_recipe(saved.facts["recipe"], recipe)
         check_code(directory, recipe.model, recipe.tokenizer)
-        device = prepare(recipe, processes)
+        prepare(recipe, processes)
         text, valid = open_texts(recipe, validates=True)
         choice = recipe.tokenizer
         assert choice is not None
@@ -74,7 +74,7 @@ def resume_run(
             text, valid, tokenizer, choice, reporter, answer_weight=recipe.train.answer_weight
         )
         _check_same_text(directory, saved.facts["fingerprints"], corpus.fingerprints())
-        model = made(recipe, corpus).to(device)
+        model = placed(made(recipe, corpus), recipe, processes)
         recipes.write(recipe, directory / run_paths.RECIPE)
         saver = Saver(directory, recipe, corpus, model)
         trainer = make_trainer(model, recipe, corpus, saver, reporter)

@@ -22,10 +22,12 @@ class RowAdamW(torch.optim.AdamW):
         with dense_only(self) as sparse:
             super().step()
         for group, parameter, gradient in sparse:
-            self._step_rows(group, parameter, gradient)
+            self._step_rows(group, parameter, gradient, getattr(self, "found_inf", None))
 
-    def _step_rows(self, group: dict[str, Any], parameter: nn.Parameter, gradient: Tensor) -> None:
-        ids, values = gradient._indices()[0], gradient._values()
+    def _step_rows(
+        self, group: dict[str, Any], parameter: nn.Parameter, gradient: Tensor, skip: Tensor | None
+    ) -> None:
+        ids, values = gradient._indices()[0], _unless(skip, gradient._values())
         state = self.state[parameter]
         if not state:
             # The names and types of torch's own, so that checkpoints are the same.
@@ -33,7 +35,9 @@ class RowAdamW(torch.optim.AdamW):
             state["exp_avg"] = torch.zeros_like(parameter)
             state["exp_avg_sq"] = torch.zeros_like(parameter)
         state["step"] += 1
-        steps, rate = float(state["step"]), float(group["lr"])
+        # A GPU computes with the number that it has, since a read would wait for it.
+        steps = float(state["step"]) if parameter.device.type == "cpu" else state["step"]
+        rate = float(group["lr"])
         beta1, beta2 = group["betas"]
         mean = state["exp_avg"][ids].lerp_(values, 1 - beta1)
         square = state["exp_avg_sq"][ids].mul_(beta2).addcmul_(values, values, value=1 - beta2)
@@ -44,7 +48,7 @@ class RowAdamW(torch.optim.AdamW):
         change.mul_(-rate / (1 - beta1**steps))
         if group["weight_decay"]:
             change.add_(parameter[ids], alpha=-rate * group["weight_decay"])
-        parameter.index_add_(0, ids, change)
+        parameter.index_add_(0, ids, _unless(skip, change))
 
 
 class RowSGD(torch.optim.SGD):
@@ -62,7 +66,13 @@ class RowSGD(torch.optim.SGD):
             ids, change = gradient._indices()[0], gradient._values()
             if group["weight_decay"]:
                 change = change.add(parameter[ids], alpha=group["weight_decay"])
+            change = _unless(getattr(self, "found_inf", None), change)
             parameter.index_add_(0, ids, change, alpha=-float(group["lr"]))
+
+
+def _unless(skip: Tensor | None, values: Tensor) -> Tensor:
+    """The values; zeros if the number `skip` is not 0, where they may be NaN."""
+    return values if skip is None else torch.where(skip == 0, values, 0)
 
 
 @contextlib.contextmanager

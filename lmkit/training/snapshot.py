@@ -145,10 +145,22 @@ def restore_random(saved: dict[str, Tensor], device: torch.device) -> None:
         torch.cuda.set_rng_state(saved["device"], device)
 
 
+def card(device: torch.device) -> dict[str, str]:
+    """The GPU and its libraries; nothing for a CPU."""
+    if device.type != "cuda":
+        return {}
+    return {
+        "card": torch.cuda.get_device_name(device),
+        "cuda": str(torch.version.cuda or torch.version.hip),
+        "cudnn": str(torch.backends.cudnn.version()),
+    }
+
+
 def machine(model: nn.Module, processes: int) -> dict[str, str]:
     """The environment on which the last bits of results depend, besides recipe and data."""
     parameter = next(model.parameters())
     return {
+        **card(parameter.device),
         "torch": torch.__version__,
         "device": parameter.device.type,
         "dtype": str(parameter.dtype),

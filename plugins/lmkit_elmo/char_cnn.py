@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lmkit.host_copies import on_host, send
 from lmkit_elmo.char_kernels import add_gradient, highest
 from lmkit_elmo.characters import NUM_CHARACTERS, occupied, spelled
 
@@ -63,7 +64,7 @@ class CharacterEncoder(nn.Module):
 
     def forward(self, characters: Tensor) -> Tensor:
         """(words, length) ids to (words, width), with the maximum over all of `length`."""
-        everything = characters.new_full((len(characters),), characters.shape[1])
+        everything = torch.full((len(characters),), characters.shape[1])
         return self._finished(self._pooled(characters, everything, self._tables()))
 
     def convolved(self, characters: Tensor) -> Tensor:
@@ -85,15 +86,14 @@ class CharacterEncoder(nn.Module):
         Of the windows with only padding, it reads just the first. Without gradients, a word's bits do not depend
         on the other words.
         """
-        rows = rows.to(self.embedding.device)
-        tables = self._tables()
+        rows, device, tables = on_host(rows), self.embedding.device, self._tables()
         if torch.is_grad_enabled():
-            return self._finished(self._pooled(rows, occupied(rows), tables))
-        size = ROWS if rows.device.type == "cpu" else ROWS_ELSEWHERE
+            return self._finished(self._pooled(send(rows, device), occupied(rows), tables))
+        size = ROWS if device.type == "cpu" else ROWS_ELSEWHERE
         full = F.pad(rows, (0, 0, 0, -len(rows) % size))
         done = self.embedding.new_empty(len(full), self.width)
         for chunk, place in zip(full.split(size), done.split(size), strict=True):
-            place.copy_(self._finished(self._pooled(chunk, occupied(chunk), tables)))
+            place.copy_(self._finished(self._pooled(send(chunk, device), occupied(chunk), tables)))
         return done[: len(rows)]
 
     def _tables(self) -> list[Tensor]:
@@ -106,7 +106,7 @@ class CharacterEncoder(nn.Module):
         return F.pad(self.embedding, (0, 0, 1, 0))
 
     def _pooled(self, rows: Tensor, used: Tensor, tables: Sequence[Tensor]) -> Tensor:
-        """(words, total) maxima over the windows that begin at or before `used` (words,)."""
+        """(words, total) maxima over the windows that begin at or before `used` (words,), which is on the host."""
         found = [
             _highest(rows, used.clamp(max=rows.shape[1] - len(table)), table) + bias
             for table, bias in zip(tables, self.biases, strict=True)
@@ -143,7 +143,7 @@ def _linear(x: Tensor, layer: nn.Linear) -> Tensor:
 
 
 def _highest(rows: Tensor, last: Tensor, table: Tensor) -> Tensor:
-    """(words, number) the highest sum over windows that begin at 0 to `last` (words,).
+    """(words, number) the highest sum over windows that begin at 0 to `last` (words,), which is on the host.
 
     Without a kernel, it also reads later windows, which contain only padding.
     """

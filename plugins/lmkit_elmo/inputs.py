@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from lmkit.contracts import Tokenizer, Vocabulary
 from lmkit.errors import UsageError
+from lmkit.host_copies import on_host, send
 from lmkit_elmo.char_cnn import CharacterEncoder
 from lmkit_elmo.characters import BOS_ROW, EOS_ROW, spelled
 from lmkit_elmo.options import BiLMOptions
@@ -43,8 +44,8 @@ class CharacterInputs(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """(..., width) of ids, including those of the two boundaries."""
-        distinct, places = ids.unique(return_inverse=True)
-        return self.encoder.embed_rows(self._rows[distinct.cpu()].long())[places]
+        distinct, places = on_host(ids).unique(return_inverse=True)
+        return self.encoder.embed_rows(self._rows[distinct].long())[send(places, ids.device)]
 
     def token_vectors(self, ids: Sequence[int], spellings: Sequence[str]) -> Tensor:
         """(tokens, width) of ids; an unknown one is read by its spelling in the text."""

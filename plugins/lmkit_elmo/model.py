@@ -15,6 +15,7 @@ from lmkit.corpus.store import TokenStore
 from lmkit.corpus.streams import Streams, Window
 from lmkit.corpus.word_lists import refuse_one_string
 from lmkit.errors import ModelError, UsageError
+from lmkit.host_copies import derive
 from lmkit.neural.stream_slice import whole_window
 from lmkit.recurrence import BidirectionalEncoder, Recurrent, TrainableModel
 from lmkit.recurrence.dropout import drop
@@ -113,7 +114,10 @@ class BiLM(TrainableModel, BidirectionalEncoder):
         assert window.backward is not None
         ways = (window, window.backward)
         # Together, since most words of a window are in both.
-        ids = torch.stack([self._with_boundaries(way.inputs, back) for back, way in enumerate(ways)])
+        ids = derive(
+            lambda *inputs: torch.stack([self._with_boundaries(i, back) for back, i in enumerate(inputs)]),
+            *(way.inputs for way in ways),
+        )
         vectors = self._drop(self.inputs(ids))
         outputs, after = [], []
         for back, (before, way) in enumerate(zip(cast(tuple[State, State], state), ways, strict=True)):
@@ -121,12 +125,10 @@ class BiLM(TrainableModel, BidirectionalEncoder):
             outputs.append(found)
             after.append(new_state)
         features = self._drop(torch.stack(outputs)).flatten(0, 2)
-        targets = torch.stack([way.targets for way in ways]).flatten()
+        targets = _both_ways(window)
         weights = [way.weights for way in ways if way.weights is not None]
         flat = torch.stack(weights).flatten() if weights else None
-        whole = whole_window(window)
-        assert whole.backward is not None
-        tokens = torch.stack([whole.targets, whole.backward.targets]).flatten()
+        tokens = _both_ways(whole_window(window))
         return self.scoring_output().loss(features, targets, flat, tokens), tuple(after)
 
     def _drop(self, x: Tensor) -> Tensor:
@@ -194,6 +196,12 @@ class BiLM(TrainableModel, BidirectionalEncoder):
         layers = [torch.cat([whole, whole], 1)]
         layers += [torch.cat([f[0], b[0].flip(0)], 1) for f, b in zip(ahead, behind, strict=True)]
         return sentence.joined(torch.stack(layers)[:, 1:-1])
+
+
+def _both_ways(window: Window) -> Tensor:
+    """(2 * batch * time,) the targets of both directions."""
+    assert window.backward is not None
+    return derive(lambda *ways: torch.stack(ways).flatten(), window.targets, window.backward.targets)
 
 
 def _stack(options: BiLMOptions, width: int) -> Recurrent:

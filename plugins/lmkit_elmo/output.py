@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from lmkit.host_copies import derive
 from lmkit.neural.output import shares
 from lmkit.neural.sampled import SampledOutputLayer
 
@@ -71,7 +72,7 @@ class ShortlistOutputLayer(SampledOutputLayer):
             loss = self.sampled_loss(features, classes, sample, weights)
         else:
             loss = super().loss(features, classes, weights)
-        return loss + (self._shared(classes) * shares(targets, weights, features)).sum()
+        return loss + (self._shared(classes) * shares(targets, weights, self.bias)).sum()
 
     def _gather(self, features: Tensor, targets: Tensor) -> Tensor:
         classes = self._classes(targets)
@@ -79,7 +80,9 @@ class ShortlistOutputLayer(SampledOutputLayer):
         return logits.gather(1, classes[:, None])[:, 0] - logits.logsumexp(1) - self._shared(classes)
 
     def _classes(self, targets: Tensor) -> Tensor:
-        return targets.masked_fill(targets >= len(self.weight), self.unk_id) if self.beyond else targets
+        if not self.beyond:
+            return targets
+        return derive(lambda t: t.masked_fill(t >= len(self.weight), self.unk_id), targets)
 
     def _shared(self, classes: Tensor) -> Tensor:
         """The increase of each target's -log p if its class is shared."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from lmkit.contracts import Vocabulary
 from lmkit.corpus.streams import Window
 from lmkit.errors import UsageError
+from lmkit.host_copies import on_host
 from lmkit.neural.adaptive import AdaptiveOutputLayer
 from lmkit.neural.mixture import MixtureOutputLayer
 from lmkit.neural.output import OutputLayer
@@ -108,8 +109,9 @@ class RecurrentLanguageModel(NeuralLanguageModel):
             return super().step_loss(window, state)
         # Inputs are the targets one step before, except the first of each stream.
         whole = whole_window(window)
-        first = whole.inputs[:, 0]
-        sample = self.output.sample(torch.cat([whole.targets.flatten(), first[first != self.start_id]]))
+        first = on_host(whole.inputs)[:, 0]
+        words = torch.cat([on_host(whole.targets).flatten(), first[first != self.start_id]])
+        sample = self.output.sample(words)
         targets = window.targets.flatten()
         layers, state = self._layers(window.inputs, state, window.reset, sample.rows)
         weights = None if window.weights is None else window.weights.flatten()

@@ -110,6 +110,7 @@ def test_stopping_changes_nothing(tmp_path, text, cell, optimizer, schedule):
         {"schedule": "epochs", "decay_after": 1, "max_steps": 45},
         {"schedule": "epochs", "decay_at": [1, 2], "max_steps": 45},
         {"average": 0.9},
+        {"precision": "bf16"},
         {"rates": ["embedding=0.3", "stack.layers.0=0.1"], "freeze": ["stack.layers.1"]},
         {"freeze": "embedding", "optimizer": "sgd", "momentum": 0.5},
         {"asgd_trigger": 1, "valid_every": 2, "learning_rate": 1.0, "schedule": "constant"},
