@@ -85,6 +85,7 @@ class ModelSpec(Spec):
 
     tokenizers: by a tokenizer's long name, this model's defaults for its options.
     formats: file formats of other programs for export and import.
+    command: what to type for such a model, for one that `lmkit train` does not make; "" for any other.
     counter: "module:function" that counts the n-grams of a text for `lmkit count`, called as
     `count(corpus, vocabulary, order, least, boundaries=..., memory=..., scratch=..., progress=...)`; it yields blocks
     of ids (n-grams, order) int32, with vocabulary.size for `<s>`, and counts (n-grams,) int32 of at least `least`.
@@ -95,6 +96,7 @@ class ModelSpec(Spec):
     tokenizers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     formats: tuple[FileFormat, ...] = ()
     counter: str | None = None
+    command: str = ""
 
 
 @dataclass(frozen=True)

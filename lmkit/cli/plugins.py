@@ -14,7 +14,7 @@ from lmkit.cli.option_flags import written
 from lmkit.option_fields import OptionField, fields_of
 from lmkit.plugins import Part, Registry, registry
 from lmkit.scaffold import PARTS
-from lmkit.specs import KINDS
+from lmkit.specs import KINDS, ModelSpec
 
 USES = {
     "model": "lmkit train --model {0} FILE",
@@ -38,7 +38,10 @@ command.add_command(plugins_check.command)
 @command.command("list", short_help="List every part, and what failed to load.")
 @json_option("Print JSON.")
 def list_parts(as_json: bool) -> None:
-    """List every tokenizer, cell, model and decoder, and what failed to load."""
+    """List every tokenizer, cell, model and decoder with what to type for it, and what failed to load.
+
+    Tokenizers, cells and models are for lmkit train, and decoders for lmkit generate.
+    """
     found = registry()
     rows = [
         {
@@ -48,6 +51,7 @@ def list_parts(as_json: bool) -> None:
             "distribution": part.plugin.distribution,
             "version": part.plugin.version,
             "summary": part.spec.summary,
+            "use": usage(part),
         }
         for part in found.parts()
     ]
@@ -63,7 +67,9 @@ def list_parts(as_json: bool) -> None:
     if as_json:
         click.echo(strict_json.report({"parts": rows, "failures": failures, "collisions": collisions(found)}))
         return
-    click.echo(console.table(["kind", "name", "distribution", "summary"], list(map(_cells, rows)), left=4))
+    click.echo(
+        console.table(["kind", "type", "distribution", "summary"], list(map(_cells, found.parts())), left=4)
+    )
     for failure in found.failures:
         click.echo(console.folded(f"not loaded: {failure}"))
     for line in collisions(found):
@@ -135,7 +141,7 @@ def describe(part: Part) -> dict[str, Any]:
         "origin": part.origin,
         "summary": part.spec.summary,
         "target": part.spec.target,
-        "use": USES[part.kind].format(part.display_name),
+        "use": usage(part),
         "options": [_describe_option(item) for item in fields_of(part.spec.options)],
         **(_describe_cell(part.load()) if part.kind == "cell" else {}),
     }
@@ -162,9 +168,15 @@ def _describe_option(item: OptionField) -> dict[str, Any]:
     }
 
 
-def _cells(row: dict[str, str]) -> list[str]:
-    name = row["name"] if row["long_name"].startswith("lmkit:") else row["long_name"]
-    return [row["kind"], name, f"{row['distribution']} {row['version']}", row["summary"]]
+def usage(part: Part) -> str:
+    """The command that uses a part."""
+    own = part.spec.command if isinstance(part.spec, ModelSpec) else ""
+    return own or USES[part.kind].format(part.display_name)
+
+
+def _cells(part: Part) -> list[str]:
+    own = isinstance(part.spec, ModelSpec) and part.spec.command
+    return [part.kind, own or f"--{part.kind} {part.display_name}", part.origin, part.spec.summary]
 
 
 def _as_text(part: dict[str, Any]) -> str:

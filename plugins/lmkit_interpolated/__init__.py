@@ -13,16 +13,19 @@ def lmkit_models() -> Iterable[ModelSpec]:
             "interpolated",
             "lmkit_interpolated.model:InterpolatedModel",
             "A weighted mean of the probabilities of other models (Jelinek and Mercer, 1980)",
+            command="lmkit interpolate RUN RUN TEXT --out DIR",
         ),
         ModelSpec(
             "interpolated-strings",
             "lmkit_interpolated.strings:StringMixture",
             "A weighted mean of the probabilities of words, or lines, under models with any tokenizers",
+            command="lmkit interpolate RUN RUN TEXT --by word --out DIR",
         ),
         ModelSpec(
             "cached",
             "lmkit_interpolated.cached:CachedRun",
             "Another model with a continuous cache (Grave et al., 2017)",
             options=CacheOptions,
+            command="lmkit interpolate RUN TEXT --cache 2000 --out DIR",
         ),
     ]

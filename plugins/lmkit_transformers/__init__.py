@@ -15,6 +15,7 @@ def lmkit_models() -> Iterable[ModelSpec]:
             "lmkit_transformers.model:TransformersModel",
             "A trained causal model of transformers, such as GPT-2, for scores (lmkit import transformers)",
             TransformersOptions,
+            command="lmkit import transformers FOLDER --out DIR",
             formats=(
                 FileFormat(
                     "transformers",

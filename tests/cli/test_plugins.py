@@ -5,7 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from lmkit.plugins import Part
+from lmkit.cli.plugins import usage
+from lmkit.plugins import Part, registry
 
 
 @pytest.fixture
@@ -19,7 +20,8 @@ def test_list_names_parts_and_failures(lmkit, everything):
     """One broken plugin leaves everything else listed, and its reason appears below, once."""
     result = lmkit("plugins", "list")
     assert result.exit_code == 0
-    assert "acme-cells:mine" in result.stdout
+    assert "--cell acme-cells:mine" in result.stdout
+    assert "--decoder sample" in result.stdout
     assert "not loaded: plugin 'unwell' of unwell-dist 3.0" in result.stdout
     assert "'gru' means lmkit:gru" in result.stdout
     assert result.stderr == ""
@@ -112,3 +114,11 @@ def test_show_suggests_a_name(lmkit):
     """A misspelt name gets a suggestion."""
     result = lmkit("plugins", "show", "recurent")
     assert (result.exit_code, "did you mean 'recurrent'?" in result.stderr) == (2, True)
+
+
+def test_list_says_what_to_type() -> None:
+    """A model that training does not make names the command that does."""
+    parts = {part.spec.name: part for part in registry().parts("model")}
+    assert usage(parts["ngram"]) == "lmkit train --model ngram FILE"
+    for name in ("interpolated", "interpolated-strings", "cached", "transformers"):
+        assert usage(parts[name]).split()[1] in ("interpolate", "import")

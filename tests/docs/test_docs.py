@@ -19,6 +19,7 @@ from types import ModuleType
 import click
 import pytest
 import torch
+from click.testing import CliRunner
 
 from lmkit import hookspecs, plugins
 from lmkit.cli import cli
@@ -284,3 +285,29 @@ def test_links_lead_somewhere(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", FENCE.sub("", text)):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+# The steps of a cell are compiled, which takes half a minute.
+CELL = pytest.param("cell", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("heading", [CELL, "tokenizer", "decoder", "model", "encoder"])
+def test_tutorials_of_own_parts(heading: str, folder: Path, installed: Installed) -> None:
+    """Every tutorial of docs/own-parts.md works as it stands: the part keeps the rules, and its commands succeed."""
+    page = ROOT / "docs" / "own-parts.md"
+    text = page.read_text(encoding="utf-8")
+    for block in blocks(page, "python"):
+        write_file(folder, block)
+    start = re.search(rf"^## An? {heading}$", text, re.MULTILINE)
+    assert start
+    first = text[: start.start()].count("\n")
+    last = first + text[start.end() :].partition("\n## ")[0].count("\n")
+    lines = [block for block in blocks(page, "sh") if first < block.line <= last]
+    if heading == "decoder":  # its model is that of the first tutorial
+        lines.insert(0, Block("sh", blocks(page, "sh")[0].code.splitlines()[1], 0))
+    commands = [line for block in lines for line in block.code.splitlines()]
+    assert any(line.startswith("lmkit plugins check") for line in commands)
+    for line in commands:
+        if not line.startswith("lmkit compare"):  # starts a process
+            result = CliRunner().invoke(cli, shlex.split(line)[1:])
+            assert result.exit_code == 0, f"{line}\n{result.output}"
