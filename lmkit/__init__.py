@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lmkit.studies.fill import fill
     from lmkit.studies.interpolate import interpolate
     from lmkit.studies.minimal_pairs import minimal_pairs
+    from lmkit.studies.sweep import sweep
     from lmkit.studies.syntaxgym import syntaxgym
 
 __version__ = "0.1.0"
@@ -43,6 +44,7 @@ __all__ = [
     "option",
     "resume",
     "resume_classifier",
+    "sweep",
     "syntaxgym",
     "train",
     "use",
@@ -63,6 +65,7 @@ _HOMES = (
             "fill",
             "interpolate",
             "minimal_pairs",
+            "sweep",
             "syntaxgym",
         )
     }

@@ -64,6 +64,12 @@ def listed(problems: list[str]) -> str:
     )
 
 
+def problems_of(error: LmkitError) -> list[str]:
+    """The problems in a message of `listed`."""
+    first, *rest = str(error).splitlines()
+    return [line.strip() for line in rest] or [first]
+
+
 def one_line(error: BaseException) -> str:
     """The text of an exception in one line; its class if it has no text."""
     return " ".join(str(error).split()) or type(error).__name__

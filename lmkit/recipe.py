@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lmkit.corpus.options import STDIN, DataOptions
-from lmkit.errors import UsageError, listed, reason_of, suggest
+from lmkit.errors import UsageError, listed, problems_of, reason_of, suggest
 from lmkit.files import write_text
 from lmkit.manifest import part_tables
 from lmkit.option_fields import OptionField, fields_of
@@ -31,6 +31,9 @@ BY_TEXT = ("lmkit:word", "lmkit:char")
 """The tokenizers to choose from by the text if none is named: words between spaces, or characters."""
 
 TABLES = ("data", "init", "tokenizer", "train", "model")
+
+SWEEP = "sweep"
+"""The table with ranges of settings, for `lmkit sweep`."""
 
 T = TypeVar("T")
 
@@ -102,7 +105,9 @@ def build(tables: Mapping[str, Any], *, source: str | Path | None = None) -> Rec
     """
     problems: list[str] = []
     for name in tables:
-        if name not in (*TABLES, ABOUT):
+        if name == SWEEP:
+            problems.append(f"the table [{SWEEP}] has ranges for lmkit sweep; to train once, leave it out")
+        elif name not in (*TABLES, ABOUT):
             problems.append(f"unknown table [{name}]; {suggest(name, TABLES)}")
     data = _collect(problems, lambda: as_table(tables.get("data", {}), "data")) or {}
     train_paths = _paths(data, "train", problems)
@@ -244,8 +249,7 @@ def _collect(problems: list[str], make: Callable[[], T]) -> T | None:
     try:
         return make()
     except UsageError as error:
-        first, *rest = str(error).splitlines()
-        problems.extend([line.strip() for line in rest] or [first])
+        problems.extend(problems_of(error))
         return None
 
 

@@ -276,12 +276,12 @@ def use_class(name: str) -> type:
 
 
 def test_every_command_with_runs_has_code() -> None:
-    """Whoever gives a run can name its code, in one way for all commands that load models."""
+    """Whoever gives a run, or a recipe to sweep, can name its code, in one way for all commands that load models."""
     for name in COMMANDS:
         found = cli.get_command(click.Context(cli), name)
         assert found is not None
         params = found.params
-        takes_runs = any(isinstance(param.type, (RunPath, RunOrText)) for param in params)
+        takes_runs = any(isinstance(param.type, (RunPath, RunOrText)) for param in params) or name == "sweep"
         has_code = any("--code" in param.opts and isinstance(param.type, PartFile) for param in params)
         assert has_code == (takes_runs and name not in ("info", "verify")), name
 

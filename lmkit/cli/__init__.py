@@ -30,6 +30,7 @@ from lmkit.files import FULL
 
 COMMANDS = {
     "train": ("lmkit.cli.train", "Train a model on text."),
+    "sweep": ("lmkit.cli.sweep", "Train a recipe with values from ranges, and find the best."),
     "eval": ("lmkit.cli.eval", "Score text: perplexity, bits per byte and more."),
     "surprisal": (
         "lmkit.cli.surprisal",

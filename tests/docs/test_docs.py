@@ -243,13 +243,18 @@ def test_command_lines_parse(
 
 
 def test_recipes_are_right(folder: Path, installed: Installed) -> None:
-    """Every recipe in the pages resolves."""
-    from lmkit.recipe import build
+    """Every recipe in the pages resolves, and every range of one for a sweep."""
+    from lmkit.recipe import SWEEP, build
+    from lmkit.studies.sweep_ranges import read_space
 
     recipes = [b for page in PAGES for b in blocks(page, "toml") if b.file != "pyproject.toml"]
     assert recipes
     for block in recipes:
-        build(tomllib.loads(block.code))
+        tables = tomllib.loads(block.code)
+        if SWEEP in tables:
+            read_space(tables, f"line {block.line}")
+        else:
+            build(tables)
 
 
 def test_every_hook_is_documented() -> None:
