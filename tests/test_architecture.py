@@ -70,7 +70,7 @@ LAYERS = (
     ("training",),
     ("classification",),
     ("model", "api", "pipelines", "onnx_export", "verify"),
-    ("studies", "scaffold"),
+    ("studies", "scaffold", "bench"),
     ("serve",),
     ("testing", "cli", "__main__"),
 )

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from lmkit import strict_json
-from lmkit.cli import console, equations, plugins_check
+from lmkit.cli import console, equations, plugins_bench, plugins_check
 from lmkit.cli.common import json_option
 from lmkit.cli.completion import PartName
 from lmkit.cli.option_flags import written
@@ -27,12 +27,13 @@ USES = {
 @click.group(no_args_is_help=True)
 @click.pass_obj
 def command(messages: console.MessageHandler) -> None:
-    """List and describe the installed parts, begin a new one, and check it."""
+    """List and describe the installed parts, begin a new one, check it and measure it."""
     # These commands print failures to load themselves.
     messages.silence("lmkit.plugins")
 
 
 command.add_command(plugins_check.command)
+command.add_command(plugins_bench.command)
 
 
 @command.command("list", short_help="List every part, and what failed to load.")
