@@ -83,8 +83,9 @@ def command(
 
     if plot is not None:
         pictures.check(plot)
+    named = {cell.removeprefix(f"{FROM_FILE}:"): cell for cell in cells}
     found = bench(
-        {cell.removeprefix(f"{FROM_FILE}:"): cell for cell in cells}, list(texts), usual=usual, params=params, max_steps=max_steps,
+        named, list(texts), usual=usual, params=params, max_steps=max_steps,
         recall_steps=recall_steps, seeds=seeds, threads=threads, device=device, progress=console.progress,
     )  # fmt: skip
     if plot is not None:

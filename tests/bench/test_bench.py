@@ -7,26 +7,32 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner
-from torch import Tensor
+from torch import Tensor, nn
 
 from lmkit.bench import bench, recall
 from lmkit.bench.language import Learned, write_parts
 from lmkit.bench.recall import DISTANCES, SYMBOLS, Recall, questions, units_for
 from lmkit.bench.speed import peak_memory
 from lmkit.cli import cli
-from lmkit.errors import DataError, PluginError, UsageError
-from lmkit.recurrence import GatedCell
+from lmkit.errors import DataError, UsageError
+from lmkit.recurrence import Cell
+from lmkit.states import State
 
 LINES = [f"line {number} of a text about cats and dogs, told again" for number in range(2000)]
 
 
-class Forgetful(GatedCell):
+class Forgetful(Cell):
     """A cell whose output is its input alone, so that it recalls nothing."""
 
-    recurrent = False
+    def __init__(self, input_size: int, hidden_size: int, options: None = None) -> None:
+        super().__init__(input_size, hidden_size, options)
+        self.inner = nn.Linear(input_size, hidden_size)
 
-    def gates(self, x: Tensor, h: Tensor, state: tuple[Tensor, ...]) -> Tensor:
-        return torch.tanh(x)
+    def initial_state(self, batch_size: int) -> Tensor:
+        return self.inner.weight.new_zeros(batch_size, 1)
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        return torch.tanh(self.inner(x)), state
 
 
 @pytest.fixture
@@ -139,7 +145,7 @@ def test_the_command(text: Path, tmp_path: Path) -> None:
 
 def test_unknown_cells_and_empty_lists_are_refused_at_once() -> None:
     """Before anything is trained: what is missing, and the nearest name."""
-    with pytest.raises(PluginError, match="min-gru"):
+    with pytest.raises(UsageError, match="min-gru"):
         bench(["min-gruu"])
     with pytest.raises(UsageError, match="no cell given"):
         bench([], usual=False)
