@@ -77,8 +77,8 @@ def test_the_peak_counts_what_is_held_at_one_time() -> None:
     def run() -> None:
         for _ in range(3):
             kept = torch.zeros(1000)
-            kept.view(10, 100).t()
-            kept + 1
+            both = kept.view(10, 100).t(), kept + 1
+            del kept, both
 
     assert peak_memory(run) == 2 * 4000
 
