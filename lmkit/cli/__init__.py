@@ -56,7 +56,7 @@ COMMANDS = {
     "export": ("lmkit.cli.export", "Write a model in another format."),
     "import": ("lmkit.cli.import_", "Create a run from a model in another format."),
     "recipes": ("lmkit.cli.recipes", "List, show and copy the recipes that ship with lmkit."),
-    "plugins": ("lmkit.cli.plugins", "List and describe the installed parts, begin a new one, and check it."),
+    "plugins": ("lmkit.cli.plugins", "List, describe, begin, check and measure parts."),
 }
 """The module of each command (with `command`) and its line of help, so that `lmkit --help` imports no command."""
 

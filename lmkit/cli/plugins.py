@@ -27,7 +27,7 @@ USES = {
 @click.group(no_args_is_help=True)
 @click.pass_obj
 def command(messages: console.MessageHandler) -> None:
-    """List and describe the installed parts, begin a new one, check it and measure it."""
+    """List and describe the installed parts; begin, check and measure one of your own."""
     # These commands print failures to load themselves.
     messages.silence("lmkit.plugins")
 
