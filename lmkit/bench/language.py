@@ -82,7 +82,7 @@ def learn(
     """Train a byte model of a cell; `model` as in `lmkit.train`."""
     trained = train(
         parts[0], valid=parts[1], model=model, tokenizer="byte", params=params, batch_size=ROWS, bptt=STEPS,
-        max_steps=steps, valid_every=max(1, steps // VALIDATIONS), schedule="constant", seed=seed, threads=1,
+        max_steps=steps, valid_every=-(-steps // VALIDATIONS), schedule="constant", seed=seed, threads=1,
         device=device, out=out, reporter=Silent(),
     )  # fmt: skip
     lines = (out / run_paths.METRICS).read_text(encoding="utf-8").splitlines()
