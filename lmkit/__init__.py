@@ -4,7 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from lmkit.hookspecs import hookimpl
-from lmkit.specs import CellSpec, DecoderSpec, ModelSpec, TokenizerSpec, option
+from lmkit.specs import CellSpec, DecoderSpec, LoggerSpec, ModelSpec, TokenizerSpec, option
 
 if TYPE_CHECKING:
     from lmkit.api import Model, load, resume, train
@@ -26,6 +26,7 @@ __all__ = [
     "CellSpec",
     "Classifier",
     "DecoderSpec",
+    "LoggerSpec",
     "Model",
     "ModelSpec",
     "TokenizerSpec",

@@ -99,6 +99,8 @@ def train(
     keep: int = ...,
     # training: steps between lines in metrics.jsonl
     log_every: int = ...,
+    # training: send the lines of metrics.jsonl to these loggers too, e.g. tensorboard,wandb (none: to no others)
+    log_to: str | Sequence[str] | None = ...,
     # training: how much each token of an answer counts in the loss, for texts of the distance task
     answer_weight: float = ...,
     # training: of a training step: float32, TF32 (on GPUs that have it), or bfloat16 with weights and loss in float32; validation and scores are in float32

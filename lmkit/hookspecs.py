@@ -1,10 +1,10 @@
-"""The hooks of a plugin: tokenizers, cells, models and decoders."""
+"""The hooks of a plugin: tokenizers, cells, models, decoders and loggers."""
 
 from collections.abc import Iterable
 
 import pluggy
 
-from lmkit.specs import CellSpec, DecoderSpec, ModelSpec, TokenizerSpec
+from lmkit.specs import CellSpec, DecoderSpec, LoggerSpec, ModelSpec, TokenizerSpec
 
 hookspec = pluggy.HookspecMarker("lmkit")
 hookimpl = pluggy.HookimplMarker("lmkit")
@@ -29,3 +29,8 @@ def lmkit_models() -> Iterable[ModelSpec]:  # pyright: ignore[reportReturnType]
 @hookspec
 def lmkit_decoders() -> Iterable[DecoderSpec]:  # pyright: ignore[reportReturnType]
     """Decoders: ways to choose words from a model; targets are `lmkit.contracts.Decoder` classes."""
+
+
+@hookspec
+def lmkit_loggers() -> Iterable[LoggerSpec]:  # pyright: ignore[reportReturnType]
+    """Loggers: where the figures of a training go too; targets are `lmkit.contracts.Logger` classes."""

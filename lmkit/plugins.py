@@ -28,7 +28,11 @@ BUILTIN = "lmkit"
 FROM_FILE = "file"
 """The owner in the long names of parts from files, which no plugin provides (`lmkit.part_files`)."""
 
-CALLED_WITH = {"cell": ("input_size", "hidden_size", "options"), "decoder": ("options",)}
+CALLED_WITH = {
+    "cell": ("input_size", "hidden_size", "options"),
+    "decoder": ("options",),
+    "logger": ("folder", "name", "settings"),
+}
 """The arguments with which targets are created, as in their specs."""
 
 log = logging.getLogger(__name__)

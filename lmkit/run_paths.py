@@ -13,6 +13,8 @@ MANIFEST = "lmkit.json"
 """The file that makes a directory a model."""
 RECIPE = "recipe.toml"
 METRICS = "metrics.jsonl"
+LOGS = "logs"
+"""The folder with a folder for each logger."""
 CHECKPOINTS = "checkpoints"
 CHECKPOINT_STATE = "state.json"
 TOKENIZER = "tokenizer"
@@ -74,7 +76,7 @@ def is_unfinished(path: Path) -> bool:
             return False
         if (path / RECIPE).is_file() and (path / TOKENIZER).is_dir():
             return True
-        own = (RECIPE, METRICS, CHECKPOINTS, TOKENIZER)
+        own = (RECIPE, METRICS, LOGS, CHECKPOINTS, TOKENIZER)
         return all(item.name in own or item.name.startswith(".") for item in path.iterdir())
     except OSError:
         return False
@@ -86,7 +88,7 @@ def is_only_begun(path: Path) -> bool:
     It contains nothing else, so nothing is lost when the training begins again.
     """
     try:
-        own = (RECIPE, TOKENIZER, CODE, CHECKPOINTS)
+        own = (RECIPE, TOKENIZER, CODE, CHECKPOINTS, LOGS)
         return (
             (path / RECIPE).is_file()
             and (path / TOKENIZER).is_dir()

@@ -107,7 +107,20 @@ class DecoderSpec(Spec):
     contracts: ClassVar[tuple[str, ...]] = ("lmkit.contracts:Decoder",)
 
 
-KINDS: dict[str, type[Spec]] = {s.kind: s for s in (TokenizerSpec, CellSpec, ModelSpec, DecoderSpec)}
+@dataclass(frozen=True)
+class LoggerSpec(Spec):
+    """Target: a `lmkit.contracts.Logger`, called as `target(folder, name, settings)`.
+
+    It has no options: what its library needs to know comes from the library's own settings and environment.
+    """
+
+    kind: ClassVar[str] = "logger"
+    contracts: ClassVar[tuple[str, ...]] = ("lmkit.contracts:Logger",)
+
+
+KINDS: dict[str, type[Spec]] = {
+    s.kind: s for s in (TokenizerSpec, CellSpec, ModelSpec, DecoderSpec, LoggerSpec)
+}
 
 
 def option(

@@ -21,7 +21,10 @@ USES = {
     "cell": "lmkit train --model {0} FILE (or --cell {0} with a model that takes cells)",
     "tokenizer": "lmkit train --tokenizer {0} FILE",
     "decoder": "lmkit generate RUN --decoder {0}",
+    "logger": "lmkit train --log-to {0} FILE",
 }
+FLAGS = {"logger": "log-to"}
+"""The flags of parts that are not called like their kind."""
 
 
 @click.group(no_args_is_help=True)
@@ -39,9 +42,9 @@ command.add_command(plugins_bench.command)
 @command.command("list", short_help="List every part, and what failed to load.")
 @json_option("Print JSON.")
 def list_parts(as_json: bool) -> None:
-    """List every tokenizer, cell, model and decoder with what to type for it, and what failed to load.
+    """List every tokenizer, cell, model, decoder and logger with what to type for it, and what failed to load.
 
-    Tokenizers, cells and models are for lmkit train, and decoders for lmkit generate.
+    Tokenizers, cells, models and loggers are for lmkit train, and decoders for lmkit generate.
     """
     found = registry()
     rows = [
@@ -177,7 +180,12 @@ def usage(part: Part) -> str:
 
 def _cells(part: Part) -> list[str]:
     own = isinstance(part.spec, ModelSpec) and part.spec.command
-    return [part.kind, own or f"--{part.kind} {part.display_name}", part.origin, part.spec.summary]
+    return [
+        part.kind,
+        own or f"--{FLAGS.get(part.kind, part.kind)} {part.display_name}",
+        part.origin,
+        part.spec.summary,
+    ]
 
 
 def _as_text(part: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
-"""The contracts of a plugin's targets (Tokenizer, LanguageModel, Encoder, Decoder), and their arguments."""
+"""The contracts of a plugin's targets (Tokenizer, LanguageModel, Encoder, Decoder, Logger), and their arguments."""
 
 from lmkit.contracts.decoder import Decoder, Hypothesis
+from lmkit.contracts.logger import Logger
 from lmkit.contracts.models import BACKWARD, FORWARD, Encoder, FitContext, LanguageModel, Progress
 from lmkit.contracts.tokenizer import UNITS, Encoding, Tokenizer, Vocabulary
 from lmkit.states import State
@@ -15,6 +16,7 @@ __all__ = [
     "FitContext",
     "Hypothesis",
     "LanguageModel",
+    "Logger",
     "Progress",
     "State",
     "Tokenizer",

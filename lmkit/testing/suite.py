@@ -7,7 +7,7 @@ from lmkit.errors import PluginError, UsageError
 from lmkit.part_files import FilePart, is_file, part_from_file
 from lmkit.plugins import Part, registry
 from lmkit.specs import KINDS
-from lmkit.testing import cells, common, decoders, encoders, models, tokenizers
+from lmkit.testing import cells, common, decoders, encoders, loggers, models, tokenizers
 from lmkit.testing.results import Failure, failure_of
 from lmkit.testing.rules import Rule
 
@@ -16,6 +16,7 @@ RULES: dict[str, list[Rule]] = {
     "cell": cells.RULES.rules,
     "model": models.RULES.rules,
     "decoder": decoders.RULES.rules,
+    "logger": loggers.RULES.rules,
     "encoder": encoders.RULES.rules,
 }
 """The rules of each kind; `common` has those of all."""

@@ -1,15 +1,20 @@
-"""metrics.jsonl: one line per report, for plots."""
+"""metrics.jsonl: one line per report, for plots; the same records go to loggers."""
 
 from pathlib import Path
 
 from lmkit import strict_json
+from lmkit.training.loggers import Loggers
 
 
 class Metrics:
-    """Appends records to a file; every line is written at once. Without a path, it does nothing."""
+    """Appends records to a file, then gives them to `loggers`; every line is written at once.
 
-    def __init__(self, path: Path | None) -> None:
+    Without a path and loggers, it does nothing.
+    """
+
+    def __init__(self, path: Path | None, loggers: Loggers | None = None) -> None:
         self.path = path
+        self.loggers = loggers
 
     @property
     def size(self) -> int:
@@ -27,3 +32,17 @@ class Metrics:
         if self.path:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(strict_json.report(record) + "\n")
+        if self.loggers:
+            step = record.pop("step")
+            assert isinstance(step, int)
+            self.loggers.log(step, record)
+
+    def open(self) -> None:
+        """Open the loggers."""
+        if self.loggers:
+            self.loggers.open()
+
+    def close(self) -> None:
+        """Close the loggers."""
+        if self.loggers:
+            self.loggers.close()

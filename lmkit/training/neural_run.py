@@ -1,5 +1,6 @@
 """Train the network of a run: its first weights, its trainer, and its figures."""
 
+import contextlib
 import logging
 import math
 import signal
@@ -20,6 +21,7 @@ from lmkit.recipe import Recipe
 from lmkit.scoring.split_words import read_as_typed
 from lmkit.scoring.text_code import TextCode
 from lmkit.training.checkpoint import Checkpoints
+from lmkit.training.loggers import Loggers, find_loggers
 from lmkit.training.loop import Trainer
 from lmkit.training.memory import keep_large_blocks
 from lmkit.training.metrics import Metrics
@@ -36,7 +38,9 @@ log = logging.getLogger(__name__)
 
 
 def prepare(recipe: Recipe, processes: Processes) -> None:
-    """Set torch's threads; UsageError if the device of a recipe is not available."""
+    """Set torch's threads; UsageError if the device or a logger of a recipe is not available."""
+    if processes.leads:
+        find_loggers(recipe.train.log_to)
     if recipe.train.threads:
         torch.set_num_threads(recipe.train.threads)
     processes.device(recipe.train.device)
@@ -105,6 +109,7 @@ def make_trainer(
     options, valid = recipe.train, corpus.valid
     code = text_code(model, corpus, reporter)
     streams = make_streams(model, recipe, corpus)
+    loggers = Loggers(find_loggers(options.log_to), saver.directory, recipes.to_tables(recipe))
 
     def keep() -> None:
         state = trainer.state
@@ -126,7 +131,7 @@ def make_trainer(
         validate=(lambda: validate(model, valid, code)) if valid and model.directions else None,
         keep_best=keep,
         trained=recipe.init is not None,
-        metrics=Metrics(saver.directory / run_paths.METRICS),
+        metrics=Metrics(saver.directory / run_paths.METRICS, loggers),
         reporter=reporter,
         checkpoints=Checkpoints(
             saver.directory,
@@ -163,7 +168,11 @@ def text_code(model: LanguageModel | Encoder, corpus: Corpus, reporter: Reporter
 
 def run_trainer(trainer: Trainer, directory: Path, stop_after: int | None) -> dict[str, Any]:
     """Train until a limit, `stop_after` or a signal; the figures, or Interrupted after a signal."""
-    with stop_on_signals(patient=trainer.processes.count > 1) as request:
+    with (
+        contextlib.closing(trainer.metrics),
+        stop_on_signals(patient=trainer.processes.count > 1) as request,
+    ):
+        trainer.metrics.open()
         state = trainer.run(stop_after, request)
         if math.isinf(state.best_loss):
             with trainer.weights_to_keep():

@@ -96,6 +96,10 @@ class TrainOptions:
     )
     keep: int = option(2, "number of checkpoints to keep", min=1, max=1000)
     log_every: int = option(20, "steps between lines in metrics.jsonl", min=1)
+    log_to: str | tuple[str, ...] | None = option(
+        None,
+        "send the lines of metrics.jsonl to these loggers too, e.g. tensorboard,wandb (none: to no others)",
+    )
     answer_weight: float = option(
         1.0,
         "how much each token of an answer counts in the loss, for texts of the distance task",

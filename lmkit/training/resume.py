@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 FREE = frozenset(
     ["data.train", "data.valid"]
-    + [f"train.{name}" for name in ("device", "threads", "log_every", "save_every", "keep")]
+    + [f"train.{name}" for name in ("device", "threads", "log_every", "log_to", "save_every", "keep")]
 )
 """Settings that a resumed run may change, with at most the last bits of the result different.
 
