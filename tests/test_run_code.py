@@ -236,6 +236,7 @@ def test_resume_and_start(sent: Path, tmp_path: Path) -> None:
         result = command(*words, "--out", tmp_path / words[0])
         assert result.exit_code == 0, result.output
         assert (tmp_path / words[0] / "code" / "MyCell.py").read_text(encoding="utf-8") == CELL
+        assert f"lmkit eval {tmp_path / words[0]} FILE --code {name}\n" in result.output
 
 
 def test_changed_source(sent: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import click
 
 from lmkit import strict_json
 from lmkit.cli import console
-from lmkit.cli.common import code_option, json_option, out_option, overwrite_option, runs_argument
+from lmkit.cli.common import code_flags, code_option, json_option, out_option, overwrite_option, runs_argument
 
 
 @click.command()
@@ -31,4 +31,4 @@ def command(runs: tuple[Path, ...], last: int | None, out: Path, overwrite: bool
         click.echo(strict_json.report({"run": str(out), "of": names}))
         return
     console.say(f"averaged {', '.join(names)}")
-    console.say(f"the model is in {out}; next: lmkit eval {out} FILE")
+    console.say(f"the model is in {out}; next: lmkit eval {out} FILE{code_flags()}")

@@ -9,6 +9,7 @@ from lmkit import strict_json
 from lmkit.classification.settings import OWN_OPTIONS, classify_owners, resume_owners
 from lmkit.cli import console
 from lmkit.cli.common import (
+    code_flags,
     init_option,
     json_option,
     model_option,
@@ -121,7 +122,9 @@ def command(
         click.echo(strict_json.report(summary))
     else:
         console.write_rows([(name.replace("_", " "), value) for name, value in summary.items()])
-    console.say(f"the classifier is in {summary['run']}; next: lmkit predict {summary['run']} TEXT")
+    console.say(
+        f"the classifier is in {summary['run']}; next: lmkit predict {summary['run']} TEXT{code_flags()}"
+    )
 
 
 def _resumed(

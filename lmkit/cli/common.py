@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from lmkit.files import check_new, new_file
 from lmkit.option_fields import fields_of
 from lmkit.option_owners import DATA
 from lmkit.options import resolve
+from lmkit.part_files import FilePart
+from lmkit.plugins import registry
 from lmkit.recipe import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -62,6 +65,13 @@ def _code_option(*names: str) -> Callable[[CommandT], CommandT]:
         expose_value=False,
         help="Run this file of Python, whose class a RUN needs: a RUN's own copy is never run. May be repeated.",
     )
+
+
+def code_flags() -> str:
+    """The options --code, each after a space, that a command after this one needs for the same parts."""
+    parts = (part for part in registry().parts() if isinstance(part, FilePart))
+    written = dict.fromkeys(part.written for part in parts if part.written)
+    return "".join(f" --code {shlex.quote(one)}" for one in written)
 
 
 code_option = _code_option("--code", "--cell")

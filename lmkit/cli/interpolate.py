@@ -10,6 +10,7 @@ from lmkit import strict_json
 from lmkit.cli import console
 from lmkit.cli.common import (
     cache_option,
+    code_flags,
     code_option,
     data_command,
     data_option,
@@ -112,7 +113,7 @@ def command(
         rows.append(["mixture", "", cell(found.perplexity)])
     click.echo(console.table(header, [row[: len(header)] for row in rows]))
     steps = f"{found.steps} steps of EM" if given is None else "weights as given"
-    console.say(f"{steps}; the model is in {out}; next: lmkit eval {out} FILE")
+    console.say(f"{steps}; the model is in {out}; next: lmkit eval {out} FILE{code_flags()}")
 
 
 def _numbers(weights: str) -> list[float]:

@@ -1,6 +1,5 @@
 """`lmkit train`: build a recipe from a file and flags, and train a run."""
 
-import shlex
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -11,6 +10,7 @@ import click
 from lmkit import launch, strict_json
 from lmkit.cli import console
 from lmkit.cli.common import (
+    code_flags,
     data_option,
     init_option,
     json_option,
@@ -28,12 +28,10 @@ from lmkit.first_run import first_run
 from lmkit.option_owners import Named, Owner, training_owners
 from lmkit.plugins import registry
 from lmkit.recipe import build, read_recipe, recipe_of_run, with_start
-from lmkit.run_code import file_parts
 from lmkit.run_paths import CHECKPOINTS, RECIPE
 from lmkit.shipped import find_or_file
 
 if TYPE_CHECKING:
-    from lmkit.recipe import Recipe
     from lmkit.training.run import TrainedRun
 
 SAMPLE_TOKENS = 80
@@ -186,7 +184,7 @@ def command(
     if first and run.summary.get("kind") == "causal":
         show_sample(run.directory)
     kind = run.summary.get("kind", "causal")
-    next_steps(run.directory, kind, "pydocs:test" if first else "FILE", code_flags(settings))
+    next_steps(run.directory, kind, "pydocs:test" if first else "FILE", code_flags())
 
 
 def resumed_or_new(resume: str | None, out: Path | None, *, overwrite: bool) -> "Callable[..., TrainedRun]":
@@ -214,12 +212,6 @@ def show_sample(directory: Path) -> None:
     model = api.load(directory, device="cpu")
     text = model.generate(max_tokens=SAMPLE_TOKENS, seed=1, temperature=0.8)[0].text
     console.say(f"a sample of its text:\n{text}")
-
-
-def code_flags(settings: "Recipe") -> str:
-    """The options --code that commands need for the run."""
-    parts = file_parts([settings.model, settings.tokenizer])
-    return "".join(f" --code {shlex.quote(part.written)}" for part in parts if part.written)
 
 
 def next_steps(directory: Path, kind: str, text: str, code: str) -> None:
