@@ -21,7 +21,7 @@ def counts(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Two n-gram models, which need no training; one knows a character that clears a terminal."""
     folder = tmp_path_factory.mktemp("counts")
     (folder / "text.txt").write_text("the cat sat on the mat\nthe dog ran\n" * 20, encoding="utf-8")
-    (folder / "bell.txt").write_text("a\x1b[2Jb c\n" * 60, encoding="utf-8")
+    (folder / "bell.txt").write_text(("a\x1b[2Jb c" * 20 + "\n") * 3, encoding="utf-8")
     for name, text, order, tokenizer in (
         ("bi", "text", 2, "word"),
         ("tri", "text", 3, "word"),
@@ -126,6 +126,8 @@ def test_on_a_terminal(counts: list[Path]) -> None:
         str(counts[2]),
         "--max-tokens",
         "1000000",
+        "--temperature",  # greedy, the text never ends: its lines repeat themselves
+        "0",
     ]
     environment = {**os.environ, "TERM": "dumb", "NO_COLOR": "1"}
     process = subprocess.Popen(
