@@ -109,6 +109,7 @@ def test_spans_of_tokens(trained_model) -> None:
 def test_gradients_reach_the_weights(trained_model) -> None:
     """`Encoder.embed` cuts no gradient off."""
     encoder = trained_model("gru").encoder
+    encoder.requires_grad_()  # the tests share the model, which an EncoderModule freezes
     encoder.zero_grad()
     encoder.embed([["the", "cat"]])[0].sum().backward()
     assert float(encoder.model.embedding.weight.grad.abs().sum()) > 0
