@@ -6,7 +6,14 @@ import click
 
 from lmkit import strict_json
 from lmkit.cli import console
-from lmkit.cli.common import data_option, json_option, out_option, training_code_option, valid_option
+from lmkit.cli.common import (
+    code_flags,
+    data_option,
+    json_option,
+    out_option,
+    training_code_option,
+    valid_option,
+)
 from lmkit.errors import LmkitError
 
 
@@ -50,8 +57,6 @@ def command(
 
     Each trial is a run, DIR/trial-000 and so on. The same command continues a sweep that was interrupted.
     """
-    from lmkit.cli.train import code_flags
-    from lmkit.recipe import build, read_recipe
     from lmkit.run_paths import RECIPE
     from lmkit.studies.sweep import sweep
 
@@ -65,5 +70,6 @@ def command(
             f"every trial failed, the first because {found.trials[0].problem}; change the ranges of {recipe}"
         )
     best = Path(found.best.run, RECIPE)
-    code = code_flags(build(read_recipe(best)))
-    console.say(f"the best is {found.best.run}; repeat it: lmkit train --recipe {best} --out DIR{code}")
+    console.say(
+        f"the best is {found.best.run}; repeat it: lmkit train --recipe {best} --out DIR{code_flags()}"
+    )
