@@ -2,9 +2,8 @@
 
 import statistics
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -124,22 +123,17 @@ def bench(
     try:
         with tempfile.TemporaryDirectory() as folder:
             parts = write_parts(lines_of(texts), Path(folder), max_steps)
-            jobs: list[tuple[str, str, Callable[[], Any]]] = []
-            for seed in range(seeds):
-                for number, (name, cell) in enumerate(named.items()):
-                    out = Path(folder, f"{number}-{seed}")
-                    jobs += [
-                        ("learned", name, partial(learn, cell, parts, out, params=params, steps=max_steps, seed=seed,
-                                                  device=device)),
-                        ("recalls", name, partial(recall.recall, cell, steps=recall_steps, seed=seed, device=place)),
-                    ]  # fmt: skip
-            found: dict[tuple[str, str], list[Any]] = {}
-            for kind, name, job in progress(jobs, total=len(jobs), label="trainings"):
-                found.setdefault((kind, name), []).append(job())
-        layers = {
-            name: cell_maker(cell)(found["learned", name][0].units, found["learned", name][0].units)
-            for name, cell in named.items()
-        }
+            learned: dict[str, list[Learned]] = {name: [] for name in named}
+            recalls: dict[str, list[Recall]] = {name: [] for name in named}
+            trainings = [(seed, name, cell) for seed in range(seeds) for name, cell in named.items()]
+            for seed, name, cell in progress(trainings, total=len(trainings), label="cells and seeds"):
+                out = Path(folder, f"run-{seed}-{list(named).index(name)}")
+                learned[name].append(
+                    learn(cell, parts, out, params=params, steps=max_steps, seed=seed, device=device)
+                )
+                recalls[name].append(recall.recall(cell, steps=recall_steps, seed=seed, device=place))
+        units = {name: learned[name][0].units for name in named}
+        layers = {name: cell_maker(cell)(units[name], units[name]) for name, cell in named.items()}
         measured = speeds(layers, device=place)
     finally:
         torch.set_num_threads(before)
@@ -147,9 +141,7 @@ def bench(
         "text": texts, "params": params, "max_steps": max_steps, "recall_steps": recall_steps, "seeds": seeds,
         "threads": threads, "device": place, "torch": str(torch.__version__),
     }  # fmt: skip
-    return Bench(
-        {n: Measured(measured[n], found["learned", n], found["recalls", n]) for n in named}, settings
-    )
+    return Bench({name: Measured(measured[name], learned[name], recalls[name]) for name in named}, settings)
 
 
 def _spread(values: Sequence[float], digits: int) -> str:
@@ -158,7 +150,7 @@ def _spread(values: Sequence[float], digits: int) -> str:
     return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.{digits}f}"
 
 
-def _range(values: Iterable[int], most: int) -> str:
+def _range(values: Sequence[int], most: int) -> str:
     """The least and the most of the values; with a plus sign where nothing farther was measured."""
-    ends = dict.fromkeys((min(values := list(values)), max(values)))
+    ends = dict.fromkeys((min(values), max(values)))
     return " to ".join(f"{value}+" if value >= most else str(value) for value in ends)
