@@ -35,7 +35,7 @@ class Stop:
     by SIGABRT. In a callback from C or a destructor, Python ignores exceptions. In both cases the signal is sent again
     a moment later.
 
-    raised: the exception.
+    since: when a signal first came that waits for the end of an import. raised: the exception.
     """
 
     def __init__(self) -> None:
@@ -48,6 +48,7 @@ class Stop:
         if _importing(frame) and now - self.since < PATIENCE:
             _send_again(number)
             return
+        self.since = None
         self.raised = KeyboardInterrupt() if number == signal.SIGINT else SystemExit(TERMINATED)
         raise self.raised
 
@@ -68,6 +69,13 @@ def asked_to_stop() -> KeyboardInterrupt | SystemExit | None:
     """
     handler = signal.getsignal(signal.SIGTERM)
     return handler.raised if isinstance(handler, Stop) else None
+
+
+def go_on() -> None:
+    """Forget the signal that came: the command has handled it and goes on, as at a prompt."""
+    handler = signal.getsignal(signal.SIGTERM)
+    if isinstance(handler, Stop):
+        handler.raised = None
 
 
 def _send_again(number: int) -> None:

@@ -16,6 +16,7 @@ from lmkit import run_paths
 from lmkit.cli import console
 from lmkit.cli.common import load_all, loading_options, runs_argument
 from lmkit.cli.generate import Screen, dropped, say_unknown, unknown_words
+from lmkit.cli.stop import go_on
 from lmkit.errors import DataError, LmkitError, UsageError, suggest
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ def command(
     for line in _typed() if asks else _piped():
         if not line.strip():
             continue
+        go_on()
         try:
             if line.startswith(":"):
                 after = _obey(line, settings)

@@ -40,7 +40,7 @@ def three_rows(part: Part) -> list[Prompts]:
 
 
 def three_long_rows(part: Part) -> list[Prompts]:
-    """So many tokens that each of a few ids is probably drawn."""
+    """Prompts with enough tokens for a sampler, whose seed is fixed, to draw each of a few ids."""
     return [Prompts(max_tokens=20)]
 
 

@@ -56,6 +56,22 @@ def test_a_hanging_import_can_be_ended(
         stop.Stop()(number, None)
 
 
+def test_a_prompt_that_goes_on_has_not_been_asked_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a Ctrl-C that was handled, an error is an error, and the next signal waits for an import again."""
+    handler, sent = stop.Stop(), []
+    monkeypatch.setattr(signal, "getsignal", lambda _: handler)
+    monkeypatch.setattr(stop, "_send_again", sent.append)
+    with pytest.raises(KeyboardInterrupt):
+        handler(signal.SIGINT, None)
+    assert isinstance(stop.asked_to_stop(), KeyboardInterrupt)
+    stop.go_on()
+    assert stop.asked_to_stop() is None
+    assert handler.since is None
+    monkeypatch.setattr(stop, "_importing", lambda _: True)
+    handler(signal.SIGINT, None)
+    assert sent == [signal.SIGINT]
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, -signal.SIGINT), (signal.SIGTERM, 143)])
 def test_a_destructor_does_not_swallow_a_signal(number: signal.Signals, code: int) -> None:
     """Python ignores exceptions in destructors and in callbacks from C, such as those of llvmlite's cache."""
