@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ import lmkit
 from lmkit.corpus.readers import Text
 from lmkit.devices import allow_tf32, pick_device
 from lmkit.errors import first_line, with_kind
+from lmkit.recurrence import Recurrent
 from lmkit.training.snapshot import card
 
 BASE = {"name": "recurrent", "hidden_size": 32, "num_layers": 2, "dropout": 0.0, "reset": "line"}
@@ -195,6 +197,37 @@ def bad_step(setting: Setting) -> str:
     return "AdamW and SGD, with dense and sparse gradients"
 
 
+def buffers(setting: Setting) -> str:
+    """cuDNN reads weights where they are: torch never warns that it copies them."""
+    cases = {
+        "equal layers": {},
+        "dropout": {"dropout": 0.2},
+        "weight drop": {"weight_drop": 0.3},
+        "gru": {"cell": "gru"},
+    }
+    for name, table in cases.items():
+        for precision in ("fp32", "bf16"):
+            made = trainer(BASE | {"cell": "lstm", "reset": "never"} | table, line=9, device=setting.device,
+                           precision=precision, **SMALL)  # fmt: skip
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                made._step(lambda: False)
+            found = [str(one.message) for one in caught if "contiguous" in str(one.message)]
+            assert not found, f"{name}, {precision}: {found[0]}"
+    return ", ".join(cases)
+
+
+def layers(setting: Setting) -> str:
+    """Equal layers in one call of torch's kernel have the outputs of a call each, to 1e-4."""
+    torch.manual_seed(0)
+    stack = Recurrent(8, 32, 3, "lstm", tier="torch").to(setting.device)
+    x = torch.randn(4, 20, 8, device=setting.device)
+    together, apart = stack(x)[0], stack.layer_outputs(x)[0][-1]
+    difference = float((together - apart).detach().norm() / apart.detach().norm())
+    assert difference < 1e-4, f"{difference:.1e}"
+    return f"{difference:.1e}"
+
+
 def tiers(setting: Setting) -> str:
     """Compiled steps and torch's kernel have the outputs and gradients of the loop, resets included, to 1e-4."""
     worst, shape = 0.0, (20, 4, 32)
@@ -231,7 +264,7 @@ def commands(setting: Setting) -> str:
 
 
 CHECKS: tuple[Callable[[Setting], str], ...] = (
-    scores, losses, resume, waits, bad_step, tiers, commands,
+    scores, losses, resume, waits, bad_step, buffers, layers, tiers, commands,
 )  # fmt: skip
 
 # Timings.

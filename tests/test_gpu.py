@@ -9,7 +9,7 @@ import pytest
 import torch
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-CHECKS = ("scores", "losses", "resume", "waits", "bad_step", "tiers", "commands")
+CHECKS = ("scores", "losses", "resume", "waits", "bad_step", "buffers", "layers", "tiers", "commands")
 
 
 @pytest.fixture

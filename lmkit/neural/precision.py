@@ -15,6 +15,7 @@ from torch.autograd.function import once_differentiable
 
 from lmkit import states
 from lmkit.devices import allow_tf32
+from lmkit.neural.flat_weights import cast_together, lie_together
 from lmkit.neural.output import OutputLayer
 from lmkit.states import State
 
@@ -53,16 +54,29 @@ def _cast(model: nn.Module, dtype: torch.dtype) -> Iterator[None]:
         for name, tensor in table.items()
         if tensor is not None and tensor.is_floating_point() and id(tensor) not in kept
     ]
-    casts: dict[int, Tensor] = {}
+    casts = _casts([tensor for _, _, tensor in own], dtype)
     try:
         for table, name, tensor in own:
-            if id(tensor) not in casts:
-                casts[id(tensor)] = _To.apply(tensor, dtype)  # pyright: ignore[reportArgumentType]
             table[name] = casts[id(tensor)]
         yield
     finally:
         for table, name, tensor in own:
             table[name] = tensor
+
+
+def _casts(tensors: list[Tensor], dtype: torch.dtype) -> dict[int, Tensor]:
+    """The cast of each of these tensors by its id; those that are parts of one buffer remain so."""
+    buffers: dict[int, dict[int, Tensor]] = {}
+    for tensor in tensors:
+        buffers.setdefault(tensor.untyped_storage()._cdata, {})[id(tensor)] = tensor
+    casts: dict[int, Tensor] = {}
+    for found in buffers.values():
+        parts = sorted(found.values(), key=Tensor.storage_offset)
+        if len(parts) > 1 and lie_together(parts):
+            casts |= {id(part): cast for part, cast in zip(parts, cast_together(parts, dtype), strict=True)}
+        else:
+            casts |= {id(part): _To.apply(part, dtype) for part in parts}  # pyright: ignore
+    return casts
 
 
 class _To(torch.autograd.Function):

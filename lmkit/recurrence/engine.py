@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from itertools import pairwise
 from typing import cast
 
 import torch
@@ -17,6 +16,7 @@ from lmkit.recurrence.interfaces import AnyCell, Gated
 from lmkit.recurrence.kernels import StepKernels
 from lmkit.recurrence.linear_scan import reset_steps
 from lmkit.recurrence.steps import run_steps
+from lmkit.recurrence.torch_window import torch_window
 from lmkit.recurrence.window import Weights, Window
 from lmkit.states import State
 
@@ -38,7 +38,8 @@ def run_gated(cell: Gated, xs: Tensor, state: State, resets: Tensor | None) -> t
     tiers.announce(cell, tier)
     before = cast(Tensors, state)
     if tier == "torch":
-        return torch_window(cell, xs, before, resets)
+        ys, (after,) = torch_window([cell], xs, [before], resets)
+        return ys, after
     inner = before if cell.projection() is None else before[1:]
     if tier == "compiled" and (kernels := tiers.kernels_for(cell, xs, inner)):
         return compiled_window(cell, xs, before, resets, kernels)
@@ -92,32 +93,6 @@ def each_step(
         y, state = step(x, state)
         ys.append(y)
     return (torch.stack(ys) if ys else xs.new_zeros(0, xs.shape[1], cell.output_size)), state
-
-
-def torch_window(cell: Gated, xs: Tensor, state: Tensors, resets: Tensor | None) -> tuple[Tensor, Tensors]:
-    """`run_gated` by torch's kernel for the cell (oneDNN, cuDNN).
-
-    The kernel has no resets, so it runs from one step with a reset to the next.
-    """
-    kernel = cell.torch_kernel()
-    assert kernel is not None
-    weights = [cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh]
-    at = reset_steps(resets)
-    ys = []
-    for first, end in pairwise(sorted({0, *at, len(xs)})):
-        if first in at:
-            state = cast(Tensors, cell.reset(state, resets, first))
-        before = [part[None].contiguous() for part in state]
-        # Positional arguments: has_biases, num_layers, dropout, train, bidirectional, batch_first.
-        y, *after = kernel(
-            xs[first:end],
-            before if len(before) > 1 else before[0],
-            weights,
-            *(True, 1, 0.0, cell.training, False, False),
-        )
-        ys.append(y)
-        state = tuple(part[0] for part in after)
-    return (torch.cat(ys) if len(ys) > 1 else ys[0]), state
 
 
 def compiled_window(

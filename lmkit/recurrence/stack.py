@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,11 +15,14 @@ from lmkit.option_fields import fields_of
 from lmkit.options import Chosen, check_value, choose, listed_names
 from lmkit.part_files import options_of
 from lmkit.plugins import Part
+from lmkit.recurrence import tiers
 from lmkit.recurrence.cells import Cell
 from lmkit.recurrence.dropout import check_weight_drop, drop, sequence_with_dropped_weight
+from lmkit.recurrence.interfaces import Gated
 from lmkit.recurrence.projection import ProjectedCell
 from lmkit.recurrence.single_step import step
 from lmkit.recurrence.stack_options import StackOptions
+from lmkit.recurrence.torch_window import lay_weights_together, one_call, torch_window
 from lmkit.recurrence.trial import problem_of
 from lmkit.specs import NoOptions
 from lmkit.states import State
@@ -89,30 +92,69 @@ class Recurrent(nn.Module):
 
         reset: (batch, time) bool; `reset[b, t]` puts row b at the initial state before step t.
         """
-        outputs, state = self.layer_outputs(x, state, reset=reset)
+        outputs, state = self._outputs(x, state, reset, all_layers=False)
         return outputs[-1], state
 
     def layer_outputs(
         self, x: Tensor, state: State | None = None, *, reset: Tensor | None = None
     ) -> tuple[list[Tensor], State]:
         """The same with the outputs of every layer, each (batch, time, width of the layer), from the bottom."""
-        if state is None:
-            state = self.initial_state(len(x))
+        return self._outputs(x, state, reset, all_layers=True)
+
+    def _outputs(
+        self, x: Tensor, state: State | None, reset: Tensor | None, *, all_layers: bool
+    ) -> tuple[list[Tensor], State]:
+        """The outputs of the layers and the state after them; without `all_layers`, some below the last may lack."""
+        before = cast(tuple[State, ...], self.initial_state(len(x)) if state is None else state)
         ys = x.transpose(0, 1)
         resets = None if reset is None or not bool(on_host(reset).any()) else derive(Tensor.t, reset)
-        all_outputs, new_state = [], []
-        parts = zip(self.layers, self.norms, self.shortcuts, cast(tuple[State, ...], state), strict=True)
-        for index, (layer, norm, shortcut, before) in enumerate(parts):
-            inputs = norm(ys)
-            if index > 0 and self.training:
-                locked_dim = 0 if self.options.locked else None
-                inputs = drop(inputs, self.options.dropout, rows_dim=1, locked_dim=locked_dim)
-            outputs, after = self._run(cast(Cell, layer), inputs, before, resets)
-            ys = outputs + shortcut(ys) if self._is_residual(index) else outputs
-            all_outputs.append(ys.transpose(0, 1))
-            new_state.append(after)
-        all_outputs[-1] = self.last_norm(ys).transpose(0, 1)
-        return all_outputs, tuple(new_state)
+        outputs, new_state = [], []
+        for group in [(index,) for index in range(len(self.layers))] if all_layers else self._groups(ys):
+            lowest = cast(Cell, self.layers[group[0]])
+            if len(group) > 1 and tiers.takes_torch(cast(Gated, lowest), ys, resets):
+                cells = [cast(Gated, self.layers[index]) for index in group]
+                ys, after = torch_window(cells, ys, cast(Any, before[group[0] : group[-1] + 1]), resets)
+                outputs.append(ys.transpose(0, 1))
+                new_state += after
+                continue
+            for index in group:
+                ys, after = self._layer(index, ys, before[index], resets)
+                outputs.append(ys.transpose(0, 1))
+                new_state.append(after)
+        outputs[-1] = self.last_norm(ys).transpose(0, 1)
+        return outputs, tuple(new_state)
+
+    def _layer(self, index: int, xs: Tensor, state: State, resets: Tensor | None) -> tuple[Tensor, State]:
+        """The output of a layer, with what lies between it and the one below, and its last state."""
+        inputs = cast(nn.Module, self.norms[index])(xs)
+        if index > 0 and self.training:
+            locked_dim = 0 if self.options.locked else None
+            inputs = drop(inputs, self.options.dropout, rows_dim=1, locked_dim=locked_dim)
+        ys, after = self._run(cast(Cell, self.layers[index]), inputs, state, resets)
+        if self._is_residual(index):
+            ys = ys + cast(nn.Module, self.shortcuts[index])(xs)
+        return ys, after
+
+    def _groups(self, xs: Tensor) -> list[tuple[int, ...]]:
+        """The layers from the bottom, in groups that one call of torch's kernel may run."""
+        plain = self.options.norm == "none" and not self.options.dropout and not self.options.weight_drop
+        groups: list[tuple[int, ...]] = []
+        for index, layer in enumerate(self.layers):
+            joins = index > 0 and plain and not (self._is_residual(index - 1) or self._is_residual(index))
+            if joins and one_call(self.layers[index - 1], layer, xs):
+                groups[-1] += (index,)
+            else:
+                groups.append((index,))
+        return groups
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move the module, and lay the weights of cuDNN's calls together, which are where `fn` has put them."""
+        super()._apply(fn, recurse)
+        weight = next(self.parameters(), None)
+        if weight is not None:
+            for group in self._groups(weight):
+                lay_weights_together([self.layers[index] for index in group])
+        return self
 
     def _is_residual(self, index: int) -> bool:
         return self.options.residual and index >= self.first_residual

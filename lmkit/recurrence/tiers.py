@@ -62,13 +62,18 @@ _HISTORIES: WeakKeyDictionary[object, _History] = WeakKeyDictionary()
 
 def pick(cell: Gated, xs: Tensor, resets: Tensor | None) -> str:
     """The tier for a window xs (time, batch, input_size); "compiled" only if kernels can be expected."""
-    if cell.tier in ("torch", "loop", "plain"):
+    if cell.tier in ("loop", "plain"):
         return cell.tier
-    if cell.tier == "auto" and _torch_pays(cell, xs, resets):
+    if takes_torch(cell, xs, resets):
         return "torch"
     if _compilable(cell, xs) and (cell.tier == "compiled" or _worked_enough(cell, xs)):
         return "compiled"
     return "loop"
+
+
+def takes_torch(cell: Gated, xs: Tensor, resets: Tensor | None) -> bool:
+    """Whether the tier for a window is torch's own kernel."""
+    return cell.tier == "torch" or (cell.tier == "auto" and _torch_pays(cell, xs, resets))
 
 
 def kernels_for(cell: Gated, xs: Tensor, state: tuple[Tensor, ...]) -> StepKernels | None:

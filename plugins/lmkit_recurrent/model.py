@@ -95,14 +95,15 @@ class RecurrentLanguageModel(NeuralLanguageModel):
         return self.stack.initial_state(batch_size)
 
     def features(self, ids: Tensor, state: State, *, reset: Tensor | None = None) -> tuple[Tensor, State]:
-        layers, state = self.layer_features(ids, state, reset=reset)
-        return layers[-1], state
+        return self._features(ids, state, reset, None)
 
     def layer_features(
         self, ids: Tensor, state: State, *, reset: Tensor | None = None
     ) -> tuple[list[Tensor], State]:
         """The embedding and the outputs of every layer, from the bottom."""
-        return self._layers(ids, state, reset, None)
+        vectors = self._vectors(ids, None)
+        outputs, state = self.stack.layer_outputs(vectors, state, reset=reset)
+        return [vectors, *outputs[:-1], self._dropped(outputs[-1])], state
 
     def step_loss(self, window: Window, state: State) -> tuple[Tensor, State]:
         if not isinstance(self.output, SampledOutputLayer):
@@ -113,23 +114,30 @@ class RecurrentLanguageModel(NeuralLanguageModel):
         words = torch.cat([on_host(whole.targets).flatten(), first[first != self.start_id]])
         sample = self.output.sample(words)
         targets = window.targets.flatten()
-        layers, state = self._layers(window.inputs, state, window.reset, sample.rows)
+        features, state = self._features(window.inputs, state, window.reset, sample.rows)
         weights = None if window.weights is None else window.weights.flatten()
-        return self.output.sampled_loss(layers[-1].flatten(0, 1), targets, sample, weights), state
+        return self.output.sampled_loss(features.flatten(0, 1), targets, sample, weights), state
 
-    def _layers(
+    def _features(
         self, ids: Tensor, state: State, reset: Tensor | None, rows: TokenRows | None
-    ) -> tuple[list[Tensor], State]:
-        """`layer_features`; rows: the only rows of the embedding that get a gradient, None for all."""
+    ) -> tuple[Tensor, State]:
+        """`features`; rows: the only rows of the embedding that get a gradient, None for all."""
+        ys, state = self.stack(self._vectors(ids, rows), state, reset=reset)
+        return self._dropped(ys), state
+
+    def _vectors(self, ids: Tensor, rows: TokenRows | None) -> Tensor:
+        """(batch, time, width): the input of the lowest layer."""
         vectors = self._embedded(ids, rows)
-        if self.training:
-            vectors = self._drop_inputs(vectors, ids)
-        outputs, state = self.stack.layer_outputs(vectors, state, reset=reset)
-        if self.training:
-            raw, rate = outputs[-1], share(self.options.output_dropout, self.options)
-            outputs[-1] = drop(raw, rate, locked_dim=1 if self.options.locked else None)
-            self.penalty = self._penalty(raw, outputs[-1])
-        return [vectors, *outputs], state
+        return self._drop_inputs(vectors, ids) if self.training else vectors
+
+    def _dropped(self, raw: Tensor) -> Tensor:
+        """The features from the output of the last layer; in training it sets `penalty`."""
+        if not self.training:
+            return raw
+        rate = share(self.options.output_dropout, self.options)
+        dropped = drop(raw, rate, locked_dim=1 if self.options.locked else None)
+        self.penalty = self._penalty(raw, dropped)
+        return dropped
 
     def _embedded(self, ids: Tensor, rows: TokenRows | None) -> Tensor:
         """(batch, time, width) the vectors of ids, including `start_id`."""
