@@ -21,16 +21,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from cells import make, resets_of, step
+from cells import make, resets_of
+from gpu_timings import timings
 from launches import trainer
 from safetensors.torch import load_file
-from torch import nn
 
 import lmkit
 from lmkit.corpus.readers import Text
-from lmkit.devices import allow_tf32, pick_device
+from lmkit.devices import pick_device
 from lmkit.errors import first_line, with_kind
+from lmkit.neural import row_losses
 from lmkit.recurrence import Recurrent
 from lmkit.training.snapshot import card
 
@@ -176,8 +176,8 @@ def without_waits(device: torch.device) -> Iterator[None]:
 def bad_step(setting: Setting) -> str:
     """A step with a gradient of NaN leaves the weights as they were."""
     for optimizer in ("adamw", "sgd"):
-        for output in ("softmax", "sampled"):
-            table = BASE | {"output": output}
+        for kind in ("softmax", "sampled"):
+            table = BASE | {"output": kind}
             made = trainer(table, line=9, device=setting.device, optimizer=optimizer, **SMALL)
             made._figures.read_at_once = False
             if setting.device.type == "cpu":
@@ -191,9 +191,7 @@ def bad_step(setting: Setting) -> str:
             made.state = type(made.state)(step=1)
             made._step(lambda: False)
             after = list(made.model.parameters())
-            assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True)), (
-                f"{optimizer}, {output}"
-            )
+            assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True)), f"{optimizer}, {kind}"
     return "AdamW and SGD, with dense and sparse gradients"
 
 
@@ -226,6 +224,17 @@ def layers(setting: Setting) -> str:
     difference = float((together - apart).detach().norm() / apart.detach().norm())
     assert difference < 1e-4, f"{difference:.1e}"
     return f"{difference:.1e}"
+
+
+def loss_kernel(setting: Setting) -> str:
+    """The loss of a large vocabulary is computed by its kernel, which agrees with torch."""
+    if setting.device.type == "cpu":
+        return "no kernel on a CPU"
+    for dtype in row_losses.LARGEST_ERROR:
+        kernel = row_losses.row_losses_for(torch.empty(1, device=setting.device, dtype=dtype))
+        assert kernel is not None, f"{dtype}: see the note above"
+        row_losses.check(kernel, setting.device, dtype)
+    return ", ".join(str(dtype) for dtype in row_losses.LARGEST_ERROR)
 
 
 def tiers(setting: Setting) -> str:
@@ -264,104 +273,8 @@ def commands(setting: Setting) -> str:
 
 
 CHECKS: tuple[Callable[[Setting], str], ...] = (
-    scores, losses, resume, waits, bad_step, buffers, layers, tiers, commands,
+    scores, losses, resume, waits, bad_step, buffers, layers, loss_kernel, tiers, commands,
 )  # fmt: skip
-
-# Timings.
-
-
-def timings(setting: Setting) -> Iterator[tuple[str, Callable[[], str]]]:
-    """Names, and what measures them."""
-    sizes = (650, 2, 64, 70, 33278) if setting.full else (16, 2, 4, 7, 100)
-    hidden, layers, batch, bptt, vocabulary = sizes
-    for precision in ("fp32", "tf32", "bf16"):
-        shape = f"{layers}x{hidden}, {vocabulary:,} words, {precision}"
-        yield (
-            f"lmkit step, {shape}",
-            lambda p=precision: rate(setting, lmkit_step(setting, sizes, p), batch * bptt),
-        )
-        yield (
-            f"PyTorch step, {shape}",
-            lambda p=precision: rate(setting, plain_step(setting, sizes, p), batch * bptt),
-        )
-    for name, tier in (("lstm", "torch"), ("mycell", "loop"), ("mycell", "compiled")):
-        if tier == "compiled" and not setting.full:
-            continue
-        yield f"{name} layer, {tier}, {hidden} units", lambda n=name, t=tier: window(setting, sizes, n, t)
-
-
-def rate(setting: Setting, run: Callable[[], None], tokens: int) -> str:
-    return f"{tokens / seconds(setting, run):,.0f} tokens/s"
-
-
-def seconds(setting: Setting, run: Callable[[], None]) -> float:
-    """Of one call, from several in a row, since a wait after each would hide what overlaps."""
-    calls = 20 if setting.full else 2
-    for _ in range(3):
-        run()
-    wait(setting)
-    begun = time.perf_counter()
-    for _ in range(calls):
-        run()
-    wait(setting)
-    return (time.perf_counter() - begun) / calls
-
-
-def wait(setting: Setting) -> None:
-    if setting.device.type == "cuda":
-        torch.cuda.synchronize()
-
-
-def lmkit_step(setting: Setting, sizes: tuple[int, ...], precision: str) -> Callable[[], None]:
-    hidden, layers, batch, bptt, vocabulary = sizes
-    table = {
-        "name": "recurrent", "cell": "lstm", "hidden_size": hidden, "num_layers": layers, "dropout": 0.0,
-        "tied": False, "reset": "never",
-    }  # fmt: skip
-    options = {"batch_size": batch, "bptt": bptt, "precision": precision, "max_steps": 10**6}
-    made = trainer(table, vocabulary=vocabulary, line=25, device=setting.device, **options)
-    made._reads_after = lambda _: False
-
-    def run() -> None:
-        made.state = type(made.state)(step=1)
-        made._step(lambda: False)
-
-    return run
-
-
-def plain_step(setting: Setting, sizes: tuple[int, ...], precision: str) -> Callable[[], None]:
-    """The same model in PyTorch alone: nn.LSTM, and bfloat16 by autocast."""
-    hidden, layers, batch, bptt, vocabulary = sizes
-    device = setting.device
-    embedding, output = nn.Embedding(vocabulary, hidden).to(device), nn.Linear(hidden, vocabulary).to(device)
-    lstm = nn.LSTM(hidden, hidden, layers, batch_first=True).to(device)
-    parameters = [*embedding.parameters(), *lstm.parameters(), *output.parameters()]
-    optimiser = torch.optim.AdamW(parameters, lr=1e-3, fused=True)
-    ids = torch.randint(vocabulary, (batch, bptt + 1), device=device)
-
-    def run() -> None:
-        allow_tf32(precision == "tf32")
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            features, _ = lstm(embedding(ids[:, :-1]))
-            loss = F.cross_entropy(output(features).flatten(0, 1).float(), ids[:, 1:].flatten())
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimiser.step()
-        allow_tf32(False)
-
-    return run
-
-
-def window(setting: Setting, sizes: tuple[int, ...], name: str, tier: str) -> str:
-    """A window of one layer, forward and backward."""
-    hidden, _, batch, bptt, _ = sizes
-    cell = make(name, hidden).to(setting.device)
-    cell.use_tier(tier)
-    xs, weights = (torch.randn(bptt, batch, hidden, device=setting.device) for _ in range(2))
-    state = cell.initial_state(batch)
-    run = step(cell, lambda x: cell.run(x, state, None)[0], xs.requires_grad_(), weights)
-    return f"{1000 * seconds(setting, run):.2f} ms"
 
 
 def main(arguments: list[str] | None = None) -> int:

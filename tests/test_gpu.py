@@ -9,13 +9,24 @@ import pytest
 import torch
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-CHECKS = ("scores", "losses", "resume", "waits", "bad_step", "buffers", "layers", "tiers", "commands")
+CHECKS = (
+    "scores",
+    "losses",
+    "resume",
+    "waits",
+    "bad_step",
+    "buffers",
+    "layers",
+    "loss_kernel",
+    "tiers",
+    "commands",
+)
 
 
 @pytest.fixture
 def gpu_check(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(BENCHMARKS)
-    for name in ("gpu_check", "cells", "launches"):
+    for name in ("gpu_check", "gpu_timings", "cells", "launches"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     return importlib.import_module("gpu_check")
 
@@ -35,7 +46,7 @@ def test_the_rehearsal_runs_through(gpu_check: ModuleType, capsys: pytest.Captur
     assert {check.__name__ for check in gpu_check.CHECKS} == set(CHECKS)
     assert gpu_check.main(["--rehearse", "--seconds", "10000"]) == 0
     rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("| check", "| time"))]
-    assert len(rows) == len(CHECKS) + 8
+    assert len(rows) == len(CHECKS) + 14
     assert not any("FAILED" in row or "skipped" in row for row in rows)
 
 

@@ -11,6 +11,7 @@ from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
 from lmkit.neural.linear import linear
+from lmkit.neural.row_losses import RowLosses, row_losses_for
 
 ROWS = 256
 """Rows of logits computed at once on a CPU: enough for an efficient product, few enough to stay in the cache."""
@@ -18,8 +19,8 @@ ROWS = 256
 MOST_LOGITS = 2**24
 """With a large vocabulary, fewer rows are computed at once, so memory is little more than the weight's gradient."""
 
-MOST_LOGITS_ELSEWHERE = 2**27
-"""Logits computed at once on a GPU, 512 MiB in float32: a window in few launches, whatever the number of rows."""
+MOST_BYTES_ON_GPU = 2**29
+"""Of logits computed at once on a GPU: a window in few launches, whatever the number of rows."""
 
 UNSEEN = 0.1
 """Added to the count of each token, so that those which the training text lacks have a probability."""
@@ -98,11 +99,11 @@ class OutputLayer(nn.Module):
         return logits.gather(1, targets[:, None])[:, 0] - logits.logsumexp(1)
 
 
-def rows_at_once(logits_a_row: int, device: torch.device) -> int:
+def rows_at_once(logits_a_row: int, device: torch.device, bytes_a_logit: int = 4) -> int:
     """The number of rows whose logits are computed at once."""
     if device.type == "cpu":
         return max(1, min(ROWS, MOST_LOGITS // logits_a_row))
-    return max(1, MOST_LOGITS_ELSEWHERE // logits_a_row)
+    return max(1, MOST_BYTES_ON_GPU // (logits_a_row * bytes_a_logit))
 
 
 def log_frequencies(counts: Tensor) -> Tensor:
@@ -159,6 +160,40 @@ def _softmax(logits: Callable[[], Tensor], targets: Tensor) -> tuple[Tensor, Ten
     return probs, logits().log_softmax(1).gather(1, targets)
 
 
+def by_kernel(
+    row_losses: RowLosses,
+    features: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    targets: Tensor,
+    row_shares: Tensor,
+    wants_gradients: bool,
+) -> tuple[Tensor, list[Tensor]]:
+    """The loss of `ChunkedCrossEntropy`, and the gradients of features, weight and bias unless nobody wants them.
+
+    Logits have the type of the features, and their gradient replaces them; sums and losses are in float32.
+    """
+    size, width = len(weight), features.element_size()
+    chunk = min(rows_at_once(size, features.device, width), max(1, len(features)))
+    # Rows begin at multiples of 16 bytes, as the fast products of a GPU need.
+    memory = features.new_empty(chunk, -(-size * width // 16) * 16 // width)[:, :size]
+    total = bias.new_zeros((), dtype=torch.float64)
+    d_features, d_weight, d_bias = torch.empty_like(features), None, torch.zeros_like(bias)
+    for start in range(0, len(features), chunk):
+        x, share = features[start : start + chunk], row_shares[start : start + chunk]
+        logits = memory[: len(x)]
+        torch.mm(x, weight.t(), out=logits)
+        losses = row_losses(logits, bias, targets[start : start + chunk], share)
+        total += (losses * share).sum(dtype=torch.float64)
+        if wants_gradients:
+            torch.mm(logits, weight, out=d_features[start : start + chunk])
+            product = torch.mm(logits.t(), x)
+            d_weight = product if d_weight is None else d_weight.to(bias.dtype).add_(product)
+            d_bias += logits.sum(0, dtype=bias.dtype)
+    gradients = [d_features, torch.zeros_like(weight) if d_weight is None else d_weight, d_bias]
+    return total.to(bias.dtype), gradients if wants_gradients else []
+
+
 class ChunkedCrossEntropy(torch.autograd.Function):
     """Mean cross-entropy whose gradient is computed chunk by chunk, in the forward pass.
 
@@ -177,6 +212,12 @@ class ChunkedCrossEntropy(torch.autograd.Function):
         row_shares: Tensor,
         log_chances: Tensor | None,
     ) -> Tensor:
+        kernel = row_losses_for(features) if log_chances is None else None
+        if kernel is not None:
+            total, ctx.gradients = by_kernel(
+                kernel, features, weight, bias, targets, row_shares, any(ctx.needs_input_grad)
+            )
+            return total
         # Apple's GPUs have no float64.
         exact = torch.float32 if features.device.type == "mps" else torch.float64
         total = features.new_zeros((), dtype=exact)
