@@ -1,6 +1,6 @@
 """Run a window of a gated cell by the tier that suits it: torch's kernel, compiled steps or a loop."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import cast
 
@@ -12,6 +12,8 @@ from lmkit.host_copies import derive
 from lmkit.neural.linear import linear
 from lmkit.neural.products import FixedProduct
 from lmkit.recurrence import tiers
+from lmkit.recurrence.gpu.kernel import WindowKernel
+from lmkit.recurrence.gpu.run import run_window
 from lmkit.recurrence.interfaces import AnyCell, Gated
 from lmkit.recurrence.kernels import StepKernels
 from lmkit.recurrence.linear_scan import reset_steps
@@ -40,6 +42,8 @@ def run_gated(cell: Gated, xs: Tensor, state: State, resets: Tensor | None) -> t
     if tier == "torch":
         ys, (after,) = torch_window([cell], xs, [before], resets)
         return ys, after
+    if tier == "compiled" and (kernel := tiers.window_kernel_for(cell, xs, partial(kernel_window, cell))):
+        return kernel_window(cell, kernel, xs, before, resets)
     inner = before if cell.projection() is None else before[1:]
     if tier == "compiled" and (kernels := tiers.kernels_for(cell, xs, inner)):
         return compiled_window(cell, xs, before, resets, kernels)
@@ -99,6 +103,28 @@ def compiled_window(
     cell: Gated, xs: Tensor, state: Tensors, resets: Tensor | None, kernels: StepKernels
 ) -> tuple[Tensor, Tensors]:
     """`run_gated` by the compiled kernels of a step."""
+    projection = cell.projection()
+    clip = None if projection is None else projection.clip
+
+    def run(xs: Tensor, state: Tensors, resets: Tensor | None) -> tuple[Tensor, Tensors]:
+        return run_steps(kernels, _window(cell, xs, state, kernels.own, resets), clip, resets)
+
+    return _some_at_once(run, xs, state, resets)
+
+
+def kernel_window(
+    cell: Gated, kernel: WindowKernel, xs: Tensor, state: Tensors, resets: Tensor | None
+) -> tuple[Tensor, Tensors]:
+    """`run_gated` by one kernel for a window."""
+
+    def run(xs: Tensor, state: Tensors, resets: Tensor | None) -> tuple[Tensor, Tensors]:
+        return run_window(kernel, cell, _window(cell, xs, state, kernel.own, resets), resets)
+
+    return _some_at_once(run, xs, state, resets)
+
+
+def _window(cell: Gated, xs: Tensor, state: Tensors, own: Sequence[str], resets: Tensor | None) -> Window:
+    """All that may have a gradient; own: the names of what `gates` uses."""
     named = dict(cell.named_parameters()) | dict(cell.named_buffers())
     projection = cell.projection()
     weights = Weights(
@@ -108,14 +134,8 @@ def compiled_window(
         cell.bias_hh if cell.recurrent else None,
         None if projection is None else projection.weight,
     )
-    clip = None if projection is None else projection.clip
-    own = [named[name] for name in kernels.own]
     initial = () if resets is None else cell.initial_state(xs.shape[1])
-
-    def run(xs: Tensor, state: Tensors, resets: Tensor | None) -> tuple[Tensor, Tensors]:
-        return run_steps(kernels, Window(xs, weights, state, own, initial), clip, resets)
-
-    return _some_at_once(run, xs, state, resets)
+    return Window(xs, weights, state, [named[name] for name in own], initial)
 
 
 def loop_window(cell: Gated, xs: Tensor, state: Tensors, resets: Tensor | None) -> tuple[Tensor, Tensors]:

@@ -7,8 +7,9 @@ else the loop. Nothing here depends on the clock, so that a resumed run computes
 
 import logging
 from collections import Counter
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from weakref import WeakKeyDictionary
 
 import torch
@@ -16,14 +17,19 @@ from torch import Tensor, nn
 
 from lmkit.notes import NOTE
 from lmkit.recurrence import compiling
+from lmkit.recurrence.gpu.kernel import WindowKernel, make_window_kernel
+from lmkit.recurrence.gpu.trial import try_kernel
 from lmkit.recurrence.interfaces import AnyCell, Gated
 from lmkit.recurrence.kernels import StepKernels
 from lmkit.recurrence.linear_scan import reset_steps
+from lmkit.recurrence.tracing import NotCompilableError
+
+Tensors = tuple[Tensor, ...]
 
 TIERS = {
     "auto": "the fastest that fits",
     "torch": "torch's own kernel",
-    "compiled": "compiled steps in training",
+    "compiled": "compiled steps in training; on a GPU one kernel for a window where it fits",
     "loop": "a loop over the steps, with the products of all inputs before it",
     "plain": "a loop over the cell's definition",
     "own": "the cell's own way through a sequence",
@@ -36,6 +42,9 @@ STEP_OVERHEAD = 3_000_000
 """The cost of a step besides its products, in multiplications."""
 LEAST_STEPS_PER_RESET = 12
 """Torch's kernel, whose calls end at each reset, pays from this many steps for each step with a reset."""
+_WITH_WINDOW_KERNELS = {"cuda"}
+"""Devices that run kernels for whole windows."""
+
 MOST_KERNELS = 8
 """A cell is compiled for at most this many shapes and settings; with more, compiling would never pay."""
 
@@ -46,12 +55,14 @@ log = logging.getLogger(__name__)
 class _History:
     """What a cell has done so far, besides its weights.
 
-    work: multiplications in training, by batch size. kernels: by everything that they depend on.
+    work: multiplications in training, by batch size. kernels: of a step and of a window, by everything that they
+    depend on; None where there is none.
     given_up: compile nothing more. announced: tiers that the log has named.
     """
 
     work: Counter[int] = field(default_factory=Counter)
     kernels: dict[Hashable, StepKernels] = field(default_factory=dict)
+    window_kernels: dict[Hashable, WindowKernel | None] = field(default_factory=dict)
     given_up: bool = False
     announced: set[str] = field(default_factory=set)
 
@@ -96,17 +107,44 @@ def kernels_for(cell: Gated, xs: Tensor, state: tuple[Tensor, ...]) -> StepKerne
     name = type(cell).__name__
     try:
         if len(history.kernels) >= MOST_KERNELS:
-            raise compiling.NotCompilableError("its shapes or settings change again and again")
+            raise NotCompilableError("its shapes or settings change again and again")
         log.info("%s: compiling its step for a batch of %d (some seconds, less in later runs)", name, rows)
         x = xs.new_empty(rows, len(cell.bias_ih))
         history.kernels[key] = compiling.make_kernels(cell, x, state, compiling.compiled)
-    except compiling.NotCompilableError as error:
+    except NotCompilableError as error:
         history.given_up = True
         log.log(
             NOTE, "%s: its step is not compiled, since %s; the loop is used, which is slower", name, error
         )
         return None
     return history.kernels[key]
+
+
+def window_kernel_for(
+    cell: Gated, xs: Tensor, run: Callable[[WindowKernel, Tensor, Tensors, Tensor], tuple[Tensor, Tensors]]
+) -> WindowKernel | None:
+    """The kernel for windows like xs (time, batch, input_size), made and tried by `run` at the first call, or None.
+
+    Without one, which the log says once, the cell's steps are compiled.
+    """
+    if xs.device.type not in _WITH_WINDOW_KERNELS:
+        return None
+    history = _history(cell)
+    key = (xs.shape[1], xs.dtype, xs.device, _settings(cell))
+    if key not in history.window_kernels:
+        name = type(cell).__name__
+        history.window_kernels[key] = None
+        try:
+            log.info("%s: compiling a kernel for whole windows (some seconds, less in later runs)", name)
+            kernel = make_window_kernel(cell)
+            if not kernel.fits(xs):
+                raise NotCompilableError("its windows are too large for the processors of this GPU")
+            try_kernel(cell, xs, partial(run, kernel))
+            history.window_kernels[key] = kernel
+        except NotCompilableError as error:
+            log.info("%s: no kernel for whole windows, since %s", name, error)
+    kernel = history.window_kernels[key]
+    return kernel if kernel is not None and kernel.fits(xs) else None
 
 
 def announce(cell: AnyCell, tier: str) -> None:
