@@ -7,6 +7,7 @@ Checks come before timings. What does not fit into the time is listed as skipped
 """
 
 import argparse
+import importlib.util
 import json
 import math
 import sys
@@ -17,8 +18,9 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from cells import make, resets_of
@@ -31,7 +33,10 @@ from lmkit.corpus.readers import Text
 from lmkit.devices import pick_device
 from lmkit.errors import first_line, with_kind
 from lmkit.neural import row_losses
-from lmkit.recurrence import Recurrent
+from lmkit.recurrence import GatedCell, Recurrent
+from lmkit.recurrence.engine import kernel_window
+from lmkit.recurrence.gpu.kernel import make_window_kernel
+from lmkit.recurrence.gpu.trial import try_kernel
 from lmkit.training.snapshot import card
 
 BASE = {"name": "recurrent", "hidden_size": 32, "num_layers": 2, "dropout": 0.0, "reset": "line"}
@@ -260,6 +265,23 @@ def tiers(setting: Setting) -> str:
     return f"at most {worst:.1e}"
 
 
+def window_kernels(setting: Setting) -> str:
+    """One kernel for a window has the outputs, states and gradients of the cell's own steps, at full size."""
+    if importlib.util.find_spec("triton") is None:
+        return "Triton is not installed"
+    names = {"mycell": (torch.float32, torch.bfloat16)}  # each takes seconds to compile
+    names |= dict.fromkeys(("lstm", "gru", "gru-v3", "layer-norm-lstm", "xlstm-slstm"), (torch.bfloat16,))
+    units, shape = (648, (20, 64, 648)) if setting.full else (20, (3, 4, 20))
+    for name, dtypes in names.items():
+        cell = cast(GatedCell, make(name, units)).to(setting.device)
+        kernel = make_window_kernel(cell)
+        for dtype in dtypes if setting.full else ():
+            xs = torch.empty(shape, device=setting.device, dtype=dtype)
+            assert kernel.fits(xs), f"{name} does not fit"
+            try_kernel(cell.to(dtype), xs, partial(kernel_window, cell, kernel))
+    return f"{len(names)} cells" if setting.full else f"{len(names)} cells: written, not run on a CPU"
+
+
 def commands(setting: Setting) -> str:
     """Surprisals, vectors and texts come from the device, with the CPU's values."""
     run = setting.train("scores", BASE)
@@ -273,7 +295,7 @@ def commands(setting: Setting) -> str:
 
 
 CHECKS: tuple[Callable[[Setting], str], ...] = (
-    scores, losses, resume, waits, bad_step, buffers, layers, loss_kernel, tiers, commands,
+    scores, losses, resume, waits, bad_step, buffers, layers, loss_kernel, tiers, window_kernels, commands,
 )  # fmt: skip
 
 

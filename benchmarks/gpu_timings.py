@@ -14,9 +14,19 @@ from torch import nn
 
 from lmkit.devices import allow_tf32
 from lmkit.neural import output
+from lmkit.recurrence import tiers
 
 if TYPE_CHECKING:
     from gpu_check import Setting
+
+
+WINDOWS = (
+    ("lstm", "torch"),
+    ("lstm", "window kernel"),
+    ("mycell", "loop"),
+    ("mycell", "compiled steps"),
+    ("mycell", "window kernel"),
+)
 
 
 def timings(setting: "Setting") -> Iterator[tuple[str, Callable[[], str]]]:
@@ -38,10 +48,14 @@ def timings(setting: "Setting") -> Iterator[tuple[str, Callable[[], str]]]:
                 f"loss alone, {vocabulary:,} words, {precision}, {way}",
                 lambda p=precision, w=way: loss(setting, sizes, p, w),
             )
-    for name, tier in (("lstm", "torch"), ("mycell", "loop"), ("mycell", "compiled")):
-        if tier == "compiled" and not setting.full:
+    for name, tier in WINDOWS:
+        if tier not in ("torch", "loop") and not setting.full:
             continue
-        yield f"{name} layer, {tier}, {hidden} units", lambda n=name, t=tier: window(setting, sizes, n, t)
+        for kind in ("fp32", "bf16"):
+            yield (
+                f"{name} layer, {tier}, {hidden} units, {kind}",
+                lambda n=name, t=tier, k=kind: window(setting, sizes, n, t, k),
+            )
 
 
 def rate(setting: "Setting", run: Callable[[], None], tokens: int) -> str:
@@ -132,12 +146,17 @@ def loss(setting: "Setting", sizes: tuple[int, ...], precision: str, way: str) -
         allow_tf32(False)
 
 
-def window(setting: "Setting", sizes: tuple[int, ...], name: str, tier: str) -> str:
+def window(setting: "Setting", sizes: tuple[int, ...], name: str, tier: str, kind: str) -> str:
     """A window of one layer, forward and backward."""
     hidden, _, batch, bptt, _ = sizes
-    cell = make(name, hidden).to(setting.device)
-    cell.use_tier(tier)
-    xs, weights = (torch.randn(bptt, batch, hidden, device=setting.device) for _ in range(2))
+    dtype = torch.bfloat16 if kind == "bf16" else torch.float32
+    cell = make(name, hidden).to(setting.device, dtype)
+    cell.use_tier(tier if tier in ("torch", "loop") else "compiled")
+    xs, weights = (torch.randn(bptt, batch, hidden).to(setting.device, dtype) for _ in range(2))
     state = cell.initial_state(batch)
     run = step(cell, lambda x: cell.run(x, state, None)[0], xs.requires_grad_(), weights)
-    return f"{1000 * seconds(setting, run):.2f} ms"
+    with mock.patch.object(tiers, "_WITH_WINDOW_KERNELS", {"cuda"} if tier == "window kernel" else set()):
+        time = seconds(setting, run)
+    if tier == "window kernel":
+        assert [*tiers._history(cell).window_kernels.values()] != [None], "the kernel was not used"
+    return f"{1000 * time:.2f} ms"

@@ -19,6 +19,7 @@ CHECKS = (
     "layers",
     "loss_kernel",
     "tiers",
+    "window_kernels",
     "commands",
 )
 
@@ -46,7 +47,7 @@ def test_the_rehearsal_runs_through(gpu_check: ModuleType, capsys: pytest.Captur
     assert {check.__name__ for check in gpu_check.CHECKS} == set(CHECKS)
     assert gpu_check.main(["--rehearse", "--seconds", "10000"]) == 0
     rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("| check", "| time"))]
-    assert len(rows) == len(CHECKS) + 14
+    assert len(rows) == len(CHECKS) + 16
     assert not any("FAILED" in row or "skipped" in row for row in rows)
 
 
