@@ -22,6 +22,9 @@ from torch.utils._pytree import tree_leaves
 from lmkit.contracts import Encoding, Tokenizer, Vocabulary
 from lmkit.corpus.store import TokenStore
 from lmkit.options import choose
+from lmkit.recurrence import tiers
+from lmkit.recurrence.gpu import kernel
+from lmkit.recurrence.gpu.kernel import Sizes
 from lmkit.training.loop import Trainer
 from lmkit.training.metrics import Metrics
 from lmkit.training.options import TrainOptions
@@ -116,6 +119,27 @@ def fused_on_meta() -> Any:
     return mock.patch(supported, return_value=["cpu", "cuda", "meta"])
 
 
+class _OneLaunch:
+    """Stands in for a kernel of Triton, which has no form without values."""
+
+    def __getitem__(self, grid: tuple[int]) -> Any:
+        return lambda *args, **options: args[0].neg_()
+
+
+@contextlib.contextmanager
+def window_kernels() -> Iterator[None]:
+    """Inside the block, "meta" runs kernels for whole windows, which nobody tries, as one operation each."""
+    sizes = Sizes(rows=32, units=16)
+    with (
+        mock.patch.object(tiers, "_WITH_WINDOW_KERNELS", {"meta"}),
+        mock.patch.object(tiers, "_compilable", return_value=True),
+        mock.patch.object(tiers, "try_kernel"),
+        mock.patch.object(kernel, "_loaded", return_value=(_OneLaunch(), _OneLaunch())),
+        mock.patch.object(kernel, "sizes", return_value=sizes),
+    ):
+        yield
+
+
 class Words(Tokenizer):
     """Spells each id as a word, for encoders that read characters."""
 
@@ -191,21 +215,14 @@ def main() -> None:
     tables |= {
         f"lstm, {name}": tables["lstm"] | {"output": name, "tied": False} for name in ("adaptive", "mixture")
     }
+    compiled = ("lstm", "gru", "gru-v3", "layer-norm-lstm", "sru", "xlstm-slstm")
+    tables |= {f"{cell}, window kernels": base | {"cell": cell, "tier": "compiled"} for cell in compiled}
+    sizes = {"vocabulary": a.vocabulary, "line": 25, "batch_size": a.batch, "bptt": a.bptt}
     print("| model | without resets | with resets |\n|---|---:|---:|")
     for name, table in tables.items():
-        counts = [
-            second_step(
-                trainer(
-                    table | {"reset": reset},
-                    vocabulary=a.vocabulary,
-                    line=25,
-                    batch_size=a.batch,
-                    bptt=a.bptt,
-                )
-            ).total()
-            for reset in ("never", "line")
-        ]
-        print(f"| {name} |" + "".join(f" {count:,} |" for count in counts), flush=True)
+        with window_kernels() if table.get("tier") == "compiled" else contextlib.nullcontext():
+            steps = [second_step(trainer(table | {"reset": reset}, **sizes)) for reset in ("never", "line")]
+        print(f"| {name} |" + "".join(f" {step.total():,} |" for step in steps), flush=True)
 
 
 if __name__ == "__main__":

@@ -65,6 +65,15 @@ def test_a_step_of_compiled_cells(launches, more, monkeypatch):
     assert tiers.progress(made.model) == {}  # counted only by cells that are not compiled yet
 
 
+@pytest.mark.parametrize("cell", ["gru", "layer-norm-lstm", "xlstm-slstm"])
+def test_a_step_of_window_kernels(launches, cell):
+    """Whole windows by one kernel each way: x and h apart, parameters of its own, products inside `gates`."""
+    with launches.window_kernels():
+        made = launches.trainer(BASE | {"cell": cell, "tier": "compiled", "hidden_size": 8, "num_layers": 2}, **SIZES)
+        kernels = launches.second_step(made)["neg_"]
+    assert kernels == 4
+
+
 def test_the_watch_sees_what_makes_the_host_wait(launches):
     """Reads, copies, shapes that depend on values, numbers of the host, and tensors of two devices."""
     x, cpu = torch.zeros(3, device="meta"), torch.zeros(3)

@@ -124,7 +124,8 @@ class _Follower(Codes):
             return _Outer(node.name, torch.Size())  # several tensors, each of which a `getitem` takes
         if parts or not value.numel():
             return _Outer(node.name, value.shape)
-        made = node.target(*node.args, **node.kwargs).flatten()  # pyright: ignore
+        on_cpu = {"device": torch.device("cpu")} if "device" in node.kwargs else {}
+        made = node.target(*node.args, **{**node.kwargs, **on_cpu}).flatten()  # pyright: ignore
         alike = bool((made == made[0]).all())
         return _Outer(node.name, value.shape, float(made[0]) if alike else None)
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.fx import GraphModule
 
+from lmkit.host_copies import send
 from lmkit.recurrence.gpu.follow import follow
 from lmkit.recurrence.gpu.operations import HELPERS
 from lmkit.recurrence.gpu.source import RECURRENT, backward_kernel, forward_kernel
@@ -128,7 +129,7 @@ class WindowKernel:
             units = self.layout.units
             around = (0, width - units, 0, padded(units) - units)
             wide = F.pad(panel.places.unflatten(1, (panel.tiles, units)), around, value=-1)
-            self.places[key] = wide.flatten(1, 2).to(device, torch.int32)
+            self.places[key] = send(wide.flatten(1, 2).to(torch.int32), device)
         return self.places[key]
 
 
