@@ -135,6 +135,8 @@ def window_kernel_for(
         name = type(cell).__name__
         history.window_kernels[key] = None
         try:
+            if len(history.window_kernels) > MOST_KERNELS:
+                raise NotCompilableError("its shapes or settings change again and again")
             log.info("%s: compiling a kernel for whole windows (some seconds, less in later runs)", name)
             kernel = make_window_kernel(cell)
             if not kernel.fits(xs):

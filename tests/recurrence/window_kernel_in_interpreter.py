@@ -41,7 +41,7 @@ class FirstCell(GatedCell):
 
 
 class MovingCell(GatedCell):
-    """Gates taken by views, a parameter beside each unit, a maximum, a softmax over units, means and bounds."""
+    """Gates taken by views, a parameter beside each unit, a maximum of several, a softmax over units, means and bounds."""
 
     num_gates = 2
     state_names = ("h", "c")
@@ -53,7 +53,7 @@ class MovingCell(GatedCell):
     def gates(self, x: Tensor, h: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         a, b = (x.unflatten(-1, (2, -1)) * self.pairs.t()).unbind(-2)
         i, j = h.chunk(2, -1)
-        share = torch.softmax(torch.maximum(a, i), -1)
+        share = torch.softmax(torch.stack([a, i, a * i]).amax(0), -1)
         c = (state[1] - share.mean(-1, keepdim=True)).clamp(min=-0.5) * torch.sigmoid(b)
         return (c + share * j).clamp(-0.3, 0.4), c
 

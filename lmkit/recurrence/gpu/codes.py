@@ -61,6 +61,7 @@ class Codes:
         return torch.arange(first, self._end)
 
     def origin(self, code: int) -> Origin:
+        """Where a code comes from."""
         return self._origins[bisect(self._origins, code, key=lambda origin: origin.first) - 1]
 
     def codes_of(self, value: Value) -> Tensor:

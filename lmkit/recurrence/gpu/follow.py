@@ -1,8 +1,7 @@
-"""Take a traced step of a cell apart into tiles.
+"""Take a traced step of a cell apart into tiles, node by node.
 
-A kernel whose programs share the units needs to know which elements of a tensor (batch, k * units) belong to one unit,
-and where units meet: in products and in totals over units. Every element of a row gets a number, its code, that says
-where it comes from. Operations that only move elements are applied to the codes.
+Operations that only move elements are applied to the codes of the elements; others ask for the tiles of their arguments
+and make new ones.
 """
 
 import operator
@@ -33,6 +32,13 @@ class _Outer:
     name: str
     shape: torch.Size
     number: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Mixed:
+    """A tensor with rows in no dimension of their own: code * batch + row of each element."""
+
+    elements: Tensor
 
 
 def follow(graph: fx.Graph, sources: Sequence[str | None], batch: int, units: int) -> Steps:
@@ -101,11 +107,11 @@ class _Follower(Codes):
         if target is operator.getitem:
             return args[0][args[1]] if isinstance(args[0], list) else self._outer_value(node, args)
         parts = [*_tensors((args, kwargs))]
-        if not any(isinstance(part, _Columns) for part in parts):
+        if not any(isinstance(part, _Columns | _Mixed) for part in parts):
             return self._outer_value(node, parts)
         if target in known.MOVES:
             return self._moved(target, args, kwargs)
-        if target in known.COPIES and kwargs.get("dtype", torch.float32).is_floating_point:
+        if target in known.COPIES and known.keeps_numbers(args, kwargs):
             return args[0]
         if (expression := known.expression(target, args, kwargs)) is not None:
             return self._computed(expression, args)
@@ -133,6 +139,8 @@ class _Follower(Codes):
         """A tensor or a number of the graph as codes."""
         if isinstance(value, _Columns):
             return value
+        if isinstance(value, _Mixed):
+            raise NoTilesError("it mixes rows")
         if not isinstance(value, _Outer):
             return _Columns(self.codes_of(float(value)).view(()), None)
         if value.number is not None:
@@ -145,20 +153,24 @@ class _Follower(Codes):
 
     def _moved(self, target: Any, args: Any, kwargs: Any) -> Any:
         """An operation that only moves elements, on codes that have their row beside them."""
-        (row, dims), *others = {
+        known_rows = {
             (part.row, part.codes.dim())
             for part in _tensors(args)
             if isinstance(part, _Columns) and part.row is not None
         }
-        if others:
-            raise NoTilesError("it mixes rows")
 
         def with_rows(value: Any) -> Any:
             if isinstance(value, list | tuple):
                 return [with_rows(v) for v in value]
+            if isinstance(value, _Mixed):
+                return value.elements
             if not isinstance(value, _Columns | _Outer):
                 return value
-            codes = self._one_row(self._columns(value), row, dims)
+            columns = self._columns(value)
+            if columns.row is None and len(known_rows) != 1:
+                raise NoTilesError("it mixes rows")
+            row, dims = next(iter(known_rows)) if columns.row is None else (columns.row, columns.codes.dim())
+            codes = self._one_row(columns, row, dims)
             counts = torch.arange(self._batch).view(-1, *[1] * (dims - row))
             return codes.unsqueeze(row) * self._batch + counts
 
@@ -176,7 +188,7 @@ class _Follower(Codes):
             raise NoTilesError("it mixes rows")
         return codes.select(row, 0)
 
-    def _without_rows(self, moved: Tensor) -> _Columns:
+    def _without_rows(self, moved: Tensor) -> _Columns | _Mixed:
         """The opposite of `with_rows`."""
         rows, codes = moved % self._batch, moved // self._batch
         for row, size in enumerate(moved.shape):
@@ -185,7 +197,7 @@ class _Follower(Codes):
                 (rows == counts).all() and (codes == codes.narrow(row, 0, 1)).all()
             ):
                 return _Columns(codes.select(row, 0), row)
-        raise NoTilesError("it mixes rows")
+        return _Mixed(moved)
 
     def _computed(self, expression: str, args: Sequence[Any]) -> _Columns:
         """An operation element by element."""
@@ -231,7 +243,7 @@ class _Follower(Codes):
 
     def _total(self, how: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """A total, mean or variance over some dimensions."""
-        columns: _Columns = args[0]
+        columns = self._columns(args[0])
         assert columns.row is not None
         dims, keep, correction = known.total_arguments(args[1:], kwargs)
         over = sorted({d % self._dims(columns) for d in dims})
@@ -295,9 +307,9 @@ class _Follower(Codes):
         return _Columns(codes.view(*rows.codes.shape[:-1], -1), rows.row)
 
 
-def _tensors(arguments: Any) -> Iterator[_Columns | _Outer]:
+def _tensors(arguments: Any) -> Iterator[_Columns | _Mixed | _Outer]:
     """The tensors among the arguments of a node."""
-    if isinstance(arguments, _Columns | _Outer):
+    if isinstance(arguments, _Columns | _Mixed | _Outer):
         yield arguments
     elif isinstance(arguments, dict):
         yield from _tensors([*arguments.values()])

@@ -19,8 +19,6 @@ from lmkit.recurrence.interfaces import Gated
 from lmkit.recurrence.tracing import NotCompilableError, Step, traced, traced_step
 from lmkit.recurrence.window import Window
 
-Tensors = tuple[Tensor, ...]
-
 TRACED_ROWS = 2
 """A step is traced for this batch; the kernels take any."""
 
@@ -48,13 +46,13 @@ class Sizes(NamedTuple):
 
 
 def sizes(batch: int, units: int, processors: int) -> Sizes | None:
-    """The sizes with the most programs that can run at the same time on a GPU; None if all are too many.
+    """The smallest sizes whose programs can all run at the same time on a GPU; None if there are always too many.
 
-    Programs wait for one another, so each needs a processor.
+    Programs wait for one another, so each needs a processor. Of equal sizes, more rows read the weights less often.
     """
     choices = [Sizes(rows, own) for rows in (16, 32, 64) for own in (16, 32, 64)]
     found = [choice for choice in choices if choice.programs(batch, units) <= processors]
-    return max(found, key=lambda choice: (choice.programs(batch, units), choice.rows), default=None)
+    return min(found, key=lambda choice: (choice.rows * choice.units, choice.units), default=None)
 
 
 @dataclass(frozen=True)
@@ -88,7 +86,7 @@ class WindowKernel:
     def launch(
         self, backward: bool, window: Window, tensors: Mapping[str, Tensor], resets: Tensor | None
     ) -> None:
-        """Run a kernel. tensors: what it reads and writes, by the names in `window_source`."""
+        """Run a kernel. tensors: what it reads and writes, by the names in `source`."""
         kernel, xs, units = self.kernels[backward], window.xs, self.layout.units
         (time, batch, _), shared = xs.shape, self._sizes(xs)
         assert shared is not None

@@ -42,27 +42,25 @@ EXPRESSIONS: dict[Any, str] = {
     aten.minimum.default: "_minimum({0}, {1})",
     aten.clamp_min.default: "_maximum({0}, {1})",
     aten.clamp_max.default: "_minimum({0}, {1})",
-    aten.where.self: "tl.where({0}, {1}, {2})",
+    aten.hypot.default: "tl.sqrt({0} * {0} + {1} * {1})",
+    aten.addcmul.default: "{0} + {1} * {2}",
+    aten.where.self: "tl.where({0} != 0.0, {1}, {2})",
     **{
-        getattr(getattr(aten, name), kind): f"{{0}} {sign} {{1}}"
+        getattr(getattr(aten, name), kind): f"({{0}} {sign} {{1}}).to(tl.float32)"
         for name, sign in {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}.items()
         for kind in ("Tensor", "Scalar")
     },
     **{
-        getattr(aten, name).default: text
-        for name, text in {
-            "logical_and": "{0} & {1}",
-            "logical_or": "{0} | {1}",
-            "logical_not": "{0} == 0",
+        operation: text
+        for names, text in {
+            (aten.logical_and.default, aten.bitwise_and.Tensor): "{0} * {1}",
+            (aten.logical_or.default, aten.bitwise_or.Tensor): "_maximum({0}, {1})",
+            (aten.logical_not.default, aten.bitwise_not.default): "({0} == 0.0).to(tl.float32)",
         }.items()
+        for operation in names
     },
-    **{
-        getattr(aten, f"bitwise_{name}").Tensor: text
-        for name, text in {"and": "{0} & {1}", "or": "{0} | {1}"}.items()
-    },
-    aten.bitwise_not.default: "{0} == 0",
 }
-"""Element by element, in float32; each argument stands in its braces."""
+"""Element by element, in float32, also truth values, as 1 and 0; each argument stands in its braces."""
 
 VIEWS = {aten.view.default: aten.reshape.default, aten._unsafe_view.default: aten.reshape.default}
 """In place of operations that ask for one layout."""
@@ -87,6 +85,7 @@ COPIES = {
     aten.alias.default,
     aten.detach.default,
     aten._to_copy.default,
+    prims.convert_element_type.default,
     aten.lift_fresh_copy.default,
 }
 """They give what they get: all numbers of a kernel are of one type."""
@@ -169,6 +168,8 @@ def expression(target: Any, arguments: Sequence[Any], options: Mapping[str, Any]
         return text if high is None else f"_minimum({text}, {{2}})"
     # inductor's decompositions have an operation of its own, which is there once inductor has been imported.
     text = "{0} * {1} + {2}" if str(target) == "prims.fma.default" else EXPRESSIONS.get(target)
+    if target is aten.addcmul.default and set(options) == {"value"}:
+        return f"{{0}} + {float(options['value'])!r} * {{1}} * {{2}}"
     if text is None:
         return None
     if options:
@@ -177,6 +178,12 @@ def expression(target: Any, arguments: Sequence[Any], options: Mapping[str, Any]
             return None
         return f"{text[:4]}{text[4]} {float(alpha)!r} * {{1}}"
     return text
+
+
+def keeps_numbers(arguments: Sequence[Any], options: Mapping[str, Any]) -> bool:
+    """Whether a copy may be of another type, but only of one with fractions."""
+    kinds = [value for value in (*arguments[1:], options.get("dtype")) if isinstance(value, torch.dtype)]
+    return all(kind.is_floating_point for kind in kinds)
 
 
 def total_arguments(rest: Sequence[Any], options: Mapping[str, Any]) -> tuple[list[int], bool, float]:
