@@ -28,6 +28,13 @@ def send(tensor: Tensor, device: torch.device) -> Tensor:
     return sent
 
 
+def keep_copy(tensor: Tensor, copy: Tensor) -> Tensor:
+    """A tensor made on a device, of which the host now has a copy; nobody may change either in place."""
+    if tensor.device.type != "cpu":
+        _copies[tensor] = copy
+    return tensor
+
+
 def on_host(tensor: Tensor) -> Tensor:
     """The tensor on the host: itself, the copy that is kept, or without one a read, which waits for the device."""
     if tensor.device.type == "cpu":

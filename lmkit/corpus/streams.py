@@ -39,6 +39,11 @@ class Window:
         backward = None if self.backward is None else self.backward.to(device)
         return Window(send(self.inputs, device), send(self.targets, device), reset, weights, backward)
 
+    def tensors(self) -> list[Tensor]:
+        """All its tensors, those of the window read backward last."""
+        given = [t for t in (self.inputs, self.targets, self.reset, self.weights) if t is not None]
+        return given if self.backward is None else given + self.backward.tensors()
+
     def rows(self, rows: slice) -> "Window":
         """The window of some of the streams."""
         inputs, targets, reset, weights = (
@@ -98,7 +103,8 @@ class Streams:
         self._tokens = store.tokens
         self._weights = store.weights
         self.windows = Windows(total // fitting, bptt)
-        self._starts = np.arange(fitting) * self.windows.length
+        self.starts = np.arange(fitting) * self.windows.length
+        """(batch_size,) where each part begins."""
         self._resets = reset_positions(store, reset_policy)
         self._line_ends = store.line_ends if both_ways else None
 
@@ -112,6 +118,20 @@ class Streams:
         return self._weights is not None
 
     @property
+    def num_tokens(self) -> int:
+        """The tokens of the corpus."""
+        return len(self._tokens)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether windows are inputs, targets and resets and nothing else."""
+        return self._weights is None and self._line_ends is None
+
+    def at(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The ids at places of the corpus, and whether the state is reset before each."""
+        return self._tokens[places], self._is_reset(places)
+
+    @property
     def steps_per_epoch(self) -> int:
         """The steps of the first epoch; if the windows vary, another may have more or fewer."""
         return self.windows.first_step(1)
@@ -119,7 +139,7 @@ class Streams:
     def window(self, step: int) -> Window:
         """The window of a step, counted from the beginning of the training; the last of an epoch may be shorter."""
         place = self.windows.place(step)
-        rows = self._starts[:, None] + np.arange(place.first, place.last)
+        rows = self.starts[:, None] + np.arange(place.first, place.last)
         reset = torch.from_numpy(self._is_reset(rows))
         before = np.maximum(rows - 1, 0)
         if self._line_ends is None:

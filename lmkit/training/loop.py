@@ -20,6 +20,7 @@ from lmkit.training.average import MeanOfSteps, MovingAverage, WeightAverage
 from lmkit.training.checkpoint import Checkpoints
 from lmkit.training.clock import Clock
 from lmkit.training.early_stopping import TrainState, after_validation, is_over
+from lmkit.training.feed import feed_for
 from lmkit.training.figures import Figures, StepFigures
 from lmkit.training.groups import freeze
 from lmkit.training.metrics import Metrics
@@ -87,6 +88,7 @@ class Trainer:
         self._clock = Clock()
         self._agreed = Agreed()
         self._figures = Figures(model.device)
+        self._feed = feed_for(streams, model.device)
 
     def share(self, processes: Processes) -> None:
         """Compute a slice of the streams from now on, the others in the other processes.
@@ -172,7 +174,7 @@ class Trainer:
         place = self.streams.windows.place(self.state.step)
         if place.first == 0:
             self.hidden = self._blank_state()
-        window = self.streams.window(self.state.step).to(model.device)
+        window = self._feed(self.state.step)
         progress = self._progress()
         rate = peak_rate(options) * rate_factor(options, progress, place.epoch) / self.state.rate_divisor
         if options.vary_bptt:
