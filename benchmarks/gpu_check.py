@@ -16,15 +16,16 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
+from unittest import mock
 
 import torch
 from cells import make, resets_of
-from gpu_timings import timings
+from gpu_timings import record_on_cpu, timings
 from launches import trainer
 from safetensors.torch import load_file
 
@@ -32,7 +33,8 @@ import lmkit
 from lmkit.corpus.readers import Text
 from lmkit.devices import pick_device
 from lmkit.errors import first_line, with_kind
-from lmkit.neural import row_losses
+from lmkit.neural import output, row_losses
+from lmkit.neural.row_losses import by_torch
 from lmkit.recurrence import GatedCell, Recurrent
 from lmkit.recurrence.engine import kernel_window
 from lmkit.recurrence.gpu.kernel import make_window_kernel
@@ -128,13 +130,17 @@ def losses(setting: Setting) -> str:
 
 def recorded(table: dict[str, Any], device: torch.device, **options: Any) -> list[float]:
     torch.manual_seed(0)
-    made = trainer(table, line=9, device=device, **SMALL, **options)
+    made = trainer(table, line=9, device=device, **SMALL, **{"max_steps": 10, **options})
+    if options.get("cuda_graph"):
+        record_on_cpu(made)
+    torch.manual_seed(1)
     found = []
-    for number in range(10):
+    for number in range(made.options.max_steps):
         made.state = type(made.state)(step=number)
         figures = made._step(lambda: False).figures or made._check_figures()
         assert figures is not None
         found.append(figures.loss)
+    assert made.graphs is None or made.graphs.recorded, "nothing was recorded: see the note above"
     return found
 
 
@@ -242,6 +248,38 @@ def loss_kernel(setting: Setting) -> str:
     return ", ".join(str(dtype) for dtype in row_losses.LARGEST_ERROR)
 
 
+def cuda_graph(setting: Setting) -> str:
+    """Recorded steps have the losses of others to 1e-4, with resets and dropout, and are repeated without a wait."""
+    cases = {
+        "lstm": {"cell": "lstm", "reset": "never"},
+        "gru, a loop": {"cell": "gru", "tier": "loop", "dropout": 0.2},
+        "min-gru": {"cell": "min-gru"},
+    }
+    # On a CPU the loss reads a value, unless it is computed as by the kernel.
+    on_cpu = setting.device.type == "cpu"
+    with mock.patch.object(output, "row_losses_for", return_value=by_torch) if on_cpu else nullcontext():
+        for name, table in cases.items():
+            for precision in ("fp32", "bf16"):
+                plain, own = (
+                    recorded(
+                        BASE | table, setting.device, precision=precision, max_steps=20, cuda_graph=graph
+                    )
+                    for graph in (False, True)
+                )
+                difference = max(abs(a / b - 1) for a, b in zip(own, plain, strict=True))
+                assert difference <= (1e-4 if precision == "fp32" else 1e-2), (
+                    f"{name}, {precision}: {difference:.1e}"
+                )
+        made = trainer(BASE | cases["lstm"], line=9, device=setting.device, cuda_graph=True, **SMALL)
+        record_on_cpu(made)
+        made._reads_after = lambda _: False
+        for number in range(20):
+            made.state = type(made.state)(step=number)
+            with without_waits(setting.device) if number > 15 else nullcontext():
+                made._step(lambda: False)
+    return ", ".join(cases)
+
+
 def tiers(setting: Setting) -> str:
     """Compiled steps and torch's kernel have the outputs and gradients of the loop, resets included, to 1e-4."""
     worst, shape = 0.0, (20, 4, 32)
@@ -295,7 +333,7 @@ def commands(setting: Setting) -> str:
 
 
 CHECKS: tuple[Callable[[Setting], str], ...] = (
-    scores, losses, resume, waits, bad_step, buffers, layers, loss_kernel, tiers, window_kernels, commands,
+    scores, losses, resume, waits, bad_step, buffers, layers, loss_kernel, cuda_graph, tiers, window_kernels, commands,
 )  # fmt: skip
 
 

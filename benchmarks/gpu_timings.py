@@ -10,11 +10,14 @@ import torch
 import torch.nn.functional as F
 from cells import make, step
 from launches import trainer
+from recorded_calls import CallRecorder
 from torch import nn
 
 from lmkit.devices import allow_tf32
 from lmkit.neural import output
 from lmkit.recurrence import tiers
+from lmkit.training.loop import Trainer
+from lmkit.training.step_graph import WARM_UPS, StepGraphs
 
 if TYPE_CHECKING:
     from gpu_check import Setting
@@ -38,6 +41,10 @@ def timings(setting: "Setting") -> Iterator[tuple[str, Callable[[], str]]]:
         yield (
             f"lmkit step, {shape}",
             lambda p=precision: rate(setting, lmkit_step(setting, sizes, p), batch * bptt),
+        )
+        yield (
+            f"lmkit step, {shape}, CUDA graph",
+            lambda p=precision: rate(setting, lmkit_step(setting, sizes, p, cuda_graph=True), batch * bptt),
         )
         yield (
             f"PyTorch step, {shape}",
@@ -65,7 +72,7 @@ def rate(setting: "Setting", run: Callable[[], None], tokens: int) -> str:
 def seconds(setting: "Setting", run: Callable[[], None]) -> float:
     """Of one call, from several in a row, since a wait after each would hide what overlaps."""
     calls = 20 if setting.full else 2
-    for _ in range(3):
+    for _ in range(WARM_UPS + 2):
         run()
     wait(setting)
     begun = time.perf_counter()
@@ -80,21 +87,37 @@ def wait(setting: "Setting") -> None:
         torch.cuda.synchronize()
 
 
-def lmkit_step(setting: "Setting", sizes: tuple[int, ...], precision: str) -> Callable[[], None]:
+def lmkit_step(
+    setting: "Setting", sizes: tuple[int, ...], precision: str, *, cuda_graph: bool = False
+) -> Callable[[], None]:
     hidden, layers, batch, bptt, vocabulary = sizes
     table = {
         "name": "recurrent", "cell": "lstm", "hidden_size": hidden, "num_layers": layers, "dropout": 0.0,
         "tied": False, "reset": "never",
     }  # fmt: skip
-    options = {"batch_size": batch, "bptt": bptt, "precision": precision, "max_steps": 10**6}
+    options = {
+        "batch_size": batch,
+        "bptt": bptt,
+        "precision": precision,
+        "max_steps": 10**6,
+        "cuda_graph": cuda_graph,
+    }
     made = trainer(table, vocabulary=vocabulary, line=25, device=setting.device, **options)
     made._reads_after = lambda _: False
+    if cuda_graph:
+        record_on_cpu(made)
 
     def run() -> None:
         made.state = type(made.state)(step=1)
         made._step(lambda: False)
 
     return run
+
+
+def record_on_cpu(made: Trainer) -> None:
+    """Rehearse CUDA graphs where there are none: record torch's operations instead."""
+    if made.graphs is None:
+        made.graphs = StepGraphs(made.model, made._window_gradients, CallRecorder())
 
 
 def plain_step(setting: "Setting", sizes: tuple[int, ...], precision: str) -> Callable[[], None]:

@@ -105,6 +105,8 @@ def train(
     answer_weight: float = ...,
     # training: of a training step: float32, TF32 (on GPUs that have it), or bfloat16 with weights and loss in float32; validation and scores are in float32
     precision: Literal['fp32', 'tf32', 'bf16'] = ...,
+    # training: on a GPU, record what a training step launches, and launch it again for the next windows
+    cuda_graph: bool = ...,
     # training: random seed
     seed: int = ...,
     # training: cpu, cuda, cuda:1 ... (auto: a GPU, if there is one, for networks of a million parameters)

@@ -18,6 +18,7 @@ CHECKS = (
     "buffers",
     "layers",
     "loss_kernel",
+    "cuda_graph",
     "tiers",
     "window_kernels",
     "commands",
@@ -27,7 +28,7 @@ CHECKS = (
 @pytest.fixture
 def gpu_check(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(BENCHMARKS)
-    for name in ("gpu_check", "gpu_timings", "cells", "launches"):
+    for name in ("gpu_check", "gpu_timings", "recorded_calls", "cells", "launches"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     return importlib.import_module("gpu_check")
 
@@ -47,7 +48,7 @@ def test_the_rehearsal_runs_through(gpu_check: ModuleType, capsys: pytest.Captur
     assert {check.__name__ for check in gpu_check.CHECKS} == set(CHECKS)
     assert gpu_check.main(["--rehearse", "--seconds", "10000"]) == 0
     rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("| check", "| time"))]
-    assert len(rows) == len(CHECKS) + 16
+    assert len(rows) == len(CHECKS) + 19
     assert not any("FAILED" in row or "skipped" in row for row in rows)
 
 

@@ -50,9 +50,17 @@ def _probed(device: torch.device, dtype: torch.dtype) -> RowLosses | None:
     return found
 
 
+def by_torch(logits: Tensor, bias: Tensor, targets: Tensor, shares: Tensor) -> Tensor:
+    """What a kernel computes, by torch's operations, in the type of the bias."""
+    log_probs = (logits.to(bias.dtype) + bias).log_softmax(1)
+    minus_one = -torch.ones_like(shares)[:, None]
+    logits.copy_(log_probs.exp().scatter_add(1, targets[:, None], minus_one) * shares[:, None])
+    return -log_probs.gather(1, targets[:, None])[:, 0]
+
+
 @torch.no_grad()
 def check(row_losses: RowLosses, device: torch.device, dtype: torch.dtype) -> None:
-    """Raise ArithmeticError unless a kernel gives the losses and gradients of torch in float64, on a small example."""
+    """Raise ArithmeticError unless a kernel gives the losses and gradients of float64, on a small example."""
     rows, vocabulary = 3, 5000
     # No random numbers, so that a training draws the same ones with a probe and without.
     numbers = torch.arange(rows * (vocabulary + 8), device=device, dtype=torch.float64)
@@ -60,10 +68,8 @@ def check(row_losses: RowLosses, device: torch.device, dtype: torch.dtype) -> No
     bias = torch.cos(numbers[:vocabulary]).float()
     targets = torch.arange(rows, device=device) * (vocabulary // 2 - 1)
     shares = torch.arange(1, rows + 1, device=device) / 8
-    log_probs = (logits.double() + bias).log_softmax(1)
-    wanted = -log_probs.gather(1, targets[:, None])[:, 0]
-    gradient = log_probs.exp().scatter_add(1, targets[:, None], -torch.ones_like(wanted)[:, None])
-    gradient *= shares[:, None]
+    gradient = logits.double()
+    wanted = by_torch(gradient, bias.double(), targets, shares.double())
     found = row_losses(logits, bias, targets, shares)
     errors = {
         "losses": float((found - wanted).norm() / wanted.norm()),

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from lmkit.host_copies import on_host
+from lmkit.host_copies import on_host, values_known
 
 
 def linear_scan(
@@ -61,5 +61,9 @@ class _LinearScan(torch.autograd.Function):
 
 
 def reset_steps(resets: Tensor | None) -> frozenset[int]:
-    """The steps at which any row is reset: the others need no choice."""
-    return frozenset() if resets is None else frozenset(on_host(resets).any(1).nonzero().flatten().tolist())
+    """The steps at which any row may be reset: the others need no choice."""
+    if resets is None:
+        return frozenset()
+    if not values_known():
+        return frozenset(range(len(resets)))
+    return frozenset(on_host(resets).any(1).nonzero().flatten().tolist())

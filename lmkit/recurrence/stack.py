@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lmkit.blame import tried
 from lmkit.errors import PluginError, UsageError, suggest
-from lmkit.host_copies import derive, on_host
+from lmkit.host_copies import derive, on_host, values_known
 from lmkit.neural.sizes import per_layer
 from lmkit.option_fields import fields_of
 from lmkit.options import Chosen, check_value, choose, listed_names
@@ -107,7 +107,9 @@ class Recurrent(nn.Module):
         """The outputs of the layers and the state after them; without `all_layers`, some below the last may lack."""
         before = cast(tuple[State, ...], self.initial_state(len(x)) if state is None else state)
         ys = x.transpose(0, 1)
-        resets = None if reset is None or not bool(on_host(reset).any()) else derive(Tensor.t, reset)
+        if reset is not None and values_known() and not bool(on_host(reset).any()):
+            reset = None
+        resets = None if reset is None else derive(Tensor.t, reset)
         outputs, new_state = [], []
         for group in [(index,) for index in range(len(self.layers))] if all_layers else self._groups(ys):
             lowest = cast(Cell, self.layers[group[0]])

@@ -30,6 +30,7 @@ from lmkit.training.processes import ALONE, Agreed, Processes
 from lmkit.training.report import Reporter
 from lmkit.training.schedule import default_valid_every, momentum, rate_factor, total_steps, with_limits
 from lmkit.training.snapshot import snapshot
+from lmkit.training.step_graph import CudaRecorder, StepGraphs
 from lmkit.training.validation import ValidationScore
 
 
@@ -89,6 +90,10 @@ class Trainer:
         self._agreed = Agreed()
         self._figures = Figures(model.device)
         self._feed = feed_for(streams, model.device)
+        self.graphs: StepGraphs | None = None
+        """Records the steps, if the options ask for it, on a GPU."""
+        if options.cuda_graph and model.device.type == "cuda":
+            self.graphs = StepGraphs(model, self._window_gradients, CudaRecorder(model.device))
 
     def share(self, processes: Processes) -> None:
         """Compute a slice of the streams from now on, the others in the other processes.
@@ -202,22 +207,29 @@ class Trainer:
         return Step(figures, rate, window.targets.numel(), agreed)
 
     def _gradients(self, window: Window) -> tuple[Tensor, State]:
-        """Add the gradients of a window to those of the model; return the loss and the hidden state after it."""
-        model, kind = self.model, self.options.precision
-        before = precision.entering(self.hidden, kind)
-        with precision.computing(model, kind):
-            if self.processes.count == 1:
-                loss, hidden = model.step_loss(window, before)
-                (loss if model.penalty is None else loss + model.penalty).backward()
-                return loss.detach(), hidden
-            # The loss of all tokens is the sum of those of the slices, each times its share of the tokens.
-            own = window.rows(self.rows)
+        """Give the parameters the gradients of a window; return the loss and the hidden state after it."""
+        before = precision.entering(self.hidden, self.options.precision)
+        if self.processes.count > 1:
+            return self._slice_gradients(window, before)
+        return (self.graphs or self._window_gradients)(window, before)
+
+    def _window_gradients(self, window: Window, before: State) -> tuple[Tensor, State]:
+        model = self.model
+        with precision.computing(model, self.options.precision):
+            loss, hidden = model.step_loss(window, before)
+            (loss if model.penalty is None else loss + model.penalty).backward()
+        return loss.detach(), hidden
+
+    def _slice_gradients(self, window: Window, before: State) -> tuple[Tensor, State]:
+        """The loss of all tokens is the sum of those of the slices, each times its share of the tokens."""
+        model, own = self.model, window.rows(self.rows)
+        with precision.computing(model, self.options.precision):
             with stream_slice.computing(StreamSlice(self.rows, window)):
                 loss, hidden = model.step_loss(own, before)
             loss = loss * (own.total_weight / window.total_weight)
             share = len(own.targets) / len(window.targets)
             (loss if model.penalty is None else loss + share * model.penalty).backward()
-            return loss.detach(), hidden
+        return loss.detach(), hidden
 
     def _blank_state(self) -> State:
         return self.model.blank_state(self.rows.stop - self.rows.start)

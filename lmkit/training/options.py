@@ -112,6 +112,9 @@ class TrainOptions:
         "validation and scores are in float32",
         choices=("fp32", "tf32", "bf16"),
     )
+    cuda_graph: bool = option(
+        False, "on a GPU, record what a training step launches, and launch it again for the next windows"
+    )
     seed: int = option(0, "random seed", min=0, max=2**63 - 1)
     device: str = option(
         "auto", "cpu, cuda, cuda:1 ... (auto: a GPU, if there is one, for networks of a million parameters)"

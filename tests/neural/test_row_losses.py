@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lmkit.neural import output, row_losses
 from lmkit.neural.output import OutputLayer
+from lmkit.neural.row_losses import by_torch
 
 HERE = Path(__file__).parent
 
@@ -27,15 +28,6 @@ def probed(monkeypatch: pytest.MonkeyPatch):
     row_losses._probed.cache_clear()
     yield by
     row_losses._probed.cache_clear()
-
-
-def by_torch(logits: Tensor, bias: Tensor, targets: Tensor, shares: Tensor) -> Tensor:
-    """What the kernel computes."""
-    log_probs = (logits.float() + bias).log_softmax(1)
-    gradient = log_probs.exp()
-    gradient[torch.arange(len(logits)), targets] -= 1
-    logits.copy_(gradient * shares[:, None])
-    return -log_probs.gather(1, targets[:, None])[:, 0]
 
 
 class Kernel:
