@@ -9,13 +9,16 @@ from torch import Tensor
 
 from lmkit import states
 from lmkit.contracts import LanguageModel, State
+from lmkit.errors import UsageError
 from lmkit.neural.batching import full_rows
 from lmkit.serve.choosing import next_tokens, sampler
+from lmkit.serve.errors import invalid
 from lmkit.serve.spelling import Reading
 from lmkit.serve.texts import Chunk, Entry, Writer
 
 Tell = Callable[[int, Chunk | Exception], None]
 """Called with the number of a choice and its next chunk, or an error that ends it."""
+ONLY_END = "the model gives every token but the end of the text probability zero here; leave it out"
 
 
 @dataclass(frozen=True)
@@ -131,13 +134,18 @@ class Batch:
         for (temperature, top_p, n, ignore_eos), groups in kinds.items():
             draws = [(places[group], number) for group in groups for number in range(n)]
             index = [own.get(number, next(iter(own.values()))) for own, number in draws]
-            found = next_tokens(
-                sampler(temperature, top_p),
-                self._model.vocabulary,
-                log_probs if index == list(range(len(self.rows))) else log_probs[torch.tensor(index)],
-                [group.generator for group in groups],
-                frozenset([end] if ignore_eos and end is not None else []),
-            )
+            try:
+                found = next_tokens(
+                    sampler(temperature, top_p),
+                    self._model.vocabulary,
+                    log_probs if index == list(range(len(self.rows))) else log_probs[torch.tensor(index)],
+                    [group.generator for group in groups],
+                    frozenset([end] if ignore_eos and end is not None else []),
+                )
+            except UsageError:
+                if ignore_eos:
+                    raise invalid("ignore_eos", ONLY_END) from None
+                raise
             for (own, number), token in zip(draws, found, strict=True):
                 if number in own:
                     tokens[own[number]] = token

@@ -44,7 +44,7 @@ def read_request(body: Any, models: Models, bounds: Limits, name: str | None = N
     served = models.only(fields.text("model") if name is None else name)
     served.can_continue()
     n = fields.whole("n", 1, 1, limits.CHOICES)
-    if (best_of := fields.whole("best_of", n, 1)) != n:
+    if (best_of := fields.whole("best_of", n, 1, limits.CHOICES)) != n:
         raise invalid("best_of", f"is {best_of}, but n is {n}; leave it out, or give n")
     for name_ in ("presence_penalty", "frequency_penalty"):
         if fields.number(name_, 0.0, -100, 100) != 0:

@@ -35,9 +35,7 @@ def read_request(body: Any, models: Models, bounds: Limits, name: str | None = N
     """Check a request's JSON; name: of the run in the address. Raises ApiError."""
     fields = Fields(body, FIELDS)
     served = models.only(fields.text("model") if name is None else name)
-    form = fields.text("encoding_format") or "float"
-    if form not in ("float", "base64"):
-        raise invalid("encoding_format", f"is '{form}'; give float or base64")
+    form = fields.one_of("encoding_format", ("float", "base64"), "float")
     texts = _texts(fields.get("input"))
     for text in texts:
         check_length("input", text, bounds)

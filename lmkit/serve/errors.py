@@ -7,7 +7,7 @@ from typing import Any
 from starlette.responses import Response
 
 from lmkit import strict_json
-from lmkit.errors import DataError, LmkitError, UsageError, one_line, refused_memory, suggest, with_kind
+from lmkit.errors import DataError, LmkitError, UsageError, one_line, refused_memory, with_kind
 
 log = logging.getLogger(__name__)
 
@@ -18,6 +18,8 @@ TYPES = {
     429: "rate_limit_error",
 }
 """The `type` of an error by its status; others of 4xx are "invalid_request_error", of 5xx "server_error"."""
+LONGEST_SHOWN = 80
+"""Characters of a request's value that an error repeats, so that a long value gives no long answer."""
 
 
 class ApiError(Exception):
@@ -60,17 +62,21 @@ def json_response(value: Any, status: int = 200, headers: dict[str, str] | None 
     return Response(strict_json.report(value), status, headers, "application/json")
 
 
+def shown(text: str) -> str:
+    """A value of a request as an error repeats it: in quotes, and cut if it is long."""
+    return repr(text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + "…")
+
+
 def invalid(param: str, problem: str) -> ApiError:
     """The error for a wrong value of a field."""
     return ApiError(400, f"{param}: {problem}", param=param)
 
 
-def unknown_model(name: object, names: Iterable[str]) -> ApiError:
+def unknown_model(name: str, names: Iterable[str]) -> ApiError:
     """The error for a model that is not served."""
-    known = list(names)
     return ApiError(
         404,
-        f"the model {name!r} is not served; {suggest(name, known)} (served: {', '.join(known)})",
+        f"the model {shown(name)} is not served; give one of: {', '.join(names)}",
         param="model",
         code="model_not_found",
     )

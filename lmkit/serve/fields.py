@@ -4,8 +4,7 @@ import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from lmkit.errors import suggest
-from lmkit.serve.errors import ApiError, invalid
+from lmkit.serve.errors import LONGEST_SHOWN, ApiError, invalid, shown
 
 
 class Fields:
@@ -22,8 +21,8 @@ class Fields:
             if name not in known:
                 raise ApiError(
                     400,
-                    f"unknown field '{name}'; {suggest(name, known)} (known: {', '.join(known)})",
-                    param=name,
+                    f"unknown field {shown(name)}; known: {', '.join(known)}",
+                    param=name[:LONGEST_SHOWN],
                     code="unknown_field",
                 )
 
@@ -79,9 +78,19 @@ class Fields:
         if value is None:
             return None
         items = [value] if isinstance(value, str) else value
-        if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+        if not isinstance(items, list):
             raise invalid(name, f"is {_kind(value)}; give a text or a list of texts")
+        for item in items:
+            if not isinstance(item, str):
+                raise invalid(name, f"has {_kind(item)} in its list; give a text or a list of texts")
         return [checked_text(name, item) for item in items]
+
+    def one_of(self, name: str, known: Collection[str], default: str) -> str:
+        """One of some strings."""
+        value = self.text(name)
+        if value is not None and value not in known:
+            raise invalid(name, f"is {shown(value)}; give {', '.join(known)}")
+        return default if value is None else value
 
 
 def checked_text(name: str, text: str) -> str:
@@ -103,10 +112,12 @@ def _number(value: float) -> str:
 
 
 def _kind(value: Any) -> str:
-    """The type of a JSON value in words."""
+    """A JSON value in words: a number itself, of others the type."""
     if value is None:
         return "null"
     if isinstance(value, bool):
         return "true" if value else "false"
-    kinds = {str: "a text", int: "a number", float: "a number", list: "a list", dict: "an object"}
+    if isinstance(value, int | float):
+        return _number(value)
+    kinds = {str: "a text", list: "a list", dict: "an object"}
     return kinds.get(type(value), type(value).__name__)

@@ -75,9 +75,9 @@ def score(body: Any, models: Models, bounds: Limits, name: str | None = None) ->
 def surprisal(body: Any, models: Models, bounds: Limits, name: str | None = None) -> Question:
     """The records of `lmkit surprisal`."""
     fields = Fields(body, ("model", "text", "by", "entropy", "rank", "oov", "independent"))
-    lines, by = _lines(fields, bounds), _one_of(fields, "by", ("word", "token", "char", "line"), "word")
+    lines, by = _lines(fields, bounds), fields.one_of("by", ("word", "token", "char", "line"), "word")
     settings: dict[str, Any] = {flag: fields.flag(flag) for flag in ("entropy", "rank", "independent")}
-    oov = _one_of(fields, "oov", OOV, "model")
+    oov = fields.one_of("oov", OOV, "model")
 
     def answer(served: Served) -> list[dict[str, Any]]:
         _check_lines(served, lines, bounds)
@@ -223,7 +223,7 @@ def _blank(fields: Fields, bounds: Limits) -> tuple[str, list[str], dict[str, An
     for candidate in candidates:
         check_length("candidates", candidate, bounds)
     normalize = (
-        None if fields.get("normalize") is None else _one_of(fields, "normalize", NORMALIZATIONS, "none")
+        None if fields.get("normalize") is None else fields.one_of("normalize", NORMALIZATIONS, "none")
     )
     return text, candidates, {
         "max_tokens": fields.whole("max_tokens", 3, 1, LONGEST_PROPOSAL),
@@ -276,10 +276,3 @@ def _check_line(served: Served, text: str, bounds: Limits, most: int) -> None:
         raise too_long(
             "text", f"{count:,} tokens are too many for a line with a blank; give at most {most:,}"
         )
-
-
-def _one_of(fields: Fields, name: str, known: Sequence[str] | Any, default: str) -> str:
-    value = fields.text(name)
-    if value is not None and value not in known:
-        raise invalid(name, f"is '{value}'; give {', '.join(known)}")
-    return default if value is None else value

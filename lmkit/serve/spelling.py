@@ -64,7 +64,7 @@ class Speller:
         at, blank = 0, ""
         for number, line in enumerate(text.split(LINE_END)):
             if number:
-                # The white space of a line without tokens belongs to its end.
+                # The white space of a line without tokens belongs to its end, that of the last line to the end before.
                 end = blank + LINE_END
                 found.append(
                     Piece(self.eos, end, end, at - 1, bool(blank) or not found or found[-1].id == self.eos)
@@ -73,6 +73,8 @@ class Speller:
             blank = "" if len(encoding.ids) else line
             found += self._of_line(line, encoding.ids.tolist(), encoding.spans, at)
             at += len(line) + 1
+        if blank and found:
+            found[-1] = found[-1]._replace(name=found[-1].name + blank, text=found[-1].text + blank)
         return Reading([piece.id for piece in found], found, text)
 
     def _of_line(self, line: str, ids: list[int], spans: np.ndarray, at: int) -> list[Piece]:

@@ -117,6 +117,20 @@ def test_offsets_are_those_of_first_letters(serve: Serve) -> None:
         assert "".join(logprobs["tokens"]) == prompt
 
 
+def test_the_tokens_of_a_prompt_are_its_text(serve: Serve) -> None:
+    """White space of a line without words belongs to the line end beside it."""
+    client = serve("ngram")
+    for prompt, wanted in {
+        "the\n ": ["the", "\n "],
+        "the\n \n": ["the", "\n", " \n"],
+        " \nthe": [" \n", "the"],
+        "\n\t": ["\n\t"],
+    }.items():
+        found = complete(client, prompt=prompt, echo=True, max_tokens=1, logprobs=1)["choices"][0]
+        assert found["logprobs"]["tokens"][:-1] == wanted
+        assert "".join(found["logprobs"]["tokens"]) == found["text"]
+
+
 def test_unknown_words_keep_their_spelling(serve: Serve) -> None:
     """Unknown words are spelled as given, and a line end is a line end."""
     prompt = "the zebra\nxyz cat"
@@ -283,3 +297,34 @@ def test_models_by_name(serve: Serve) -> None:
     assert records[0]["id"] == "a/b"
     assert [one["id"] for one in client.get("/v1/models").json()["data"]] == ["a/b", "ngram"]
     assert client.post("/v1/completions", json={"prompt": "a", "model": "c"}).status_code == 404
+
+
+def test_only_the_end_can_follow(tmp_path: Path) -> None:
+    """Where all else has probability zero, the text ends, and `ignore_eos` is refused by name."""
+    from starlette.testclient import TestClient
+
+    from lmkit.serve.app import Server, make_app
+    from lmkit.serve.limits import Limits
+
+    (tmp_path / "text.txt").write_text("a b c\na b d\n")
+    run = {"model": "ngram", "order": 3, "smoothing": "mle", "tokenizer": "word"}
+    model = lmkit.train(tmp_path / "text.txt", out=tmp_path / "run", **run)
+    with TestClient(make_app(Server({"mle": model}, Limits())), base_url="http://127.0.0.1") as client:
+        asked = {"prompt": "a b c", "max_tokens": 2}
+        assert complete(client, **asked)["choices"][0]["finish_reason"] == "stop"
+        refused = client.post("/v1/completions", json={**asked, "ignore_eos": True})
+        assert (refused.status_code, refused.json()["error"]["param"]) == (400, "ignore_eos")
+        (found,) = complete(client, prompt="a b d", echo=True, logprobs=9, max_tokens=0)["choices"]
+        last = found["logprobs"]["top_logprobs"][2]
+        assert [last.pop(" c"), last.pop(" d")] == pytest.approx([math.log(0.5)] * 2)
+        assert set(last.values()) == {-9999.0}
+
+
+def test_usage_in_each_chunk(serve: Serve) -> None:
+    """What guidellm sends: each chunk counts the tokens so far, and `ignore_eos` gives all that were asked for."""
+    options = {"include_usage": True, "continuous_usage_stats": True}
+    asked = {"max_tokens": 12, "stop": None, "ignore_eos": True, "stream": True, "stream_options": options}
+    response = serve("line").post("/v1/completions", json={"prompt": "the cat", **asked})
+    counts = [chunk["usage"]["completion_tokens"] for chunk in events(response.text)]
+    assert counts == sorted(counts)
+    assert counts[-1] == 12

@@ -48,6 +48,13 @@ HOSTILE: dict[str, tuple[str, str, Any, int, str]] = {
     "a file of the system": ("GET", "/..%2f..%2f..%2fetc%2fpasswd", None, 404, "there is no"),
     "a file of the package": ("GET", "/../app.py", None, 404, "there is no"),
     "a plugin": ("POST", "/v1/completions", {"prompt": "a", "decoder": "os:system"}, 400, "decoder"),
+    "a long name of a model": ("POST", "/v1/completions", {"prompt": "a", "model": "ab" * 10**6}, 404, "is not served"),
+    "a long name of a field": ("POST", "/v1/completions", {"prompt": "a", "ab" * 10**6: 1}, 400, "unknown field"),
+    "a long value": ("POST", "/surprisal", {"text": "a", "by": "ab" * 10**6}, 400, "give word, token"),
+    "half a token": ("POST", "/v1/completions", {"prompt": "a", "max_tokens": 0.5}, 400, "is 0.5; give a whole"),
+    "many best choices": ("POST", "/v1/completions", {"prompt": "a", "best_of": 10**300}, 400, "from 1 to 128"),
+    "no stop string": ("POST", "/v1/completions", {"prompt": "a", "stop": ["b", 3]}, 400, "stop: has 3 in its list"),
+    "an empty encoding": ("POST", "/v1/embeddings", {"input": "a", "encoding_format": ""}, 400, "float, base64"),
     "a run that is not there": ("POST", "/runs/x/v1/completions", {"prompt": "a"}, 404, "is not served"),
     "chat": ("POST", "/v1/chat/completions", {}, 404, "does not chat: use /v1/completions"),
     "chat without /v1": ("POST", "/chat/completions", {}, 404, "does not chat: use /v1/completions"),
@@ -72,6 +79,7 @@ def test_hostile_requests(case: str, serve: Serve) -> None:
     assert set(error) == {"message", "type", "param", "code"}
     assert words in error["message"]
     assert "/tmp" not in response.text
+    assert len(response.text) < 700
     assert client.post("/v1/completions", json={"prompt": "a"}).status_code == 200
 
 
