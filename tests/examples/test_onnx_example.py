@@ -72,8 +72,8 @@ def test_in_node(run: Path, file: Path, tmp_path: Path) -> None:
 
     It does not split prompts into pieces, and says so.
     """
-    node, modules = shutil.which("node"), os.environ.get("LMKIT_NODE_MODULES")
-    if node is None or modules is None:
+    node, modules = shutil.which("node"), os.environ.get("LMKIT_NODE_MODULES", "")
+    if node is None or not Path(modules, "onnxruntime-node").is_dir():
         pytest.skip(
             "needs node, and LMKIT_NODE_MODULES with the node_modules of npm install onnxruntime-node"
         )

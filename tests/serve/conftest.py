@@ -1,6 +1,8 @@
 """Small runs of every kind, served in this process."""
 
 import runpy
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -53,3 +55,32 @@ def serve(models: dict[str, lmkit.Model]) -> Iterator[Serve]:
             return stack.enter_context(client)
 
         yield start
+
+
+@pytest.fixture(scope="module")
+def address(models: dict[str, lmkit.Model]) -> Iterator[Callable[..., str]]:
+    """address("ngram", ...): where a server of these runs listens."""
+    import uvicorn
+
+    from lmkit.serve.app import Server, make_app
+    from lmkit.serve.limits import Limits
+    from lmkit.serve.listening import bound
+
+    running: dict[tuple[str, ...], tuple[str, Any, threading.Thread]] = {}
+
+    def start(*names: str) -> str:
+        if names not in running:
+            listening = bound("127.0.0.1", 0)
+            app = make_app(Server({name: models[name] for name in names}, Limits()))
+            server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
+            thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+            thread.start()
+            while not server.started:
+                time.sleep(0.05)
+            running[names] = (f"http://127.0.0.1:{listening.getsockname()[1]}", server, thread)
+        return running[names][0]
+
+    yield start
+    for _, server, thread in running.values():
+        server.should_exit = True
+        thread.join(20)
