@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ def modules_with(*packages: str) -> Path:
     return modules
 
 
-def printed(command: list[str | Path], folder: Path) -> str:
+def printed(command: Sequence[str | Path], folder: Path) -> str:
     """The output of a command that runs in this folder, without caches and messages to its makers."""
     quiet = {
         "PROMPTFOO_DISABLE_TELEMETRY": "1",
