@@ -41,7 +41,7 @@ class FirstCell(GatedCell):
 
 
 class MovingCell(GatedCell):
-    """Gates taken by views, a parameter beside each unit, a maximum of several, a softmax over units, means and bounds."""
+    """Gates taken by views, a parameter beside each unit, a maximum of several, a softmax over units, bounds."""
 
     num_gates = 2
     state_names = ("h", "c")

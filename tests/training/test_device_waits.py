@@ -69,7 +69,9 @@ def test_a_step_of_compiled_cells(launches, more, monkeypatch):
 def test_a_step_of_window_kernels(launches, cell):
     """Whole windows by one kernel each way: x and h apart, parameters of its own, products inside `gates`."""
     with launches.window_kernels():
-        made = launches.trainer(BASE | {"cell": cell, "tier": "compiled", "hidden_size": 8, "num_layers": 2}, **SIZES)
+        made = launches.trainer(
+            BASE | {"cell": cell, "tier": "compiled", "hidden_size": 8, "num_layers": 2}, **SIZES
+        )
         kernels = launches.second_step(made)["neg_"]
     assert kernels == 4
 
