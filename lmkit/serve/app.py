@@ -194,7 +194,7 @@ class Server:
             try:
                 data += await self.engine.ask(asked.answer, served)
             except Exception as error:
-                found = as_api_error(error)
+                found = as_api_error(error, {str(served.model.run.directory): served.name})
                 if found.status >= 429 or len(asked.served) == 1:
                     raise found from error
                 errors.append((served.name, found))

@@ -1,7 +1,8 @@
 """Errors of requests: an HTTP status and a message in the shape that OpenAI's clients read."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from starlette.responses import Response
@@ -114,14 +115,18 @@ def too_slow(seconds: float) -> ApiError:
     )
 
 
-def as_api_error(error: BaseException) -> ApiError:
-    """The answer for any exception: the user's mistakes in words, those of the server without details."""
+def as_api_error(error: BaseException, places: Mapping[str, str] = MappingProxyType({})) -> ApiError:
+    """The answer for any exception: the user's mistakes in words, those of the server without details.
+
+    places: public names of runs by their directories, which messages of models begin with.
+    """
     if isinstance(error, ApiError):
         return error
-    if isinstance(error, UsageError | DataError):
-        return ApiError(400, one_line(error))
     if isinstance(error, LmkitError):
-        return ApiError(400, one_line(error), code="model")
+        message = one_line(error)
+        for place, name in places.items():
+            message = message.replace(place, name)
+        return ApiError(400, message, code=None if isinstance(error, UsageError | DataError) else "model")
     if (refusal := refused_memory(error)) is not None:
         log.warning("%s", refusal)
         return ApiError(

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 
 from lmkit.corpus.readers import Text
-from lmkit.evaluation.fill import fill
-from lmkit.evaluation.fill_why import Part, why
+from lmkit.evaluation.fill import Filled, fill
+from lmkit.evaluation.fill_why import Part, Why, why
 from lmkit.evaluation.normalization import NORMALIZATIONS
 from lmkit.evaluation.records import OOV, Record
 from lmkit.generation.text import LINE_END
-from lmkit.scoring.segmentation import unknown_words
+from lmkit.scoring.segmentation import clauses, units, unknown_words
 from lmkit.serve import limits
 from lmkit.serve.completions import check_length, check_tokens
 from lmkit.serve.errors import ApiError, invalid, too_long
@@ -29,6 +29,8 @@ MOST_CANDIDATES = 1000
 LONGEST_PROPOSAL = 20
 LONGEST_LINE, LONGEST_EXPLAINED = 2048, 300
 """Tokens of a line with a blank: each candidate is scored in it, and in an explanation without each of its words."""
+MOST_READ = 3_000_000
+"""Characters of all these lines together, about a minute of a core; a line of few tokens may have many characters."""
 MOST_TOP = 1000
 
 
@@ -98,8 +100,9 @@ def fill_blank(body: Any, models: Models, bounds: Limits, name: str | None = Non
     def answer(served: Served) -> list[dict[str, Any]]:
         model = served.model
         _check_line(served, text, bounds, LONGEST_EXPLAINED if explain else LONGEST_LINE)
+        _check_reading(text, len(candidates))
         filled = fill(model.directions, model.tokenizer, text, candidates, **settings)
-        reasons = why(model.directions, model.tokenizer, filled) if explain else None
+        reasons = _reasons(served, text, filled) if explain else None
         found = records(served.name, Answers(filled, why=reasons), top)
         for row in found:
             if unknown := unknown_words(model.tokenizer, row["text"]):
@@ -120,6 +123,7 @@ def why_answer(body: Any, models: Models, bounds: Limits, name: str | None = Non
     def answer(served: Served) -> list[dict[str, Any]]:
         model = served.model
         _check_line(served, text, bounds, LONGEST_EXPLAINED)
+        _check_reading(text, len(candidates))
         given = candidates
         if wanted is not None:
             given = candidates or fill(model.directions, model.tokenizer, text, **settings).candidates
@@ -135,7 +139,7 @@ def why_answer(body: Any, models: Models, bounds: Limits, name: str | None = Non
                 shares=[filled.shares[place] for place in order],
                 sums=[filled.sums[place] for place in order],
             )
-        reasons = why(model.directions, model.tokenizer, filled)
+        reasons = _reasons(served, text, filled)
         return [
             {
                 "run": served.name,
@@ -229,6 +233,25 @@ def _blank(fields: Fields, bounds: Limits) -> tuple[str, list[str], dict[str, An
         "max_tokens": fields.whole("max_tokens", 3, 1, LONGEST_PROPOSAL),
         "normalize": normalize,
     }  # fmt: skip
+
+
+def _reasons(served: Served, text: str, filled: Filled) -> Why:
+    """The words that the best candidate depends on; 413 if too much has to be read for it."""
+    tokenizer, blank = served.model.tokenizer, filled.blank
+    sides = (blank.before, blank.after)
+    left_out = sum(len(units(tokenizer, side)) + len(clauses(side)) for side in sides)
+    _check_reading(text, (1 + left_out) * len(filled.candidates))
+    return why(served.model.directions, tokenizer, filled)
+
+
+def _check_reading(text: str, times: int) -> None:
+    """413 for a line that would be read too often."""
+    if times * len(text) > MOST_READ:
+        raise too_long(
+            "text",
+            f"this line of {len(text):,} characters would be read {times:,} times; give a shorter one, or fewer "
+            "candidates",
+        )
 
 
 def _parts(parts: Sequence[Part | None]) -> list[dict[str, Any] | None]:

@@ -49,6 +49,7 @@ def test_records_are_those_of_the_commands(
     found = ask(client, "/surprisal", text=TEXT, entropy=True, rank=True)
     assert found["data"] == [json.loads(line) for line in lines.splitlines()]
     assert [error["run"] for error in found["errors"]] == ["elmo"]
+    assert found["errors"][0]["message"].startswith("elmo holds an encoder")
     candidates = {"candidates": ["sat", "dog"], "why": True}
     rows = printed("fill", *runs, BLANK, "--device", "cpu", "--json", "--candidates", "sat,dog", "--why")
     assert ask(client, "/fill", text=BLANK, model=["ngram", "line"], **candidates)["data"] == rows

@@ -41,6 +41,9 @@ HOSTILE: dict[str, tuple[str, str, Any, int, str]] = {
     "many stop strings": ("POST", "/v1/completions", {"prompt": "a", "stop": ["x"] * 99}, 413, "stop"),
     "many candidates": ("POST", "/fill", {"text": "a __", "candidates": ["b"] * 2000}, 413, "candidates"),
     "a long line to explain": ("POST", "/why", {"text": "a " * 150 + "__" + " a" * 160}, 413, "too many"),
+    "a long line with many candidates to explain": (
+        "POST", "/why", {"text": "a " * 280 + "__", "candidates": [f"b{i}" for i in range(40)]}, 413, "be read",
+    ),
     "no blank": ("POST", "/fill", {"text": "a"}, 400, "0 blanks"),
     "another unit": ("POST", "/surprisal", {"text": "a", "by": "span"}, 400, "word, token"),
     "a path as a model": ("POST", "/v1/completions", {"prompt": "a", "model": "../../etc"}, 404, "is not served"),
