@@ -19,10 +19,14 @@ NARROW_TEXT = 12
 NARROW_TITLE = 10
 """The minimum width when words in titles are broken: longer than most words, shorter than names of runs."""
 
-JOINTS = " -_/|.,:;=+，。、；："
-"""The characters after which a word too long for a line is broken if possible."""
+JOINTS = " -_/|.,:;=+"
+"""The characters after which a word too long for a line is broken if possible; Chinese is broken anywhere."""
+CLINGING = "，。、；：！？）】》」』”’…)]("
+"""The characters that do not begin a line of Chinese; an opening bracket belongs to the word before it."""
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+PARTS = re.compile(rf"{COLOUR.pattern}|\([-+][\d.]+\)|.")
+"""Of a word: a colour, a number in brackets, which is not broken, or a character."""
 
 
 def fitted(
@@ -49,7 +53,8 @@ def fitted(
 def fold(text: str, width: int, indent: int = 0) -> list[str]:
     """Return the lines of a text at most `width` wide, broken at spaces; lines after the first are indented.
 
-    A word that is longer than a line is broken after a hyphen, a slash or the like if possible. Colours take no room.
+    A word that is longer than a line is broken after a hyphen, a slash or the like if possible, and Chinese before any
+    character that may begin a line. Colours take no room.
     """
     lines = []
     for paragraph in text.split("\n"):
@@ -77,14 +82,33 @@ def visible(text: str) -> int:
 def _break(line: str, width: int, indent: int) -> int:
     """The index at which to break a line that is one long word."""
     place = used = joint = 0
-    for token in re.findall(f"{COLOUR.pattern}|.", line):
-        used += visible(token)
+    last = ""  # the part before, which may end a line, without colours
+    for part in (piece for found in PARTS.findall(line) for piece in _small(found, width)):
+        if COLOUR.fullmatch(part):
+            place += len(part)
+            continue
+        if (
+            used > width // 3
+            and (last in JOINTS or _is_wide(last) or _is_wide(part))
+            and part[0] not in CLINGING
+        ):
+            joint = place
+        used += visible(part)
         if used > width and place > indent:
             break
-        place += len(token)
-        if token in JOINTS and used > width // 3:
-            joint = place
+        place += len(part)
+        last = part
     return joint if joint > indent else place
+
+
+def _small(part: str, width: int) -> Sequence[str]:
+    """A part of a word, in characters if a line has no room for it."""
+    return [part] if visible(part) <= width else part
+
+
+def _is_wide(part: str) -> bool:
+    """Whether a part is one character of two columns, as Chinese ones are."""
+    return len(part) == 1 and cell_len(part) == 2
 
 
 def _widths(columns: Sequence[Sequence[str]], left: int, width: int) -> tuple[list[int], list[int]]:

@@ -233,8 +233,10 @@ def _fill(models: Models, line: str, settings: Settings) -> None:
     """The best fills of the models side by side, then what they depend on."""
     from lmkit.cli.fill import printable
     from lmkit.evaluation import fill_report
+    from lmkit.evaluation.fill import parse
     from lmkit.studies.fill import Answers, fill
 
+    parse(next(iter(models.values())).tokenizer, line)  # a wrong line is one error, not one of each model
     answers: dict[str, Answers] = {}
     for label, model in models.items():
         with _reported(label if len(models) > 1 else ""):
@@ -262,6 +264,7 @@ def _ranked(filled: "Filled", top: int) -> list[str]:
 
 def _continue(label: str, model: "Model", line: str, settings: Settings) -> None:
     """Print the line with its continuation, as this is generated."""
+    _ = model.causal  # an encoder's error comes before its heading
     if unknown := unknown_words(model.tokenizer, line):
         say_unknown(unknown)
     if label:

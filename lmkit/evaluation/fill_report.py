@@ -31,6 +31,7 @@ def terminal(reasons: Why, *, colours: bool) -> str:
     Red for words that support the answer, blue for those that contradict it.
     """
     most = strongest(reasons)
+    digits = 1 if most >= 1 else 2
     text = ""
     for part in reasons.words:
         if part is None:
@@ -46,13 +47,13 @@ def terminal(reasons: Why, *, colours: bool) -> str:
             shades = REDS if share > 0 else BLUES
             shade = shades[min(len(shades) - 1, int(abs(share) * len(shades)))]
             word = f"\033[30;48;5;{shade}m{word}\033[0m"
-        text += f"{word}({part.cost:+.1f}){part.space}"
+        text += f"{word}({part.cost:+.{digits}f}){part.space}"
     return text
 
 
 def rows(parts: Sequence[Part | None]) -> list[list[str]]:
     """A row of a table for each part: its text, and the cost of leaving it out for the answer and for its share."""
-    return [[part.text, f"{part.cost:+.2f}", f"{part.share_cost:+.2f}"] for part in parts if part]
+    return [[part.text, f"{part.cost:+z.2f}", f"{part.share_cost:+z.2f}"] for part in parts if part]
 
 
 HEADER = ("left out", "costs the answer, nats", "its share among these")

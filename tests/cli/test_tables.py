@@ -84,6 +84,14 @@ def test_folding_breaks_names_at_their_joints():
     assert fold("top-k and top-p", 9, indent=2) == ["top-k and", "  top-p"]
 
 
+def test_folding_fills_lines_of_chinese():
+    """A line of Chinese is broken anywhere, but begins with no mark, and a cost stays whole at its word."""
+    text = "没想到手机摔坏(+6.6)了，所以我要去"
+    assert fold(text, 20) == ["没想到手机摔坏(+6.6)", "了，所以我要去"]
+    assert fold(text, 17) == ["没想到手机摔", "坏(+6.6)了，所以", "我要去"]
+    assert fold("没想到手机摔坏了，", 16) == ["没想到手机摔坏", "了，"]
+
+
 def test_markdown_where_there_is_no_terminal():
     """Piped tables are Markdown of any width, on a terminal they are not."""
     table = console.table(["a", "b"], [["x|y\n", "1"]])

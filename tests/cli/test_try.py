@@ -87,7 +87,7 @@ def test_candidates_and_reasons(counts: list[Path]) -> None:
 )
 def test_a_bad_line_is_said_and_the_next_one_works(counts: list[Path], line: str, message: str) -> None:
     """No mistake at the prompt ends the dialogue."""
-    result = typed(f"{line}\n:top 2\n", counts[0])
+    result = typed(f"{line}\n:top 2\n", *counts[:2])
     assert result.exit_code == 0
     assert message in result.stderr
     assert result.stderr.count("error:") == 1
@@ -110,6 +110,7 @@ def test_a_model_that_cannot_leaves_the_others(counts: list[Path], several: dict
     result = typed("the\nthe ____ sat\n", several["elmo"], counts[0])
     assert result.exit_code == 0
     assert "error: elmo: " in result.stderr
+    assert "elmo:\n" not in result.stdout
     assert "bi:\nthe" in result.stdout
     assert "| elmo" in result.stdout
 
