@@ -34,7 +34,7 @@ class NotebookReporter:
         self._lines: list[str] = []
         self._validations: list[list[str]] = []
         self._total: int | None = None
-        self._now = ""
+        self._now = self._left = ""
         self._done = 0
 
     def __call__(self, items: Iterable[T], *, total: int | None, label: str) -> Iterable[T]:
@@ -65,8 +65,7 @@ class NotebookReporter:
         self._now = (
             f"step {step}{of}, {loss_name.replace('_', ' ')} {loss:.3f}, {tokens_per_second:,.0f} tokens/s"
         )
-        if seconds_left is not None:
-            self._now += f", {duration(seconds_left)} left"
+        self._left = "" if seconds_left is None else f", {duration(seconds_left)} left"
         self._show(in_time=True)
 
     def validation(self, step: int, loss: float, best: bool, bits_per_byte: float | None = None) -> None:
@@ -87,7 +86,7 @@ class NotebookReporter:
         """Leave the messages and validations, without the bar."""
         if self._now:
             self._lines.append(self._now)
-        self._now = ""
+        self._now = self._left = ""
         self._show()
 
     def _show(self, *, in_time: bool = False) -> None:
@@ -97,7 +96,7 @@ class NotebookReporter:
             shown = self._validations[-VALIDATIONS_SHOWN:]
             parts.append(table(header, shown, caption="Validations"))
         if self._now:
-            parts.append(_bar(self._done, self._total, self._now))
+            parts.append(_bar(self._done, self._total, self._now + self._left))
         self._output.show(parts, self._now or "\n".join(self._lines), in_time=in_time)
 
 

@@ -217,7 +217,7 @@ def command(
             write_records(found, every, form, file, types)
     if page is not None:
         title = f"Surprisal of {text.describe()}"
-        write_page(page, report(title, *(section(name, *own.html()) for name, own in shown.items())))
+        write_page(page, report(title, *(section(name, *own.html(name)) for name, own in shown.items())))
 
 
 def _kept(found: Iterable["LineRecords"], shown: dict[str, "Records"], run: str) -> Iterator["LineRecords"]:

@@ -14,15 +14,17 @@ MOST_SHOWN = 5000
 class Records(list[Record]):
     """Records in the order of the text."""
 
-    def html(self) -> list[Html]:
-        """The text, coloured by surprisal, and a table of the first MOST_SHOWN records."""
+    def html(self, label: str = "") -> list[Html]:
+        """The text, coloured by surprisal, and a table of the first MOST_SHOWN records. label: of the run."""
         shown = self[:MOST_SHOWN]
         most = max((one.surprisal for one in shown if math.isfinite(one.surprisal)), default=0.0) or 1.0
         legend = f"The strongest red means {most:.1f} bits."
         if len(self) > len(shown):
             legend += f" Only the first {MOST_SHOWN:,} units are shown."
         lines = [coloured(_words(list(line), most)) for _, line in groupby(shown, lambda one: one.line)]
-        return [*lines, note(legend), details("The numbers", _table(shown))]
+        caption = "Surprisal of each unit of the text"
+        numbers = _table(shown, f"{label}: {caption}" if label else caption)
+        return [*lines, note(legend), details("The numbers", numbers)]
 
     def _repr_html_(self) -> str:
         return fragment(*self.html())
@@ -37,7 +39,7 @@ def _words(line: list[Record], most: float) -> Iterator[Word]:
         yield Word(text, one.surprisal / most, title, gap)
 
 
-def _table(shown: list[Record]) -> Html:
+def _table(shown: list[Record], caption: str) -> Html:
     header = ["text", "bits"]
     columns = [[one.text or "end of line" for one in shown], [f"{one.surprisal:.2f}" for one in shown]]
     for name in ("entropy", "rank"):
@@ -49,4 +51,4 @@ def _table(shown: list[Record]) -> Html:
     if any(one.oov for one in shown):
         header.append("unknown")
         columns.append(["yes" if one.oov else "" for one in shown])
-    return table(header, zip(*columns, strict=True), caption="Surprisal of each unit of the text")
+    return table(header, zip(*columns, strict=True), caption=caption)

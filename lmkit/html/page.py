@@ -5,6 +5,7 @@ from lmkit.html.markup import Html, joined, tag
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 """A browser loads nothing and runs no script, whatever text is on the page."""
 
+# Jupyter has rules of its own for tables, so those here name an element more.
 STYLE = """\
 .lmkit { font: 16px/1.5 system-ui, sans-serif; overflow-wrap: anywhere }
 .lmkit h2 { font-size: 1.15em; margin: 1.6em 0 .4em }
@@ -21,14 +22,15 @@ STYLE = """\
 .lmkit thead th { border-bottom: 1px solid rgba(128, 128, 128, .6); vertical-align: bottom }
 .lmkit tbody tr:nth-child(even) { background: rgba(128, 128, 128, .08) }
 .lmkit td { white-space: nowrap }
-.lmkit .text { text-align: left; white-space: pre-wrap }
+.lmkit table .text { text-align: left; white-space: pre-wrap } .lmkit .long { min-width: 8em }
 .lmkit .bar { display: inline-block; width: 7em; height: .7em; background: rgba(128, 128, 128, .2) }
-.lmkit .bar span { display: block; height: 100%; background: rgb(0, 114, 178) }
+.lmkit .bar span { display: block; height: 100%; background: rgb(42, 127, 186) }
+.lmkit .number { display: inline-block; min-width: 4em }
 .lmkit details { margin: .4em 0 } .lmkit summary { cursor: pointer }
-.lmkit svg { width: 100%; min-width: 24em; max-width: 46em; height: auto; display: block }
+.lmkit svg { width: 100%; min-width: 24em; max-width: 38em; height: auto; display: block }
 .lmkit svg text { font-size: 14px; fill: currentColor }
 .lmkit svg .rule { stroke: rgba(128, 128, 128, .35) }
-.lmkit figure { margin: 1em 0 } .lmkit figcaption p { margin: 0 0 .3em }
+.lmkit figure { margin: 1em 0 } .lmkit figure .wide { width: auto } .lmkit figcaption p { margin: 0 0 .3em }
 .lmkit .legend { list-style: none; padding: 0; margin: .3em 0; display: flex; flex-wrap: wrap; gap: .2em 1.5em }
 .lmkit svg.key { display: inline-block; width: 30px; min-width: 0; height: 12px }
 @media (max-width: 30em) { .lmkit th, .lmkit td { padding: .2em .4em } .lmkit .bar { width: 3em } }
@@ -36,6 +38,7 @@ STYLE = """\
 """
 PAGE_STYLE = """\
 :root { color-scheme: light dark }
+html { background: light-dark(#ffffff, #161718); color: light-dark(#1a1a1a, #ececec) }
 body { margin: 0 auto; padding: 1em; max-width: 62em }
 h1 { font-size: 1.4em; line-height: 1.3 }
 """

@@ -10,6 +10,8 @@ FOR, AGAINST = "213, 94, 0", "0, 114, 178"
 """Orange-red and blue of Okabe and Ito (2008), which colour-blind readers can tell apart."""
 STRONGEST = 0.65
 """Opacity of the full colour: text on it stays readable on white and on black."""
+LONG = 8
+"""Characters of a text whose column is kept wide enough for words in a narrow window."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ def table(
     caption: for screen readers, and for all with shows_caption. left: the number of columns of text; those after them
     are numbers, aligned to the right. Cells may be markup, such as a `bar`.
     """
-    kinds = ["text" if place < left else None for place in range(len(header))]
+    rows = [list(row) for row in rows]
+    kinds = [_kind([row[place] for row in rows], place < left) for place in range(len(header))]
     head = tag(
         "tr", *(tag("th", cell, scope="col", class_=kind) for cell, kind in zip(header, kinds, strict=True))
     )
@@ -80,15 +83,27 @@ def table(
         tag("thead", head),
         tag("tbody", *body),
     )
-    # A wide table scrolls by itself, with the keyboard too.
-    return tag("div", inner, class_="wide", tabindex=0, role="region", aria_label=caption)
+    return scroller(inner, caption)
+
+
+def _kind(cells: Sequence[str], is_text: bool) -> str | None:
+    """The class of a column."""
+    if not is_text:
+        return None
+    return "text long" if any(len(cell) > LONG for cell in cells) else "text"
+
+
+def scroller(inner: str, label: str) -> Html:
+    """A part that scrolls by itself if it is wide, with the keyboard too. label: a name that no other part has."""
+    return tag("div", inner, class_="wide", tabindex=0, role="region", aria_label=label)
 
 
 def bar(share: float, text: str) -> Html:
     """A cell with a bar of `share`, from 0 to 1, of its width, and the number as text."""
     share = 0.0 if math.isnan(share) else max(0.0, min(1.0, share))
     filled = tag("span", style=f"width: {100 * share:.1f}%")
-    return joined([tag("span", filled, class_="bar", aria_hidden="true"), " ", text])
+    number = tag("span", text, class_="number")
+    return joined([tag("span", filled, class_="bar", aria_hidden="true"), " ", number])
 
 
 def note(text: str) -> Html:

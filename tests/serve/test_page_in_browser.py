@@ -1,19 +1,24 @@
-"""The page in a real browser: what it asks, shows and refuses, by the keyboard too."""
+"""The page and reports in a real browser: what the page asks, shows and refuses, by the keyboard too.
+
+Chromium has to be installed (Debian: `apt install chromium fonts-noto-cjk`), and playwright; else these tests are
+skipped. With the path of axe-core's axe.min.js in LMKIT_AXE (`npm install axe-core`), its rules are checked too.
+"""
 
 import os
-import re
 import shutil
-import subprocess
-import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import lmkit
+from lmkit.html import report
 
-pytestmark = pytest.mark.pipelines
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+AXE = os.environ.get("LMKIT_AXE")
 SENTENCES = [
     "我 把 手机 摔坏 了 ， 天气 很 好 ， 所以 我 要 去 修 手机",
     "我 渴 了 ， 天气 很 好 ， 所以 我 要 去 喝 水",
@@ -22,45 +27,57 @@ FIRST = "今天天气很好，我去打球，不小心把手机摔坏了，所�
 HOSTILE = "<img src=x onerror=document.title='broken'>"
 EXPECTED = 120_000
 """Milliseconds to wait for an answer on a busy machine."""
+VIEWS = ("fill", "context", "surprisal", "write")
+VIOLATIONS = """async (tags) => {
+  const found = await axe.run(document, {runOnly: tags, resultTypes: ["violations"]});
+  const told = (rule) => rule.nodes.map((node) => `${rule.id}: ${node.html} ${node.failureSummary}`);
+  return found.violations.flatMap(told);
+}"""
+TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice", "experimental"]
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server of two n-grams, one of them with a name that is markup, and of an encoder."""
-    pytest.importorskip("starlette")
-    folder = tmp_path_factory.mktemp("page")
-    (folder / "text.txt").write_text("\n".join(SENTENCES), encoding="utf-8")
+def folder(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The text, and runs of two n-grams and of an encoder."""
+    found = tmp_path_factory.mktemp("page")
+    text = found / "text.txt"
+    text.write_text("\n".join(SENTENCES), encoding="utf-8")
     for order in (3, 6):
-        lmkit.train(
-            folder / "text.txt", model="ngram", order=order, tokenizer="word", out=folder / f"order-{order}"
-        )
+        lmkit.train(text, model="ngram", order=order, tokenizer="word", out=found / f"order-{order}")
     lmkit.train(
-        folder / "text.txt", model="elmo", inputs="tokens", tokenizer="word", out=folder / "elmo",
+        text, model="elmo", inputs="tokens", tokenizer="word", out=found / "elmo",
         hidden_size=8, batch_size=2, bptt=8, max_steps=3, device="cpu",
     )  # fmt: skip
-    runs = [str(folder / name) for name in ("order-3", "order-6", "elmo")]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "lmkit", "serve", *runs, "--name", f"{runs[1]}={HOSTILE[:4]} b", "--port", "0"],
-        stderr=subprocess.PIPE, text=True, env={**os.environ, "LMKIT_SERVE_TOKEN": ""},
-    )  # fmt: skip
+    return found
+
+
+@pytest.fixture(scope="module")
+def address(folder: Path) -> Iterator[str]:
+    """A server of the runs in this process; one has a name that is markup."""
+    pytest.importorskip("starlette")
+    uvicorn = pytest.importorskip("uvicorn")
+    from lmkit.serve.app import Server, make_app
+    from lmkit.serve.limits import Limits
+    from lmkit.serve.listening import address_of, bound
+
+    names = {"order-3": "order-3", "order-6": f"{HOSTILE[:4]} b", "elmo": "elmo"}
+    server = Server({name: lmkit.load(folder / run, device="cpu") for run, name in names.items()}, Limits())
+    listening = bound("127.0.0.1", 0)
+    running = uvicorn.Server(uvicorn.Config(make_app(server), log_level="warning", lifespan="on", ws="none"))
+    thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]})
+    thread.start()
     try:
-        assert process.stderr is not None
-        lines = []
-        for line in process.stderr:
-            lines.append(line)
-            if found := re.search(r"listening at (http://\S+)", line):
-                yield found[1]
-                break
-        else:
-            pytest.fail("".join(lines))
+        while not running.started and thread.is_alive():
+            time.sleep(0.01)
+        yield address_of(listening, "127.0.0.1")
     finally:
-        process.kill()
-        process.wait()
+        running.should_exit = True
+        thread.join()
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Debian's Chromium, driven by playwright."""
+    """The system's Chromium, driven by playwright."""
     playwright = pytest.importorskip("playwright.sync_api")
     if CHROMIUM is None:
         pytest.skip("needs Chromium")
@@ -70,27 +87,53 @@ def browser() -> Iterator[Any]:
         found.close()
 
 
+Open = Callable[..., Any]
+
+
 @pytest.fixture
-def page(browser: Any, address: str) -> Iterator[Any]:
-    """The page in English on a narrow screen; a test fails if a script of it fails or it asks another server."""
-    context = browser.new_context(viewport={"width": 360, "height": 800}, locale="en-US")
-    context.set_default_timeout(EXPECTED)
-    found = context.new_page()
+def open_page(browser: Any, address: str) -> Iterator[Open]:
+    """open_page(width=360, locale="en-US", ...): the page, once the first model has answered.
+
+    A test fails if a script of a page fails or it asks another server.
+    """
     problems: list[str] = []
-    found.on("pageerror", lambda error: problems.append(str(error)))
-    found.on(
-        "request",
-        lambda request: None if request.url.startswith((address, "data:")) else problems.append(request.url),
-    )
-    found.goto(address)
-    found.wait_for_selector("#fill-cards .words")
-    yield found
+    contexts = []
+
+    def asked(request: Any) -> None:
+        if not request.url.startswith((address, "data:")):
+            problems.append(request.url)
+
+    def start(width: int = 360, locale: str = "en-US", **options: Any) -> Any:
+        context = browser.new_context(viewport={"width": width, "height": 800}, locale=locale, **options)
+        context.set_default_timeout(EXPECTED)
+        contexts.append(context)
+        found = context.new_page()
+        found.on("pageerror", lambda error: problems.append(str(error)))
+        found.on("request", asked)
+        found.goto(address)
+        found.wait_for_selector("#fill-cards .words")
+        return found
+
+    yield start
+    for context in contexts:
+        context.close()
     assert problems == []
-    context.close()
+
+
+def all_answered(page: Any) -> None:
+    """Wait for the words of the last model."""
+    page.wait_for_selector("#fill-cards article:last-child .words")
+
+
+@pytest.fixture
+def page(open_page: Open) -> Any:
+    """The page in English on a narrow screen."""
+    return open_page()
 
 
 def test_the_first_example_is_filled_in_by_all(page: Any) -> None:
     """Every run has a card with bars and coloured words, under its name as text; nothing is wider than the screen."""
+    all_answered(page)
     assert page.input_value("#fill-text") == FIRST
     assert page.locator("#fill-cards h2").all_text_contents() == ["order-3", "<img b", "elmo"]
     assert page.locator("#fill-cards table").count() == 6
@@ -106,9 +149,10 @@ def test_typing_asks_again(page: Any) -> None:
     page.wait_for_selector(".words b")
     assert page.locator("main img").count() == 0
     assert page.title() == "lmkit"
-    page.fill("#fill-text", "no blank")
-    page.wait_for_selector("#fill-cards:empty", state="attached")
-    assert "____" in page.text_content("#status")
+    for text in ("no blank", "____ and ____"):
+        page.fill("#fill-text", text)
+        page.wait_for_selector("#fill-cards:empty", state="attached")
+        assert "____" in page.text_content("#status")
 
 
 def test_views_and_the_slider_by_keyboard(page: Any) -> None:
@@ -117,13 +161,13 @@ def test_views_and_the_slider_by_keyboard(page: Any) -> None:
     page.keyboard.press("ArrowRight")
     page.wait_for_selector("#context-cards td")
     page.fill("#context-text", "我 把 手机 摔坏 了 ， 天气 很 好 ， 所以 我 要 去")
-    page.wait_for_selector("#context-cards .note:has-text('14 tokens read')")
+    page.wait_for_selector("#context-cards .note:has-text('Tokens read: 14')")
     shown = {}
     page.focus("#context-size")
     page.keyboard.press("Home")
     for k in range(4):
         assert page.text_content("#context-shown") == str(k)
-        page.wait_for_selector(f"#context-cards article:first-child .note:has-text('{k} tokens read')")
+        page.wait_for_selector(f"#context-cards article:first-child .note:has-text('Tokens read: {k} ')")
         shown[k] = page.locator("#context-cards article:first-child td").all_text_contents()
         page.keyboard.press("ArrowRight")
     assert shown[2] == shown[3] != shown[1] != shown[0]
@@ -140,7 +184,7 @@ def test_a_unit_shows_what_was_expected(page: Any) -> None:
     """Units are one stop of the tab key; the chosen one shows the distribution in its place, itself marked."""
     page.click("#tab-surprisal")
     page.fill("#surprisal-text", "我 渴 了 ， 天气 很 好\n我 把 手机")
-    page.wait_for_selector("#surprisal-cards article:first-child button:nth-of-type(12):last-of-type")
+    page.wait_for_selector("#surprisal-cards article:first-child .words:nth-of-type(2) button:nth-of-type(4)")
     card = page.locator("#surprisal-cards article").first
     assert card.locator("button").count() == 12
     assert card.locator("button[tabindex='0']").count() == 1
@@ -152,8 +196,17 @@ def test_a_unit_shows_what_was_expected(page: Any) -> None:
     assert card.locator("button[aria-pressed='true']").text_content() == "渴"
 
 
+def test_each_line_has_its_own_direction(page: Any) -> None:
+    """A first line from right to left does not turn the others round."""
+    page.click("#tab-surprisal")
+    page.fill("#surprisal-text", "שלום\n我 渴 了")
+    page.wait_for_selector("#surprisal-cards button:text-is('שלום')")
+    lines = page.locator("#surprisal-cards article:first-child .words")
+    assert lines.evaluate_all("all => all.map((one) => getComputedStyle(one).direction)") == ["rtl", "ltr"]
+
+
 def test_texts_stream_and_stop(page: Any) -> None:
-    """With a seed the text is that of the completion; Stop ends it."""
+    """With a seed the text is that of the completion; Stop ends it. An encoder says that it writes nothing."""
     page.click("#tab-write")
     page.fill("#write-prompt", "我 渴")
     page.fill("#write-seed", "1")
@@ -162,7 +215,39 @@ def test_texts_stream_and_stop(page: Any) -> None:
     texts = page.locator("#write-cards .written").all_text_contents()
     assert len(texts) == 2
     assert all(text.startswith("我 渴") and len(text) > 5 for text in texts)
+    assert "no next token" in page.text_content("#write-cards article:nth-child(3)")
     assert page.text_content("#status") == "The models have answered."
+
+
+def test_a_model_that_fails_keeps_its_text(page: Any) -> None:
+    """What was written stays above the error, and the other models end their texts."""
+    body = 'data: {"choices": [{"text": "half"}]}\n\ndata: {"error": {"message": "broken model"}}\n\n'
+
+    def answer(route: Any) -> None:
+        if "order-3" in route.request.post_data:
+            route.fulfill(status=200, content_type="text/event-stream", body=body)
+        else:
+            route.continue_()
+
+    page.route("**/v1/completions", answer)
+    page.click("#tab-write")
+    page.click("#write-start")
+    page.wait_for_selector("#status.failed")
+    assert page.text_content("#write-cards article:first-child").endswith("halfbroken model")
+    assert page.locator("#write-cards .failed").count() == 1
+    assert page.text_content("#status") == "Some models could not answer."
+
+
+def test_a_server_that_is_gone(page: Any) -> None:
+    """The page says what to look at, in each view."""
+    page.route("**/*", lambda route: route.abort("connectionrefused"))
+    page.fill("#fill-text", "我 ____")
+    page.wait_for_selector("#status.failed")
+    assert "lmkit serve" in page.text_content("#status")
+    page.click("#tab-write")
+    page.click("#write-start")
+    page.wait_for_selector("#write-cards .failed")
+    assert "lmkit serve" in page.text_content("#write-cards article:first-child")
 
 
 def test_the_language_is_switched_and_kept(page: Any) -> None:
@@ -174,3 +259,109 @@ def test_the_language_is_switched_and_kept(page: Any) -> None:
     page.wait_for_selector("#fill-cards .words")
     assert page.text_content("#tab-fill") == "填空"
     assert page.text_content("#language") == "English"
+    assert "参数" in page.text_content("#runs")
+
+
+def test_the_tab_key_reaches_everything_in_order(page: Any) -> None:
+    """From the skip link to the last table, each stop is visible, below the status line; the skip link skips."""
+    all_answered(page)
+    stops = []
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        stop = page.evaluate(STOP)
+        if stop is None:
+            break
+        stops.append(stop)
+    names = [name for name, _ in stops]
+    assert names[:10] == [
+        "skip", "language", "run", "run", "run", "tab-fill", "fill-text", "example", "example", "example",
+    ]  # fmt: skip
+    assert names[10:] == ["fill-candidates", "summary", "summary", "summary"]
+    assert [name for name, visible in stops if not visible] == []
+    page.reload()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    assert page.evaluate(STOP)[0] == "fill-text"
+
+
+STOP = """() => {
+  const found = document.activeElement;
+  if (found === document.body) return null;
+  const box = found.getBoundingClientRect();
+  const status = document.getElementById("status").getBoundingClientRect();
+  const example = found.parentElement.className === "examples" && "example";
+  const name = found.id || found.name || example || found.className || found.localName;
+  const inside = box.top >= 0 && box.bottom <= innerHeight && box.width > 0;
+  const covered = status.top <= 0 && box.top < status.bottom && !found.closest("header, .skip, #runs");
+  return [name, inside && !covered && getComputedStyle(found).outlineStyle !== "none"];
+}"""
+
+needs_axe = pytest.mark.skipif(
+    AXE is None, reason="needs axe-core: LMKIT_AXE=node_modules/axe-core/axe.min.js"
+)
+
+
+def violations(page: Any) -> list[str]:
+    """The rules of axe-core that a page breaks, with all its tables open."""
+    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    page.evaluate(Path(str(AXE)).read_text(encoding="utf-8"))
+    return page.evaluate(VIOLATIONS, TAGS)
+
+
+@needs_axe
+@pytest.mark.parametrize("locale", ["en-US", "zh-CN"])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1200])
+def test_the_page_keeps_the_rules_of_axe(open_page: Open, width: int, theme: str, locale: str) -> None:
+    """Each view with answers, in both languages and themes, on both screens."""
+    page = open_page(width, locale, color_scheme=theme)
+    all_answered(page)
+    for view in VIEWS:
+        page.click(f"#tab-{view}")
+        if view == "write":
+            page.click("#write-start")
+            page.wait_for_selector("#write-stop[disabled]")
+        elif view == "surprisal":
+            page.click("#surprisal-cards .words button >> nth=0")
+            page.wait_for_selector("tr.chosen")
+        elif view == "context":
+            page.wait_for_selector("#context-chart path")
+        assert violations(page) == [], view
+
+
+@pytest.fixture(scope="module")
+def reports(folder: Path) -> list[Path]:
+    """A report of each kind."""
+    runs = [folder / "order-3", folder / "order-6"]
+    text = folder / "text.txt"
+    records = lmkit.load(runs[0]).surprisal("我 渴 了", entropy=True, rank=True)
+    parts = {
+        "fill": lmkit.fill([*runs, folder / "elmo"], FIRST, why=True).html(),
+        "compare": lmkit.compare(runs, text).html(),
+        "context": lmkit.context(runs, text, longest=4).html(),
+        "distances": lmkit.distances(runs, farthest=1, count=2).html(),
+        "surprisal": records.html("a") + records.html("b"),
+    }
+    paths = []
+    for name, found in parts.items():
+        path = folder / f"{name}.html"
+        path.write_text(report(name, *found), encoding="utf-8")
+        paths.append(path)
+    return paths
+
+
+@needs_axe
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1200])
+def test_reports_keep_the_rules_of_axe(browser: Any, reports: list[Path], width: int, theme: str) -> None:
+    """Every kind of report, which is not wider than the screen."""
+    context = browser.new_context(
+        viewport={"width": width, "height": 800}, color_scheme=theme, bypass_csp=True
+    )
+    page = context.new_page()
+    for path in reports:
+        page.goto(path.as_uri())
+        assert violations(page) == [], path.name
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    context.close()

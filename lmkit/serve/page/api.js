@@ -16,7 +16,14 @@ function headers() {
   return { "Content-Type": "application/json", ...(token ? { Authorization: `Bearer ${token}` } : {}) };
 }
 
-async function answered(response) {
+// The response to a request; Refused, with the status 0 for a server that does not answer.
+async function answered(path, options) {
+  let response;
+  try {
+    response = await fetch(path, options);
+  } catch (error) {
+    throw gone(error);
+  }
   if (response.ok) return response;
   let message = `HTTP ${response.status}`;
   try {
@@ -27,23 +34,25 @@ async function answered(response) {
   throw new Refused(message, response.status);
 }
 
+const gone = (error) => (error.name === "AbortError" ? error : new Refused(error.message, 0));
+
 export async function get(path, signal) {
-  return (await answered(await fetch(path, { headers: headers(), signal }))).json();
+  return (await answered(path, { headers: headers(), signal })).json();
 }
 
 export async function post(path, body, signal) {
   const options = { method: "POST", headers: headers(), body: JSON.stringify(body), signal };
-  return (await answered(await fetch(path, options))).json();
+  return (await answered(path, options)).json();
 }
 
 // Call `take` with each event of a stream, until it ends.
 export async function stream(path, body, take, signal) {
   const options = { method: "POST", headers: headers(), body: JSON.stringify({ ...body, stream: true }), signal };
-  const response = await answered(await fetch(path, options));
+  const response = await answered(path, options);
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {
-    const { done, value } = await reader.read();
+    const { done, value } = await reader.read().catch((error) => Promise.reject(gone(error)));
     if (done) return;
     const lines = (rest + value).split("\n");
     rest = lines.pop();

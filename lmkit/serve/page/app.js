@@ -1,19 +1,21 @@
 // Start the page: models, tabs, language and the views.
 
 import { get, keep } from "./api.js";
-import { byId, el } from "./dom.js";
+import { byId } from "./dom.js";
 import * as context from "./context.js";
 import * as fill from "./fill.js";
 import * as surprisal from "./surprisal.js";
 import * as write from "./write.js";
-import { report } from "./runs.js";
+import { listModels, relist, report, say } from "./runs.js";
 import { switchLanguage, text, translate } from "./text.js";
 
 const VIEWS = { fill, context, surprisal, write };
 const tabs = [...document.querySelectorAll("[role=tab]")];
 let shown = "fill";
+const update = () => VIEWS[shown].update();
 
 function show(name, focus = false) {
+  if (name !== shown) VIEWS[shown].leave(); // its questions would delay those of the next view
   shown = name;
   for (const tab of tabs) {
     const chosen = tab.id === `tab-${name}`;
@@ -22,7 +24,7 @@ function show(name, focus = false) {
     byId(`view-${tab.id.slice(4)}`).hidden = !chosen;
     if (chosen && focus) tab.focus();
   }
-  VIEWS[name].update();
+  update();
 }
 
 function startTabs() {
@@ -44,30 +46,21 @@ function startLanguage() {
     button.textContent = text("otherLanguage");
     button.lang = document.documentElement.lang === "en" ? "zh-CN" : "en";
     byId("fill-examples").setAttribute("aria-label", text("examples"));
+    byId("tabs").setAttribute("aria-label", text("views"));
   };
   button.addEventListener("click", () => {
     switchLanguage();
     label();
-    VIEWS[shown].update();
+    relist(update);
+    update();
   });
   translate();
   label();
 }
 
-function listModels(models) {
-  byId("runs").replaceChildren(
-    ...models.map(({ id, lmkit: facts = {} }) => {
-      const size = facts.parameters ? facts.parameters.toLocaleString("en") : "";
-      const box = el("input", { type: "checkbox", value: id, checked: true, name: "run" });
-      box.addEventListener("change", () => VIEWS[shown].update());
-      return el("label", {}, box, el("span", {}, id, " ", el("small", {}, [facts.model, size].filter(Boolean).join(" · "))));
-    }),
-  );
-}
-
 async function start() {
   try {
-    listModels((await get("v1/models")).data);
+    listModels((await get("v1/models")).data, update);
   } catch (error) {
     byId("access").hidden = error.status !== 401;
     if (error.status === 401) byId("token").focus();
@@ -75,7 +68,7 @@ async function start() {
     return;
   }
   byId("access").hidden = true;
-  report(null);
+  say("");
   show(shown);
 }
 

@@ -2,7 +2,7 @@
 
 import { Latest, post } from "./api.js";
 import { bars, byId, debounced, details, el, svg, table, visible } from "./dom.js";
-import { answer, byRun, chosen, report, say } from "./runs.js";
+import { able, answer, byRun, chosen, done, report, say } from "./runs.js";
 import { EXAMPLES, text } from "./text.js";
 
 const latest = new Latest();
@@ -10,7 +10,7 @@ const curves = new Latest();
 const SHOWN = 8;
 const MOST = 1000; // of the tokens with a probability
 const POINTS = 48;
-const COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00"];
+const COLOURS = ["#0072B2", "#D55E00", "#009E73", "#C46D9C", "#3D8FC4", "#A67300"]; // those of lmkit/html/chart.py
 const DASHES = ["none", "7 4", "2 3", "9 3 2 3"];
 const [LEFT, RIGHT, TOP, BOTTOM, WIDTH, HEIGHT] = [66, 14, 16, 50, 520, 290];
 
@@ -26,11 +26,14 @@ function showSize() {
 
 // A new text: how many tokens it has decides how long the slider is.
 export async function update() {
-  const model = chosen();
+  const runs = chosen();
+  const model = able(runs, "next");
   if (!model.length) {
-    byId("context-cards").replaceChildren();
+    latest.stop();
+    curves.stop();
+    answer(byId("context-cards"), runs, { data: [] });
     byId("context-chart").replaceChildren();
-    say(text("noModel"));
+    say(runs.length ? "" : text("noModel"));
     return;
   }
   say(text("working"));
@@ -42,7 +45,7 @@ export async function update() {
     size.max = longest + 1;
     size.value = before === null ? longest + 1 : Math.min(before, longest);
     showSize();
-    if (limit() === null) show(model, found);
+    if (limit() === null) show(runs, found);
     else await move();
     await curve(model, found, longest);
   } catch (error) {
@@ -50,33 +53,39 @@ export async function update() {
   }
 }
 
+export function leave() {
+  latest.stop();
+  curves.stop();
+}
+
 async function move() {
-  const model = chosen();
+  const runs = chosen();
+  const model = able(runs, "next");
   showSize();
   if (!model.length) return;
   try {
     const asked = { model, text: beginning(), k: SHOWN, context: limit() };
     const found = await latest.ask((signal) => post("next", asked, signal));
-    if (found !== undefined) show(model, found);
+    if (found !== undefined) show(runs, found);
   } catch (error) {
     report(error);
   }
 }
 
-function show(model, found) {
-  answer(byId("context-cards"), model, found, ([record], run) => {
+function show(runs, found) {
+  const failed = answer(byId("context-cards"), runs, found, ([record], run) => {
     const entries = record.tokens.map((token) => [visible(token.text), token.probability]);
     return [
-      bars(`${run}: ${text("next")}`, [text("next"), "", text("probability")], entries),
+      bars(`${run}: ${text("next")}`, [text("next"), text("probability")], entries),
       el("p", { class: "note" }, facts(record)),
     ];
   });
-  say(text("ready"));
+  done(failed);
 }
 
 function facts({ read, entropy }) {
-  const known = Number.isFinite(entropy) ? `, ${text("entropy")} ${entropy.toFixed(2)} ${text("bits")}` : "";
-  return `${read} ${text("read")}${known}`;
+  const known = Number.isFinite(entropy) ? ` · ${text("entropy")} ${entropy.toFixed(2)} ${text("bits")}` : "";
+  return `${text("read")} ${read}${known}`;
 }
 
 // Ask for k = 0, 1, 2 ... and draw the watched token's probability after each.
@@ -107,7 +116,7 @@ async function curve(model, whole, longest) {
 function chart(word, watched, longest) {
   const x = (k) => LEFT + (k / Math.max(1, longest)) * (WIDTH - LEFT - RIGHT);
   const y = (p) => HEIGHT - BOTTOM - p * (HEIGHT - BOTTOM - TOP);
-  const title = `${text("chart")}: ${visible(word ?? "")}`;
+  const title = `${text("chart")}${visible(word ?? "")}`;
   const drawing = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": title });
   for (const p of [0, 0.25, 0.5, 0.75, 1]) {
     drawing.append(svg("line", { x1: LEFT, x2: WIDTH - RIGHT, y1: y(p), y2: y(p) }));
@@ -117,7 +126,7 @@ function chart(word, watched, longest) {
   for (let k = 0; k <= longest; k += every) {
     drawing.append(svg("text", { x: x(k), y: HEIGHT - BOTTOM + 20, "text-anchor": "middle" }, String(k)));
   }
-  drawing.append(svg("text", { x: (LEFT + WIDTH) / 2, y: HEIGHT - 7, "text-anchor": "middle" }, text("context").replace(/[:：]/, "")));
+  drawing.append(svg("text", { x: (LEFT + WIDTH) / 2, y: HEIGHT - 7, "text-anchor": "middle" }, text("axis")));
   const legend = el("ul", { class: "legend" });
   [...watched].forEach(([run, points], place) => {
     const look = { fill: "none", stroke: COLOURS[place % COLOURS.length], "stroke-width": 2, "stroke-dasharray": DASHES[place % DASHES.length] };
@@ -133,12 +142,13 @@ function chart(word, watched, longest) {
     });
     drawing.append(svg("path", { d: path.join(""), ...look }));
     const key = svg("svg", { viewBox: "0 0 30 12", "aria-hidden": "true" }, svg("path", { d: "M0 6H30", ...look }));
-    legend.append(el("li", {}, key, run));
+    const known = points.some(([, p]) => p !== null);
+    legend.append(el("li", {}, key, known ? run : `${run} (${text("notSeen")})`));
   });
   const sizes = [...new Set([...watched.values()].flat().map(([k]) => k))];
   const cell = (points, k) => points.find((one) => one[0] === k)?.[1]?.toFixed(4) ?? "";
   const rows = sizes.map((k) => [String(k), ...[...watched.values()].map((points) => cell(points, k))]);
-  const numbers = table(title, [text("context").replace(/[:：]/, ""), ...watched.keys()], rows);
+  const numbers = table(title, [text("axis"), ...watched.keys()], rows);
   return el("figure", {}, el("figcaption", {}, title), drawing, legend, details(text("chartTable"), numbers));
 }
 

@@ -40,32 +40,34 @@ export function table(caption, header, rows) {
   return el("table", {}, el("caption", {}, caption), el("thead", {}, head), el("tbody", {}, ...body));
 }
 
-// A table of texts with a bar and a percentage each; chosen: the row to mark.
+// A table of texts with a percentage and a bar each; chosen: the row to mark.
 export function bars(caption, header, entries, chosen = -1) {
-  const found = table(caption, header, entries.map(([text, share]) => [text, "", percent(share)]));
-  found.querySelectorAll("tbody tr").forEach((row, place) => {
-    const cell = row.children[1];
-    const bar = el("div");
-    bar.style.width = `${(100 * Math.min(1, entries[place][1])).toFixed(1)}%`;
-    cell.className = "bar";
-    cell.setAttribute("aria-hidden", "true");
-    cell.replaceChildren(bar);
-    if (place === chosen) {
-      row.className = "chosen";
-      row.setAttribute("aria-current", "true");
-    }
-  });
-  found.querySelectorAll("thead th")[1].setAttribute("aria-hidden", "true");
+  const found = table(caption, header, entries.map(([text, share]) => [text, el("div", { class: "share" }, bar(share), el("span", {}, percent(share)))]));
+  found.className = "bars";
+  const row = found.tBodies[0].rows[chosen];
+  if (row) {
+    row.className = "chosen";
+    row.setAttribute("aria-current", "true");
+  }
   return found;
 }
 
-export function details(summary, ...parts) {
-  return el("details", {}, el("summary", {}, summary), el("div", { class: "wide", tabindex: "0" }, ...parts));
+function bar(share) {
+  const filled = el("div");
+  filled.style.width = `${(100 * Math.min(1, share)).toFixed(1)}%`;
+  return el("div", { class: "bar", "aria-hidden": "true" }, filled);
+}
+
+// A table that appears on a click, and scrolls by itself, with the keyboard too.
+export function details(summary, table) {
+  const label = table.caption.textContent;
+  const scroller = el("div", { class: "wide", tabindex: "0", role: "region", "aria-label": label }, table);
+  return el("details", {}, el("summary", {}, summary), scroller);
 }
 
 export function percent(share) {
   const value = 100 * share;
-  return value >= 0.1 || value === 0 ? `${value.toFixed(1)} %` : "< 0.1 %";
+  return value >= 0.1 || value === 0 ? `${value.toFixed(1)}\u00a0%` : "<\u00a00.1\u00a0%";
 }
 
 // Signs for what is not visible.

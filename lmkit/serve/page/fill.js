@@ -2,48 +2,63 @@
 
 import { Latest, post } from "./api.js";
 import { bars, byId, colour, debounced, details, el, table } from "./dom.js";
-import { answer, chosen, report, say } from "./runs.js";
+import { able, addError, answer, chosen, done, problem, report, say } from "./runs.js";
 import { EXAMPLES, text } from "./text.js";
 
 const latest = new Latest();
-const BLANK = /_{2,}/;
+const BLANK = /_{2,}/g;
 
 function question() {
   const candidates = byId("fill-candidates").value.split(/[,，]/).map((one) => one.trim()).filter(Boolean);
-  return { model: chosen(), text: byId("fill-text").value.trim(), candidates: candidates.length ? candidates : null };
+  return { text: byId("fill-text").value.trim(), candidates: candidates.length ? candidates : null };
 }
 
 export async function update() {
   const asked = question();
+  const runs = chosen();
   const parent = byId("fill-cards");
-  if (!asked.model.length || !BLANK.test(asked.text)) {
+  if (!runs.length || asked.text.match(BLANK)?.length !== 1) {
     latest.stop();
     parent.replaceChildren();
-    say(text(asked.model.length ? "needsBlank" : "noModel"));
+    say(text(runs.length ? "needsBlank" : "noModel"));
     return;
   }
   say(text("working"));
   try {
-    await latest.ask(async (signal) => {
-      const filled = await post("fill", { ...asked, top: 8 }, signal);
-      if (signal.aborted) return;
-      const reasons = new Map();
-      const draw = (rows, run) => [ranking(run, rows), ...(reasons.has(run) ? heat(run, reasons.get(run)) : [])];
-      answer(parent, asked.model, filled, draw);
-      const why = await post("why", asked, signal);
-      if (signal.aborted) return;
-      for (const record of why.data) reasons.set(record.run, record);
-      answer(parent, asked.model, filled, draw);
-      say(text("ready"));
-    });
+    await latest.ask((signal) => fill(parent, runs, asked, signal));
   } catch (error) {
     parent.replaceChildren();
     report(error);
   }
 }
 
+export const leave = () => latest.stop();
+
+async function fill(parent, runs, asked, signal) {
+  const model = able(runs, "fill");
+  const filled = model.length ? await post("fill", { ...asked, model, top: 8 }, signal) : { data: [] };
+  if (signal.aborted) return;
+  let failed = answer(parent, runs, filled, (rows, run) => [ranking(run, rows)]);
+  const answering = new Set(filled.data.map((row) => row.run));
+  if (answering.size) say(text("explaining"));
+  // One at a time, since some models take long for a long line: each shows its reasons as soon as it has them.
+  for (const run of able([...answering], "why")) {
+    const card = [...parent.children].find((one) => one.dataset.run === run);
+    try {
+      const { data } = await post("why", { ...asked, model: run }, signal);
+      if (signal.aborted) return;
+      card.lastElementChild.append(...heat(run, data[0]));
+    } catch (error) {
+      if (signal.aborted) return;
+      addError(card, problem(error));
+      failed = true;
+    }
+  }
+  done(failed);
+}
+
 function ranking(run, rows) {
-  const found = bars(`${run}: ${text("answer")}`, [text("answer"), "", text("share")], rows.map((row) => [row.text, row.share]));
+  const found = bars(`${run}: ${text("answer")}`, [text("answer"), text("share")], rows.map((row) => [row.text, row.share]));
   const unknown = rows.flatMap((row) => row.unknown ?? []);
   const notes = [];
   if (rows[0].two_sided) notes.push(text("twoSided"));

@@ -1,9 +1,33 @@
-// The chosen runs, a card for each, and the line that says what happens.
+// The models: which are chosen, what each can do, a card for each, and the line that says what happens.
 
 import { byId, el } from "./dom.js";
-import { text } from "./text.js";
+import { count, text } from "./text.js";
 
-export const chosen = () => [...document.querySelectorAll("input[name=run]:checked")].map((box) => box.value);
+let models = [];
+
+// List the models with a box each; those that were not chosen before stay so.
+export function listModels(found, changed) {
+  const left = new Set(unchosen());
+  models = found;
+  byId("runs").replaceChildren(
+    ...models.map(({ id, lmkit: facts = {} }) => {
+      const size = facts.parameters ? `${count(facts.parameters)} ${text("parameters")}` : "";
+      const box = el("input", { type: "checkbox", value: id, checked: !left.has(id), name: "run" });
+      box.addEventListener("change", changed);
+      const about = el("small", {}, [facts.model, size].filter(Boolean).join(" · "));
+      return el("label", {}, box, el("span", {}, id, " ", about));
+    }),
+  );
+}
+
+export const relist = (changed) => listModels(models, changed);
+export const chosen = () => boxes(":checked");
+const unchosen = () => boxes(":not(:checked)");
+const boxes = (state) => [...document.querySelectorAll(`input[name=run]${state}`)].map((box) => box.value);
+
+// Those of some runs that can answer a question: "fill", "why", "next", "surprisal" or "completions".
+export const able = (runs, what) => runs.filter((run) => factsOf(run).does?.includes(what) ?? true);
+const factsOf = (run) => models.find(({ id }) => id === run)?.lmkit ?? {};
 
 export function say(message, failed = false) {
   const status = byId("status");
@@ -11,9 +35,9 @@ export function say(message, failed = false) {
   status.textContent = message;
 }
 
-export function report(error) {
-  say(error ? `${text("failed")} ${error.message}` : "", Boolean(error));
-}
+export const done = (failed) => say(text(failed ? "partly" : "ready"), failed);
+export const report = (error) => say(error.status === 0 ? problem(error) : `${text("failed")} ${problem(error)}`, true);
+export const problem = (error) => (error.status === 0 ? text("gone") : error.message);
 
 // Cards under a parent, one for each run, in order; existing ones stay, so that the page does not jump.
 export function cards(parent, runs) {
@@ -31,9 +55,16 @@ export function put(card, ...parts) {
   card.lastElementChild.replaceChildren(...parts);
 }
 
-export function putError(card, message) {
-  put(card, el("p", { class: "note" }, message));
+// Add what went wrong to what a card shows.
+export function addError(card, message) {
   card.className = "card failed";
+  card.lastElementChild.append(el("p", { class: "note" }, message));
+}
+
+// A model that cannot answer is no failure, and says why.
+export function putUnable(card, run) {
+  const isEncoder = factsOf(run).kind === "encoder";
+  put(card, el("p", { class: "note" }, text(isEncoder ? "encoder" : "cannot")));
 }
 
 // Records by run, in their order.
@@ -46,12 +77,19 @@ export function byRun(records) {
   return found;
 }
 
-// Show the answer for each run: `draw` makes the parts of a card from its records.
+// Show the answer for each run: `draw` makes the parts of a card from its records. Whether a run failed.
 export function answer(parent, runs, { data, errors = [] }, draw) {
   const found = byRun(data);
   const problems = new Map(errors.map((one) => [one.run, one.message]));
   for (const [run, card] of cards(parent, runs)) {
-    if (found.has(run)) put(card, ...draw(found.get(run), run));
-    else putError(card, problems.get(run) ?? text("cannot"));
+    if (found.has(run)) {
+      put(card, ...draw(found.get(run), run));
+    } else if (problems.has(run)) {
+      put(card);
+      addError(card, problems.get(run));
+    } else {
+      putUnable(card, run);
+    }
   }
+  return errors.length > 0;
 }

@@ -2,7 +2,7 @@
 
 import { Latest, post } from "./api.js";
 import { bars, byId, colour, debounced, details, el, table, visible } from "./dom.js";
-import { answer, chosen, report, say } from "./runs.js";
+import { able, answer, chosen, done, problem, report, say } from "./runs.js";
 import { EXAMPLES, text } from "./text.js";
 
 const latest = new Latest();
@@ -10,13 +10,19 @@ const places = new Latest();
 const SHOWN = 10;
 
 export async function update() {
-  const model = chosen();
+  const runs = chosen();
+  const model = able(runs, "surprisal");
   const written = byId("surprisal-text").value;
   const parent = byId("surprisal-cards");
-  if (!model.length || !written.trim()) {
-    latest.stop();
+  latest.stop();
+  if (!written.trim()) {
     parent.replaceChildren();
-    say(model.length ? "" : text("noModel"));
+    say(text("needsText"));
+    return;
+  }
+  if (!model.length) {
+    answer(parent, runs, { data: [] });
+    say(runs.length ? "" : text("noModel"));
     return;
   }
   say(text("working"));
@@ -24,12 +30,16 @@ export async function update() {
     const asked = { model, text: written, by: byId("surprisal-by").value };
     const found = await latest.ask((signal) => post("surprisal", asked, signal));
     if (found === undefined) return;
-    answer(parent, model, found, (records, run) => coloured(records, run, written));
-    say(text("ready"));
+    done(answer(parent, runs, found, (records, run) => coloured(records, run, written)));
   } catch (error) {
     parent.replaceChildren();
     report(error);
   }
+}
+
+export function leave() {
+  latest.stop();
+  places.stop();
 }
 
 const bitsOf = (record) => (record.surprisal === null ? Infinity : record.surprisal);
@@ -38,7 +48,7 @@ const shown = (record) => (record.text ? visible(record.text) : "⏎");
 function coloured(records, run, written) {
   const most = Math.max(1, ...records.map(bitsOf).filter(Number.isFinite));
   const lines = written.replaceAll("\r\n", "\n").split("\n").map((line) => Array.from(line)); // places are characters, not UTF-16
-  const paragraph = el("p", { class: "words", dir: "auto" });
+  const paragraphs = new Map(); // by line, each in its own direction of writing
   const panel = el("div", { "aria-live": "polite" });
   const buttons = [];
   records.forEach((record, place) => {
@@ -53,13 +63,15 @@ function coloured(records, run, written) {
     buttons.push(colour(button, bitsOf(record) / most));
     const after = records[place + 1];
     const gap = after && after.line === record.line ? lines[record.line - 1].slice(record.end, after.start).join("") : "";
-    paragraph.append(button, record.text ? gap : place + 1 < records.length ? "\n" : "");
+    if (!paragraphs.has(record.line)) paragraphs.set(record.line, el("p", { class: "words", dir: "auto" }));
+    paragraphs.get(record.line).append(button, gap);
   });
-  paragraph.addEventListener("keydown", (event) => walk(event, buttons));
+  const units = el("div", {}, ...paragraphs.values());
+  units.addEventListener("keydown", (event) => walk(event, buttons));
   const rows = records.map((record) => [record.text ? visible(record.text) : text("lineEnd"), bitsOf(record).toFixed(2)]);
   const total = records.map(bitsOf).reduce((sum, bits) => sum + bits, 0);
   return [
-    paragraph,
+    units,
     el("p", { class: "note" }, `${text("strongest")} ${most.toFixed(1)} ${text("bits")}; Σ ${total.toFixed(1)} ${text("bits")}`),
     panel,
     details(text("unitsTable"), table(`${run}: ${text("surprisalOf")}`, [text("word"), text("bits")], rows)),
@@ -86,12 +98,16 @@ async function expected(panel, run, record, lines) {
     const found = await places.ask((signal) => post("next", asked, signal));
     if (found === undefined) return;
     const tokens = found.data[0].tokens;
-    const actual = tokens.findIndex((token) => (record.text ? token.text.trim() === record.text : token.text === "\n"));
-    const title = `${text("expected")}: ${shown(record)}`;
+    let actual = tokens.findIndex((token) => (record.text ? token.text.trim() === record.text : token.text === "\n"));
+    const title = `${text("expected")}${shown(record)}`;
     const entries = tokens.map((token) => [visible(token.text), token.probability]);
-    panel.replaceChildren(el("h3", {}, title), bars(title, [text("next"), "", text("probability")], entries, actual));
+    if (actual < 0 && byId("surprisal-by").value === "token") {
+      actual = entries.length; // below the most probable ones
+      entries.push([shown(record), 2 ** -bitsOf(record)]);
+    }
+    panel.replaceChildren(el("h3", {}, title), bars(title, [text("next"), text("probability")], entries, actual));
   } catch (error) {
-    panel.replaceChildren(el("p", { class: "note" }, error.message));
+    panel.replaceChildren(el("p", { class: "note" }, problem(error)));
   }
 }
 

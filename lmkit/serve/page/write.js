@@ -2,7 +2,7 @@
 
 import { stream } from "./api.js";
 import { byId, el } from "./dom.js";
-import { cards, chosen, put, putError, say } from "./runs.js";
+import { able, addError, cards, chosen, done, problem, put, putUnable, say } from "./runs.js";
 import { EXAMPLES, text } from "./text.js";
 
 let controller = new AbortController();
@@ -15,14 +15,23 @@ async function write() {
     return;
   }
   const own = (controller = new AbortController());
-  byId("write-stop").disabled = false;
+  const writing = new Set(able(runs, "completions"));
+  const shown = [...cards(byId("write-cards"), runs)];
+  for (const [run, card] of shown) if (!writing.has(run)) putUnable(card, run);
+  byId("write-stop").disabled = !writing.size;
+  if (!writing.size) {
+    say("");
+    return;
+  }
   say(text("working"));
-  await Promise.all([...cards(byId("write-cards"), runs)].map(([run, card]) => one(run, card, own.signal)));
+  const ended = await Promise.all(shown.filter(([run]) => writing.has(run)).map(([run, card]) => one(run, card, own.signal)));
   if (own !== controller) return;
   byId("write-stop").disabled = true;
-  say(text(own.signal.aborted ? "stopped" : "ready"));
+  if (own.signal.aborted) say(text("stopped"));
+  else done(ended.includes(false));
 }
 
+// Whether a text came to its end, or was stopped.
 async function one(run, card, signal) {
   const prompt = byId("write-prompt").value;
   const seed = byId("write-seed").value;
@@ -38,13 +47,19 @@ async function one(run, card, signal) {
   try {
     await stream("v1/completions", asked, (event) => written.appendData(event.choices[0]?.text ?? ""), signal);
   } catch (error) {
-    if (!signal.aborted) putError(card, error.message);
+    if (signal.aborted) return true;
+    addError(card, problem(error));
+    return false;
   }
+  return true;
 }
 
 function stop() {
   controller.abort();
 }
+
+// Texts go on in the background.
+export function leave() {}
 
 const temperature = byId("write-temperature");
 
