@@ -242,8 +242,7 @@ def test_a_server_that_is_gone(page: Any) -> None:
     """The page says what to look at, in each view."""
     page.route("**/*", lambda route: route.abort("connectionrefused"))
     page.fill("#fill-text", "我 ____")
-    page.wait_for_selector("#status.failed")
-    assert "lmkit serve" in page.text_content("#status")
+    page.wait_for_selector("#status.failed:has-text('lmkit serve')")
     page.click("#tab-write")
     page.click("#write-start")
     page.wait_for_selector("#write-cards .failed")
