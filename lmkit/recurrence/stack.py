@@ -22,7 +22,7 @@ from lmkit.recurrence.interfaces import Gated
 from lmkit.recurrence.projection import ProjectedCell
 from lmkit.recurrence.single_step import step
 from lmkit.recurrence.stack_options import StackOptions
-from lmkit.recurrence.torch_window import lay_weights_together, one_call, torch_window
+from lmkit.recurrence.torch_window import lay_weights_together, on_gpu, one_call, torch_window
 from lmkit.recurrence.trial import problem_of
 from lmkit.specs import NoOptions
 from lmkit.states import State
@@ -110,43 +110,50 @@ class Recurrent(nn.Module):
         if reset is not None and values_known() and not bool(on_host(reset).any()):
             reset = None
         resets = None if reset is None else derive(Tensor.t, reset)
+        parts = list(zip(self.layers, self.norms, self.shortcuts, before, strict=True))
         outputs, new_state = [], []
-        for group in [(index,) for index in range(len(self.layers))] if all_layers else self._groups(ys):
-            lowest = cast(Cell, self.layers[group[0]])
-            if len(group) > 1 and tiers.takes_torch(cast(Gated, lowest), ys, resets):
-                cells = [cast(Gated, self.layers[index]) for index in group]
-                ys, after = torch_window(cells, ys, cast(Any, before[group[0] : group[-1] + 1]), resets)
+        for group in [(index,) for index in range(len(parts))] if all_layers else self._groups(ys):
+            if len(group) > 1 and tiers.takes_torch(cast(Gated, parts[group[0]][0]), ys, resets):
+                cells, _, _, states = zip(*parts[group[0] : group[-1] + 1], strict=True)
+                ys, after = torch_window(cast(Any, cells), ys, cast(Any, states), resets)
                 outputs.append(ys.transpose(0, 1))
                 new_state += after
                 continue
             for index in group:
-                ys, after = self._layer(index, ys, before[index], resets)
+                ys, after = self._layer(index, *parts[index], ys, resets)
                 outputs.append(ys.transpose(0, 1))
                 new_state.append(after)
         outputs[-1] = self.last_norm(ys).transpose(0, 1)
         return outputs, tuple(new_state)
 
-    def _layer(self, index: int, xs: Tensor, state: State, resets: Tensor | None) -> tuple[Tensor, State]:
+    def _layer(
+        self,
+        index: int,
+        cell: nn.Module,
+        norm: nn.Module,
+        shortcut: nn.Module,
+        state: State,
+        xs: Tensor,
+        resets: Tensor | None,
+    ) -> tuple[Tensor, State]:
         """The output of a layer, with what lies between it and the one below, and its last state."""
-        inputs = cast(nn.Module, self.norms[index])(xs)
+        inputs = norm(xs)
         if index > 0 and self.training:
             locked_dim = 0 if self.options.locked else None
             inputs = drop(inputs, self.options.dropout, rows_dim=1, locked_dim=locked_dim)
-        ys, after = self._run(cast(Cell, self.layers[index]), inputs, state, resets)
-        if self._is_residual(index):
-            ys = ys + cast(nn.Module, self.shortcuts[index])(xs)
-        return ys, after
+        ys, after = self._run(cast(Cell, cell), inputs, state, resets)
+        return (ys + shortcut(xs) if self._is_residual(index) else ys), after
 
     def _groups(self, xs: Tensor) -> list[tuple[int, ...]]:
         """The layers from the bottom, in groups that one call of torch's kernel may run."""
-        plain = self.options.norm == "none" and not self.options.dropout and not self.options.weight_drop
-        groups: list[tuple[int, ...]] = []
-        for index, layer in enumerate(self.layers):
-            joins = index > 0 and plain and not (self._is_residual(index - 1) or self._is_residual(index))
-            if joins and one_call(self.layers[index - 1], layer, xs):
-                groups[-1] += (index,)
-            else:
-                groups.append((index,))
+        groups: list[tuple[int, ...]] = [(index,) for index in range(len(self.layers))]
+        options = self.options
+        if not on_gpu(xs) or options.norm != "none" or options.dropout or options.weight_drop:
+            return groups
+        for index in reversed(range(1, len(groups))):
+            is_residual = self._is_residual(index - 1) or self._is_residual(index)
+            if not is_residual and one_call(self.layers[index - 1], self.layers[index]):
+                groups[index - 1] += groups.pop(index)
         return groups
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:

@@ -47,19 +47,19 @@ def torch_window(
 
 
 def on_gpu(tensor: Tensor) -> bool:
-    """Whether the kernel for a tensor is a GPU's, which reads the weights of all layers from one buffer."""
+    """Whether the kernel for a tensor is a GPU's.
+
+    It reads the weights of all layers from one buffer, and begins a layer while the one below is still at work. On a
+    CPU the layers run one after the other in any case.
+    """
     return tensor.device.type != "cpu"
 
 
-def one_call(lower: nn.Module, upper: nn.Module, xs: Tensor) -> bool:
-    """Whether a call of torch's kernel should run a layer and the one above it, if nothing lies between them.
-
-    cuDNN begins a layer while the one below is still at work; on a CPU, layers run one after the other in any case.
-    """
+def one_call(lower: nn.Module, upper: nn.Module) -> bool:
+    """Whether one call of torch's kernel can run a layer and the one above it, if nothing lies between them."""
     kernel = _kernel(lower)
     return (
-        on_gpu(xs)
-        and kernel is not None
+        kernel is not None
         and kernel is _kernel(upper)
         and (lower.hidden_size, lower.tier) == (upper.hidden_size, upper.tier)
     )

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from lmkit.neural import flat_weights, precision
 from lmkit.neural.weights import load_weights, save_weights
 from lmkit.recurrence import Recurrent, torch_window
+from lmkit.recurrence import stack as stack_module
 
 SIZES = (5, 4)
 RESETS = {"none": [], "some": [(0, 3), (1, 3), (1, 7)]}
@@ -48,7 +49,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, bool]]:
 
     for name in ("lstm", "gru", "rnn_tanh"):
         monkeypatch.setattr(torch, name, watched(getattr(torch, name)))
-    monkeypatch.setattr(torch_window, "on_gpu", lambda _: True)
+    for module in (torch_window, stack_module):
+        monkeypatch.setattr(module, "on_gpu", lambda _: True)
     return found
 
 
