@@ -70,9 +70,16 @@ class CudaRecorder:
         return found
 
     def record(self, work: Callable[[], Any]) -> tuple[Any, Callable[[], None]]:
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.device(self._device), torch.cuda.graph(graph, self._pool, self._stream):
-            found = work()
+        graph, current = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self._device)
+        try:
+            with torch.cuda.device(self._device), torch.cuda.graph(graph, self._pool, self._stream):
+                found = work()
+        except BaseException:
+            # What a failed recording leaves as it was inside: the stream, and a generator that counts for a graph.
+            torch.cuda.set_stream(current)
+            generator = torch.cuda.default_generators[self._device.index]
+            generator.graphsafe_set_state(generator.clone_state())
+            raise
         # A step is over, and its results are copied, before another graph is launched.
         self._pool = graph.pool()
         return found, graph.replay
@@ -143,7 +150,8 @@ class StepGraphs:
             for parameter in self._model.parameters():
                 parameter.grad = None
             restore_random(random, self._model.device)
-            reason = with_kind(error, first_line)
+            # The end of a recording that has failed is an error too, which hides the first.
+            reason = with_kind(error.__context__ or error, first_line)
             log.log(
                 NOTE, "the training step cannot be recorded as a CUDA graph (%s); it runs without", reason
             )

@@ -258,9 +258,10 @@ def test_a_cpu_records_nothing(launches):
     assert launches.trainer(BASE, device=CPU, cuda_graph=True, **SIZES).graphs is None
 
 
-def test_cuda_graphs_are_recorded_on_a_stream_and_share_memory(monkeypatch):
-    """Each stream waits for what the other was asked to do; the second graph takes the memory of the first."""
-    said = []
+@pytest.fixture
+def cuda(monkeypatch) -> list[str]:
+    """What is asked of a card that is not there."""
+    said: list[str] = []
 
     class Stream:
         def __init__(self, name):
@@ -277,16 +278,37 @@ def test_cuda_graphs_are_recorded_on_a_stream_and_share_memory(monkeypatch):
         said.append(f"recorded on {stream.name} in {pool}")
         return contextlib.nullcontext()
 
-    cuda = {"Stream": lambda _: Stream("own"), "current_stream": lambda _: Stream("current"), "CUDAGraph": Graph,
+    class Generator:
+        def clone_state(self):
+            return "a copy"
+
+        def graphsafe_set_state(self, state):
+            said.append(f"generator has {state}")
+
+    parts = {"Stream": lambda _: Stream("own"), "current_stream": lambda _: Stream("current"), "CUDAGraph": Graph,
             "stream": lambda _: contextlib.nullcontext(), "device": lambda _: contextlib.nullcontext(),
-            "graph": graph}  # fmt: skip
-    for name, stand_in in cuda.items():
+            "graph": graph, "default_generators": [Generator()],
+            "set_stream": lambda stream: said.append(f"on {stream.name}")}  # fmt: skip
+    for name, stand_in in parts.items():
         monkeypatch.setattr(torch.cuda, name, stand_in)
+    return said
+
+
+def test_cuda_graphs_are_recorded_on_a_stream_and_share_memory(cuda):
+    """Each stream waits for what the other was asked to do; the second graph takes the memory of the first."""
     recorder = step_graph.CudaRecorder(torch.device("cuda", 0))
-    assert recorder.warm_up(lambda: said.append("work") or 1) == 1
+    assert recorder.warm_up(lambda: cuda.append("work") or 1) == 1
     for _ in range(2):
         found, launch = recorder.record(lambda: 2)
         assert found == 2
     launch()
-    assert said == ["own waits for current", "work", "current waits for own", "recorded on own in None",
+    assert cuda == ["own waits for current", "work", "current waits for own", "recorded on own in None",
                     "recorded on own in a pool", "launched"]  # fmt: skip
+
+
+def test_a_failed_recording_leaves_stream_and_generator_as_they_were(cuda):
+    """torch's own end of a recording does not, and its generator would refuse every later draw."""
+    recorder = step_graph.CudaRecorder(torch.device("cuda", 0))
+    with pytest.raises(ZeroDivisionError):
+        recorder.record(lambda: 1 / 0)
+    assert cuda == ["recorded on own in None", "on current", "generator has a copy"]
