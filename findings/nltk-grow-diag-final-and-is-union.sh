@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # nltk 3.10.4: grow_diag_final_and returns the union of the two word alignments, whatever they are.
 #
-# The function names Koehn et al. (2005). Their method starts from the links that both directions have, lets them grow
-# to neighbours that align a word without a link, and at the end adds only links between two words without one.
+# The docstring cites Koehn et al. (2005) and sums up their method without its conditions; comments in the code state
+# them. The method starts from the links that both directions have, lets them grow to neighbours that align a word
+# without a link, and at the end adds only links between two words without one.
 # Guess: forward 0-0 1-1 2-2 and backward 0-0 1-1 2-2 0-2 give 0-0 1-1 2-2, since no word is left without a link.
 # So: 0-2 is added too. The tests for words without links never fail, and every link of either direction is kept. On
 # noisy alignments that is many more links than the method gives, with the precision of the plain union.
