@@ -23,9 +23,10 @@ STYLE = """\
 .lmkit tbody tr:nth-child(even) { background: rgba(128, 128, 128, .08) }
 .lmkit td { white-space: nowrap }
 .lmkit table .text { text-align: left; white-space: pre-wrap } .lmkit .long { min-width: 8em }
+.lmkit tbody .text:not(.long) { white-space: pre }
 .lmkit .bar { display: inline-block; width: 7em; height: .7em; background: rgba(128, 128, 128, .2) }
 .lmkit .bar span { display: block; height: 100%; background: rgb(42, 127, 186) }
-.lmkit .number { display: inline-block; min-width: 4em }
+.lmkit .number { display: inline-block; min-width: 4.5em }
 .lmkit details { margin: .4em 0 } .lmkit summary { cursor: pointer }
 .lmkit svg { width: 100%; min-width: 24em; max-width: 38em; height: auto; display: block }
 .lmkit svg text { font-size: 14px; fill: currentColor }

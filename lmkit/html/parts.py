@@ -11,7 +11,7 @@ FOR, AGAINST = "213, 94, 0", "0, 114, 178"
 STRONGEST = 0.65
 """Opacity of the full colour: text on it stays readable on white and on black."""
 LONG = 8
-"""Characters of a text whose column is kept wide enough for words in a narrow window."""
+"""Characters of a text up to which it is not wrapped; columns of longer ones stay wide enough for words."""
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,7 @@ async function curve(model, whole, longest) {
   const step = Math.ceil((longest + 1) / POINTS);
   const sizes = [];
   for (let k = 0; k <= longest; k += step) sizes.push(k);
-  const draw = () => byId("context-chart").replaceChildren(chart(word, watched, longest));
+  const draw = (...more) => byId("context-chart").replaceChildren(chart(word, watched, longest), ...more);
   await curves.ask(async (signal) => {
     for (const context of sizes) {
       const found = await post("next", { model, text: beginning(), k: MOST, context }, signal);
@@ -109,14 +109,16 @@ async function curve(model, whole, longest) {
       }
       if (context % (4 * step) === 0) draw();
     }
-    draw();
+    draw(numbers(word, watched)); // only now, as an open table would close at each drawing
   });
 }
+
+const titled = (word) => `${text("chart")}${visible(word ?? "")}`;
 
 function chart(word, watched, longest) {
   const x = (k) => LEFT + (k / Math.max(1, longest)) * (WIDTH - LEFT - RIGHT);
   const y = (p) => HEIGHT - BOTTOM - p * (HEIGHT - BOTTOM - TOP);
-  const title = `${text("chart")}${visible(word ?? "")}`;
+  const title = titled(word);
   const drawing = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": title });
   for (const p of [0, 0.25, 0.5, 0.75, 1]) {
     drawing.append(svg("line", { x1: LEFT, x2: WIDTH - RIGHT, y1: y(p), y2: y(p) }));
@@ -145,11 +147,14 @@ function chart(word, watched, longest) {
     const known = points.some(([, p]) => p !== null);
     legend.append(el("li", {}, key, known ? run : `${run} (${text("notSeen")})`));
   });
+  return el("figure", {}, el("figcaption", {}, title), drawing, legend);
+}
+
+function numbers(word, watched) {
   const sizes = [...new Set([...watched.values()].flat().map(([k]) => k))];
   const cell = (points, k) => points.find((one) => one[0] === k)?.[1]?.toFixed(4) ?? "";
   const rows = sizes.map((k) => [String(k), ...[...watched.values()].map((points) => cell(points, k))]);
-  const numbers = table(title, [text("axis"), ...watched.keys()], rows);
-  return el("figure", {}, el("figcaption", {}, title), drawing, legend, details(text("chartTable"), numbers));
+  return details(text("chartTable"), table(titled(word), [text("axis"), ...watched.keys()], rows));
 }
 
 export function start() {

@@ -58,11 +58,14 @@ function bar(share) {
   return el("div", { class: "bar", "aria-hidden": "true" }, filled);
 }
 
-// A table that appears on a click, and scrolls by itself, with the keyboard too.
+// A table that appears on a click.
 export function details(summary, table) {
-  const label = table.caption.textContent;
-  const scroller = el("div", { class: "wide", tabindex: "0", role: "region", "aria-label": label }, table);
-  return el("details", {}, el("summary", {}, summary), scroller);
+  return el("details", {}, el("summary", {}, summary), scroller(table.caption.textContent, table));
+}
+
+// A part that scrolls by itself if it is large, with the keyboard too. label: a name that no other part has.
+export function scroller(label, part) {
+  return el("div", { class: "wide", tabindex: "0", role: "region", "aria-label": label }, part);
 }
 
 export function percent(share) {

@@ -72,7 +72,7 @@ function coloured(records, run, written) {
   const total = records.map(bitsOf).reduce((sum, bits) => sum + bits, 0);
   return [
     units,
-    el("p", { class: "note" }, `${text("strongest")} ${most.toFixed(1)} ${text("bits")}; Σ ${total.toFixed(1)} ${text("bits")}`),
+    el("p", { class: "note" }, `${text("strongest")} ${most.toFixed(1)} ${text("bits")} · Σ ${total.toFixed(1)} ${text("bits")}`),
     panel,
     details(text("unitsTable"), table(`${run}: ${text("surprisalOf")}`, [text("word"), text("bits")], rows)),
   ];

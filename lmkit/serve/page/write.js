@@ -1,7 +1,7 @@
 // Texts that the models write at the same time, token by token.
 
 import { stream } from "./api.js";
-import { byId, el } from "./dom.js";
+import { byId, el, scroller } from "./dom.js";
 import { able, addError, cards, chosen, done, problem, put, putUnable, say } from "./runs.js";
 import { EXAMPLES, text } from "./text.js";
 
@@ -36,7 +36,8 @@ async function one(run, card, signal) {
   const prompt = byId("write-prompt").value;
   const seed = byId("write-seed").value;
   const written = document.createTextNode("");
-  put(card, el("p", { class: "written", dir: "auto" }, el("i", {}, prompt), written));
+  const shown = el("p", { class: "written", dir: "auto" }, el("i", {}, prompt), written);
+  put(card, scroller(`${run}: ${text("tabWrite")}`, shown));
   const asked = {
     model: run,
     prompt,
