@@ -39,6 +39,7 @@ from lmkit.recurrence import GatedCell, Recurrent
 from lmkit.recurrence.engine import kernel_window
 from lmkit.recurrence.gpu.kernel import make_window_kernel
 from lmkit.recurrence.gpu.trial import try_kernel
+from lmkit.training.feed import Ahead, Feed, OnDevice
 from lmkit.training.snapshot import card
 
 BASE = {"name": "recurrent", "hidden_size": 32, "num_layers": 2, "dropout": 0.0, "reset": "line"}
@@ -182,6 +183,19 @@ def without_waits(device: torch.device) -> Iterator[None]:
     finally:
         if device.type == "cuda":
             torch.cuda.set_sync_debug_mode("default")
+
+
+def feeds(setting: Setting) -> str:
+    """Windows cut from the text on the device, and those copied one step ahead, are those of the host."""
+    streams = trainer(BASE, line=9, device=setting.device, **SMALL).streams
+    ways: list[Feed] = [OnDevice(streams, setting.device)]
+    if setting.device.type == "cuda":
+        ways.append(Ahead(streams, setting.device))
+    for way in ways:
+        for step in range(7):
+            pairs = zip(way(step).tensors(), streams.window(step).tensors(), strict=True)
+            assert all(torch.equal(there.cpu(), here) for there, here in pairs), f"{way}, step {step}"
+    return f"{len(ways)} ways"
 
 
 def bad_step(setting: Setting) -> str:
@@ -333,7 +347,8 @@ def commands(setting: Setting) -> str:
 
 
 CHECKS: tuple[Callable[[Setting], str], ...] = (
-    scores, losses, resume, waits, bad_step, buffers, layers, loss_kernel, cuda_graph, tiers, window_kernels, commands,
+    scores, losses, resume, waits, feeds, bad_step, buffers, layers, loss_kernel, cuda_graph, tiers, window_kernels,
+    commands,
 )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ CHECKS = (
     "losses",
     "resume",
     "waits",
+    "feeds",
     "bad_step",
     "buffers",
     "layers",
