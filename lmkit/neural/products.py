@@ -74,14 +74,15 @@ def input_gradient(d_outputs: Tensor, weight: Tensor) -> Tensor:
 
     weight: (width, features). No gradient is recorded.
     """
-    if mkl_leads() and _is_large(weight):
+    if mkl_leads() and is_large(weight):
         return d_outputs @ weight
     return linear(d_outputs, weight.t(), may_copy=False)
 
 
-def _is_large(matrix: Tensor) -> bool:
+def is_large(matrix: Tensor) -> bool:
+    """Whether a matrix does not fit a core's own cache."""
     return matrix.numel() * matrix.element_size() >= LARGE
 
 
 def _suits_onednn(matrix: Tensor) -> bool:
-    return onednn_takes(matrix) and _is_large(matrix)
+    return onednn_takes(matrix) and is_large(matrix)

@@ -17,6 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lmkit.neural.linear import mkl_leads
+
 Columns = np.ndarray[Any, np.dtype[np.int64]]
 
 _REALS = {torch.float32: "float", torch.float64: "double"}
@@ -57,12 +59,26 @@ class NativeLoop(NamedTuple):
     forward: StepCalls
     backward: StepCalls
 
+    def weight_gradients(self, d_outputs: Tensor, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """As `products.weight_gradient`, for each of some inputs of the same outputs."""
+        d, xs = d_outputs.flatten(0, -2), [x.flatten(0, -2).contiguous() for x in inputs]
+        found = [x.new_empty(d.shape[1], x.shape[1]) for x in xs]
+        addresses, sizes = ctypes.c_void_p * len(xs), ctypes.c_int64 * len(xs)
+        self.library.weight_gradients(
+            ctypes.c_void_p(d.data_ptr()),
+            *(ctypes.c_int64(n) for n in (*d.shape, torch.get_num_threads(), len(xs))),
+            addresses(*(x.data_ptr() for x in xs)),
+            sizes(*(x.shape[1] for x in xs)),
+            addresses(*(f.data_ptr() for f in found)),
+        )
+        return found
+
 
 class Product(ctypes.Structure):
     """As in `loop.cpp`, where a Product without a weight is none."""
 
     _fields_ = [
-        ("weight", ctypes.c_void_p),
+        *((name, ctypes.c_void_p) for name in ("weight", "bias")),
         *((name, ctypes.c_int64) for name in ("inputs", "outputs", "from_", "to", "added")),
     ]
 
@@ -81,6 +97,7 @@ class Plan(ctypes.Structure):
         ("pointers", ctypes.c_void_p),
         ("calls", ctypes.c_void_p),
         ("words", ctypes.c_int64),
+        ("input", Product),
         ("recurrent", Product),
         ("projection", Product),
         ("clip", ctypes.c_double),
@@ -103,7 +120,7 @@ def native_loop(
         raise NoLoopError("its tensors are not all of float32 or all of float64 on a CPU")
     if not all(tensor.numel() for tensor in tensors):
         raise NoLoopError("some of its tensors are empty")
-    library = _library(_REALS[kind])
+    library = _library(_REALS[kind], mkl_leads())
     return NativeLoop(library, *(_calls(*step, library.most_arguments()) for step in (forward, backward)))
 
 
@@ -158,7 +175,7 @@ def _recorder(kernel: Any, record: Callable[[int, tuple[Tensor, ...]], None]) ->
 
 
 @cache
-def _library(real: str) -> ctypes.CDLL:
+def _library(real: str, intel: bool) -> ctypes.CDLL:
     """`loop.cpp` for a type, compiled the first time on a machine, in inductor's cache."""
     from torch._inductor import config
     from torch._inductor.codecache import CppCodeCache
@@ -167,7 +184,8 @@ def _library(real: str) -> ctypes.CDLL:
     try:
         # Sums of products as fused operations; inductor leaves them apart in its own kernels.
         with config.patch({"cpp.enable_floating_point_contract_flag": "fast"}):
-            library: ctypes.CDLL = CppCodeCache.load(f"using Real = {real};\n{source}")
+            given = f"using Real = {real};\nconstexpr bool INTEL = {str(intel).lower()};\n"
+            library: ctypes.CDLL = CppCodeCache.load(given + source)
     except Exception as error:  # of a compiler, of the file system, of another version of torch
         raise NoLoopError(f"the loop cannot be compiled ({type(error).__name__})") from error
     for name in ("most_arguments", "packed_size"):

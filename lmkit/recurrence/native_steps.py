@@ -8,11 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lmkit.neural.linear import linear
+from lmkit.neural.linear import linear, mkl_leads
+from lmkit.neural.products import is_large
 from lmkit.recurrence.gradients import WindowGradients
 from lmkit.recurrence.kernels import StateGradients, StepKernels
 from lmkit.recurrence.native import Plan, Pointers, Product, Reset, StepCalls, moving, packed, words
 from lmkit.recurrence.window import Path, Window, given
+
+ROWS_FOR_INPUTS = 16
+"""Rows of a batch from which one thread multiplies inputs step by step too, while the results are still in cache."""
 
 
 def forward(kernels: StepKernels, window: Window, clip: float, resets: Tensor | None) -> Path:
@@ -22,12 +26,17 @@ def forward(kernels: StepKernels, window: Window, clip: float, resets: Tensor | 
     bias_ih, bias_hh = weights.bias_ih, weights.bias_hh
     if kernels.summed and bias_hh is not None:
         bias_ih, bias_hh = bias_ih + bias_hh, None
-    x = linear(window.xs, weights.weight_ih, bias_ih, may_copy=False).contiguous()
+    if walk.multiplies_inputs:
+        x = window.xs.new_empty(*window.xs.shape[:2], len(bias_ih))
+    else:
+        x = linear(window.xs, weights.weight_ih, bias_ih, may_copy=False).contiguous()
     product = None if bias_hh is None else torch.empty_like(x)
     states = window.states()
     stored, after = [columns.moving(s) for s in states], [columns.moving(s[1:]) for s in states]
     read = stored if resets is None else [walk.read_after_reset(s, resets) for s in states]
     step = [columns.moving(x)]
+    if walk.multiplies_inputs:
+        plan.input = walk.product(weights.weight_ih.t(), columns.moving(window.xs), step[0], bias=bias_ih)
     to = step[0]
     if product is not None and bias_hh is not None:
         to = columns.moving(product)
@@ -61,6 +70,9 @@ def backward(found: WindowGradients, carried: StateGradients, clip: float) -> St
     x, *product = (columns.moving(t) for t in (*path.inputs, *path.products))
     d_x = columns.moving(found.d_x)
     d_h = columns.moving(found.d_h) if product else d_x
+    if walk.multiplies_inputs and found.needs_xs:
+        found.d_xs = torch.empty_like(window.xs)
+        plan.input = walk.product(weights.weight_ih, d_x, columns.moving(found.d_xs))
     d_inner, d_loss = d_product, d_y
     if weights.weight_p is not None and found.d_products is not None:
         # W_hh and the loss read y; W_p reads the first state of `gates`, and the loss only the last of these.
@@ -97,17 +109,28 @@ class _Walk:
         self._library = kernels.loop.library
         self._steps, rows, _ = window.xs.shape
         self._like = window.xs
+        self.multiplies_inputs = (
+            rows >= ROWS_FOR_INPUTS
+            and torch.get_num_threads() == 1
+            and not is_large(window.weights.weight_ih)
+            and not mkl_leads()
+        )
         self._kept: list[Tensor] = []  # for as long as the loop may run
         self.columns = Pointers(self._steps)
         self.plan = Plan(steps=self._steps, rows=rows, threads=torch.get_num_threads(), clip=math.inf)
         if resets is not None:
             self.plan.resets = resets.data_ptr()
 
-    def product(self, weight: Tensor, from_: int, to: int, *, added: bool = False) -> Product:
+    def product(
+        self, weight: Tensor, from_: int, to: int, *, bias: Tensor | None = None, added: bool = False
+    ) -> Product:
         """The product of a column (batch, inputs) with a weight (inputs, outputs), put into or added to another."""
-        laid_out = packed(self._library, weight)
-        self._kept.append(laid_out)
-        return Product(laid_out.data_ptr(), *weight.shape, from_, to, added)
+        kept = [packed(self._library, weight), *given(bias)]
+        self._kept += kept
+        pointers = [tensor.data_ptr() for tensor in kept]
+        return Product(
+            pointers[0], pointers[1] if bias is not None else None, *weight.shape, from_, to, added
+        )
 
     def read_after_reset(self, states: Tensor, resets: Tensor) -> int:
         """The column of a part of the state (time + 1, batch, ...) as steps read it: a copy where rows are reset."""

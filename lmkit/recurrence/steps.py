@@ -84,7 +84,9 @@ class _Steps(torch.autograd.Function):
         *groups, inputs, products, states = parted(tensors, ctx.lengths)
         window, path = Window.of(groups), Path(inputs, products, states)
         needed = Window.of(parted(ctx.needs_input_grad[_XS:], ctx.lengths[: len(groups)]))
-        found = WindowGradients(kernels, window, path, resets, needs_initial=any(needed.initial))
+        found = WindowGradients(
+            kernels, window, path, resets, needs_xs=bool(needed.xs), needs_initial=any(needed.initial)
+        )
         backward = _backward if kernels.loop is None else native_steps.backward
         carried = backward(found, found.start(d_ys, d_last), ctx.clip)
         # In the order of Window.

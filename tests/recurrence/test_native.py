@@ -8,22 +8,23 @@ from lmkit_cells.gru_v3 import GRUv3Cell
 from lmkit_recurrent.lstm import LSTMCell
 from torch import Tensor
 
-from lmkit.recurrence import GatedCell, native, tiers
+from lmkit.recurrence import GatedCell, native, native_steps, tiers
+from lmkit.recurrence import gradients as window_gradients
 from lmkit.recurrence.projection import ProjectedCell
 
-INPUT, HIDDEN, BATCH, TIME = 5, 29, 11, 6
+INPUT, HIDDEN, BATCH, TIME = 5, 29, 27, 6
 """More than one block of the loop's products in rows and columns, and none of the last ones full."""
 
 KNOWN = torch.__version__.startswith(("2.13.", "2.14."))
 """Versions of torch in which the loop is known to be used; in others it may be left out."""
 
 
-def gradients(cell: GatedCell, tier: str) -> list[Tensor]:
+def gradients(cell: GatedCell, tier: str, rows: int = BATCH) -> list[Tensor]:
     """Outputs, the last state, and the gradients of all weights and inputs, with resets."""
     torch.manual_seed(5)
-    xs = torch.randn(TIME, BATCH, INPUT, dtype=torch.float64, requires_grad=True)
-    start = tuple(torch.randn_like(s).requires_grad_() for s in cell.initial_state(BATCH))
-    resets = torch.rand(TIME, BATCH) < 0.2
+    xs = torch.randn(TIME, rows, INPUT, dtype=cell.weight_ih.dtype, requires_grad=True)
+    start = tuple(torch.randn_like(s).requires_grad_() for s in cell.initial_state(rows))
+    resets = torch.rand(TIME, rows) < 0.2
     cell.use_tier(tier)
     cell.zero_grad()
     ys, last = cell.sequence(xs, start, resets)
@@ -48,6 +49,18 @@ def test_the_loop_equals_the_definition(threads, monkeypatch):
     finally:
         torch.set_num_threads(before)
     assert loop_of(cell) is not None or not KNOWN
+    for a, b in zip(found, wanted, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("intel", [False, True])
+@pytest.mark.parametrize("rows", [2, 25])
+def test_any_batch_and_either_order_of_products(rows, intel, monkeypatch):
+    """Blocks of few rows, blocks as for Intel's processors, and products of inputs before the loop or inside it."""
+    for module in (native, native_steps, window_gradients):
+        monkeypatch.setattr(module, "mkl_leads", lambda: intel)
+    cell = LSTMCell(INPUT, HIDDEN).double()
+    found, wanted = gradients(cell, "compiled", rows), gradients(cell, "plain", rows)
     for a, b in zip(found, wanted, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
 
