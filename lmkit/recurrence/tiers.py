@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
+from lmkit.neural.linear import mkl_leads
 from lmkit.notes import NOTE
 from lmkit.recurrence import compiling
 from lmkit.recurrence.gpu.kernel import WindowKernel, make_window_kernel
@@ -42,6 +43,8 @@ STEP_OVERHEAD = 3_000_000
 """The cost of a step besides its products, in multiplications."""
 LEAST_STEPS_PER_RESET = 12
 """Torch's kernel, whose calls end at each reset, pays from this many steps for each step with a reset."""
+LEAST_STEPS_BESIDE_COMPILED = 24
+"""The same beside compiled steps, on a CPU that is not Intel's: there a reset costs torch's kernel 2 to 4 steps."""
 _WITH_WINDOW_KERNELS = {"cuda"}
 """Devices that run kernels for whole windows."""
 
@@ -75,7 +78,7 @@ def pick(cell: Gated, xs: Tensor, resets: Tensor | None) -> str:
     """The tier for a window xs (time, batch, input_size); "compiled" only if kernels can be expected."""
     if cell.tier in ("loop", "plain"):
         return cell.tier
-    if takes_torch(cell, xs, resets):
+    if takes_torch(cell, xs, resets) and not _compiled_leads(cell, xs, resets):
         return "torch"
     if _compilable(cell, xs) and (cell.tier == "compiled" or _worked_enough(cell, xs)):
         return "compiled"
@@ -185,6 +188,14 @@ def _torch_pays(cell: Gated, xs: Tensor, resets: Tensor | None) -> bool:
     if kernel is None or (xs.device.type == "cpu" and kernel is not torch.lstm):
         return False
     return len(xs) >= LEAST_STEPS_PER_RESET * len(reset_steps(resets))
+
+
+def _compiled_leads(cell: Gated, xs: Tensor, resets: Tensor | None) -> bool:
+    """Whether compiled steps are there and faster than torch's kernel by pieces; if not there yet, count the window."""
+    few = len(xs) >= LEAST_STEPS_BESIDE_COMPILED * len(reset_steps(resets))
+    if few or cell.tier != "auto" or xs.device.type != "cpu" or mkl_leads():
+        return False
+    return _compilable(cell, xs) and _worked_enough(cell, xs)
 
 
 def _compilable(cell: Gated, xs: Tensor) -> bool:

@@ -237,6 +237,20 @@ def test_auto_takes_torchs_lstm_unless_resets_are_many():
     assert picked(GRUCell(INPUT, HIDDEN)) == "loop"
 
 
+@pytest.mark.parametrize("intel", [False, True])
+def test_auto_compiles_an_lstm_with_two_resets_in_a_window(intel, monkeypatch):
+    """Torch's kernel is left for compiled steps once these are there, where they were measured to be faster."""
+    cell, resets = LSTMCell(INPUT, HIDDEN), torch.zeros(36, BATCH, dtype=torch.bool)
+    resets[[7, 20]] = True
+    monkeypatch.setattr(tiers, "mkl_leads", lambda: intel)
+    monkeypatch.setattr(tiers, "COMPILE_AFTER", 2 * 36 * tiers.STEP_OVERHEAD)
+    found = [picked(cell, resets) for _ in range(3)]
+    assert found == ["torch", "torch", "torch" if intel else "compiled"]
+    assert picked(cell) == "torch"
+    with torch.no_grad():
+        assert picked(cell, resets) == "torch"
+
+
 def test_auto_compiles_after_enough_training(monkeypatch):
     """Compiling waits for COMPILE_AFTER, counted for each batch size, and never happens without gradients."""
     cell = GRUCell(INPUT, HIDDEN)
