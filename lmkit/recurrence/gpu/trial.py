@@ -11,8 +11,12 @@ from lmkit.recurrence.interfaces import Gated
 from lmkit.recurrence.tracing import NotCompilableError
 
 STEPS = 5
-TOLERANCES = {torch.float32: 1e-3, torch.bfloat16: 1e-1}
-"""How far results may differ, relative to their norm: a wrong kernel is far beyond; TF32 and bfloat16 are within."""
+TOLERANCES = {"float32": 1e-4, "TF32": 2e-2, "bfloat16": 2e-1}
+"""How far results may differ, relative to their norm.
+
+A wrong kernel is far beyond. In bfloat16 gradients of the built-in cells, of 48 units, differ by at most 6e-2; TF32 has
+three bits more.
+"""
 
 Tensors = tuple[Tensor, ...]
 
@@ -28,9 +32,11 @@ def try_kernel(
         found, wanted = _results(cell, xs, run), _results(cell, xs, lambda *given: _each_step(cell, *given))
     except Exception as error:  # Triton raises what its compiler and its driver raise
         raise NotCompilableError(f"the kernel fails ({type(error).__name__})") from error
+    kind = "TF32" if torch.backends.cuda.matmul.allow_tf32 else "float32"
+    tolerance = TOLERANCES["bfloat16" if xs.dtype == torch.bfloat16 else kind]
     for name, value in wanted.items():
         error = float((found[name] - value).norm() / value.norm().clamp_min(1e-6))
-        if not error <= TOLERANCES[xs.dtype]:
+        if not error <= tolerance:
             raise NotCompilableError(f"the kernel's {name} differs from the cell's by {error:.0%}")
 
 
