@@ -1,7 +1,7 @@
 """Measure n-gram models: every order, a large text, files, and scoring compared with KenLM's Python binding.
 
 python benchmarks/ngram.py orders train.txt
-python benchmarks/ngram.py train large.txt --order 5 --threads 1
+python benchmarks/ngram.py train large.txt --order 5 --threads 1 [--rounds 3 --lmplz kenlm/build/bin/lmplz]
 python benchmarks/ngram.py arpa train.txt
 python benchmarks/ngram.py scoring train.txt test.txt     (needs: pip install kenlm)
 python benchmarks/ngram.py quantize train.txt test.txt
@@ -10,7 +10,6 @@ python benchmarks/ngram.py quantize train.txt test.txt
 import argparse
 import json
 import os
-import resource
 import shutil
 import statistics
 import subprocess
@@ -53,6 +52,11 @@ def main() -> None:
             kind.add_argument("test", type=Path)
         if name != "orders":
             kind.add_argument("--order", type=int, default=5)
+        if name == "train":
+            kind.add_argument("--rounds", type=int, default=1)
+            kind.add_argument(
+                "--lmplz", help="the command of KenLM's lmplz, such as 'kenlm/build/bin/lmplz -S 1G'"
+            )
     settings = parser.parse_args()
     torch.set_num_threads(settings.threads)
     kinds = {"orders": orders, "train": train, "arpa": arpa, "scoring": scoring, "quantize": quantize}
@@ -109,7 +113,34 @@ def from_text(text: Path, order: int, threads: int, folder: str) -> Any:
 
 
 def train(settings: argparse.Namespace) -> list[dict[str, Any]]:
-    """The whole command in a separate process: its wall time, processor time and peak memory."""
+    """The whole command in a separate process, alternating with KenLM's lmplz: times, peak memory; medians."""
+    rounds: list[dict[str, list[float]]] = []
+    for _ in range(settings.rounds):
+        rounds.append({"lmkit": _train_by_lmkit(settings)})
+        if settings.lmplz:
+            rounds[-1]["lmplz"] = _train_by_lmplz(settings)
+    words = count_words(settings.text)
+    rows = []
+    for name in rounds[0]:
+        seconds, user, system, memory = (
+            statistics.median(kind) for kind in zip(*(r[name] for r in rounds), strict=True)
+        )
+        ratio = statistics.median(sum(r[name][1:3]) / sum(r["lmkit"][1:3]) for r in rounds)
+        rows.append({
+            "program": name,
+            "words": words,
+            "N": settings.order,
+            "seconds": round(seconds, 1),
+            "processor seconds": round(user + system, 1),
+            "of the system": round(system, 1),
+            "microseconds a word": round((user + system) / words * 1e6, 2),
+            "ratio": round(ratio, 2),
+            "peak memory, GB": round(memory / 1e6, 2),
+        })  # fmt: skip
+    return rows
+
+
+def _train_by_lmkit(settings: argparse.Namespace) -> list[float]:
     with tempfile.TemporaryDirectory() as folder:
         command = [
             sys.executable, "-c", "from lmkit.cli import main; main()", "train", str(settings.text), "--model", "ngram",
@@ -118,24 +149,27 @@ def train(settings: argparse.Namespace) -> list[dict[str, Any]]:
         ]  # fmt: skip
         # Kernels are cached after a first run; the text is read and tokenized again.
         kernels = str(platformdirs.user_cache_path("lmkit") / "jit")
-        environment = {**os.environ, "XDG_CACHE_HOME": folder, "NUMBA_CACHE_DIR": kernels}
-        begun, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
-        seconds, used = time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_CHILDREN)
-        size = sum(path.stat().st_size for path in Path(folder, "run").rglob("*") if path.is_file())
-    words = count_words(settings.text)
-    return [
-        {
-            "words": words,
-            "N": settings.order,
-            "threads": settings.threads,
-            "seconds": round(seconds, 1),
-            "processor seconds": round(used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime, 1),
-            "M words a second": round(words / seconds / 1e6, 2),
-            "peak memory, GB": round(used.ru_maxrss / 1e6, 2),
-            "files, GB": round(size / 1e9, 2),
-        }
-    ]
+        return _spent(command, {**os.environ, "XDG_CACHE_HOME": folder, "NUMBA_CACHE_DIR": kernels})
+
+
+def _train_by_lmplz(settings: argparse.Namespace) -> list[float]:
+    """Its model is not written; temporary files are."""
+    with tempfile.TemporaryDirectory() as folder:
+        order = str(settings.order)
+        command = [*settings.lmplz.split(), "-o", order, "-T", f"{folder}/", "--text", str(settings.text)]
+        return _spent(command, dict(os.environ))
+
+
+def _spent(command: list[str], environment: dict[str, str]) -> list[float]:
+    """Seconds, user and system time and peak memory in kB of a command."""
+    begun = time.perf_counter()
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(command, env=environment, stdout=quiet, stderr=quiet) as process:
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{command[0]} ended with the status {process.returncode}")
+    return [time.perf_counter() - begun, used.ru_utime, used.ru_stime, used.ru_maxrss]
 
 
 def arpa(settings: argparse.Namespace) -> list[dict[str, Any]]:

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from lmkit.contracts import LanguageModel, Tokenizer
-from lmkit.corpus.lines import BadLines, Line, LineBlock, LineReader, expanded
+from lmkit.corpus.decoding import decoded
+from lmkit.corpus.lines import PIECE, BadLines, Line, LineBlock, LineReader, expanded
 from lmkit.errors import DataError
 from lmkit.scoring.measured_lines import NO_LINES, measured_lines
 from lmkit.scoring.stream import takes_blocks
@@ -30,6 +31,10 @@ def line_scores(
     """
     if not text:
         raise DataError(NO_LINES)
+    if takes_blocks(model) and len(text) <= PIECE and b"\r" not in text:
+        block = text.removesuffix(b"\n")
+        if decoded(block) is not None:  # the fastest way for one line a call
+            return sums_of_lines(model, *tokenizer.block_ids(block))
     reader = LineReader(lambda line, byte: f"line {line} of the text", BadLines("error"))
     blocks = reader.read_blocks(text[first : first + CHUNK] for first in range(0, len(text), CHUNK))
     if takes_blocks(model):

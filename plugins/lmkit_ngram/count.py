@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lmkit.errors import DataError
-from lmkit.mapped import let_go
+from lmkit.mapped import let_go, use_large_pages
 from lmkit.specs import MOST_IDS
 from lmkit_ngram import count_kernels, suffix_sort
 from lmkit_ngram.table import Allocate, NgramTable, TextIndex
@@ -56,14 +56,14 @@ def count_ngrams(
     which are the numbers of distinct words before an n-gram (raw after `<s>`); else raw counts everywhere.
     threads: number of parts processed at once. Raises DataError when the text is too long for int32.
     """
-    text, positions, starts, segments, spans, totals = sort_text(
+    text, positions, starts, segments, spans = sort_text(
         tokens, num_lines, vocab_size, eos_id, order, threads=threads
     )
     next_slots = np.empty(len(positions), np.int32)
     before = np.zeros(len(positions), np.uint16)
     count_kernels.link(text, positions, starts, spans, eos_id, next_slots, before)
-    marks = _mark(spans, order, threads)
-    table = _table(order, vocab_size, totals, allocate)
+    marks, totals = _mark(spans, order, threads)
+    table = _table(vocab_size, totals, allocate)
     counts = table.log_probs.view(np.int32)
     word_counts = np.diff(starts)
 
@@ -106,7 +106,7 @@ class SortedText(NamedTuple):
     """A text and its positions (`TextIndex`), and the results of their sorting.
 
     starts: (vocabulary + 2,) where the positions of each first word begin. segments: ranges of first words with about
-    as many positions each. spans: see `suffix_sort.sort_buckets`. totals: the number of n-grams of each order.
+    as many positions each. spans: see `suffix_sort.sort_buckets`.
     """
 
     text: np.ndarray
@@ -114,7 +114,6 @@ class SortedText(NamedTuple):
     starts: np.ndarray
     segments: list[tuple[int, int]]
     spans: np.ndarray
-    totals: np.ndarray
 
 
 def sort_text(
@@ -135,8 +134,8 @@ def sort_text(
     starts = np.zeros(vocab_size + 2, np.int64)
     suffix_sort.bucket(text, eos_id, positions, starts)
     segments = _segments(starts, SEGMENTS)
-    spans, totals = _sort(text, positions, starts, segments, depth, eos_id, threads)
-    return SortedText(text, positions, starts, segments, spans, totals)
+    spans = _sort(text, positions, starts, segments, depth, eos_id, threads)
+    return SortedText(text, positions, starts, segments, spans)
 
 
 def _placed(name: str, array: np.ndarray, allocate: Allocate) -> np.ndarray:
@@ -144,6 +143,7 @@ def _placed(name: str, array: np.ndarray, allocate: Allocate) -> np.ndarray:
     if allocate is in_memory:
         return array
     copy = allocate(name, len(array), np.int32)
+    use_large_pages(copy)
     copy[:] = array
     let_go(copy)
     return copy
@@ -164,32 +164,29 @@ def _sort(
     order: int,
     eos_id: int,
     threads: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Sort the positions; return their spans (`sort_buckets`), and the number of n-grams of each order."""
+) -> np.ndarray:
+    """Sort the positions; return their spans (`sort_buckets`)."""
     bits = max(1, (len(starts) - 3).bit_length())  # of the largest id; `<s>` only begins a line
     spans = np.empty(len(positions), np.uint16)
-    totals = np.zeros((len(segments), order + 1), np.int64)
 
-    def part(which: int) -> None:
-        first, last = segments[which]
-        suffix_sort.sort_buckets(
-            text, positions, starts, first, last, order, eos_id, bits, spans, totals[which]
-        )
+    def part(first: int, last: int) -> None:
+        suffix_sort.sort_buckets(text, positions, starts, first, last, order, eos_id, bits, spans)
 
-    side_by_side((partial(part, which) for which in range(len(segments))), threads)
-    return spans, totals.sum(0)
+    side_by_side((partial(part, *words) for words in segments), threads)
+    return spans
 
 
-def _mark(spans: np.ndarray, order: int, threads: int) -> np.ndarray:
-    """(blocks, order - 1, 2) uint64: the places of new n-grams of two and more words, and counts before (`mark`)."""
+def _mark(spans: np.ndarray, order: int, threads: int) -> tuple[np.ndarray, np.ndarray]:
+    """(blocks, order - 1, 2) uint64: the places of new n-grams of two and more words, and counts before (`mark`).
+
+    Also (order - 1,) int64: the number of n-grams of each of these orders.
+    """
     marks = np.zeros(((len(spans) >> 6) + 1, max(order - 1, 1), 2), np.uint64)
     blocks = parts(0, len(marks), threads)
     side_by_side((partial(count_kernels.mark, spans, order, marks, *part) for part in blocks), threads)
-    count_kernels.accumulate(marks)
-    return marks
+    return marks, count_kernels.accumulate(marks)[: order - 1]
 
 
-def _table(order: int, vocab_size: int, totals: np.ndarray, allocate: Allocate) -> NgramTable:
-    sizes = [vocab_size + 1, *totals[2:].tolist()]
-    offsets = np.cumsum([0, *sizes], dtype=np.int64)
+def _table(vocab_size: int, totals: np.ndarray, allocate: Allocate) -> NgramTable:
+    offsets = np.cumsum([0, vocab_size + 1, *totals], dtype=np.int64)
     return NgramTable.allocated(vocab_size, offsets, allocate)

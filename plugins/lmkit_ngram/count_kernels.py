@@ -7,6 +7,8 @@ from lmkit_ngram.intrinsics import prefetch
 
 FAR, NEAR = 32, 14
 """Number of slots to prefetch ahead: first the index, then its target."""
+STREAMS = 16
+"""Number of slots ahead of which the places that `link` will write to and read are prefetched."""
 
 
 @kernel
@@ -51,8 +53,11 @@ def link(
                     next_in[previous] += 1
         elif word != start_id:
             for slot in range(starts[word], starts[word + 1]):
-                if slot + FAR < len(positions):
-                    prefetch(text, positions[slot + FAR] - 1)
+                if slot + FAR + STREAMS < len(positions):
+                    prefetch(text, positions[slot + FAR + STREAMS] - 1)
+                    soon = int(next_in[text[positions[slot + STREAMS] - 1]])
+                    prefetch(next_slots, soon)
+                    prefetch(spans, soon)
                 previous = text[positions[slot] - 1]
                 i = next_in[previous]
                 next_in[previous] = i + 1
@@ -64,20 +69,26 @@ def link(
 def mark(spans: np.ndarray, order: int, marks: np.ndarray, first_block: int, last_block: int) -> None:
     """Set marks[block, k - 2, 0] to the slots of a block of 64 at which an n-gram of k words is new, a bit each."""
     for block in range(first_block, last_block):
-        for slot in range(block << 6, min(len(spans), (block + 1) << 6)):
-            bit = np.uint64(1) << np.uint64(slot & 63)
-            for length in range(max((spans[slot] & 255) + 1, 2), (spans[slot] >> 8) + 1):
-                marks[block, length - 2, 0] |= bit
+        first = block << 6
+        for length in range(2, order + 1):
+            bits = np.uint64(0)
+            # Without a branch, so that the compiler does several slots at once.
+            for slot in range(first, min(first + 64, len(spans))):
+                span = np.int64(spans[slot])
+                new = (span & 255 < length) & (span >> 8 >= length)
+                bits |= np.uint64(new) << np.uint64(slot - first)
+            marks[block, length - 2, 0] = bits
 
 
 @kernel
-def accumulate(marks: np.ndarray) -> None:
-    """Set marks[block, k - 2, 1] to the number of n-grams of k words that are new before a block."""
+def accumulate(marks: np.ndarray) -> np.ndarray:
+    """Set marks[block, k - 2, 1] to the number of n-grams of k words that are new before a block; return all, by k."""
+    totals = np.zeros(marks.shape[1], np.int64)
     for which in range(marks.shape[1]):
-        total = np.uint64(0)
         for block in range(marks.shape[0]):
-            marks[block, which, 1] = total
-            total += np.uint64(_ones(marks[block, which, 0]))
+            marks[block, which, 1] = totals[which]
+            totals[which] += np.int64(_ones(marks[block, which, 0]))
+    return totals
 
 
 @kernel
@@ -130,7 +141,9 @@ def fill(
         raw = not continuation or word == start_id
         for slot in range(starts[word], starts[word + 1]):
             if slot + FAR < len(next_slots):
-                prefetch(text, positions[slot + FAR])
+                # The words of an n-gram may be in two cache lines.
+                prefetch(text, positions[slot + FAR] + 1)
+                prefetch(text, positions[slot + FAR] + order - 1)
             if slot + NEAR < len(next_slots) and next_slots[slot + NEAR] >= 0:
                 prefetch(flat, (next_slots[slot + NEAR] >> 6) * row)
             shared = spans[slot] & 255

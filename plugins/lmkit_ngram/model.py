@@ -22,7 +22,6 @@ from lmkit_ngram.scorer import StreamScorer
 from lmkit_ngram.table import NgramTable, TextIndex
 from lmkit_ngram.tensors import as_array, as_tensor
 from lmkit_ngram.text_counts import checked_ids, count_words
-from lmkit_ngram.threads import available
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -116,7 +115,7 @@ class NgramModel(LanguageModel):
             return np.zeros(0)
         words = checked_ids(ids, self.vocabulary)
         self._ready()
-        scores = self._scorer.score(words, available())
+        scores = self._scorer.score(words)
         if scores is None:
             raise self._damaged()
         if self._alpha is not None:

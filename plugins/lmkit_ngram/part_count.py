@@ -95,7 +95,7 @@ class Rows:
         spans = np.empty(number, np.uint16)
         suffix_sort.sort_buckets(
             rows.reshape(-1), positions, starts, 0, len(starts) - 1, order, part_kernels.END,
-            (vocab_size + 1).bit_length(), spans, np.zeros(order + 1, np.int64),
+            (vocab_size + 1).bit_length(), spans,
         )  # fmt: skip
         found = cls(np.empty_like(rows), np.empty_like(spans), np.empty(number, np.int32))
         number = part_kernels.distinct_rows(

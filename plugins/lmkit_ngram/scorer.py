@@ -13,7 +13,7 @@ from lmkit.jit import kernel
 from lmkit.specs import MOST_IDS
 from lmkit_ngram.intrinsics import prefetch
 from lmkit_ngram.queries import DAMAGED, NOTHING, SOUND, Grams, score_rows, shorter, state_after
-from lmkit_ngram.threads import parts, side_by_side
+from lmkit_ngram.threads import available, parts, side_by_side
 
 LANES = 16
 """Places of the text that are scored alternately: enough to hide the wait for memory."""
@@ -60,10 +60,11 @@ class StreamScorer:
     def table_built(self) -> bool:
         return self._slots is not None
 
-    def score(self, ids: np.ndarray, threads: int = 1) -> np.ndarray | None:
+    def score(self, ids: np.ndarray, threads: int | None = None) -> np.ndarray | None:
         """(tokens,) float32, log10 p of each word of whole lines; None when the arrays are damaged.
 
-        ids: (tokens,) int32 of the vocabulary, including the `</s>` of each line. threads: maximum number.
+        ids: (tokens,) int32 of the vocabulary, including the `</s>` of each line. threads: maximum number, by default
+        that of the processors, which takes a microsecond to find out.
         """
         total = len(self._grams.words)
         # A slot has room for a link of 31 bits.
@@ -77,7 +78,7 @@ class StreamScorer:
         scores = np.empty(len(ids), np.float32)
         if len(ids) < LEAST:
             return scores if self._score(ids, scores) == SOUND else None
-        pieces = self._pieces(ids, min(threads, len(ids) // LEAST + 1))
+        pieces = self._pieces(ids, min(threads or available(), len(ids) // LEAST + 1))
         calls = (lambda a=a, b=b: self._score(ids[a:b], scores[a:b]) for a, b in pieces)
         codes = side_by_side(calls, len(pieces))
         return scores if all(code == SOUND for code in codes) else None

@@ -46,14 +46,12 @@ def sort_buckets(
     eos_id: int,
     bits: int,
     spans: np.ndarray,
-    totals: np.ndarray,
 ) -> None:
     """Sort the buckets of the words first_word .. last_word - 1 to depth `order`, and mark new n-grams.
 
     bits: of a word's id. spans: (positions,) uint16, filled with `shared | available << 8`: the number of words
     that a position shares with the previous one (`order` if all), and the number that it has, at most `order`,
     including `</s>`. The n-grams of shared + 1 .. available words are new here.
-    totals: (order + 1,) int64, to which the number of new n-grams of each order is added.
     """
     per_key = max(1, min(64 // bits, order - 1))
     keys = np.empty(1 << 16, np.uint64)
@@ -106,11 +104,7 @@ def sort_buckets(
         for slot in range(first, last):
             if slot + AHEAD < len(positions):
                 prefetch(text, positions[slot + AHEAD])
-            shared = spans[slot]
-            available = _available(text, positions[slot], order, eos_id)
-            spans[slot] = shared | (available << 8)
-            for length in range(shared + 1, available + 1):
-                totals[length] += 1
+            spans[slot] |= _available(text, positions[slot], order, eos_id) << 8
 
 
 @kernel
@@ -148,7 +142,9 @@ def _pack(
     width = np.uint64(bits)
     for slot in range(begin, end):
         if slot + AHEAD < len(positions):
-            prefetch(text, positions[slot + AHEAD])
+            # The words may be in two cache lines.
+            prefetch(text, positions[slot + AHEAD] + depth)
+            prefetch(text, positions[slot + AHEAD] + depth + words - 1)
         place = positions[slot] + depth
         key = np.uint64(0)
         taken = 0

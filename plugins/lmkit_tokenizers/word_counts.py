@@ -16,7 +16,7 @@ from lmkit_tokenizers.text import word_chunks
 
 LARGE = 4 << 20
 """Bytes of text from which on importing the compiler, which takes half a second, is worthwhile."""
-SOON = 1 << 18
+SOON = 1 << 19
 """The same if it has been imported, so that only the table has to be made."""
 
 
