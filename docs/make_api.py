@@ -124,6 +124,7 @@ API: dict[str, tuple[str, ...]] = {
         "lmkit.files:new_file",
         "lmkit.files:read_bounded",
         "lmkit.mapped:let_go",
+        "lmkit.mapped:use_large_pages",
         "lmkit.strict_json:read",
         "lmkit.strict_json:parse",
         "lmkit.strict_json:dumps",
