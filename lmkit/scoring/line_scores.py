@@ -76,5 +76,5 @@ def sums_of_lines(model: LanguageModel, ids: np.ndarray, ends: np.ndarray) -> np
     scores = model.line_log_probs(ids)
     assert scores is not None
     if len(ends) == 1:  # the fastest way for one line a call
-        return np.array([np.add.reduce(scores)])
+        return np.add.reduce(scores, keepdims=True)
     return np.add.reduceat(scores, np.concatenate([[0], ends[:-1]]))

@@ -67,7 +67,10 @@ LOG_PROB = _LogProb()
 
 def takes_blocks(model: LanguageModel) -> bool:
     """Whether a model scores many lines at once, each by itself, by `line_log_probs`."""
-    return model.reset_policy == "line" and model.line_log_probs(np.empty(0, np.int32)) is not None
+    return model.reset_policy == "line" and model.line_log_probs(_NO_IDS) is not None
+
+
+_NO_IDS = np.empty(0, np.int32)
 
 
 def score_lines(

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from lmkit.contracts import FitContext
     from lmkit.corpus.store import TokenStore
 
+_FLOAT64_LN10 = np.float64(LN10)
+"""As a float64, which makes float32 scores float64."""
+
 
 class NgramModel(LanguageModel):
     """p(word | the order - 1 words before it, back to `<s>`) with backoff, on the CPU, without gradients.
@@ -121,7 +124,7 @@ class NgramModel(LanguageModel):
         if self._alpha is not None:
             reset = np.zeros((1, len(words)), np.bool_)
             self._lift(words[None], reset, np.array([self._missing]), scores[None])
-        return scores * np.float64(LN10)
+        return scores * _FLOAT64_LN10
 
     def top_k(self, state: State, k: int) -> tuple[Tensor, Tensor]:
         grams, (states, missing) = self._ready(), _split(state)
