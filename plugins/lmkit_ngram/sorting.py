@@ -90,7 +90,7 @@ def radix_sort(
         some |= keys[i]
         every &= keys[i]
     differing = some ^ every
-    shift = np.int64(0)  # for a 0, numba would compile `_distribute` once more
+    shift = int(np.int64(0))  # for a 0, numba would compile `_distribute` once more
     swapped = False
     while shift < bits:
         # A digit shared by all keys needs no pass.

@@ -91,7 +91,7 @@ def sort_buckets(
             _pack(text, positions, begin, end, depth, words, eos_id, bits, keys)
             values = positions[begin:end]
             if count <= INSERTION:
-                insertion_sort(keys, values, np.int64(0), count)
+                insertion_sort(keys, values, int(np.int64(0)), count)
             elif count < QUICK:
                 quicksort(keys, values, count, stack)
             else:
@@ -220,7 +220,7 @@ def _split_by_second_word(
     """Sort a large bucket by the next word, by counting; return the groups to sort further."""
     for slot in range(first, last):
         word_counts[text[positions[slot] + 1]] += 1
-    height = np.int64(0)  # for a 0, numba would compile `_grown` once more
+    height = int(np.int64(0))  # for a 0, numba would compile `_grown` once more
     at = 0
     for word in range(len(word_counts)):
         count = word_counts[word]

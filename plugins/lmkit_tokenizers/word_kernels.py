@@ -182,7 +182,7 @@ def count_lines(
     keys, touched, places = np.empty(BATCH, np.uint64), np.empty(BATCH, np.uint64), np.empty(BATCH, np.int64)
     room = min(len(counts), len(slots) // 2)
     while position <= stop and words + BATCH <= room and num_odd + BATCH <= len(odd):
-        used = np.int64(0)  # for a 0, numba would compile `fetch` once more
+        used = int(np.int64(0))  # for a 0, numba would compile `fetch` once more
         for _ in range(BATCH):
             gap = position
             only_spaces = True
@@ -248,9 +248,9 @@ def look_up_lines(
     word_starts, word_ends = np.empty(BATCH, np.int64), np.empty(BATCH, np.int64)
     indices = np.empty(BATCH, np.int64)
     keys, touched, places = np.empty(BATCH, np.uint64), np.empty(BATCH, np.uint64), np.empty(BATCH, np.int64)
-    position, num_ids, line = np.int64(0), 0, 0  # for a 0, numba would compile `read_word` once more
+    position, num_ids, line = int(np.int64(0)), 0, 0  # for a 0, numba would compile `read_word` once more
     while position <= stop:
-        used = np.int64(0)  # for a 0, numba would compile `fetch` once more
+        used = int(np.int64(0))  # for a 0, numba would compile `fetch` once more
         while used < BATCH and position <= stop:
             if data[position] == 10:
                 ids[num_ids] = end_of_line
