@@ -208,7 +208,7 @@ def test_cells_without_a_kernel_say_why(made, reason):
 
 
 def run_compiled(made: type[GatedCell], monkeypatch: pytest.MonkeyPatch) -> tuple[Tensor, Tensor]:
-    """Outputs by the compiled tier, on a device that is said to run window kernels, and by the definition."""
+    """Outputs by the compiled tier, on a device that stands in for a GPU, and by the definition."""
     monkeypatch.setattr(tiers, "_WITH_WINDOW_KERNELS", {"cpu"})
     monkeypatch.setattr(tiers.compiling, "compiled", tiers.compiling.uncompiled)
     torch.manual_seed(1)

@@ -262,7 +262,7 @@ def test_the_language_is_switched_and_kept(page: Any) -> None:
 
 
 def answer(page: Any, view: str) -> None:
-    """Open a view and wait for its answers. A click asks anew; earlier answers stay until the new ones come."""
+    """Open a view and wait for its answers. A click asks again; earlier answers stay until the new ones come."""
     page.click(f"#tab-{view}")
     if view == "write":
         page.click("#write-start")
